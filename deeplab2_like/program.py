@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every command line program of the package shares.
+
+`run` parses the absl flags, calls the program and turns each `UserError` into
+its text on standard error and its exit code. `--debug` shows the traceback.
+"""
+
+import errno
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+
+from deeplab2_like import errors
+
+_DEBUG = flags.DEFINE_bool(
+    "debug", False, "Show the Python traceback of an error."
+)
+
+
+def _describe_os_error(error: OSError) -> str:
+    where = f" while using {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"No space left on the device{where}. Free some and run again."
+    return f"{error.strerror or error}{where}."
+
+
+def run(
+    main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
+) -> None:
+    """Runs a program and exits.
+
+    Args:
+        main: Called with the arguments that are not flags, without the name
+            of the program.
+        argv: The command line; that of the process when None.
+
+    Raises:
+        SystemExit: Always. Code 0 after success, the `exit_code` of a
+            `UserError`, 1 for a failure of the operating system, 130 after an
+            interrupt.
+    """
+
+    def guarded(arguments: Sequence[str]) -> None:
+        try:
+            main(arguments[1:])
+        except errors.UserError as error:
+            if _DEBUG.value:
+                raise
+            print(f"Error: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
+        except OSError as error:
+            if _DEBUG.value:
+                raise
+            print(f"Error: {_describe_os_error(error)}", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(guarded, argv=list(argv) if argv is not None else None)
