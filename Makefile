@@ -1,0 +1,74 @@
+# Every target creates or reuses .venv in this folder and installs what it
+# needs. `make demo` and `make test` are all that a fresh machine takes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROTOC_STAMP := .venv-protos/.installed
+OUT ?= demo
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_ENABLE_ONEDNN_OPTS ?= 1
+
+.PHONY: help install demo test test-slow test-reference check format protos \
+	check-protos clean
+
+help:
+	@echo "make demo            train, evaluate, export and predict on drawn scenes"
+	@echo "make test            the tests"
+	@echo "make test-slow       the tests that take minutes each"
+	@echo "make test-reference  only the comparisons with golden data"
+	@echo "make check           lint, types, import directions, tests"
+	@echo "make format          format the code"
+	@echo "make protos          generate deeplab2_like/protos from protos/"
+	@echo "make clean           remove the environments and the demo"
+
+install: $(STAMP)
+
+$(STAMP): setup.cfg
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[train,dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/python trainer/demo.py --out=$(OUT)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+test-reference: $(STAMP)
+	$(BIN)/python -m pytest -q -m reference --reference-complete tests/reference
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy deeplab2_like
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not slow"
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(PROTOC_STAMP):
+	$(PYTHON) -m venv .venv-protos
+	.venv-protos/bin/pip install --quiet grpcio-tools==1.62.3 setuptools
+	@touch $(PROTOC_STAMP)
+
+# An old protoc on purpose: its code runs with every protobuf that the
+# supported TensorFlow versions accept.
+protos: $(PROTOC_STAMP)
+	.venv-protos/bin/python -m grpc_tools.protoc \
+		-Ideeplab2_like/protos=protos --python_out=. --pyi_out=. \
+		protos/*.proto
+
+check-protos: protos
+	git diff --exit-code -- deeplab2_like/protos
+
+clean:
+	rm -rf $(VENV) .venv-protos demo build *.egg-info
