@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints of a training run: written atomically, read strictly.
+
+A checkpoint holds each variable under its name: `variables/` the model's,
+`optimizer/` the optimizer's, `average/` the averaged weights, and the step.
+Reading compares the names and shapes of both sides before it changes anything.
+"""
+
+import pathlib
+import re
+import shutil
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from deeplab2_like import errors
+
+_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+_STATE_FILE = "checkpoint"
+_BOOKKEEPING = {"_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter"}
+_READ_ERRORS = (tf.errors.OpError, IndexError, ValueError, RuntimeError)
+
+
+class CheckpointManager(tf.train.CheckpointManager):
+    """Writes and deletes checkpoints; what to restore is decided elsewhere."""
+
+    def restore_or_initialize(self) -> None:
+        """Does nothing: the state was restored before training started."""
+
+
+def make_manager(
+    directory: str,
+    state: Mapping[str, Mapping[str, tf.Variable]],
+    step: tf.Variable,
+    *,
+    keep: int,
+    interval_steps: int,
+) -> CheckpointManager:
+    """Makes the manager that writes `ckpt-<step>` into a model folder.
+
+    Args:
+        directory: The model folder.
+        state: Named groups of named variables.
+        step: The step counter.
+        keep: How many checkpoints remain.
+        interval_steps: Least number of steps between two of them.
+    """
+    checkpoint = tf.train.Checkpoint(
+        global_step=step, **{name: dict(group) for name, group in state.items()}
+    )
+    return CheckpointManager(
+        checkpoint,
+        directory,
+        max_to_keep=keep,
+        step_counter=step,
+        checkpoint_interval=interval_steps,
+    )
+
+
+def find_checkpoint(path: str) -> str:
+    """Gives the prefix that a user's path means.
+
+    Args:
+        path: A model folder (its latest checkpoint), a prefix such as
+            `run/ckpt-1000`, or one of the files that belong to it.
+
+    Raises:
+        CheckpointError: There is no checkpoint.
+    """
+    if tf.io.gfile.isdir(path):
+        candidates = list_checkpoints(path)
+        if candidates:
+            return candidates[-1]
+        found = tf.train.latest_checkpoint(path)
+        if found:
+            return found
+        raise errors.CheckpointError(
+            f"The folder {path} holds no checkpoint. Give a folder with "
+            "ckpt-*.index files, or the prefix of a checkpoint."
+        )
+    prefix = re.sub(r"\.(index|data-\d+-of-\d+)$", "", path)
+    if tf.io.gfile.exists(prefix + ".index"):
+        return prefix
+    raise errors.CheckpointError(
+        f"There is no checkpoint {prefix}: the file {prefix}.index does not "
+        "exist. Give a folder, a prefix such as run/ckpt-1000, or an .index "
+        "file."
+    )
+
+
+def list_checkpoints(directory: str) -> list[str]:
+    """Lists the prefixes of the `ckpt-<step>` in a folder, oldest first."""
+    steps = {}
+    for file in tf.io.gfile.glob(f"{directory}/ckpt-*.index"):
+        match = re.search(r"ckpt-(\d+)\.index$", file)
+        if match:
+            steps[int(match[1])] = file.removesuffix(".index")
+    return [steps[step] for step in sorted(steps)]
+
+
+def check_state_file(directory: str) -> None:
+    """Checks that TensorFlow's state file agrees with the checkpoints.
+
+    TensorFlow would start from step 0 beside intact checkpoints when this
+    file is damaged or gone.
+
+    Raises:
+        CheckpointError: There are checkpoints, but the file does not name one
+            of them.
+    """
+    prefixes = list_checkpoints(directory)
+    if not prefixes:
+        return
+    try:
+        state = tf.train.get_checkpoint_state(directory)
+        named = state.model_checkpoint_path if state else ""
+    except _READ_ERRORS:
+        named = ""
+    if named and tf.io.gfile.exists(named + ".index"):
+        return
+    newest = pathlib.Path(prefixes[-1]).name
+    raise errors.CheckpointError(
+        f"{directory} holds {len(prefixes)} checkpoints up to {newest}, but "
+        f"its file `{_STATE_FILE}` is missing or damaged. To continue from "
+        f"{newest} run again with --repair_checkpoint_state; to start anew use "
+        "another --model_dir."
+    )
+
+
+def repair_state_file(directory: str) -> None:
+    """Writes the state file anew from the checkpoints that are there."""
+    prefixes = list_checkpoints(directory)
+    if prefixes:
+        tf.train.update_checkpoint_state(
+            directory, prefixes[-1], all_model_checkpoint_paths=prefixes
+        )
+
+
+def purge_unfinished(directory: str) -> None:
+    """Deletes what a killed process left while it wrote a checkpoint."""
+    for leftover in tf.io.gfile.glob(f"{directory}/ckpt-*_temp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def read_checkpoint(prefix: str) -> dict[str, np.ndarray]:
+    """Reads all values of a checkpoint.
+
+    Returns:
+        Values by name; `group/path` for those that this package wrote.
+
+    Raises:
+        CheckpointError: The files are damaged or incomplete.
+    """
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        names = reader.get_variable_to_shape_map()
+        return {
+            _unescape(name): reader.get_tensor(name)
+            for name in names
+            if name.removesuffix(_SUFFIX) not in _BOOKKEEPING
+        }
+    except _READ_ERRORS as error:
+        reason = str(error).split("\n")[0][:200]
+        raise errors.CheckpointError(
+            f"The checkpoint {prefix} is damaged or incomplete ({reason}). "
+            "Use an older one or copy its files again."
+        ) from error
+
+
+def _unescape(name: str) -> str:
+    # TensorFlow's object graph writes "/" of a name as ".S" and "." as "..".
+    name = name.removesuffix(_SUFFIX)
+    return re.sub(r"\.(S|\.)", lambda m: "/" if m[1] == "S" else ".", name)
+
+
+def restore_latest(
+    directory: str,
+    state: Mapping[str, Mapping[str, tf.Variable]],
+    step: tf.Variable,
+) -> str | None:
+    """Restores the newest intact checkpoint of a model folder.
+
+    A damaged one is passed over with a warning that names it.
+
+    Args:
+        directory: The model folder.
+        state: Named groups of named variables, all of which are restored.
+        step: The step counter.
+
+    Returns:
+        The prefix that was restored; None when there is no checkpoint.
+
+    Raises:
+        CheckpointError: All are damaged, the state file is, or the variables
+            differ from the checkpoint's.
+    """
+    check_state_file(directory)
+    damaged: errors.CheckpointError | None = None
+    for prefix in reversed(list_checkpoints(directory)):
+        try:
+            values = read_checkpoint(prefix)
+        except errors.CheckpointError as error:
+            logging.warning("%s Trying the one before.", error)
+            damaged = error
+            continue
+        assign_state(prefix, values, state, step)
+        return prefix
+    if damaged is not None:
+        raise damaged
+    return None
+
+
+def assign_state(
+    prefix: str,
+    values: Mapping[str, np.ndarray],
+    state: Mapping[str, Mapping[str, tf.Variable]],
+    step: tf.Variable,
+) -> None:
+    """Assigns all values to all variables, or changes nothing.
+
+    Raises:
+        CheckpointError: A name is missing on one side, or shapes differ.
+    """
+    variables = {
+        f"{group}/{path}": variable
+        for group, members in state.items()
+        for path, variable in members.items()
+    }
+    variables["global_step"] = step
+    problems = _compare(values, variables)
+    if problems:
+        shown = "\n  ".join(problems[:10])
+        more = f"\n  and {len(problems) - 10} more" * (len(problems) > 10)
+        raise errors.CheckpointError(
+            f"The checkpoint {prefix} is of another model or optimizer:\n"
+            f"  {shown}{more}\nUse the config that made it, or another "
+            "--model_dir."
+        )
+    for name, variable in variables.items():
+        variable.assign(values[name])
+
+
+def _compare(
+    values: Mapping[str, np.ndarray], variables: Mapping[str, tf.Variable]
+) -> list[str]:
+    """Lists all differences in names and shapes."""
+    problems = []
+    for name in sorted({*values, *variables}):
+        if name not in values:
+            problems.append(f"{name} is not in the checkpoint")
+        elif name not in variables:
+            problems.append(f"{name} is not in the model")
+        elif tuple(values[name].shape) != tuple(variables[name].shape):
+            problems.append(
+                f"{name} has shape {tuple(values[name].shape)} in the "
+                f"checkpoint and {tuple(variables[name].shape)} in the model"
+            )
+    return problems
+
+
+def model_values(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Gives the model's values of a checkpoint, averaged ones if it has any."""
+    chosen = {}
+    for group in ("variables/", "average/"):
+        chosen.update({
+            name.removeprefix(group): value
+            for name, value in values.items()
+            if name.startswith(group)
+        })
+    return chosen

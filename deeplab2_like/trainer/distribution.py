@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From flags to a distribution strategy."""
+
+import json
+import os
+
+import tensorflow as tf
+
+from deeplab2_like import errors
+
+
+def build_strategy(master: str = "", num_gpus: int = 0) -> tf.distribute.Strategy:
+    """Builds the strategy for the machine at hand.
+
+    In this order: a TPU when `master` names one; several workers when the
+    environment variable TF_CONFIG describes a cluster; several GPUs; one GPU;
+    the CPU.
+
+    Args:
+        master: Address or name of a TPU ("local" on a TPU VM); "" for none.
+        num_gpus: How many GPUs of this machine to use, -1 for all.
+
+    Raises:
+        ConfigError: More GPUs are asked for than there are, both kinds of
+            accelerator are, or the TPU cannot be reached.
+    """
+    if master and num_gpus > 0:
+        raise errors.ConfigError(
+            f"--master={master} asks for a TPU and --num_gpus={num_gpus} for "
+            "GPUs. Give one of the two."
+        )
+    if master:
+        return _build_tpu_strategy(master)
+    if len(_cluster_workers()) > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    available = len(tf.config.list_physical_devices("GPU"))
+    wanted = available if num_gpus == -1 else num_gpus
+    if wanted > available:
+        raise errors.ConfigError(
+            f"--num_gpus={num_gpus}, but TensorFlow sees {available} GPUs "
+            "here. Give at most that number, or 0 for the CPU."
+        )
+    if wanted > 1:
+        return tf.distribute.MirroredStrategy(
+            [f"GPU:{index}" for index in range(wanted)]
+        )
+    return tf.distribute.OneDeviceStrategy("GPU:0" if wanted else "CPU:0")
+
+
+def _cluster_workers() -> list[str]:
+    text = os.environ.get("TF_CONFIG", "")
+    if not text:
+        return []
+    try:
+        return list(json.loads(text).get("cluster", {}).get("worker", []))
+    except (ValueError, AttributeError):
+        raise errors.ConfigError(
+            "The environment variable TF_CONFIG is not the JSON that "
+            f"TensorFlow describes a cluster with: {text[:80]!r}. Mend it, or "
+            "unset it to train on one machine."
+        ) from None
+
+
+def _build_tpu_strategy(master: str) -> tf.distribute.TPUStrategy:
+    address = "" if master == "local" else master
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+            tpu=address or "local"
+        )
+        if address:
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise errors.ConfigError(
+            f"--master={master}: no TPU could be reached ({reason}). On a TPU "
+            "VM use --master=local."
+        ) from error
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Tells whether this process writes the shared files."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    if resolver.task_type == "chief":
+        return True
+    return resolver.task_type == "worker" and resolver.task_id == 0
+
+
+def check_batch_size(
+    field: str, batch_size: int, strategy: tf.distribute.Strategy
+) -> None:
+    """Checks that a global batch divides evenly among the replicas.
+
+    Raises:
+        ConfigError: It does not; the text names `field` and the next sizes.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        lower = batch_size // replicas * replicas
+        near = [str(size) for size in (lower, lower + replicas) if size]
+        raise errors.ConfigError(
+            f"{field} is {batch_size}, which {replicas} replicas cannot share "
+            f"evenly. Use {' or '.join(near)}."
+        )

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a training run: its config, its lock, what may change in it."""
+
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import socket
+from collections.abc import Iterator
+
+from google.protobuf import text_format
+
+from deeplab2_like import errors
+from deeplab2_like.protos import config_pb2
+
+CONFIG_FILE = "config.textproto"
+_LOCK_FILE = "training.lock"
+
+# What a run may change when it is continued: none of it touches the weights.
+_FREE_FIELDS = (
+    "evaluator_options",
+    "eval_dataset_options",
+    "trainer_options.num_checkpoints_to_keep",
+    "trainer_options.save_checkpoints_steps",
+    "trainer_options.save_summaries_steps",
+    "trainer_options.steps_per_loop",
+    "train_dataset_options.file_pattern",
+    "model_options.initial_checkpoint",
+)
+
+
+def prepare(
+    directory: str,
+    options: config_pb2.ExperimentOptions,
+    *,
+    sha256: str,
+    allow_config_change: bool = False,
+) -> list[str]:
+    """Creates a model folder, or checks that it belongs to this config.
+
+    Args:
+        directory: The model folder.
+        options: The resolved config, which is written into the folder.
+        sha256: Fingerprint of the resolved config.
+        allow_config_change: Accepts a folder that another config made.
+
+    Returns:
+        The differences from the config that made the folder; empty when there
+        are none or the folder is new.
+
+    Raises:
+        CheckpointError: The folder cannot be written, or it was made by
+            another config and `allow_config_change` is false.
+    """
+    folder = pathlib.Path(directory)
+    _make_writable(folder)
+    file = folder / CONFIG_FILE
+    differences: list[str] = []
+    if file.exists():
+        differences = compare_configs(load_config(directory), options)
+        if differences and not allow_config_change:
+            listed = "\n  ".join(differences)
+            raise errors.CheckpointError(
+                f"{directory} was made by another config:\n  {listed}\nUse "
+                "another --model_dir, the config that made it "
+                f"({file}), or --allow_config_change."
+            )
+    text = text_format.MessageToString(options)
+    _write_atomically(file, f"# sha256 of this config: {sha256}\n{text}")
+    return differences
+
+
+def load_config(directory: str) -> config_pb2.ExperimentOptions:
+    """Loads the config that a model folder was made with.
+
+    Raises:
+        CheckpointError: There is none, or it cannot be parsed.
+    """
+    file = pathlib.Path(directory) / CONFIG_FILE
+    if not file.exists():
+        raise errors.CheckpointError(
+            f"{directory} is not a model folder: it has no {CONFIG_FILE}. "
+            "Give the --model_dir of a training run."
+        )
+    try:
+        return text_format.Parse(
+            file.read_text(encoding="utf-8"), config_pb2.ExperimentOptions()
+        )
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise errors.CheckpointError(f"{file} is damaged: {error}") from error
+
+
+def compare_configs(
+    old: config_pb2.ExperimentOptions, new: config_pb2.ExperimentOptions
+) -> list[str]:
+    """Lists the fields that differ and matter for continuing a run."""
+    old_values, new_values = _flatten(old), _flatten(new)
+    differences = []
+    for path in sorted({*old_values, *new_values}):
+        if path.startswith(_FREE_FIELDS):
+            continue
+        before, after = old_values.get(path), new_values.get(path)
+        if before != after:
+            differences.append(f"{path}: was {before}, is now {after}")
+    return differences
+
+
+def _flatten(message, prefix: str = "") -> dict[str, object]:
+    """Lists the fields that are set, by path."""
+    values: dict[str, object] = {}
+    for field, value in message.ListFields():
+        path = f"{prefix}{field.name}"
+        if field.message_type is None:
+            is_many = isinstance(value, str | bytes) or not hasattr(
+                value, "__len__"
+            )
+            values[path] = value if is_many else list(value)
+        elif hasattr(value, "ListFields"):
+            values.update(_flatten(value, f"{path}."))
+        else:
+            for index, item in enumerate(value):
+                values.update(_flatten(item, f"{path}[{index}]."))
+    return values
+
+
+def _make_writable(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise errors.CheckpointError(
+            f"--model_dir={folder} is a file. Give a folder."
+        ) from None
+    except OSError as error:
+        raise errors.CheckpointError(
+            f"Cannot create --model_dir={folder}: {error.strerror}."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise errors.CheckpointError(
+            f"--model_dir={folder} is not writable for this user."
+        )
+
+
+def _write_atomically(file: pathlib.Path, text: str) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def training_lock(directory: str) -> Iterator[None]:
+    """Keeps a second trainer out of a model folder.
+
+    A lock that a killed process of this machine left behind is taken over.
+
+    Raises:
+        CheckpointError: Another trainer works in the folder.
+    """
+    file = pathlib.Path(directory) / _LOCK_FILE
+    owner = {
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "since": datetime.datetime.now().isoformat(timespec="seconds"),
+    }
+    while True:
+        try:
+            with file.open("x", encoding="utf-8") as stream:
+                json.dump(owner, stream)
+            break
+        except FileExistsError:
+            _take_over_or_refuse(file)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _take_over_or_refuse(file: pathlib.Path) -> None:
+    """Deletes a lock whose owner is gone, else raises."""
+    try:
+        other = json.loads(file.read_text(encoding="utf-8"))
+        host, process = other["host"], int(other["process"])
+        since = other["since"]
+    except (OSError, ValueError, KeyError):  # Half written by a killed process.
+        host, process, since = socket.gethostname(), -1, "unknown"
+    is_here = host == socket.gethostname()
+    if is_here and (process in (-1, os.getpid()) or not _is_alive(process)):
+        file.unlink(missing_ok=True)
+        return
+    raise errors.CheckpointError(
+        f"{file.parent} is in use by a trainer on {host}, process {process}, "
+        f"since {since}. Stop it, or delete {file} if it is gone."
+    )

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds out whether the real Orbit is installed, before anything needs it."""
+
+import importlib.util
+
+from deeplab2_like import errors
+
+_HOW_TO_INSTALL = (
+    'Install it with: pip install "deeplab2-like[train]" (Orbit is a part of '
+    "tf-models-official)."
+)
+
+
+def require_orbit() -> None:
+    """Checks that `import orbit` gives TensorFlow's training library.
+
+    The package index has a satellite tracker of the same import name.
+
+    Raises:
+        InstallError: Orbit is not installed, or it is the other package.
+    """
+    if importlib.util.find_spec("orbit") is None:
+        raise errors.InstallError(
+            f"Training needs Orbit, which is not installed. {_HOW_TO_INSTALL}"
+        )
+    try:
+        is_real = importlib.util.find_spec("orbit.controller") is not None
+    except ModuleNotFoundError:  # The other `orbit` may be a single file.
+        is_real = False
+    if not is_real:
+        raise errors.InstallError(
+            "The installed package `orbit` is not TensorFlow's Orbit (the "
+            "package of that name on PyPI tracks satellites). Run: pip "
+            f"uninstall orbit. {_HOW_TO_INSTALL}"
+        )
