@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics: host accumulators with `update`, `merge` and `result`.
+
+NumPy and the standard library only. Reading order: `overlaps` (which segments
+share pixels), `panoptic_quality`, `mean_iou`, `instance_matching` and
+`average_precision`; `coco_panoptic` scores files, `evaluate_coco` is its
+program.
+"""

@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mask average precision (AP) of things, as COCO defines it.
+
+The masks never leave the label maps: their areas and overlaps are counted in
+one pass (`overlaps`), the matching is done image by image (`instance_matching`)
+and pycocotools averages over recall, thresholds and classes. The state is some
+bytes a detection, and time and memory do not depend on the number of masks.
+"""
+
+import contextlib
+import dataclasses
+import io
+import math
+from collections.abc import Collection, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from deeplab2_like import errors
+from deeplab2_like.metrics import instance_matching
+from deeplab2_like.metrics import overlaps as overlaps_lib
+
+# Names of the twelve numbers, in COCO's order. AR with a number: at most that
+# many detections an image and class.
+NAMES = (
+    "AP",
+    "AP50",
+    "AP75",
+    "AP_small",
+    "AP_medium",
+    "AP_large",
+    "AR1",
+    "AR10",
+    "AR100",
+    "AR_small",
+    "AR_medium",
+    "AR_large",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class AveragePrecisionResult:
+    """What COCO's evaluation says about the detections.
+
+    Attributes:
+        values: float64 [12], in the order of `NAMES`; -1 where no true object
+            falls into the range (COCO's convention).
+        per_class: AP by class index; NaN for classes without true objects.
+        num_images: Images that were compared.
+        warnings: Sentences about what is not defined.
+    """
+
+    values: npt.NDArray[np.float64]
+    per_class: dict[int, float]
+    num_images: int
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ap(self) -> float:
+        """The main number: mean over thresholds 0.5..0.95; NaN if undefined."""
+        return self.scalars()["AP"]
+
+    def scalars(self) -> dict[str, float]:
+        """Gives the twelve numbers by name; NaN where COCO says -1."""
+        return {
+            name: float(value) if value >= 0 else math.nan
+            for name, value in zip(NAMES, self.values, strict=True)
+        }
+
+
+class AveragePrecision:
+    """Mask AP of thing segments against the true things of label maps.
+
+    A true thing with instance 0 is a crowd region: what lies in it is neither
+    right nor wrong.
+    """
+
+    def __init__(
+        self,
+        thing_ids: Collection[int],
+        *,
+        label_divisor: int,
+        class_names: Sequence[str] = (),
+    ):
+        """Creates an accumulator without images.
+
+        Args:
+            thing_ids: The classes that count.
+            label_divisor: Label = class * label_divisor + instance.
+            class_names: Names by class index, or none; for tables.
+        """
+        self._thing_ids = tuple(sorted(thing_ids))
+        self._label_divisor = label_divisor
+        self.class_names = tuple(class_names)
+        # One dictionary an image: class -> matched detections.
+        self._images: list[dict[int, instance_matching.MatchedDetections]] = []
+
+    @classmethod
+    def from_descriptor(cls, descriptor: Any) -> Self:
+        """Creates the accumulator for a data set (a `DatasetDescriptor`)."""
+        return cls(
+            descriptor.thing_ids,
+            label_divisor=descriptor.label_divisor,
+            class_names=descriptor.class_names,
+        )
+
+    def update(
+        self,
+        true: Any,
+        predicted: Any,
+        segment_ids: Any,
+        segment_scores: Any,
+        is_valid: Any = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Adds images whose detections are the things of a panoptic map.
+
+        Args:
+            true: Integers [H, W] or [B, H, W], true labels.
+            predicted: Integers of the same dimensions, predicted labels.
+            segment_ids: Integers [S] or [B, S], labels of the segments; those
+                of stuff and those without pixels are left out.
+            segment_scores: Floats of the same dimensions, higher is better.
+            is_valid: bool of the same dimensions, which rows are segments; all
+                when None.
+            names: Name of each image, for error messages.
+
+        Raises:
+            DataError: The dimensions do not fit, a thing of the map is not
+                among the segments, or its score is not a number.
+        """
+        true, predicted = np.asarray(true), np.asarray(predicted)
+        ids, scores = np.asarray(segment_ids), np.asarray(segment_scores)
+        valid = (
+            np.ones(ids.shape, bool)
+            if is_valid is None
+            else np.asarray(is_valid, bool)
+        )
+        if true.ndim == 2:
+            ids, scores, valid = ids[None], scores[None], valid[None]
+        num_images = 1 if true.ndim == 2 else len(true)
+        if (
+            ids.ndim != 2
+            or len(ids) != num_images
+            or not (ids.shape == scores.shape == valid.shape)
+        ):
+            raise errors.DataError(
+                f"The segment ids have the dimensions {ids.shape}, the scores "
+                f"{scores.shape}, is_valid {valid.shape}, for {num_images} "
+                "images. All must be [B, S], or [S] for one image [H, W]."
+            )
+        images = overlaps_lib.iterate_images(true, predicted, names)
+        for i, (name, true_hw, predicted_hw) in enumerate(images):
+            rows = valid[i]
+            self._add_map(
+                name, true_hw, predicted_hw, ids[i][rows], scores[i][rows]
+            )
+
+    def update_masks(
+        self, true: Any, masks: Any, classes: Any, scores: Any
+    ) -> None:
+        """Adds one image whose detections are masks, which may overlap.
+
+        Args:
+            true: Integers [H, W], true labels.
+            masks: bool [N, H, W], or any iterable of N masks [H, W].
+            classes: Integers [N], class index of each mask.
+            scores: Floats [N].
+
+        Raises:
+            DataError: A mask has other dimensions than the labels.
+        """
+        true = np.asarray(true)
+        classes = np.asarray(classes, np.int64).reshape(-1)
+        scores = np.asarray(scores, np.float64).reshape(-1)
+        true_ids, true_areas = np.unique(true, return_counts=True)
+        shared, areas = [], []
+        for mask in masks:
+            mask_hw = np.asarray(mask, bool)
+            if mask_hw.shape != true.shape:
+                raise errors.DataError(
+                    f"A mask has the dimensions {mask_hw.shape}, the ground "
+                    f"truth {true.shape}. Both must be [H, W] and equal."
+                )
+            found = overlaps_lib.compute_overlaps(true, mask_hw)
+            inside = found.predicted_ids[found.predicted_index] == 1
+            index = found.true_index[inside]
+            shared.append(
+                overlaps_lib.sum_at(index, found.areas[inside], len(true_ids))
+            )
+            areas.append(int(np.count_nonzero(mask_hw)))
+        if not len(areas) == len(classes) == len(scores):
+            raise errors.DataError(
+                f"{len(areas)} masks, {len(classes)} classes and "
+                f"{len(scores)} scores were given. Give one of each for every "
+                "detection."
+            )
+        self._images.append(
+            self._match_classes(
+                true_ids.astype(np.int64),
+                true_areas,
+                classes,
+                scores,
+                np.array(areas, np.int64),
+                np.array(shared, np.int64).reshape(-1, len(true_ids)),
+            )
+        )
+
+    def merge(self, other: "AveragePrecision") -> None:
+        """Adds the images of another accumulator of the same data set."""
+        if other._thing_ids != self._thing_ids:
+            raise errors.ConfigError(
+                f"AP of the classes {other._thing_ids} cannot be merged into "
+                f"AP of {self._thing_ids}. Create both from the same "
+                "descriptor."
+            )
+        self._images.extend(other._images)
+
+    def result(self) -> AveragePrecisionResult:
+        """Gives the values of all images so far; changes nothing.
+
+        Raises:
+            InstallError: pycocotools is not installed.
+        """
+        evaluation = _make_cocoeval()
+        num_images = len(self._images)
+        # pycocotools numbers classes and images from 0 in these lists.
+        evaluation.params.catIds = list(range(len(self._thing_ids)))
+        evaluation.params.imgIds = list(range(num_images))
+        evaluation._paramsEval = evaluation.params
+        evaluation.evalImgs = [
+            _to_cocoeval(image.get(class_id), area)
+            for class_id in self._thing_ids
+            for area in range(len(instance_matching.AREA_RANGES))
+            for image in self._images
+        ]
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.accumulate()
+            evaluation.summarize()
+        values = np.asarray(evaluation.stats, np.float64)
+        warnings: tuple[str, ...] = ()
+        if values[0] < 0:
+            warnings = (
+                "No thing occurs in the ground truth: AP is not defined.",
+            )
+        precision = evaluation.eval["precision"][:, :, :, 0, -1]
+        per_class = {
+            class_id: _mean_of_defined(precision[:, :, k])
+            for k, class_id in enumerate(self._thing_ids)
+        }
+        return AveragePrecisionResult(values, per_class, num_images, warnings)
+
+    def _add_map(
+        self,
+        name: str,
+        true_hw: npt.NDArray[Any],
+        predicted_hw: npt.NDArray[Any],
+        segment_ids: npt.NDArray[Any],
+        segment_scores: npt.NDArray[Any],
+    ) -> None:
+        found = overlaps_lib.compute_overlaps(true_hw, predicted_hw)
+        classes = found.predicted_ids // self._label_divisor
+        things = np.flatnonzero(np.isin(classes, self._thing_ids))
+        ids = found.predicted_ids[things]
+        scores = _look_up_scores(name, ids, segment_ids, segment_scores)
+        true_classes = found.true_ids // self._label_divisor
+        true_things = np.flatnonzero(np.isin(true_classes, self._thing_ids))
+        shared = _make_table(found, things, true_things)
+        self._images.append(
+            self._match_classes(
+                found.true_ids[true_things],
+                found.true_areas[true_things],
+                classes[things],
+                scores,
+                found.predicted_areas[things],
+                shared,
+            )
+        )
+
+    def _match_classes(
+        self,
+        true_ids: npt.NDArray[np.int64],
+        true_areas: npt.NDArray[np.int64],
+        classes: npt.NDArray[Any],
+        scores: npt.NDArray[Any],
+        areas: npt.NDArray[np.int64],
+        shared: npt.NDArray[np.int64],
+    ) -> dict[int, instance_matching.MatchedDetections]:
+        true_classes = true_ids // self._label_divisor
+        is_crowd = true_ids % self._label_divisor == 0
+        present = {*true_classes.tolist(), *classes.tolist()}
+        matched = {}
+        for class_id in sorted(present.intersection(self._thing_ids)):
+            d = np.flatnonzero((classes == class_id) & (areas > 0))
+            g = np.flatnonzero(true_classes == class_id)
+            ious = instance_matching.compute_ious(
+                shared[np.ix_(d, g)], areas[d], true_areas[g], is_crowd[g]
+            )
+            matched[class_id] = instance_matching.match_detections(
+                scores[d], ious, areas[d], true_areas[g], is_crowd[g]
+            )
+        return matched
+
+
+def _make_table(
+    found: overlaps_lib.Overlaps,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Gives the shared pixels of some predicted (rows) and true segments."""
+    row_of = np.full(len(found.predicted_ids), -1)
+    row_of[rows] = np.arange(len(rows))
+    column_of = np.full(len(found.true_ids), -1)
+    column_of[columns] = np.arange(len(columns))
+    row, column = row_of[found.predicted_index], column_of[found.true_index]
+    is_in = (row >= 0) & (column >= 0)
+    table = np.zeros((len(rows), len(columns)), np.int64)
+    table[row[is_in], column[is_in]] = found.areas[is_in]
+    return table
+
+
+def _look_up_scores(
+    name: str,
+    ids: npt.NDArray[np.int64],
+    segment_ids: npt.NDArray[Any],
+    segment_scores: npt.NDArray[Any],
+) -> npt.NDArray[np.float64]:
+    """Gives the score of each id: float64 [N]."""
+    table = dict(
+        zip(segment_ids.tolist(), segment_scores.tolist(), strict=True)
+    )
+    missing = [i for i in ids.tolist() if i not in table]
+    if missing:
+        raise errors.DataError(
+            f"Image {name}: {len(missing)} predicted things have no score, "
+            f"for example the segment {missing[0]}. Each thing of the map "
+            "must be in the segment table."
+        )
+    scores = np.array([table[i] for i in ids.tolist()], np.float64)
+    if not np.isfinite(scores).all():
+        wrong = ids[~np.isfinite(scores)][0]
+        raise errors.DataError(
+            f"Image {name}: the score of segment {wrong} is {table[int(wrong)]}"
+            ". Scores must be finite numbers: check the model's outputs."
+        )
+    return scores
+
+
+def _mean_of_defined(values: npt.NDArray[np.float64]) -> float:
+    defined = values[values > -1]
+    return float(defined.mean()) if len(defined) else math.nan
+
+
+def _make_cocoeval() -> Any:
+    try:
+        from pycocotools import cocoeval
+    except ImportError as error:
+        raise errors.InstallError(
+            "Mask AP needs pycocotools, which is not installed. Install it "
+            "with: pip install 'deeplab2_like[train]'"
+        ) from error
+    return cocoeval.COCOeval(iouType="segm")
+
+
+def _to_cocoeval(
+    matched: instance_matching.MatchedDetections | None, area: int
+) -> dict[str, Any] | None:
+    """Gives what COCOeval.evaluateImg gives for one image, class, area range.
+
+    Only the entries that COCOeval.accumulate reads.
+    """
+    if matched is None:
+        return None
+    return {
+        "dtScores": matched.scores,
+        "dtMatches": matched.is_matched[area],
+        "dtIgnore": matched.is_ignored[area],
+        "gtIgnore": matched.true_is_ignored[area],
+    }

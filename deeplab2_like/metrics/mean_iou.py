@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mean intersection over union of semantic segmentation."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from deeplab2_like import errors
+from deeplab2_like.metrics import overlaps as overlaps_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanIoUResult:
+    """What the confusion matrix says.
+
+    Attributes:
+        miou: Mean of the IoU over the classes that occur in the labelled part
+            of the ground truth or in the predictions there; 0 when no class
+            does (as Keras' MeanIoU).
+        per_class: float64 [C], in 0..1; NaN for a class that does not occur.
+        confusion: int64 [C, C], pixels by true (row) and predicted class.
+        pixel_accuracy: Share of the labelled pixels whose class is right; NaN
+            when no pixel is labelled.
+        num_images: Images that were compared.
+        warnings: Sentences about what is not defined.
+    """
+
+    miou: float
+    per_class: npt.NDArray[np.float64]
+    confusion: npt.NDArray[np.int64]
+    pixel_accuracy: float
+    num_images: int
+    warnings: tuple[str, ...] = ()
+
+    def scalars(self) -> dict[str, float]:
+        """Gives the main numbers by name."""
+        return {"mIoU": self.miou, "pixel_accuracy": self.pixel_accuracy}
+
+
+class MeanIoU:
+    """Mean IoU of label maps; the state is one confusion matrix.
+
+    Pixels whose true class is `ignore_label` do not count. A pixel predicted
+    as void, where void is no class index, is wrong for its true class and
+    counts for no other. Same as deeplab2 and Keras where those are defined.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        ignore_label: int,
+        class_names: Sequence[str] = (),
+    ):
+        """Creates an accumulator without images.
+
+        Args:
+            num_classes: C; classes are 0..C-1.
+            ignore_label: True class of the pixels that do not count.
+            class_names: C names, or none; for the table.
+        """
+        self._num_classes = num_classes
+        self._ignore_label = ignore_label
+        self.class_names = tuple(class_names)
+        # The last column holds pixels predicted as void.
+        self._confusion = np.zeros((num_classes, num_classes + 1), np.int64)
+        self._num_images = 0
+
+    @classmethod
+    def from_descriptor(cls, descriptor: Any) -> Self:
+        """Creates the accumulator for a data set (a `DatasetDescriptor`)."""
+        return cls(
+            descriptor.num_classes,
+            ignore_label=descriptor.ignore_label,
+            class_names=descriptor.class_names,
+        )
+
+    def update(
+        self,
+        true: Any,
+        predicted: Any,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Adds images.
+
+        Args:
+            true: Integers [H, W] or [B, H, W], true class of each pixel.
+            predicted: Integers of the same dimensions, predicted class.
+            names: Name of each image, for error messages.
+
+        Raises:
+            DataError: The dimensions differ, or a class is neither in 0..C-1
+                nor `ignore_label`.
+        """
+        for name, true_hw, predicted_hw in overlaps_lib.iterate_images(
+            true, predicted, names
+        ):
+            self._add_image(name, true_hw, predicted_hw)
+            self._num_images += 1
+
+    def merge(self, other: "MeanIoU") -> None:
+        """Adds the images of another accumulator of the same data set."""
+        if other._confusion.shape != self._confusion.shape:
+            raise errors.ConfigError(
+                f"mIoU of {other._num_classes} classes cannot be merged into "
+                f"mIoU of {self._num_classes} classes. Create both from the "
+                "same descriptor."
+            )
+        self._confusion += other._confusion
+        self._num_images += other._num_images
+
+    def result(self) -> MeanIoUResult:
+        """Gives the values of all images so far; changes nothing."""
+        confusion = self._confusion[:, : self._num_classes]
+        correct = np.diagonal(confusion).astype(np.float64)
+        union = self._confusion.sum(1) + confusion.sum(0) - correct
+        occurs = union > 0
+        per_class = np.full(self._num_classes, np.nan)
+        per_class[occurs] = correct[occurs] / union[occurs]
+        labelled = int(self._confusion.sum())
+        if not labelled:
+            warning = "No pixel of the ground truth is labelled: mIoU is 0."
+            return MeanIoUResult(
+                0.0,
+                per_class,
+                confusion.copy(),
+                math.nan,
+                self._num_images,
+                (warning,),
+            )
+        return MeanIoUResult(
+            float(per_class[occurs].mean()),
+            per_class,
+            confusion.copy(),
+            float(correct.sum()) / labelled,
+            self._num_images,
+        )
+
+    def state(self) -> npt.NDArray[np.int64]:
+        """Gives the whole state as int64 [C * (C + 1) + 1], which adds up."""
+        return np.append(self._confusion.ravel(), self._num_images)
+
+    def load_state(self, state: npt.NDArray[np.int64]) -> None:
+        """Replaces the state by one that `state` gave, or a sum of those."""
+        state = np.asarray(state).astype(np.int64)
+        self._confusion = state[:-1].reshape(self._confusion.shape).copy()
+        self._num_images = int(state[-1])
+
+    def _add_image(
+        self,
+        name: str,
+        true_hw: npt.NDArray[Any],
+        predicted_hw: npt.NDArray[Any],
+    ) -> None:
+        found = overlaps_lib.compute_overlaps(true_hw, predicted_hw)
+        self._check(f"The ground truth of image {name}", found.true_ids)
+        self._check(f"The prediction for image {name}", found.predicted_ids)
+        rows = found.true_ids[found.true_index]
+        columns = found.predicted_ids[found.predicted_index]
+        in_range = (columns >= 0) & (columns < self._num_classes)
+        columns = np.where(in_range, columns, self._num_classes)
+        counts = rows != self._ignore_label
+        np.add.at(
+            self._confusion,
+            (rows[counts], columns[counts]),
+            found.areas[counts],
+        )
+
+    def _check(self, what: str, classes: npt.NDArray[np.int64]) -> None:
+        is_legal = (classes >= 0) & (classes < self._num_classes)
+        is_legal |= classes == self._ignore_label
+        if not is_legal.all():
+            raise errors.DataError(
+                f"{what} has the class {classes[~is_legal][0]}. Classes are "
+                f"0..{self._num_classes - 1} and {self._ignore_label} (void): "
+                "correct the labels or the data set descriptor."
+            )

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Panoptic quality (PQ), segmentation quality (SQ), recognition quality (RQ).
+
+Kirillov et al., "Panoptic Segmentation", CVPR 2019 (arXiv:1801.00868), sections
+4.1 and 4.2. For each class, over all images,
+
+    PQ = sum of IoU over matches / (TP + FP/2 + FN/2) = SQ * RQ
+
+and a group's value is the mean over its classes with TP + FP + FN > 0.
+
+`segment_matching` counts the matches of one image and `quality_result` averages
+the counts, for segments from any source; `PanopticQuality` feeds them with
+label maps.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from deeplab2_like import errors
+from deeplab2_like.metrics import overlaps as overlaps_lib
+from deeplab2_like.metrics import quality_result, segment_matching
+
+# panopticapi: the COCO rules for crowd segments. deeplab2: crowd segments are
+# segments like others, and void is void only with instance 0.
+VARIANTS = ("panopticapi", "deeplab2")
+
+
+class PanopticQuality:
+    """PQ of label maps (class * label_divisor + instance).
+
+    The state is 4 numbers a class, whatever the number of images.
+
+    Rules (variant "panopticapi", as cocodataset/panopticapi):
+    pixels whose true class is `ignore_label` are void: they count in no union,
+    and a predicted segment with more than half of its area on void and on the
+    crowd segment of its class is not a false positive. A thing class with
+    instance 0 is crowd in the ground truth: it is never matched and never
+    missed. Predicted pixels of the class `ignore_label` are no segment.
+
+    Difference from files: in a label map all crowd regions of a class are one
+    segment. In COCO's files there may be several, of which panopticapi takes
+    the last one only (`metrics.coco_panoptic` does the same).
+
+    Variant "deeplab2" (its evaluation/panoptic_quality.py): crowd is an
+    ordinary segment, and only void with instance 0 is void; other instances of
+    `ignore_label` are background that excuses nothing.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        thing_ids: Collection[int],
+        ignore_label: int,
+        label_divisor: int,
+        class_names: Sequence[str] = (),
+        variant: str = "panopticapi",
+    ):
+        """Creates an accumulator without images.
+
+        Args:
+            num_classes: C; classes are 0..C-1.
+            thing_ids: The classes whose segments are instances.
+            ignore_label: The class of void, inside or outside of 0..C-1.
+            label_divisor: Label = class * label_divisor + instance.
+            class_names: C names, or none.
+            variant: One of `VARIANTS`.
+
+        Raises:
+            ConfigError: The variant does not exist.
+        """
+        if variant not in VARIANTS:
+            raise errors.ConfigError(
+                f"PQ variant {variant!r} does not exist. Choose one of "
+                f"{', '.join(VARIANTS)}."
+            )
+        self._num_classes = num_classes
+        self._ignore_label = ignore_label
+        self._label_divisor = label_divisor
+        self._variant = variant
+        self._names = [
+            class_names[i] if i < len(class_names) else f"class {i}"
+            for i in range(num_classes)
+        ]
+        self._is_thing = np.zeros(num_classes, bool)
+        self._is_thing[sorted(thing_ids)] = True
+        self._counts = np.zeros((4, num_classes))
+        self._num_images = 0
+
+    @classmethod
+    def from_descriptor(
+        cls, descriptor: Any, variant: str = "panopticapi"
+    ) -> Self:
+        """Creates the accumulator for a data set (a `DatasetDescriptor`)."""
+        return cls(
+            descriptor.num_classes,
+            thing_ids=descriptor.thing_ids,
+            ignore_label=descriptor.ignore_label,
+            label_divisor=descriptor.label_divisor,
+            class_names=descriptor.class_names,
+            variant=variant,
+        )
+
+    def update(
+        self,
+        true: Any,
+        predicted: Any,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Adds images.
+
+        Args:
+            true: Integers [H, W] or [B, H, W], true labels.
+            predicted: Integers of the same dimensions, predicted labels.
+            names: Name of each image, for error messages.
+
+        Raises:
+            DataError: The dimensions differ, or a label has a class that is
+                neither in 0..C-1 nor `ignore_label`. Images of the batch
+                before that one have been added.
+        """
+        for name, true_hw, predicted_hw in overlaps_lib.iterate_images(
+            true, predicted, names
+        ):
+            self._counts += self._count_image(name, true_hw, predicted_hw)
+            self._num_images += 1
+
+    def merge(self, other: "PanopticQuality") -> None:
+        """Adds the images of another accumulator of the same data set."""
+        if other._counts.shape != self._counts.shape or (
+            other._variant != self._variant
+        ):
+            raise errors.ConfigError(
+                f"PQ of {other._counts.shape[1]} classes, variant "
+                f"{other._variant}, cannot be merged into PQ of "
+                f"{self._counts.shape[1]} classes, variant {self._variant}. "
+                "Create both from the same descriptor."
+            )
+        self._counts += other._counts
+        self._num_images += other._num_images
+
+    def result(self) -> quality_result.PanopticQualityResult:
+        """Gives the qualities of all images so far; changes nothing."""
+        return quality_result.summarize(
+            self._counts,
+            class_ids=range(self._num_classes),
+            names=self._names,
+            is_thing=[bool(value) for value in self._is_thing],
+            num_images=self._num_images,
+        )
+
+    def state(self) -> npt.NDArray[np.float64]:
+        """Gives the whole state as float64 [4 * C + 1], which adds up.
+
+        The sum of the states of several processes, given to `load_state`, is
+        their merged state.
+        """
+        return np.append(self._counts.ravel(), self._num_images)
+
+    def load_state(self, state: npt.NDArray[np.float64]) -> None:
+        """Replaces the state by one that `state` gave, or a sum of those."""
+        state = np.asarray(state, np.float64)
+        self._counts = state[:-1].reshape(4, self._num_classes).copy()
+        self._num_images = int(state[-1])
+
+    def _count_image(
+        self,
+        name: str,
+        true_hw: npt.NDArray[Any],
+        predicted_hw: npt.NDArray[Any],
+    ) -> npt.NDArray[np.float64]:
+        found = overlaps_lib.compute_overlaps(true_hw, predicted_hw)
+        true = self._find_segments(
+            f"The ground truth of image {name}",
+            found.true_ids,
+            found.true_areas,
+        )
+        predicted = self._find_segments(
+            f"The prediction for image {name}",
+            found.predicted_ids,
+            found.predicted_areas,
+        )
+        is_void = true.classes < 0
+        if self._variant == "deeplab2":
+            true.is_crowd[:] = False
+            is_void = true.ids == self._ignore_label * self._label_divisor
+        return segment_matching.count_matches(
+            true, predicted, found, self._num_classes, is_void
+        )
+
+    def _find_segments(
+        self,
+        what: str,
+        ids: npt.NDArray[np.int64],
+        areas: npt.NDArray[np.int64],
+    ) -> segment_matching.Segments:
+        classes = ids // self._label_divisor
+        is_void = classes == self._ignore_label
+        is_legal = is_void | ((classes >= 0) & (classes < self._num_classes))
+        if not is_legal.all():
+            wrong = ids[~is_legal]
+            raise errors.DataError(
+                f"{what} has {len(wrong)} labels of unknown classes, for "
+                f"example {wrong[0]} (class {wrong[0] // self._label_divisor}"
+                f" with label_divisor {self._label_divisor}). Classes are "
+                f"0..{self._num_classes - 1} and {self._ignore_label} (void): "
+                "correct the labels or the data set descriptor."
+            )
+        classes = np.where(is_void, -1, classes)
+        # Index -1 (void) reads the last class; the comparison removes it.
+        is_crowd = self._is_thing[classes] & (classes >= 0)
+        is_crowd &= ids % self._label_divisor == 0
+        return segment_matching.Segments(ids, classes, areas, is_crowd)
