@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decodes records to images and panoptic labels, in the graph.
+
+`decode_image`, `decode_label` with its check of sizes and classes, and
+`decode_example`, which does it all. A record that cannot be used stops the
+graph with a sentence that names the image: see `graph_errors`.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from deeplab2_like.data import graph_errors, records
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_JPEG_START = b"\xff\xd8\xff"
+_PNG_BIT_DEPTH_BYTE = 24
+_PNG_COLOR_TYPE_BYTE = 25
+
+
+def _text(*parts: Any) -> tf.Tensor:
+    """Joins strings and numbers into one string scalar."""
+    return tf.strings.join(
+        [
+            part
+            if isinstance(part, str) or part.dtype == tf.string
+            else tf.strings.format("{}", part, summarize=10)
+            for part in parts
+        ]
+    )
+
+
+def _starts_with(encoded: tf.Tensor, start: bytes) -> tf.Tensor:
+    return tf.strings.substr(encoded, 0, len(start)) == start
+
+
+def _png_header_byte(encoded: tf.Tensor, position: int) -> tf.Tensor:
+    byte = tf.strings.substr(encoded, position, 1)
+    return tf.cast(tf.io.decode_raw(byte, tf.uint8)[0], tf.int32)
+
+
+def decode_image(encoded: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
+    """Decodes a JPEG or PNG to RGB.
+
+    Greyscale is repeated, a palette is applied, alpha is dropped, CMYK is
+    converted and 16 bits are reduced to 8.
+
+    Args:
+        encoded: string scalar, the bytes of the file.
+        name: string scalar, for messages.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        tf.errors.InvalidArgumentError: Neither a JPEG nor a PNG, or damaged;
+            see `graph_errors.as_data_error`.
+    """
+    is_known = _starts_with(encoded, _PNG_START) | _starts_with(
+        encoded, _JPEG_START
+    )
+
+    def describe() -> tf.Tensor:
+        return tf.where(
+            tf.strings.length(encoded) == 0,
+            _text(
+                "The record of image '",
+                name,
+                f"' has no image: its feature {records.IMAGE!r} is missing or"
+                " empty.",
+            ),
+            _text(
+                "Image '",
+                name,
+                "' is neither a JPEG nor a PNG. Convert it, and write the"
+                " records again.",
+            ),
+        )
+
+    with tf.control_dependencies([graph_errors.check(is_known, describe)]):
+        image = tf.io.decode_image(
+            tf.identity(encoded), channels=3, expand_animations=False
+        )
+    image.set_shape([None, None, 3])
+    return image
+
+
+def _decode_raw_label(
+    encoded: tf.Tensor, size: tf.Tensor, name: tf.Tensor
+) -> tf.Tensor:
+    expected = 4 * tf.reduce_prod(size)
+    length = tf.strings.length(encoded)
+    is_good = graph_errors.check(
+        tf.equal(length, expected),
+        lambda: _text(
+            "The label of image '",
+            name,
+            "' has ",
+            length,
+            " bytes but the image of (height, width) ",
+            size,
+            " needs ",
+            expected,
+            " (one int32 a pixel). Image and label must have the same size.",
+        ),
+    )
+    with tf.control_dependencies([is_good]):
+        return tf.reshape(tf.io.decode_raw(encoded, tf.int32), size)
+
+
+def _decode_png_label(
+    encoded: tf.Tensor, size: tf.Tensor, name: tf.Tensor
+) -> tf.Tensor:
+    is_png = _starts_with(encoded, _PNG_START) & (
+        tf.strings.length(encoded) > _PNG_COLOR_TYPE_BYTE
+    )
+    is_png = graph_errors.check(
+        is_png,
+        lambda: _text(
+            "The label of image '",
+            name,
+            "' is not a PNG although its record says so.",
+        ),
+    )
+    with tf.control_dependencies([is_png]):
+        bits = _png_header_byte(encoded, _PNG_BIT_DEPTH_BYTE)
+        color_type = _png_header_byte(encoded, _PNG_COLOR_TYPE_BYTE)
+    is_grey = graph_errors.check(
+        (color_type == 0) & ((bits == 8) | (bits == 16)),
+        lambda: _text(
+            "The label PNG of image '",
+            name,
+            "' has the colour type ",
+            color_type,
+            " (0 grey, 2 RGB, 3 palette, 4 and 6 with alpha) and ",
+            bits,
+            " bits a channel. A label must be a greyscale PNG of 8 or 16 bits"
+            " whose values are classes.",
+        ),
+    )
+    with tf.control_dependencies([is_grey]):
+        # Decoding 16 bits as 8 would silently keep the high byte, decoding 8
+        # as 16 would multiply by 257.
+        label = tf.cond(
+            bits == 16,
+            lambda: tf.cast(
+                tf.io.decode_png(encoded, channels=1, dtype=tf.uint16), tf.int32
+            ),
+            lambda: tf.cast(
+                tf.io.decode_png(encoded, channels=1, dtype=tf.uint8), tf.int32
+            ),
+        )[:, :, 0]
+    label_size = tf.shape(label)
+    is_same = graph_errors.check(
+        tf.reduce_all(label_size == size),
+        lambda: _text(
+            "Image '",
+            name,
+            "' has the (height, width) ",
+            size,
+            " but its label has ",
+            label_size,
+            ". The two must be equal.",
+        ),
+    )
+    with tf.control_dependencies([is_same]):
+        return tf.identity(label)
+
+
+def check_label_range(
+    panoptic_hw: tf.Tensor,
+    name: tf.Tensor,
+    *,
+    num_classes: int,
+    ignore_label: int,
+    label_divisor: int,
+) -> tf.Tensor:
+    """Stops with the offending class ids where a label is out of range.
+
+    Args:
+        panoptic_hw: int32 [H, W], class * label_divisor + instance.
+        name: string scalar, the image, for the message.
+        num_classes: Classes 0 to num_classes - 1 are allowed,
+        ignore_label: and this one.
+        label_divisor: As above.
+
+    Returns:
+        `panoptic_hw`.
+    """
+    limit = num_classes * label_divisor
+    void = ignore_label * label_divisor
+    is_class = (panoptic_hw >= 0) & (panoptic_hw < limit)
+    is_void = (panoptic_hw >= void) & (panoptic_hw < void + label_divisor)
+    is_allowed = is_class | is_void
+
+    def describe() -> tf.Tensor:
+        wrong = tf.boolean_mask(panoptic_hw, ~is_allowed)
+        classes = tf.sort(tf.unique(wrong // label_divisor).y)
+        return _text(
+            "The label of image '",
+            name,
+            "' has the class ids ",
+            classes,
+            " in ",
+            tf.size(wrong),
+            f" pixels. Allowed are 0 to {num_classes - 1} and {ignore_label}"
+            f" (ignored), with label_divisor {label_divisor}. Correct the label"
+            " or the data set description.",
+        )
+
+    is_good = graph_errors.check(tf.reduce_all(is_allowed), describe)
+    with tf.control_dependencies([is_good]):
+        return tf.identity(panoptic_hw)
+
+
+def decode_label(
+    parsed: dict[str, tf.Tensor],
+    size: tf.Tensor,
+    *,
+    num_classes: int,
+    ignore_label: int,
+    label_divisor: int,
+    is_required: bool,
+) -> tf.Tensor:
+    """Decodes the label of a parsed record and checks its size and range.
+
+    Args:
+        parsed: What `records.parse_example` gave.
+        size: int32 [2], (height, width) of the image.
+        num_classes: See `check_label_range`.
+        ignore_label: See `check_label_range`.
+        label_divisor: See `check_label_range`.
+        is_required: Whether a record without a label is an error; if not, its
+            label is void everywhere.
+
+    Returns:
+        int32 [H, W], class * label_divisor + instance; the instance is 0 for
+        the classes of a PNG.
+
+    Raises:
+        tf.errors.InvalidArgumentError: See `graph_errors.as_data_error`.
+    """
+    encoded, name = parsed["label"], parsed["name"]
+    is_missing = tf.strings.length(encoded) == 0
+    is_present = graph_errors.check(
+        ~is_missing | (not is_required),
+        lambda: _text(
+            "The record of image '",
+            name,
+            f"' has no label (feature {records.LABEL!r}), so it can be neither"
+            " trained on nor scored. Use the records of another split, or write"
+            " them with labels.",
+        ),
+    )
+    is_raw = parsed["label_format"] == "raw"
+    is_known = graph_errors.check(
+        is_missing | is_raw | (parsed["label_format"] == "png"),
+        lambda: _text(
+            "The label of image '",
+            name,
+            "' has the format '",
+            parsed["label_format"],
+            "'. Known are raw (panoptic, int32) and png (classes).",
+        ),
+    )
+
+    def decode() -> tf.Tensor:
+        return tf.cond(
+            is_raw,
+            lambda: _decode_raw_label(encoded, size, name),
+            lambda: _decode_png_label(encoded, size, name) * label_divisor,
+        )
+
+    with tf.control_dependencies([is_present, is_known]):
+        label = tf.cond(
+            is_missing,
+            lambda: tf.fill(size, ignore_label * label_divisor),
+            decode,
+        )
+    label = check_label_range(
+        label,
+        name,
+        num_classes=num_classes,
+        ignore_label=ignore_label,
+        label_divisor=label_divisor,
+    )
+    label.set_shape([None, None])
+    return label
+
+
+def decode_example(
+    serialized: tf.Tensor,
+    *,
+    num_classes: int,
+    ignore_label: int,
+    label_divisor: int,
+    is_label_required: bool = True,
+) -> dict[str, tf.Tensor]:
+    """Decodes a serialized record: its image, its label and its name.
+
+    Args:
+        serialized: string scalar.
+        num_classes: See `check_label_range`.
+        ignore_label: See `check_label_range`.
+        label_divisor: See `check_label_range`.
+        is_label_required: See `decode_label`.
+
+    Returns:
+        "image" uint8 [H, W, 3], "panoptic" int32 [H, W], "name" string [].
+    """
+    parsed = records.parse_example(serialized)
+    image = decode_image(parsed["image"], parsed["name"])
+    panoptic = decode_label(
+        parsed,
+        tf.shape(image)[:2],
+        num_classes=num_classes,
+        ignore_label=ignore_label,
+        label_divisor=label_divisor,
+        is_required=is_label_required,
+    )
+    return {"image": image, "panoptic": panoptic, "name": parsed["name"]}
