@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks: layers, backbones, decoders, heads and whole models."""

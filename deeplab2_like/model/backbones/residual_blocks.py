@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stems and residual blocks of the ResNet family.
+
+A block takes activated features and gives the sum of its branch and its
+shortcut *before* activation; the network activates it. All kinds have the
+same constructor, so that a stage is described by data alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from deeplab2_like.model.layers.convolution import ConvBNAct
+
+
+class ResidualBlock(keras.layers.Layer):
+    """What the kinds of blocks share: configuration, shortcut, sum.
+
+    Args of the constructor:
+        filters: output channels of each convolution of the branch, in order.
+        stride: of the block.
+        dilation_rate: of the convolution that carries the stride.
+        next_dilation_rate: of a spatial convolution behind that one; differs
+            only in the block where the rate changes.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    """
+
+    num_convolutions: int
+
+    def __init__(
+        self,
+        filters: Sequence[int],
+        *,
+        stride: int = 1,
+        dilation_rate: int = 1,
+        next_dilation_rate: int = 1,
+        batch_norm: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if len(filters) != self.num_convolutions:
+            raise ValueError(
+                f"filters is {list(filters)} - a {type(self).__name__} has "
+                f"{self.num_convolutions} convolutions."
+            )
+        self.filters = list(filters)
+        self.stride = stride
+        self.dilation_rate = dilation_rate
+        self.next_dilation_rate = next_dilation_rate
+        self.batch_norm = dict(batch_norm or {})
+        self.branch = self._make_branch()
+        self.shortcut: ConvBNAct | None = None
+
+    def _conv(self, filters: int, kernel_size: int, name: str, **kwargs: Any):
+        return ConvBNAct(
+            filters,
+            kernel_size,
+            batch_norm=self.batch_norm,
+            dtype=self.dtype_policy,
+            name=name,
+            **kwargs,
+        )
+
+    def _make_branch(self) -> list[keras.layers.Layer]:
+        """Gives the layers of the branch, one after the other."""
+        raise NotImplementedError
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, H, W, C]."""
+        channels = input_shape[-1]
+        if channels != self.filters[-1]:
+            self.shortcut = self._conv(
+                self.filters[-1],
+                1,
+                "shortcut",
+                strides=self.stride,
+                activation="none",
+            )
+            self.shortcut.build(input_shape)
+        for layer, filters in zip(self.branch, self.filters, strict=True):
+            layer.build((None, None, None, channels))
+            channels = filters
+
+    def call(self, inputs, training=None):
+        """Gives float [B, (H-1)//stride+1, (W-1)//stride+1, filters[-1]]."""
+        x = inputs
+        for layer in self.branch:
+            x = layer(x, training=training)
+        if self.shortcut is not None:
+            shortcut = self.shortcut(inputs, training=training)
+        else:
+            shortcut = inputs[:, :: self.stride, :: self.stride]
+        # Stochastic depth would scale x here.
+        return x + shortcut
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "filters": list(self.filters),
+            "stride": self.stride,
+            "dilation_rate": self.dilation_rate,
+            "next_dilation_rate": self.next_dilation_rate,
+            "batch_norm": dict(self.batch_norm),
+        }
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class BottleneckBlock(ResidualBlock):
+    """1x1 convolution, 3x3 with the stride, 1x1: three values of filters."""
+
+    num_convolutions = 3
+
+    def _make_branch(self) -> list[keras.layers.Layer]:
+        return [
+            self._conv(self.filters[0], 1, "reduce"),
+            self._conv(
+                self.filters[1],
+                3,
+                "spatial",
+                strides=self.stride,
+                dilation_rate=self.dilation_rate,
+            ),
+            self._conv(
+                self.filters[2],
+                1,
+                "expand",
+                activation="none",
+                gamma_initializer="zeros",
+            ),
+        ]
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class BasicBlock(ResidualBlock):
+    """3x3 convolution with the stride, 3x3: two values of filters."""
+
+    num_convolutions = 2
+
+    def _make_branch(self) -> list[keras.layers.Layer]:
+        return [
+            self._conv(
+                self.filters[0],
+                3,
+                "spatial1",
+                strides=self.stride,
+                dilation_rate=self.dilation_rate,
+            ),
+            self._conv(
+                self.filters[1],
+                3,
+                "spatial2",
+                dilation_rate=self.next_dilation_rate,
+                activation="none",
+                gamma_initializer="zeros",
+            ),
+        ]
+
+
+BLOCKS: Mapping[str, type[ResidualBlock]] = {
+    "bottleneck": BottleneckBlock,
+    "basic": BasicBlock,
+}
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class DeepStem(keras.layers.Layer):
+    """Three 3x3 convolutions, the first with stride 2, the last wider.
+
+    The last has no activation: the network applies it. deeplab2 calls nets
+    with this stem "-beta".
+
+    Args of the constructor:
+        filters: channels of the first two; the last has twice as many.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    """
+
+    def __init__(
+        self,
+        filters: int = 64,
+        *,
+        batch_norm: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.base_filters = filters
+        self.filters = 2 * filters
+        self.batch_norm = dict(batch_norm or {})
+        options = {"batch_norm": self.batch_norm, "dtype": self.dtype_policy}
+        self.convolutions = [
+            ConvBNAct(filters, 3, strides=2, name="conv1", **options),
+            ConvBNAct(filters, 3, name="conv2", **options),
+            ConvBNAct(
+                self.filters, 3, activation="none", name="conv3", **options
+            ),
+        ]
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, H, W, C]."""
+        channels = input_shape[-1]
+        for layer in self.convolutions:
+            layer.build((None, None, None, channels))
+            channels = layer.filters
+
+    def call(self, inputs, training=None):
+        """Gives float [B, (H-1)//2+1, (W-1)//2+1, 2 * filters]."""
+        x = inputs
+        for layer in self.convolutions:
+            x = layer(x, training=training)
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "filters": self.base_filters,
+            "batch_norm": dict(self.batch_norm),
+        }
+
+
+def plain_stem(kernel_size: int, filters: int, **kwargs: Any) -> ConvBNAct:
+    """Gives a stem of one convolution with stride 2, not activated."""
+    return ConvBNAct(
+        filters, kernel_size, strides=2, activation="none", **kwargs
+    )

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds models from configs; the only module here that sees protos."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from deeplab2_like.errors import ConfigError
+from deeplab2_like.model.backbones import mobilenet_v3, resnet
+from deeplab2_like.model.deeplab_v3 import DeepLabV3, DeepLabV3Plus
+from deeplab2_like.model.layers.aspp import pool_size_of
+from deeplab2_like.model.panoptic_deeplab import PanopticDeepLab
+from deeplab2_like.protos import model_pb2, trainer_pb2
+
+_Backbone = model_pb2.ModelOptions.BackboneOptions
+_NormOptions = Mapping[str, Any]
+
+
+def build_model(
+    options: model_pb2.ModelOptions,
+    solver: trainer_pb2.SolverOptions | None = None,
+    *,
+    num_classes: int,
+    train_crop_size: Sequence[int] | None,
+    synchronize_batch_norm: bool | None = None,
+) -> keras.Model:
+    """Builds the model that `options` describes, with all its variables.
+
+    Args:
+        options: the network.
+        solver: gives the batch norm options; None: the defaults.
+        num_classes: channels of the semantic logits.
+        train_crop_size: (height, width) of the training crops in pixels, from
+            which the pooling window of the ASPP follows; None: the whole map.
+        synchronize_batch_norm: whether batch statistics are those of all
+            replicas; None: as `solver` says.
+
+    Returns:
+        `PanopticDeepLab`, `DeepLabV3` or `DeepLabV3Plus`, built.
+
+    Raises:
+        ConfigError: something that does not exist, or exists in a later
+            release.
+    """
+    system = options.WhichOneof("meta_architecture")
+    if system not in _SYSTEMS:
+        raise ConfigError(
+            f"model_options.{system or 'meta_architecture'} "
+            f"{'is not supported' if system else 'is not set'} - known are "
+            f"{', '.join(_SYSTEMS)} - set one of them."
+        )
+    batch_norm = _batch_norm_options(
+        solver or trainer_pb2.SolverOptions(), synchronize_batch_norm
+    )
+    model = _SYSTEMS[system](options, num_classes, train_crop_size, batch_norm)
+    model.build((None, None, None, 3))
+    return model
+
+
+def build_backbone(
+    options: _Backbone, batch_norm: _NormOptions | None = None
+) -> keras.Model:
+    """Builds the encoder that `options` describes, without variables yet.
+
+    Args:
+        options: the backbone.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+
+    Raises:
+        ConfigError: an unknown name, or a field that the named backbone does
+            not have.
+    """
+    if options.name not in _BACKBONES:
+        raise ConfigError(
+            f'model_options.backbone.name is "{options.name}" - known are '
+            f"{', '.join(_BACKBONES)} - choose one of them."
+        )
+    _check_backbone(options)
+    builder = _BACKBONES[options.name]
+    return builder(options.output_stride, batch_norm=batch_norm)
+
+
+_BACKBONES: Mapping[str, Callable[..., keras.Model]] = {
+    "resnet50": resnet.resnet50,
+    "resnet50_beta": resnet.resnet50_beta,
+    "resnet101": resnet.resnet101,
+    "resnet101_beta": resnet.resnet101_beta,
+    "mobilenet_v3_large": mobilenet_v3.mobilenet_v3_large,
+    "mobilenet_v3_small": mobilenet_v3.mobilenet_v3_small,
+}
+
+# The value at which a field asks for nothing that the backbones above lack.
+_PLAIN_BACKBONE = {
+    "drop_path_keep_prob": 1.0,
+    "stem_width_multiplier": 1.0,
+    "backbone_width_multiplier": 1.0,
+    "backbone_layer_multiplier": 1.0,
+    "use_sac_beyond_stride": -1,
+}
+
+
+def _check_backbone(options: _Backbone) -> None:
+    """Refuses the fields that the named backbone cannot honour."""
+    plain = dict(_PLAIN_BACKBONE)
+    plain["use_squeeze_and_excite"] = options.name.startswith("mobilenet")
+    for field, allowed in plain.items():
+        value = getattr(options, field)
+        if value != allowed:
+            text = str(allowed).lower()
+            raise ConfigError(
+                f"model_options.backbone.{field} is {str(value).lower()} - "
+                f"{options.name} is built only with {text} - set it to {text}."
+            )
+
+
+def _batch_norm_options(
+    solver: trainer_pb2.SolverOptions, synchronized: bool | None
+) -> dict[str, Any]:
+    if synchronized is None:
+        synchronized = solver.use_sync_batchnorm
+    return {
+        "synchronized": synchronized,
+        "momentum": _decimal(solver.batchnorm_momentum),
+        "epsilon": _decimal(solver.batchnorm_epsilon),
+    }
+
+
+def _decimal(value: float) -> float:
+    """Gives the short decimal that a float32 proto field stands for."""
+    return float(f"{value:.7g}")
+
+
+def _decoder_options(
+    options: model_pb2.DecoderOptions,
+    low_level: Sequence[model_pb2.LowLevelOptions],
+    pool_size: Sequence[int] | None,
+) -> dict[str, Any]:
+    """Gives the arguments of `Decoder`."""
+    return {
+        "feature_key": options.feature_key,
+        "low_level": [
+            (level.feature_key, level.channels_project) for level in low_level
+        ],
+        "aspp": {
+            "filters": options.aspp_channels,
+            "atrous_rates": list(options.atrous_rates),
+            "pool_size": pool_size,
+            "only_projection": options.aspp_use_only_1x1_proj_conv,
+        },
+        "fusion_channels": options.decoder_channels,
+        "conv_type": options.decoder_conv_type,
+    }
+
+
+def _head_options(options: model_pb2.HeadOptions) -> dict[str, Any]:
+    """Gives the arguments of `Head`."""
+    return {
+        "head_channels": options.head_channels,
+        "conv_type": options.head_conv_type,
+    }
+
+
+def _pool_size(
+    options: model_pb2.ModelOptions, crop_size: Sequence[int] | None
+) -> list[int] | None:
+    if crop_size is None:
+        return None
+    return pool_size_of(crop_size, options.backbone.output_stride)
+
+
+def _build_panoptic_deeplab(
+    options: model_pb2.ModelOptions,
+    num_classes: int,
+    crop_size: Sequence[int] | None,
+    batch_norm: dict[str, Any],
+) -> PanopticDeepLab:
+    system = options.panoptic_deeplab
+    instance = system.instance
+    pool_size = _pool_size(options, crop_size)
+    branch: dict[str, Any] = {}
+    if instance.enable:
+        decoder = options.decoder
+        if instance.HasField("instance_decoder_override"):
+            decoder = instance.instance_decoder_override
+        low_level = instance.low_level_override or system.low_level
+        branch = {
+            "instance_decoder": _decoder_options(decoder, low_level, pool_size),
+            "center_head": _head_options(instance.center_head),
+            "offset_head": _head_options(instance.regression_head),
+        }
+    return PanopticDeepLab(
+        build_backbone(options.backbone, batch_norm),
+        num_classes,
+        semantic_decoder=_decoder_options(
+            options.decoder, system.low_level, pool_size
+        ),
+        semantic_head=_head_options(system.semantic_head),
+        batch_norm=batch_norm,
+        **branch,
+    )
+
+
+def _build_deeplab_v3(
+    options: model_pb2.ModelOptions,
+    num_classes: int,
+    crop_size: Sequence[int] | None,
+    batch_norm: dict[str, Any],
+) -> DeepLabV3:
+    return DeepLabV3(
+        build_backbone(options.backbone, batch_norm),
+        num_classes,
+        decoder=_decoder_options(
+            options.decoder, (), _pool_size(options, crop_size)
+        ),
+        head={
+            "head_channels": options.decoder.decoder_channels,
+            "kernel_size": 3,
+            "conv_type": "standard_conv",
+        },
+        batch_norm=batch_norm,
+    )
+
+
+def _build_deeplab_v3_plus(
+    options: model_pb2.ModelOptions,
+    num_classes: int,
+    crop_size: Sequence[int] | None,
+    batch_norm: dict[str, Any],
+) -> DeepLabV3Plus:
+    decoder = _decoder_options(
+        options.decoder,
+        [options.deeplab_v3_plus.low_level],
+        _pool_size(options, crop_size),
+    )
+    return DeepLabV3Plus(
+        build_backbone(options.backbone, batch_norm),
+        num_classes,
+        decoder=decoder | {"fusion_kernel_size": 3},
+        head={
+            "head_channels": options.decoder.decoder_channels,
+            "kernel_size": 3,
+            "conv_type": options.decoder.decoder_conv_type,
+        },
+        batch_norm=batch_norm,
+    )
+
+
+_SYSTEMS: Mapping[str, Callable[..., keras.Model]] = {
+    "deeplab_v3": _build_deeplab_v3,
+    "deeplab_v3_plus": _build_deeplab_v3_plus,
+    "panoptic_deeplab": _build_panoptic_deeplab,
+}

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batch normalisation with the statistics that the published nets keep."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+MOMENTUM = 0.99
+EPSILON = 1e-3
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Normalises over batch, height and width, channel by channel.
+
+    The weights are those of `keras.layers.BatchNormalization`: gamma, beta,
+    moving_mean, moving_variance.
+
+    - `synchronized=False`: TensorFlow's fused operation. As there, the moving
+      variance takes the *unbiased* batch variance (Bessel's correction),
+      unlike Keras 3, which takes the biased one. deeplab2:
+      `use_sync_batchnorm: false`.
+    - `synchronized=True`: statistics over all replicas, with the biased
+      variance, as `keras.layers.BatchNormalization(synchronized=True)`. With
+      one replica the fused operation computes them.
+
+    Statistics and weights are float32 whatever the compute dtype.
+    """
+
+    def __init__(
+        self,
+        synchronized: bool = False,
+        *,
+        momentum: float = MOMENTUM,
+        epsilon: float = EPSILON,
+        gamma_initializer: str = "ones",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            axis=-1,
+            momentum=momentum,
+            epsilon=epsilon,
+            gamma_initializer=gamma_initializer,
+            synchronized=synchronized,
+            **kwargs,
+        )
+
+    def call(self, inputs, training=None):
+        """Gives `inputs` normalised.
+
+        Args:
+            inputs: float [B, H, W, C].
+            training: normalise by the batch and update the moving statistics
+                (only while the layer is trainable).
+
+        Returns:
+            Compute dtype [B, H, W, C].
+        """
+        training = bool(training) and self.trainable
+        if training and self.synchronized and _num_replicas() > 1:
+            return super().call(inputs, training=True)
+        if training:
+            outputs, mean, variance = self._fused(inputs)
+            self._update(mean, variance, tf.shape(inputs))
+        else:
+            outputs, _, _ = self._fused(
+                inputs, self.moving_mean, self.moving_variance
+            )
+        return outputs
+
+    def _fused(self, inputs, mean=None, variance=None):
+        """Normalises by the given statistics, or by those of the batch."""
+        if inputs.dtype == tf.float64:  # the fused kernels have no float64
+            raise ValueError(
+                "BatchNorm got float64 inputs - float32, float16 and bfloat16 "
+                "are supported - set the dtype policy to one of them."
+            )
+        return tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            tf.convert_to_tensor(self.gamma),
+            tf.convert_to_tensor(self.beta),
+            None if mean is None else tf.convert_to_tensor(mean),
+            None if variance is None else tf.convert_to_tensor(variance),
+            epsilon=self.epsilon,
+            is_training=mean is None,
+        )
+
+    def _update(self, mean, variance, shape):
+        if self.synchronized:
+            count = tf.cast(tf.reduce_prod(shape[:-1]), variance.dtype)
+            variance *= (count - 1.0) / count
+        decay = 1.0 - self.momentum
+        self.moving_mean.assign(self.moving_mean * self.momentum + mean * decay)
+        self.moving_variance.assign(
+            self.moving_variance * self.momentum + variance * decay
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        config = super().get_config()
+        kept = ("name", "trainable", "dtype", "momentum", "epsilon")
+        return {key: config[key] for key in kept} | {
+            "synchronized": self.synchronized,
+            "gamma_initializer": keras.initializers.serialize(
+                self.gamma_initializer
+            ),
+        }
+
+
+def _num_replicas() -> int:
+    return tf.distribute.get_strategy().num_replicas_in_sync

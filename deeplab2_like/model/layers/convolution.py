@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution + batch normalisation + activation, in three forms.
+
+In reading order: activations, the padding rule, the base class, `ConvBNAct`,
+`DepthwiseConvBNAct`, `SeparableConvBNAct`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.model.layers.batch_norm import BatchNorm
+
+
+def hard_swish(x: tf.Tensor) -> tf.Tensor:
+    """Gives x * relu6(x + 3) / 6 (MobileNetV3, arXiv:1905.02244, 5.2)."""
+    return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
+
+
+ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "none": tf.identity,
+    "relu": tf.nn.relu,
+    "hard_swish": hard_swish,
+}
+
+
+def activation_of(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Gives the activation called `name`.
+
+    Raises:
+        ValueError: there is no such activation.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(
+            f"activation is {name!r} - known are {', '.join(ACTIVATIONS)}."
+        )
+    return ACTIVATIONS[name]
+
+
+def pad_for_stride(
+    x: tf.Tensor, kernel_size: int, dilation_rate: int
+) -> tf.Tensor:
+    """Pads height and width by zeros for a strided 'valid' convolution.
+
+    Both sides get (k - 1) // 2 zeros, k the dilated kernel size, so that the
+    first output sits on the first pixel for every size, and the output size
+    is (size - 1) // stride + 1. Padding 'same' would shift even sizes by a
+    pixel. deeplab2: `Conv2DSame`.
+    """
+    pad = dilation_rate * (kernel_size - 1) // 2
+    if pad == 0:
+        return x
+    return tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+
+
+class _ConvBase(keras.layers.Layer):
+    """What the two single convolutions share: padding, BN, activation."""
+
+    def __init__(
+        self,
+        kernel_size: int,
+        *,
+        strides: int,
+        dilation_rate: int,
+        activation: str,
+        batch_norm: Mapping[str, Any] | None,
+        gamma_initializer: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if kernel_size % 2 == 0:
+            raise ValueError(
+                f"kernel_size is {kernel_size} - it must be odd, so that "
+                "outputs sit on input pixels."
+            )
+        if strides > 1 and dilation_rate > 1:
+            raise ValueError(
+                f"strides is {strides} and dilation_rate is {dilation_rate} "
+                "- one of them must be 1."
+            )
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.dilation_rate = dilation_rate
+        self.activation = activation
+        self.batch_norm = dict(batch_norm or {})
+        self.gamma_initializer = gamma_initializer
+        self.bn = BatchNorm(
+            **self.batch_norm,
+            gamma_initializer=gamma_initializer,
+            dtype=self.dtype_policy,
+            name="bn",
+        )
+        self._activate = activation_of(activation)
+
+    def _convolution_options(self) -> dict[str, Any]:
+        return {
+            "strides": self.strides,
+            "padding": "valid" if self.strides > 1 else "same",
+            "dilation_rate": self.dilation_rate,
+            "use_bias": False,
+            "dtype": self.dtype_policy,
+        }
+
+    def _apply(self, convolution, inputs, training):
+        x = inputs
+        if self.strides > 1:
+            x = pad_for_stride(x, self.kernel_size, self.dilation_rate)
+        x = self.bn(convolution(x), training=training)
+        return self._activate(x)
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "dilation_rate": self.dilation_rate,
+            "activation": self.activation,
+            "batch_norm": dict(self.batch_norm),
+            "gamma_initializer": self.gamma_initializer,
+        }
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class ConvBNAct(_ConvBase):
+    """2-D convolution without bias, batch norm, activation.
+
+    Args of the constructor:
+        filters: output channels.
+        kernel_size: odd side of the kernel.
+        strides: 1 pads 'same'; more pads as `pad_for_stride`.
+        dilation_rate: atrous rate; strides must be 1 when it is more than 1.
+        activation: a key of `ACTIVATIONS`.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        gamma_initializer: of the batch norm; "zeros" starts a residual branch
+            as the identity.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 1,
+        *,
+        strides: int = 1,
+        dilation_rate: int = 1,
+        activation: str = "relu",
+        batch_norm: Mapping[str, Any] | None = None,
+        gamma_initializer: str = "ones",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size,
+            strides=strides,
+            dilation_rate=dilation_rate,
+            activation=activation,
+            batch_norm=batch_norm,
+            gamma_initializer=gamma_initializer,
+            **kwargs,
+        )
+        self.filters = filters
+        self.conv = keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            kernel_initializer="he_normal",
+            name="conv",
+            **self._convolution_options(),
+        )
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, H, W, C]."""
+        self.conv.build((None, None, None, input_shape[-1]))
+        self.bn.build((None, None, None, self.filters))
+
+    def call(self, inputs, training=None):
+        """Gives float [B, (H-1)//strides+1, (W-1)//strides+1, filters]."""
+        return self._apply(self.conv, inputs, training)
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {"filters": self.filters}
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class DepthwiseConvBNAct(_ConvBase):
+    """Depthwise 2-D convolution without bias, batch norm, activation.
+
+    The arguments are those of `ConvBNAct` without `filters`: channels stay.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int = 3,
+        *,
+        strides: int = 1,
+        dilation_rate: int = 1,
+        activation: str = "relu",
+        batch_norm: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size,
+            strides=strides,
+            dilation_rate=dilation_rate,
+            activation=activation,
+            batch_norm=batch_norm,
+            gamma_initializer="ones",
+            **kwargs,
+        )
+        self.depthwise_conv = keras.layers.DepthwiseConv2D(
+            kernel_size, name="depthwise_conv", **self._convolution_options()
+        )
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, H, W, C]."""
+        shape = (None, None, None, input_shape[-1])
+        self.depthwise_conv.build(shape)
+        self.bn.build(shape)
+
+    def call(self, inputs, training=None):
+        """Gives float [B, (H-1)//strides+1, (W-1)//strides+1, C]."""
+        return self._apply(self.depthwise_conv, inputs, training)
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        config = super().get_config()
+        del config["gamma_initializer"]
+        return config
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class SeparableConvBNAct(keras.layers.Layer):
+    """Depthwise conv-BN-ReLU, then pointwise (1x1) conv-BN-ReLU.
+
+    Xception (arXiv:1610.02357) as in DeepLabv3+ (arXiv:1802.02611): with a
+    batch norm and an activation between the two.
+
+    Args of the constructor:
+        filters: output channels.
+        kernel_size: odd side of the depthwise kernel.
+        dilation_rate: atrous rate of the depthwise kernel.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        *,
+        dilation_rate: int = 1,
+        batch_norm: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.dilation_rate = dilation_rate
+        self.batch_norm = dict(batch_norm or {})
+        options = {"batch_norm": self.batch_norm, "dtype": self.dtype_policy}
+        self.depthwise = DepthwiseConvBNAct(
+            kernel_size,
+            dilation_rate=dilation_rate,
+            name="depthwise",
+            **options,
+        )
+        self.pointwise = ConvBNAct(filters, 1, name="pointwise", **options)
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, H, W, C]."""
+        self.depthwise.build(input_shape)
+        self.pointwise.build(input_shape)
+
+    def call(self, inputs, training=None):
+        """Gives float [B, H, W, filters]."""
+        x = self.depthwise(inputs, training=training)
+        return self.pointwise(x, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "dilation_rate": self.dilation_rate,
+            "batch_norm": dict(self.batch_norm),
+        }
+
+
+CONV_TYPES: dict[str, type[keras.layers.Layer]] = {
+    "depthwise_separable_conv": SeparableConvBNAct,
+    "standard_conv": ConvBNAct,
+}
+
+
+def conv_class(conv_type: str) -> type[keras.layers.Layer]:
+    """Gives the layer class for a `*_conv_type` value of a config.
+
+    Raises:
+        ValueError: there is no such convolution type.
+    """
+    if conv_type not in CONV_TYPES:
+        raise ValueError(
+            f"conv_type is {conv_type!r} - known are {', '.join(CONV_TYPES)}."
+        )
+    return CONV_TYPES[conv_type]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Squeeze-and-excitation: channel gates from the mean of the whole map."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class SqueezeExcite(keras.layers.Layer):
+    """Scales each channel by a gate computed from all channels' means.
+
+    Hu et al., arXiv:1709.01507, with a sigmoid gate. deeplab2's MobileNetV3
+    also uses the sigmoid, unlike the paper's hard sigmoid.
+
+    Args of the constructor:
+        reduced_filters: channels between the two 1x1 convolutions.
+    """
+
+    def __init__(self, reduced_filters: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reduced_filters = reduced_filters
+        self.reduce = keras.layers.Conv2D(
+            reduced_filters,
+            1,
+            kernel_initializer="he_normal",
+            dtype=self.dtype_policy,
+            name="reduce",
+        )
+        self.expand: keras.layers.Conv2D | None = None
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, H, W, C]."""
+        channels = input_shape[-1]
+        self.expand = keras.layers.Conv2D(
+            channels,
+            1,
+            kernel_initializer="he_normal",
+            dtype=self.dtype_policy,
+            name="expand",
+        )
+        self.reduce.build((None, None, None, channels))
+        self.expand.build((None, None, None, self.reduced_filters))
+
+    def call(self, inputs):
+        """Gives float [B, H, W, C], `inputs` times gates in 0..1."""
+        means_b11c = tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
+        hidden = tf.nn.relu(self.reduce(means_b11c))
+        return inputs * tf.sigmoid(self.expand(hidden))
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {"reduced_filters": self.reduced_filters}

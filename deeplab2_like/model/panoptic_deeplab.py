@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Panoptic-DeepLab: backbone, two decoders, three heads."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from deeplab2_like.model.decoder import Decoder
+from deeplab2_like.model.encoder_input import (
+    backbone_from_config,
+    backbone_to_config,
+    endpoint_shapes,
+    normalize_images,
+)
+from deeplab2_like.model.heads import Head
+from deeplab2_like.model.outputs import Output
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class PanopticDeepLab(keras.Model):
+    """Semantic logits, center heatmap and center offsets of images.
+
+    Cheng et al., CVPR 2020, arXiv:1911.10194. The instance branch is
+    optional; without it the model is a semantic one.
+
+    Args of the constructor:
+        backbone: a network that gives {"res2" ...: feature map}; not built
+            yet, so that its variables are named below this model's name.
+        num_classes: channels of the semantic logits.
+        semantic_decoder: arguments of `Decoder` other than `batch_norm`.
+        semantic_head: arguments of `Head` other than `output_channels` and
+            `batch_norm`.
+        instance_decoder: as `semantic_decoder`; None: no instance branch.
+        center_head: as `semantic_head`, for one channel.
+        offset_head: as `semantic_head`, for two channels.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        num_classes: int,
+        *,
+        semantic_decoder: Mapping[str, Any],
+        semantic_head: Mapping[str, Any],
+        instance_decoder: Mapping[str, Any] | None = None,
+        center_head: Mapping[str, Any] | None = None,
+        offset_head: Mapping[str, Any] | None = None,
+        batch_norm: Mapping[str, Any] | None = None,
+        name: str = "panoptic_deeplab",
+        **kwargs: Any,
+    ) -> None:
+        # Images must not be rounded to bfloat16 before normalisation.
+        super().__init__(name=name, autocast=False, **kwargs)
+        self._config = {
+            "num_classes": num_classes,
+            "semantic_decoder": dict(semantic_decoder),
+            "semantic_head": dict(semantic_head),
+            "instance_decoder": _optional_dict(instance_decoder),
+            "center_head": _optional_dict(center_head),
+            "offset_head": _optional_dict(offset_head),
+            "batch_norm": dict(batch_norm or {}),
+        }
+        self.backbone = backbone
+        self.num_classes = num_classes
+        options = {"batch_norm": batch_norm, "dtype": self.dtype_policy}
+        self.semantic_decoder = Decoder(
+            **semantic_decoder, name="semantic_decoder", **options
+        )
+        self.semantic_head = Head(
+            num_classes, **semantic_head, name="semantic_head", **options
+        )
+        self.instance_decoder = None
+        self.center_head = None
+        self.offset_head = None
+        if instance_decoder is not None:
+            self.instance_decoder = Decoder(
+                **instance_decoder, name="instance_decoder", **options
+            )
+            self.center_head = Head(
+                1, **(center_head or {}), name="center_head", **options
+            )
+            self.offset_head = Head(
+                2, **(offset_head or {}), name="offset_head", **options
+            )
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, H, W, 3]."""
+        shapes = endpoint_shapes(self.backbone, input_shape)
+        branches = [(self.semantic_decoder, [self.semantic_head])]
+        if self.instance_decoder is not None:
+            heads = [self.center_head, self.offset_head]
+            branches.append((self.instance_decoder, heads))
+        for decoder, heads in branches:
+            decoder.build(shapes)
+            for head in heads:
+                head.build((None, None, None, decoder.output_channels))
+
+    def call(self, images, training=None):
+        """Gives the outputs at head resolution.
+
+        Args:
+            images: uint8 or float32 [B, H, W, 3], RGB, 0..255.
+            training: batch statistics and dropout.
+
+        Returns:
+            float32 maps under the keys that `Output` describes.
+        """
+        x = normalize_images(images, self.compute_dtype)
+        features = self.backbone(x, training=training)
+        x = self.semantic_decoder(features, training=training)
+        outputs = {
+            Output.SEMANTIC_LOGITS.value: self.semantic_head(
+                x, training=training
+            )
+        }
+        if self.instance_decoder is not None:
+            x = self.instance_decoder(features, training=training)
+            outputs[Output.CENTER_HEATMAP.value] = self.center_head(
+                x, training=training
+            )
+            outputs[Output.OFFSET_MAP.value] = self.offset_head(
+                x, training=training
+            )
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        config = super().get_config() | self._config
+        config["backbone"] = backbone_to_config(self.backbone)
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes the model from what `get_config` gave."""
+        config = dict(config)
+        config["backbone"] = backbone_from_config(
+            config["backbone"], custom_objects
+        )
+        return cls(**config)
+
+
+def _optional_dict(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if value is None else dict(value)
