@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from deeplab2_like import errors
+from deeplab2_like import errors, label_map
 from deeplab2_like.metrics import instance_matching
 from deeplab2_like.metrics import overlaps as overlaps_lib
 
@@ -187,7 +187,7 @@ class AveragePrecision:
             inside = found.predicted_ids[found.predicted_index] == 1
             index = found.true_index[inside]
             shared.append(
-                overlaps_lib.sum_at(index, found.areas[inside], len(true_ids))
+                label_map.sum_at(index, found.areas[inside], len(true_ids))
             )
             areas.append(int(np.count_nonzero(mask_hw)))
         if not len(areas) == len(classes) == len(scores):

@@ -3,8 +3,7 @@
 
 Every metric of this package is a small computation on these counts. Label maps
 consist of long runs of equal values, so the pixels are first reduced to the
-places where either map changes along a row; only those (about 1 % of the
-pixels) are sorted into pairs.
+places where either map changes along a row (about 1 % of the pixels).
 """
 
 import dataclasses
@@ -14,11 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeplab2_like import errors
-
-# Ids within a range of this size are numbered through a table, others by
-# sorting; pairs of segments are counted in a table of at most this size.
-_MAX_TABLE = 1 << 20
+from deeplab2_like import errors, label_map
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +37,14 @@ class Overlaps:
     @property
     def true_areas(self) -> npt.NDArray[np.int64]:
         """int64 [N], pixels of each value of the true map."""
-        return sum_at(self.true_index, self.areas, len(self.true_ids))
+        return label_map.sum_at(self.true_index, self.areas, len(self.true_ids))
 
     @property
     def predicted_areas(self) -> npt.NDArray[np.int64]:
         """int64 [M], pixels of each value of the predicted map."""
-        return sum_at(self.predicted_index, self.areas, len(self.predicted_ids))
+        return label_map.sum_at(
+            self.predicted_index, self.areas, len(self.predicted_ids)
+        )
 
 
 def compute_overlaps(
@@ -63,17 +60,17 @@ def compute_overlaps(
         The pairs that occur, ordered by true id, then by predicted id.
     """
     true_runs, predicted_runs, lengths = _split_into_runs(true_hw, predicted_hw)
-    true_ids, true_index = _number_values(true_runs)
-    predicted_ids, predicted_index = _number_values(predicted_runs)
+    true_ids, true_index = label_map.number_values(true_runs)
+    predicted_ids, predicted_index = label_map.number_values(predicted_runs)
     width = max(len(predicted_ids), 1)
     keys = true_index * width + predicted_index
-    if len(true_ids) * width <= _MAX_TABLE:
-        table = sum_at(keys, lengths, len(true_ids) * width)
+    if len(true_ids) * width <= label_map.MAX_TABLE:
+        table = label_map.sum_at(keys, lengths, len(true_ids) * width)
         pairs = np.flatnonzero(table).astype(np.int64)
         areas = table[pairs]
     else:
         pairs, inverse = np.unique(keys, return_inverse=True)
-        areas = sum_at(inverse, lengths, len(pairs))
+        areas = label_map.sum_at(inverse, lengths, len(pairs))
     return Overlaps(
         true_ids, predicted_ids, pairs // width, pairs % width, areas
     )
@@ -94,38 +91,6 @@ def _split_into_runs(
     starts = np.flatnonzero(changes)
     lengths = np.diff(starts, append=true.size).astype(np.int64)
     return true[starts], predicted[starts], lengths
-
-
-def _number_values(
-    values: npt.NDArray[Any],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Gives the different values, ascending, and each value's number."""
-    if values.size == 0:
-        empty = np.zeros(0, np.int64)
-        return empty, empty
-    values = values.astype(np.int64)
-    low = int(values.min())
-    size = int(values.max()) - low + 1
-    if size > _MAX_TABLE:
-        ids, index = np.unique(values, return_inverse=True)
-        return ids, index.astype(np.int64)
-    values -= low
-    numbers = np.zeros(size, np.int64)
-    numbers[values] = 1
-    ids = np.flatnonzero(numbers).astype(np.int64)
-    numbers[ids] = np.arange(len(ids))
-    return ids + low, numbers[values]
-
-
-def sum_at(
-    index: npt.NDArray[Any], values: npt.NDArray[Any], size: int
-) -> npt.NDArray[np.int64]:
-    """Sums the integers `values` by `index`: int64 [size].
-
-    The sums are exact below 2**53.
-    """
-    sums = np.bincount(index, weights=values, minlength=size)
-    return sums.astype(np.int64)
 
 
 def iterate_images(

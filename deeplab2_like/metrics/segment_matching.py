@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from deeplab2_like import errors
+from deeplab2_like import errors, label_map
 from deeplab2_like.metrics import overlaps as overlaps_lib
 
 
@@ -69,7 +69,7 @@ def count_matches(
     )
     same_class = true.classes[t] == predicted.classes[p]
     size = len(predicted.ids)
-    void_areas = overlaps_lib.sum_at(p, shared * is_void[t], size)
+    void_areas = label_map.sum_at(p, shared * is_void[t], size)
     union = true.areas[t] + predicted.areas[p] - shared - void_areas[p]
     is_match = same_class & (true.classes[t] >= 0) & ~true.is_crowd[t]
     is_match &= 2 * shared > union
@@ -79,7 +79,7 @@ def count_matches(
     )
 
     excused = is_void[t] | (same_class & true.is_crowd[t])
-    excused_areas = overlaps_lib.sum_at(p, shared * excused, size)
+    excused_areas = label_map.sum_at(p, shared * excused, size)
     is_missed = (true.classes >= 0) & ~true.is_crowd
     is_missed[t_match] = False
     is_false = (predicted.classes >= 0) & (2 * excused_areas <= predicted.areas)

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model says about one image, for the program that asked.
+
+`PanopticResult` is what the predictor returns and what the visualizer and the
+writer of COCO-panoptic files take. NumPy only.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from deeplab2_like import errors, label_map
+
+if TYPE_CHECKING:
+    from deeplab2_like.data.descriptor import DatasetDescriptor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PanopticResult:
+    """The segments of one image; an image without segments is valid.
+
+    Attributes:
+        segmentation: int32 [H, W] at the size of the image, id of the segment
+            of each pixel: 1..N, or 0 where the class is unknown (void).
+        segments_info: One dictionary a segment, in the order of the ids:
+            id: int, as in `segmentation`.
+            label_id: int, class index of the model.
+            category_id: int, id of the class in the data set's own files.
+            category_name: str.
+            score: float in 0..1, 1.0 for a ground truth.
+            isthing: bool, whether the segment is one object.
+            was_fused: bool, whether it gathers all pixels of its class, the
+                opposite of `isthing` (the name is Hugging Face's).
+            iscrowd: int, 1 for a group of objects of a ground truth.
+            area: int, pixels.
+            bbox: [x, y, width, height] in pixels, as in COCO's files.
+        ignore_label: Class of void pixels in `semantic` and `panoptic`.
+        label_divisor: `panoptic` is class * label_divisor + instance.
+    """
+
+    segmentation: npt.NDArray[np.int32]
+    segments_info: list[dict[str, Any]]
+    ignore_label: int = 255
+    label_divisor: int = 1000
+
+    @classmethod
+    def from_prediction(
+        cls,
+        panoptic: Any,
+        descriptor: "DatasetDescriptor",
+        *,
+        segment_ids: Any,
+        segment_scores: Any,
+        is_valid: Any = None,
+    ) -> Self:
+        """Makes the result of one image from what post-processing gives.
+
+        Areas and boxes are computed from the map. Segments of the table that
+        have no pixel (left) are dropped.
+
+        Args:
+            panoptic: Integers [H, W] at the size of the image, class *
+                label_divisor + instance; the class ignore_label is void.
+            descriptor: The data set of the model.
+            segment_ids: Integers [S], ids of the segments as in `panoptic`.
+            segment_scores: Floats [S].
+            is_valid: bool [S], which rows are segments; all when None.
+
+        Raises:
+            DataError: The map is no label map, has a class that the data set
+                does not have, or a segment that is not in the table.
+        """
+        ids = np.asarray(segment_ids).reshape(-1)
+        scores = np.asarray(segment_scores).reshape(-1)
+        if is_valid is not None:
+            rows = np.asarray(is_valid, bool).reshape(-1)
+            ids, scores = ids[rows], scores[rows]
+        table = dict(zip(ids.tolist(), scores.tolist(), strict=True))
+        order = {segment: row for row, segment in enumerate(table)}
+        found = _find_segments(panoptic, descriptor)
+        missing = [i for i in found.ids.tolist() if i not in table]
+        if missing:
+            raise errors.DataError(
+                f"{len(missing)} segments of the panoptic map are not in the "
+                f"segment table, for example {missing[0]}. Give the table of "
+                "the same image, with a row for each segment."
+            )
+        ranks = [order[i] for i in found.ids.tolist()]
+        sequence = np.argsort(np.array(ranks, np.int64), kind="stable")
+        return cls._build(panoptic, descriptor, found, sequence, table)
+
+    @classmethod
+    def from_label(cls, panoptic: Any, descriptor: "DatasetDescriptor") -> Self:
+        """Makes the result of one image from a label, such as a ground truth.
+
+        Segments are in the order of their labels; things with instance 0 are
+        crowd.
+
+        Args:
+            panoptic: Integers [H, W], class * label_divisor + instance; the
+                class ignore_label is void.
+            descriptor: The data set of the label.
+
+        Raises:
+            DataError: The map is no label map, or has a class that the data
+                set does not have.
+        """
+        found = _find_segments(panoptic, descriptor)
+        sequence = np.arange(len(found.ids))
+        return cls._build(panoptic, descriptor, found, sequence, None)
+
+    @classmethod
+    def _build(
+        cls,
+        panoptic: Any,
+        descriptor: "DatasetDescriptor",
+        found: label_map.MapSegments,
+        sequence: npt.NDArray[np.int64],
+        scores: dict[int, float] | None,
+    ) -> Self:
+        segments_info = [
+            _describe_segment(number, found, int(row), descriptor, scores)
+            for number, row in enumerate(sequence, 1)
+        ]
+        numbers = np.arange(1, len(sequence) + 1)
+        segmentation = label_map.replace_values(
+            np.asarray(panoptic), found.ids[sequence], numbers
+        )
+        return cls(
+            segmentation,
+            segments_info,
+            descriptor.ignore_label,
+            descriptor.label_divisor,
+        )
+
+    @property
+    def height(self) -> int:
+        """Height of the image in pixels."""
+        return int(self.segmentation.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Width of the image in pixels."""
+        return int(self.segmentation.shape[1])
+
+    def mask(self, segment_id: int) -> npt.NDArray[np.bool_]:
+        """Gives the pixels of one segment: bool [H, W]."""
+        return np.asarray(self.segmentation == segment_id)
+
+    def semantic(self) -> npt.NDArray[np.int32]:
+        """Gives the class of each pixel: int32 [H, W], void ignore_label."""
+        classes = [info["label_id"] for info in self.segments_info]
+        return self._replace_ids(np.array(classes, np.int64), self.ignore_label)
+
+    def panoptic(self) -> npt.NDArray[np.int32]:
+        """Gives the label of each pixel: int32 [H, W].
+
+        Label = class * label_divisor + instance. Things of a class are
+        numbered from 1 in the order of `segments_info`; stuff and crowd have
+        instance 0; void is ignore_label * label_divisor.
+
+        Raises:
+            DataError: A class has label_divisor instances or more.
+        """
+        counts: dict[int, int] = {}
+        labels = []
+        for info in self.segments_info:
+            class_id, instance = info["label_id"], 0
+            if info["isthing"] and not info["iscrowd"]:
+                instance = counts[class_id] = counts.get(class_id, 0) + 1
+            if instance >= self.label_divisor:
+                raise errors.DataError(
+                    f"Class {class_id} has more than "
+                    f"{self.label_divisor - 1} instances, which "
+                    f"label_divisor {self.label_divisor} cannot number. Raise "
+                    "label_divisor in the data set descriptor."
+                )
+            labels.append(class_id * self.label_divisor + instance)
+        void = self.ignore_label * self.label_divisor
+        return self._replace_ids(np.array(labels, np.int64), void)
+
+    def to_transformers(self) -> dict[str, Any]:
+        """Gives what Hugging Face's post_process_panoptic_segmentation gives.
+
+        Returns:
+            `segmentation`, the ids of the segments [H, W] (0 is void), as an
+            array that also has the tensor methods `cpu`, `detach` and `numpy`,
+            so that `supervision.Detections.from_transformers` takes it;
+            `segments_info`, a list of id, label_id, was_fused and score.
+        """
+        keys = ("id", "label_id", "was_fused", "score")
+        return {
+            "segmentation": self.segmentation.view(_TensorLikeArray),
+            "segments_info": [
+                {key: info[key] for key in keys} for info in self.segments_info
+            ],
+        }
+
+    def to_coco(
+        self, file_name: str, image_id: int | str
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+        """Gives the picture and the annotation of COCO's panoptic format.
+
+        Args:
+            file_name: Name that the picture will have (PNG).
+            image_id: Id of the image in the data set's file.
+
+        Returns:
+            uint8 [H, W, 3], id = R + 256 * G + 65536 * B, and the entry of the
+            JSON file's `annotations`.
+        """
+        from deeplab2_like import coco_format
+
+        keys = ("id", "category_id", "area", "bbox", "iscrowd", "score")
+        annotation = {
+            "image_id": image_id,
+            "file_name": file_name,
+            "segments_info": [
+                {key: info[key] for key in keys} for info in self.segments_info
+            ],
+        }
+        return coco_format.encode_ids(self.segmentation), annotation
+
+    def _replace_ids(
+        self, values: npt.NDArray[np.int64], void: int
+    ) -> npt.NDArray[np.int32]:
+        ids = np.array([i["id"] for i in self.segments_info], np.int64)
+        return label_map.replace_values(self.segmentation, ids, values, void)
+
+
+class _TensorLikeArray(np.ndarray[Any, Any]):
+    """An array with the tensor methods that readers of tensors call."""
+
+    def cpu(self) -> Self:
+        return self
+
+    def detach(self) -> Self:
+        return self
+
+    def numpy(self) -> npt.NDArray[Any]:
+        return self.view(np.ndarray)
+
+
+def _find_segments(
+    panoptic: Any, descriptor: "DatasetDescriptor"
+) -> label_map.MapSegments:
+    """Finds the segments of a label map, without void."""
+    panoptic = np.asarray(panoptic)
+    if panoptic.ndim != 2 or panoptic.dtype.kind not in "iu":
+        raise errors.DataError(
+            f"The panoptic map has the dimensions {panoptic.shape} and the "
+            f"type {panoptic.dtype}. It must be integers [H, W], one image."
+        )
+    found = label_map.compute_segments(panoptic)
+    classes = found.ids // descriptor.label_divisor
+    is_segment = classes != descriptor.ignore_label
+    is_known = (classes >= 0) & (classes < descriptor.num_classes)
+    if not (is_known | ~is_segment).all():
+        wrong = int(found.ids[is_segment & ~is_known][0])
+        raise errors.DataError(
+            f"The panoptic map has the label {wrong}, class "
+            f"{wrong // descriptor.label_divisor}. Data set "
+            f"{descriptor.name!r} has the classes 0.."
+            f"{descriptor.num_classes - 1} and {descriptor.ignore_label} "
+            "(void): take the descriptor that the model was trained with."
+        )
+    return label_map.MapSegments(
+        found.ids[is_segment], found.areas[is_segment], found.boxes[is_segment]
+    )
+
+
+def _describe_segment(
+    number: int,
+    found: label_map.MapSegments,
+    row: int,
+    descriptor: "DatasetDescriptor",
+    scores: dict[int, float] | None,
+) -> dict[str, Any]:
+    label = int(found.ids[row])
+    class_id, instance = divmod(label, descriptor.label_divisor)
+    is_thing = bool(descriptor.is_thing(class_id))
+    y, x, height, width = found.boxes[row].tolist()
+    is_crowd = scores is None and is_thing and instance == 0
+    return {
+        "id": number,
+        "label_id": class_id,
+        "category_id": int(descriptor.category_ids[class_id]),
+        "category_name": descriptor.class_names[class_id],
+        "score": 1.0 if scores is None else float(scores[label]),
+        "isthing": is_thing,
+        "was_fused": not is_thing,
+        "iscrowd": int(is_crowd),
+        "area": int(found.areas[row]),
+        "bbox": [x, y, width, height],
+    }
