@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the name of a config to a checked `Config`."""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from deeplab2_like.config import paths, placeholders, textproto, validation
+from deeplab2_like.config.problems import (
+    InvalidConfigError,
+    Location,
+    Problem,
+    describe_nearest,
+    raise_if_any,
+)
+from deeplab2_like.config.report import Report, iterate_fields, show
+from deeplab2_like.protos import config_pb2, dataset_descriptor_pb2
+
+_OVERRIDE_FLAG = "--config_override"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A config that was read, completed and found valid.
+
+    Attributes:
+        options: The resolved `ExperimentOptions`: overrides merged,
+            place-holders filled, class counts and head channels taken from
+            the data set where they were not set.
+        path: File that it was read from, or the name given to `parse`.
+        sha256: Of `text`, in hexadecimal.
+        text: `options` in text format, as it is written to a model folder.
+        warnings: Warnings and notes; nothing that keeps the config from
+            being used.
+        unfilled: Field path to the names of its place-holders that the
+            environment does not fill.
+    """
+
+    options: config_pb2.ExperimentOptions
+    path: str
+    sha256: str
+    text: str
+    warnings: tuple[Problem, ...] = ()
+    unfilled: Mapping[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=dict
+    )
+
+    def require_filled(self, *prefixes: str) -> None:
+        """Raises if a field that a program needs has an unfilled place-holder.
+
+        Args:
+            *prefixes: Field paths, for example
+                "train_dataset_options.file_pattern"; none asks for all fields.
+
+        Raises:
+            InvalidConfigError: It names the place-holders and how to set them.
+        """
+        raise_if_any(
+            _list_unfilled(
+                {
+                    path: names
+                    for path, names in self.unfilled.items()
+                    if not prefixes or _is_within(path, prefixes)
+                },
+                self.options,
+                self.path,
+            )
+        )
+
+
+def _is_within(path: str, prefixes: Sequence[str]) -> bool:
+    return any(
+        path == prefix or path.startswith((f"{prefix}.", f"{prefix}["))
+        for prefix in prefixes
+    )
+
+
+def _list_unfilled(
+    unfilled: Mapping[str, Sequence[str]], options: Message, source: str
+) -> list[Problem]:
+    problems = []
+    for path, _, _, value in iterate_fields(options):
+        if path not in unfilled:
+            continue
+        names = list(dict.fromkeys(unfilled[path]))
+        listed = " and ".join(names)
+        noun = "variables" if len(names) > 1 else "variable"
+        verb = "are" if len(names) > 1 else "is"
+        problems.append(
+            Problem(
+                path,
+                show(value),
+                f"the environment {noun} {listed} {verb} not set",
+                placeholders.describe_fix(names, path),
+                source=source,
+            )
+        )
+    return problems
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    *,
+    environ: Mapping[str, str] | None = None,
+    require_placeholders: bool = False,
+) -> Config:
+    """Reads, completes and checks a config.
+
+    Args:
+        name_or_path: A file, or the name of a shipped config such as
+            "scenes/panoptic_deeplab_mobilenet_v3_small_os16".
+        overrides: Text format fragments, merged over the file in order. A
+            repeated field replaces the one of the file; `field: []` empties
+            it.
+        environ: Fills place-holders; the environment of the process when
+            None.
+        require_placeholders: Whether a place-holder that nothing fills is an
+            error. When not, it stays in the text with a note in `warnings`,
+            and `Config.require_filled` raises in the program that needs it.
+
+    Raises:
+        InvalidConfigError: A `ConfigError` with all problems in `problems`.
+    """
+    path = paths.find_config(str(name_or_path))
+    return parse(
+        paths.read_text(path),
+        overrides,
+        source=str(path),
+        environ=environ,
+        require_placeholders=require_placeholders,
+    )
+
+
+def parse(
+    text: str,
+    overrides: Sequence[str] = (),
+    *,
+    source: str = "config",
+    environ: Mapping[str, str] | None = None,
+    require_placeholders: bool = False,
+) -> Config:
+    """Completes and checks a config given as text; see `load`.
+
+    Args:
+        text: Text format of `ExperimentOptions`.
+        overrides: As in `load`.
+        source: Path of the text, for messages; data set descriptors with a
+            relative path are also looked up in its folder.
+        environ: As in `load`.
+        require_placeholders: As in `load`.
+
+    Raises:
+        InvalidConfigError: A `ConfigError` with all problems in `problems`.
+    """
+    options = config_pb2.ExperimentOptions()
+    places, _ = textproto.parse(text, options, source)
+    if not options.ListFields():
+        raise InvalidConfigError([_empty(source)])
+    _merge_overrides(options, places, overrides)
+    variables = os.environ if environ is None else environ
+    unfilled = placeholders.fill(options, variables)
+    report = Report(places, source)
+    folder = pathlib.Path(source).parent
+    datasets = _load_datasets(options, folder, unfilled, report)
+    validation.complete(options, datasets)
+    validation.check_options(options, datasets, unfilled, report)
+    notes = _list_unfilled(unfilled, options, source)
+    for note in notes:
+        severity = "error" if require_placeholders else "note"
+        located = dataclasses.replace(note, severity=severity)
+        report.problems.append(located.at(report.locate(note.path)))
+    raise_if_any(report.problems)
+    resolved = text_format.MessageToString(options)
+    return Config(
+        options=options,
+        path=source,
+        sha256=hashlib.sha256(resolved.encode()).hexdigest(),
+        text=resolved,
+        warnings=tuple(report.problems),
+        unfilled={path: tuple(names) for path, names in unfilled.items()},
+    )
+
+
+def validate(options: config_pb2.ExperimentOptions) -> list[Problem]:
+    """Lists what is wrong with options that were built in code.
+
+    Args:
+        options: Is left as it is.
+
+    Returns:
+        Errors, warnings and notes, without lines.
+    """
+    completed = config_pb2.ExperimentOptions()
+    completed.CopyFrom(options)
+    report = Report({}, "")
+    datasets = _load_datasets(completed, pathlib.Path(), {}, report)
+    validation.complete(completed, datasets)
+    validation.check_options(completed, datasets, {}, report)
+    return report.problems
+
+
+def _empty(source: str) -> Problem:
+    fix = "Start from a shipped config; `--list` names them."
+    return Problem("", "", "The config is empty", fix, source=source)
+
+
+def _merge_overrides(
+    options: Message, places: dict[str, Location], overrides: Sequence[str]
+) -> None:
+    problems: list[Problem] = []
+    for index, fragment in enumerate(overrides):
+        source = f"{_OVERRIDE_FLAG}[{index}]"
+        patch = type(options)()
+        try:
+            found, entries = textproto.parse(fragment, patch, source)
+        except InvalidConfigError as error:
+            problems += error.problems
+            continue
+        _clear_empty_lists(entries, options, places, "")
+        _merge(options, patch, places, "")
+        places.update(found)
+    raise_if_any(problems)
+
+
+def _merge(
+    base: Message, patch: Message, places: dict[str, Location], prefix: str
+) -> None:
+    """Merges `patch` into `base`; lists replace."""
+    for field, value in patch.ListFields():
+        path = prefix + field.name
+        if textproto.is_repeated(field):
+            _forget(places, path)
+            base.ClearField(field.name)
+            getattr(base, field.name).MergeFrom(value)
+        elif field.message_type is not None:
+            if not base.HasField(field.name):
+                _forget(places, path)
+            getattr(base, field.name).SetInParent()
+            _merge(getattr(base, field.name), value, places, f"{path}.")
+        else:
+            setattr(base, field.name, value)
+
+
+def _clear_empty_lists(
+    entries: Sequence[textproto.Entry],
+    base: Message,
+    places: dict[str, Location],
+    prefix: str,
+) -> None:
+    """Empties the lists that an override writes as `field: []`."""
+    for entry in entries:
+        field = base.DESCRIPTOR.fields_by_name[entry.name]
+        path = prefix + entry.name
+        if textproto.is_repeated(field):
+            if not entry.values:
+                _forget(places, path)
+                base.ClearField(entry.name)
+        elif field.message_type is not None and base.HasField(entry.name):
+            for value in entry.values:
+                if isinstance(value, list):
+                    inner = getattr(base, entry.name)
+                    _clear_empty_lists(value, inner, places, f"{path}.")
+
+
+def _forget(places: dict[str, Location], path: str) -> None:
+    for known in [k for k in places if _is_within(k, [path])]:
+        del places[known]
+
+
+def _load_datasets(
+    options: config_pb2.ExperimentOptions,
+    folder: pathlib.Path,
+    unfilled: Mapping[str, Sequence[str]],
+    report: Report,
+) -> dict[str, dataset_descriptor_pb2.DatasetDescriptor]:
+    """Reads the descriptors that `options` names, by name.
+
+    A relative path to a descriptor becomes the path under which it was found.
+    """
+    found: dict[str, dataset_descriptor_pb2.DatasetDescriptor] = {}
+    for split in ("train_dataset_options", "eval_dataset_options"):
+        if not options.HasField(split):
+            continue
+        dataset_options = getattr(options, split)
+        path = f"{split}.dataset"
+        if not dataset_options.dataset or path in unfilled:
+            continue
+        try:
+            file = _find_dataset(dataset_options.dataset, folder)
+            if dataset_options.dataset.endswith(paths.SUFFIX):
+                dataset_options.dataset = str(file)
+            if dataset_options.dataset not in found:
+                found[dataset_options.dataset] = _read_dataset(file)
+        except InvalidConfigError as error:
+            for problem in error.problems:
+                if not problem.source:
+                    problem = dataclasses.replace(problem, path=path)
+                    problem = problem.at(report.locate(path))
+                report.problems.append(problem)
+    return found
+
+
+def _find_dataset(name: str, folder: pathlib.Path | None) -> pathlib.Path:
+    file = paths.find_dataset(name, folder)
+    if file is None:
+        file = _find_alias(name)
+    if file is not None:
+        return file
+    known = describe_nearest(name, paths.list_datasets())
+    rule = f'the data set "{name}" is not known'
+    fix = f"Known: {known}; or give the path of your own descriptor.textproto."
+    raise InvalidConfigError([Problem("", "", rule, fix)])
+
+
+def _find_alias(name: str) -> pathlib.Path | None:
+    pattern = re.compile(rf'^alias: "{re.escape(name)}"', re.MULTILINE)
+    for folder in paths.config_folders():
+        for file in sorted((folder / paths.DATASETS).glob(f"*{paths.SUFFIX}")):
+            if pattern.search(paths.read_text(file)):
+                return file
+    return None
+
+
+def _read_dataset(
+    file: pathlib.Path,
+) -> dataset_descriptor_pb2.DatasetDescriptor:
+    descriptor = dataset_descriptor_pb2.DatasetDescriptor()
+    places, _ = textproto.parse(paths.read_text(file), descriptor, str(file))
+    report = Report(places, str(file))
+    validation.check_dataset(descriptor, report)
+    raise_if_any(report.problems)
+    return descriptor
+
+
+def load_dataset(
+    name: str, folder: str | os.PathLike[str] | None = None
+) -> dataset_descriptor_pb2.DatasetDescriptor:
+    """Reads and checks a data set descriptor.
+
+    Args:
+        name: Name of a shipped descriptor, or a path that ends in
+            ".textproto".
+        folder: Where a relative path is looked up too.
+
+    Raises:
+        InvalidConfigError: There is none of that name (the text lists the
+            known ones), or it has problems.
+    """
+    base = None if folder is None else pathlib.Path(folder)
+    return _read_dataset(_find_dataset(name, base))

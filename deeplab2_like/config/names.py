@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The names that a config may use.
+
+`BACKBONES` are all names that exist in this schema; building a model refuses
+one that it cannot build yet.
+"""
+
+BACKBONES = (
+    "resnet50",
+    "resnet50_beta",
+    "resnet101",
+    "resnet101_beta",
+    "wide_resnet41",
+    "swidernet",
+    "axial_swidernet",
+    "axial_resnet_s",
+    "axial_resnet_l",
+    "axial_deeplab_s",
+    "axial_deeplab_l",
+    "max_deeplab_s",
+    "max_deeplab_l",
+    "max_deeplab_s_backbone",
+    "max_deeplab_l_backbone",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
+)
+# The backbones that have no form without squeeze-and-excite.
+MOBILENETS = ("mobilenet_v3_large", "mobilenet_v3_small")
+OUTPUT_STRIDES = (8, 16, 32)
+# Backbone endpoints, high resolution first.
+FEATURE_KEYS = ("res1", "res2", "res3", "res4", "res5")
+CONV_TYPES = ("depthwise_separable_conv", "standard_conv")
+DROP_PATH_SCHEDULES = ("constant", "linear")
+LEARNING_POLICIES = ("poly", "cosine")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SEMANTIC_LOSSES = ("softmax_cross_entropy",)
+DENSE_LOSSES = ("l1", "mse")
+COMPUTE_PRECISIONS = ("float32", "bfloat16")
+RAW_PANOPTIC_FORMATS = (
+    "two_channel_png",
+    "three_channel_png",
+    "two_channel_numpy_array",
+)
+AUTOAUGMENT_POLICIES = (
+    "simple_classification_policy",
+    "simple_classification_policy_magnitude_scale_0.2",
+)
+# The members of ModelOptions.meta_architecture that exist.
+META_ARCHITECTURES = ("deeplab_v3", "deeplab_v3_plus", "panoptic_deeplab")

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which image sizes the network takes, in plain Python.
+
+A canvas is the image as the network sees it, after padding or cropping. Its
+sides are k * stride + 1 pixels, so that align-corners resizing and the strided
+convolutions keep the corner pixels of all feature maps on top of each other
+(deeplab2: crop_size, g3doc/faq.md).
+"""
+
+from collections.abc import Sequence
+
+
+def is_legal_canvas(size: int, output_stride: int) -> bool:
+    """Says whether a side of a canvas is k * output_stride + 1, k >= 1.
+
+    Args:
+        size: Height or width, pixels.
+        output_stride: 8, 16 or 32, or any positive multiple of pixels.
+    """
+    return size > output_stride and (size - 1) % output_stride == 0
+
+
+def legal_canvas(size: int, output_stride: int) -> int:
+    """Gives the smallest legal side that holds `size` pixels.
+
+    Args:
+        size: Height or width of an image, pixels, > 0.
+        output_stride: 8, 16 or 32, or any positive multiple of pixels.
+    """
+    steps = max(1, -(-(size - 1) // output_stride))
+    return steps * output_stride + 1
+
+
+def nearest_legal_canvases(size: int, output_stride: int) -> tuple[int, ...]:
+    """Gives the legal sides next to `size`: (below, above), or the only one.
+
+    Args:
+        size: Any number of pixels.
+        output_stride: 8, 16 or 32, or any positive multiple of pixels.
+    """
+    above = legal_canvas(size, output_stride)
+    if above == size or above == output_stride + 1:
+        return (above,)
+    return (above - output_stride, above)
+
+
+def compute_canvas(
+    image_size: Sequence[int],
+    crop_size: Sequence[int],
+    pad_to_multiple_of: int = 0,
+) -> tuple[int, int]:
+    """Gives the canvas of an evaluation image.
+
+    Args:
+        image_size: Height and width of the image, pixels, after resizing.
+        crop_size: Height and width of `DatasetOptions.crop_size`.
+        pad_to_multiple_of: `DatasetOptions.pad_to_multiple_of`: 0 gives
+            `crop_size` for every image, n > 0 the smallest n * k + 1 that
+            holds both the image and `crop_size`.
+
+    Returns:
+        Height and width, pixels.
+    """
+    height, width = crop_size
+    if pad_to_multiple_of > 0:
+        height, width = (
+            legal_canvas(max(image, crop), pad_to_multiple_of)
+            for image, crop in zip(image_size, crop_size, strict=True)
+        )
+    return height, width

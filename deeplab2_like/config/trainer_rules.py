@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the fields of the trainer and evaluator options must be."""
+
+from collections.abc import Mapping
+
+from deeplab2_like.config import names
+from deeplab2_like.config.report import Report
+from deeplab2_like.protos import (
+    config_pb2,
+    dataset_descriptor_pb2,
+    trainer_pb2,
+)
+
+_LOSSES = {
+    "semantic_loss": names.SEMANTIC_LOSSES,
+    "center_loss": names.DENSE_LOSSES,
+    "regression_loss": names.DENSE_LOSSES,
+}
+
+
+def check(options: config_pb2.ExperimentOptions, report: Report) -> None:
+    """Adds the problems of trainer_options to a report.
+
+    Args:
+        options: After `validation.complete`.
+        report: Is added to.
+    """
+    trainer = options.trainer_options
+    path = "trainer_options"
+    loop = trainer.steps_per_loop
+    if loop > 0 and trainer.save_summaries_steps % loop:
+        summaries = trainer.save_summaries_steps
+        above = -(-summaries // loop) * loop
+        report.add(
+            f"{path}.save_summaries_steps",
+            summaries,
+            f"it must be a multiple of steps_per_loop ({loop})",
+            f"Write save_summaries_steps: {above}, or a steps_per_loop that "
+            "divides it.",
+        )
+    if loop > 0 and trainer.save_checkpoints_steps % loop:
+        report.warn(
+            f"{path}.save_checkpoints_steps",
+            trainer.save_checkpoints_steps,
+            f"checkpoints are written at the end of a loop of {loop} steps",
+            "Use a multiple of steps_per_loop.",
+        )
+    _check_solver(trainer.solver_options, f"{path}.solver_options", report)
+    _check_losses(options, report)
+
+
+def _check_solver(
+    solver: trainer_pb2.SolverOptions, path: str, report: Report
+) -> None:
+    steps = solver.training_number_of_steps
+    if steps > 0 and solver.warmup_steps >= steps:
+        report.add(
+            f"{path}.warmup_steps",
+            solver.warmup_steps,
+            f"it must be less than training_number_of_steps ({steps})",
+            "Shorten the warm-up or train longer.",
+        )
+    if solver.poly_end_learning_rate > solver.base_learning_rate > 0:
+        report.add(
+            f"{path}.poly_end_learning_rate",
+            solver.poly_end_learning_rate,
+            "it must not be above base_learning_rate "
+            f"({solver.base_learning_rate:g})",
+        )
+    if solver.adamw_weight_decay > 0 and solver.optimizer != "adamw":
+        report.warn(
+            f"{path}.adamw_weight_decay",
+            solver.adamw_weight_decay,
+            f'it has no effect with optimizer "{solver.optimizer}"',
+            'Write optimizer: "adamw" or use weight_decay.',
+        )
+
+
+def _check_losses(
+    options: config_pb2.ExperimentOptions, report: Report
+) -> None:
+    model = options.model_options
+    kind = model.WhichOneof("meta_architecture")
+    if kind not in names.META_ARCHITECTURES:
+        return
+    losses = options.trainer_options.loss_options
+    path = "trainer_options.loss_options"
+    has_instances = (
+        kind == "panoptic_deeplab" and model.panoptic_deeplab.instance.enable
+    )
+    for name, allowed in _LOSSES.items():
+        needed = name == "semantic_loss" or has_instances
+        if not losses.HasField(name):
+            if needed:
+                report.add(
+                    f"{path}.{name}",
+                    None,
+                    "the model has this output, so it needs its loss",
+                    f'Add {name} {{ name: "{allowed[-1]}" }}.',
+                )
+            continue
+        loss = getattr(losses, name)
+        if not loss.name:
+            known = " or ".join(allowed)
+            report.add(f"{path}.{name}.name", None, f"it must be {known}")
+        elif loss.name not in allowed and not report.blames(f"{path}.{name}"):
+            report.add(
+                f"{path}.{name}.name",
+                loss.name,
+                f"for this output it must be {' or '.join(allowed)}",
+            )
+        if not needed:
+            report.warn(
+                f"{path}.{name}",
+                "",
+                f"{path}.{name} has no effect: the model has no instance "
+                "branch",
+                "Remove it.",
+            )
+
+
+def check_evaluator(
+    options: config_pb2.ExperimentOptions,
+    datasets: Mapping[str, dataset_descriptor_pb2.DatasetDescriptor],
+    report: Report,
+) -> None:
+    """Adds the problems of evaluator_options to a report.
+
+    Args:
+        options: After `validation.complete`.
+        datasets: The descriptors that `options` names, by name.
+        report: Is added to.
+    """
+    evaluator = options.evaluator_options
+    path = "evaluator_options"
+    descriptor = datasets.get(options.eval_dataset_options.dataset)
+    limit = descriptor.label_divisor if descriptor else 0
+    if descriptor and evaluator.keep_k_centers >= limit:
+        report.warn(
+            f"{path}.keep_k_centers",
+            evaluator.keep_k_centers,
+            f'a class of "{descriptor.name}" has ids for at most {limit - 1} '
+            f"instances (label_divisor {limit}); of more, those of lowest "
+            "score become void",
+            f"Write keep_k_centers: {limit - 1} to avoid it.",
+        )
+    crop = list(options.eval_dataset_options.crop_size)
+    area = crop[0] * crop[1] if len(crop) == 2 else 0
+    if 0 < evaluator.max_pixels < area:
+        report.add(
+            f"{path}.max_pixels",
+            evaluator.max_pixels,
+            f"the evaluation crop {crop[0]} x {crop[1]} alone has {area}",
+            "Raise it, or write 0 for no limit.",
+        )

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Completes and validates a config as a whole.
+
+`complete` fills in what follows from other fields. `check_options` checks each
+field by its rule in `rules`, then what fields must be to each other.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from google.protobuf.message import Message
+
+from deeplab2_like.config import (
+    dataset_rules,
+    model_rules,
+    problems,
+    rules,
+    trainer_rules,
+)
+from deeplab2_like.config.report import Report, iterate_fields
+from deeplab2_like.protos import config_pb2, dataset_descriptor_pb2
+
+Datasets = Mapping[str, dataset_descriptor_pb2.DatasetDescriptor]
+
+
+def complete(options: config_pb2.ExperimentOptions, datasets: Datasets) -> None:
+    """Fills in, in place, what a config need not say.
+
+    Channels of heads and class counts follow from the data set, a single
+    crop_size value stands for both sides, and the messages that have defaults
+    for everything exist.
+
+    Args:
+        options: Is changed.
+        datasets: The descriptors that `options` names, by name.
+    """
+    for name in ("trainer_options", "evaluator_options"):
+        getattr(options, name).SetInParent()
+    options.trainer_options.solver_options.SetInParent()
+    for name in ("train_dataset_options", "eval_dataset_options"):
+        if options.HasField(name):
+            dataset_rules.complete(getattr(options, name))
+    descriptor = datasets.get(options.train_dataset_options.dataset)
+    if options.HasField("model_options"):
+        num_classes = len(descriptor.classes) if descriptor else 0
+        model_rules.complete(options.model_options, num_classes)
+
+
+def check_options(
+    options: config_pb2.ExperimentOptions,
+    datasets: Datasets,
+    unfilled: Mapping[str, Sequence[str]],
+    report: Report,
+) -> None:
+    """Adds all problems of completed options to a report.
+
+    Args:
+        options: After `complete`.
+        datasets: The descriptors that `options` names, by name.
+        unfilled: Field path to the place-holders that are not filled in it.
+        report: Is added to.
+    """
+    _check_fields(options, unfilled, report)
+    model_rules.check(options, datasets, report)
+    for name in ("train_dataset_options", "eval_dataset_options"):
+        dataset_rules.check(options, name, report)
+    dataset_rules.check_pair(options, datasets, report)
+    trainer_rules.check(options, report)
+    trainer_rules.check_evaluator(options, datasets, report)
+
+
+def check_dataset(
+    descriptor: dataset_descriptor_pb2.DatasetDescriptor, report: Report
+) -> None:
+    """Adds all problems of a data set descriptor to a report."""
+    _check_fields(descriptor, {}, report)
+    dataset_rules.check_descriptor(descriptor, report)
+
+
+def _check_fields(
+    message: Message, unfilled: Mapping[str, Sequence[str]], report: Report
+) -> None:
+    refused: list[str] = []
+    for path, holder, field, value in iterate_fields(message):
+        if any(path.startswith(f"{prefix}.") for prefix in refused):
+            continue
+        key = f"{holder.DESCRIPTOR.name}.{field.name}"
+        if field.message_type is not None:
+            if key in rules.REFUSED_MESSAGES:
+                refused.append(path)
+                _refuse(path, rules.REFUSED_MESSAGES[key], report)
+            continue
+        rule = rules.SCALARS[key]
+        if path in unfilled and not isinstance(rule, rules.Free):
+            report.add(
+                path, value, "it decides what is built", severity=problems.ERROR
+            )
+            continue
+        complaint = rule.check(value)
+        if complaint:
+            report.add(path, value, complaint, _describe_fix(rule))
+
+
+def _refuse(path: str, system: str, report: Report) -> None:
+    report.add(
+        path,
+        "",
+        f"{path} belongs to {system}, which this package does not have",
+        "Remove the field.",
+    )
+
+
+def _describe_fix(rule: rules.Rule) -> str:
+    if isinstance(rule, rules.Refused):
+        return "Remove the field."
+    return "Correct the value or remove the field to take its default."
