@@ -99,8 +99,8 @@ class Case:
         """
         self.path = path
         is_arrays = entries is None
-        self.name = path.name if path.name != "expected.json" else (
-            path.parent.name
+        self.name = (
+            path.name if path.name != "expected.json" else (path.parent.name)
         )
         self._arrays = dict(np.load(path)) if is_arrays else {}
         self.meta = (
@@ -226,15 +226,21 @@ class Ledger:
             if not (folder() / family).is_dir():
                 lines.append((f"{family}: skipped, its folder is absent", True))
                 continue
-            found = len(find_cases(family)) if family in FAMILIES else len(
-                score.files
+            found = (
+                len(find_cases(family))
+                if family in FAMILIES
+                else len(score.files)
             )
             complete = len(score.complete_files)
             where = f" ({score.worst_place})" if score.worst_place else ""
-            lines.append((
-                f"{family}: {found} files found, {complete} compared in full, "
-                f"{score.arrays} arrays compared, worst error / tolerance "
-                f"{score.worst_ratio:.3g}{where}",
-                found > 0 and complete == found and score.worst_ratio <= 1.0,
-            ))
+            lines.append(
+                (
+                    f"{family}: {found} files found, {complete} compared in "
+                    f"full, {score.arrays} arrays compared, worst error / "
+                    f"tolerance {score.worst_ratio:.3g}{where}",
+                    found > 0
+                    and complete == found
+                    and score.worst_ratio <= 1.0,
+                )
+            )
         return lines

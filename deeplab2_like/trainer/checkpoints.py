@@ -157,9 +157,9 @@ def read_checkpoint(prefix: str) -> dict[str, np.ndarray]:
         reader = tf.train.load_checkpoint(prefix)
         names = reader.get_variable_to_shape_map()
         return {
-            _unescape(name): reader.get_tensor(name)
+            _unescape(strip_suffix(name)): reader.get_tensor(name)
             for name in names
-            if name.removesuffix(_SUFFIX) not in _BOOKKEEPING
+            if strip_suffix(name) not in _BOOKKEEPING
         }
     except _READ_ERRORS as error:
         reason = str(error).split("\n")[0][:200]
@@ -169,9 +169,13 @@ def read_checkpoint(prefix: str) -> dict[str, np.ndarray]:
         ) from error
 
 
+def strip_suffix(key: str) -> str:
+    """Gives the readable part of a key in TensorFlow's object graph."""
+    return key.removesuffix(_SUFFIX)
+
+
 def _unescape(name: str) -> str:
     # TensorFlow's object graph writes "/" of a name as ".S" and "." as "..".
-    name = name.removesuffix(_SUFFIX)
     return re.sub(r"\.(S|\.)", lambda m: "/" if m[1] == "S" else ".", name)
 
 
@@ -264,9 +268,11 @@ def model_values(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Gives the model's values of a checkpoint, averaged ones if it has any."""
     chosen = {}
     for group in ("variables/", "average/"):
-        chosen.update({
-            name.removeprefix(group): value
-            for name, value in values.items()
-            if name.startswith(group)
-        })
+        chosen.update(
+            {
+                name.removeprefix(group): value
+                for name, value in values.items()
+                if name.startswith(group)
+            }
+        )
     return chosen

@@ -9,7 +9,9 @@ import tensorflow as tf
 from deeplab2_like import errors
 
 
-def build_strategy(master: str = "", num_gpus: int = 0) -> tf.distribute.Strategy:
+def build_strategy(
+    master: str = "", num_gpus: int = 0
+) -> tf.distribute.Strategy:
     """Builds the strategy for the machine at hand.
 
     In this order: a TPU when `master` names one; several workers when the

@@ -77,9 +77,7 @@ def sum_over_replicas(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         return list(gradients)
-    return list(
-        context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
-    )
+    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients)))
 
 
 def clip_by_global_norm(
@@ -158,6 +156,11 @@ class AveragedWeights:
         for source in self._sources:
             average = self.variables[source.path]
             strategy.extended.update(average, move, args=(source.value,))
+
+    def reset(self) -> None:
+        """Starts anew at the present values."""
+        for source in self._sources:
+            self.variables[source.path].assign(source.value)
 
     def swap(self) -> None:
         """Exchanges the averages with the model's present values."""

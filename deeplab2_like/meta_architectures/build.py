@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chooses the system that a config describes."""
+
+from collections.abc import Callable
+
+from deeplab2_like import errors
+from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.meta_architectures import contract, panoptic_deeplab
+from deeplab2_like.protos import config_pb2
+
+_SYSTEMS: dict[str, Callable[..., contract.MetaArchitecture]] = {
+    "panoptic_deeplab": panoptic_deeplab.PanopticDeepLab,
+    "deeplab_v3": panoptic_deeplab.PanopticDeepLab,
+    "deeplab_v3_plus": panoptic_deeplab.PanopticDeepLab,
+}
+
+
+def build_system(
+    options: config_pb2.ExperimentOptions,
+    descriptor: descriptor_lib.DatasetDescriptor,
+) -> contract.MetaArchitecture:
+    """Builds the system that `options` describe for a data set.
+
+    Raises:
+        ConfigError: The system does not exist.
+    """
+    name = options.model_options.WhichOneof("meta_architecture")
+    if name not in _SYSTEMS:
+        raise errors.ConfigError(
+            f"model_options.{name} names a system that does not exist here; "
+            f"choose one of {', '.join(sorted(_SYSTEMS))}."
+        )
+    return _SYSTEMS[name](options, descriptor)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the trainer, evaluator, exporter and predictor know of a system.
+
+A new system is one class with these methods and an entry in `build.py`;
+nothing in the programs changes for it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.postprocess import prediction as prediction_lib
+
+Tensors = Mapping[str, tf.Tensor]
+MakeTargets = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+
+
+class MetaArchitecture(Protocol):
+    """A panoptic, semantic or instance segmentation system."""
+
+    descriptor: descriptor_lib.DatasetDescriptor
+    has_instances: bool
+    output_stride: int
+
+    def target_maker(self, *, is_training: bool) -> MakeTargets:
+        """Gives the function from one label to the targets of the losses.
+
+        Args:
+            is_training: Chooses the options of the training or of the
+                evaluation data.
+
+        Returns:
+            Function of a panoptic label int32 [H, W], which gives named
+            tensors of static rank without batch axis. It runs inside
+            `tf.data`.
+        """
+
+    def build_model(self, *, synchronize_batch_norm: bool) -> keras.Model:
+        """Builds the model with all its variables.
+
+        Args:
+            synchronize_batch_norm: Whether batch statistics are those of all
+                replicas.
+
+        Returns:
+            A model of images [B, H, W, 3] (uint8, or float32 in 0..255) that
+            gives named outputs. It owns every trainable variable of the
+            system, also those of its losses.
+        """
+
+    def compute_losses(
+        self, outputs: Tensors, targets: Tensors
+    ) -> dict[str, tf.Tensor]:
+        """Computes the weighted parts of the loss.
+
+        Args:
+            outputs: What the model gave.
+            targets: What `target_maker` made, with a batch axis.
+
+        Returns:
+            float32 [B] each. The total loss is their sum.
+        """
+
+    def variable_groups(
+        self, model: keras.Model
+    ) -> dict[str, list[keras.Variable]]:
+        """Gives the variables of the model's named parts.
+
+        The parts are disjoint and complete. One is called "backbone"; the
+        final layers, which depend on the classes, are parts of their own.
+        """
+
+    def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
+        """Gives the weights that weight decay acts on."""
+
+    def postprocess(
+        self,
+        outputs: Tensors,
+        canvas_size: tuple[int, int] | tf.Tensor,
+        valid_size: tf.Tensor | None = None,
+    ) -> prediction_lib.Prediction:
+        """Turns outputs into segments; static shapes, compiles under XLA.
+
+        Args:
+            outputs: What the model gave.
+            canvas_size: Height and width of the images that the model saw.
+            valid_size: int32 [B, 2], height and width of the part at the top
+                left that is image and not padding; all of it when None.
+        """

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Panoptic-DeepLab, and DeepLabV3 and V3+ as its semantic-only relatives."""
+
+from collections.abc import Callable, Mapping
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.losses import pixelwise
+from deeplab2_like.meta_architectures import contract
+from deeplab2_like.model import build as model_build
+from deeplab2_like.model import outputs as outputs_lib
+from deeplab2_like.model import weight_decay
+from deeplab2_like.postprocess import panoptic_deeplab as postprocess_lib
+from deeplab2_like.postprocess import prediction as prediction_lib
+from deeplab2_like.protos import config_pb2, dataset_pb2
+from deeplab2_like.targets import center_offset
+
+_PIXEL_ERRORS: dict[str, pixelwise.PixelError] = {
+    "mse": pixelwise.compute_squared_error,
+    "l1": pixelwise.compute_absolute_error,
+}
+# Loss option -> output, target and weight of the two regressions.
+_REGRESSIONS = {
+    "center_loss": ("center_heatmap", "center_heatmap", "center_weight"),
+    "regression_loss": ("offset_map", "offset_map", "offset_weight"),
+}
+
+
+class PanopticDeepLab:
+    """Semantic classes, instance centers and offsets to them.
+
+    Cheng et al., CVPR 2020 (arXiv:1911.10194). Implements
+    `contract.MetaArchitecture`.
+    """
+
+    def __init__(
+        self,
+        options: config_pb2.ExperimentOptions,
+        descriptor: descriptor_lib.DatasetDescriptor,
+    ):
+        """Takes a checked config and the data set that it is for."""
+        self.descriptor = descriptor
+        self._options = options
+        model_options = options.model_options
+        self.output_stride = model_options.backbone.output_stride
+        self.has_instances = (
+            model_options.WhichOneof("meta_architecture") == "panoptic_deeplab"
+            and model_options.panoptic_deeplab.instance.enable
+        )
+
+    def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
+        """Gives the function that makes semantic, center and offset maps."""
+        data = (
+            self._options.train_dataset_options
+            if is_training
+            else self._options.eval_dataset_options
+        )
+        return self._bind_targets(data)
+
+    def _bind_targets(
+        self, data: dataset_pb2.DatasetOptions
+    ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+        names = ["semantic", "semantic_weight"]
+        if self.has_instances:
+            for _, target, weight in _REGRESSIONS.values():
+                names += [target, weight]
+        is_weighted = data.increase_small_instance_weights
+
+        def make_targets(panoptic_hw: tf.Tensor) -> dict[str, tf.Tensor]:
+            targets = center_offset.compute_center_offset_targets(
+                panoptic_hw,
+                thing_ids=self.descriptor.thing_ids,
+                ignore_label=self.descriptor.ignore_label,
+                label_divisor=self.descriptor.label_divisor,
+                sigma=data.sigma,
+                small_instance_threshold=(
+                    data.small_instance_threshold if is_weighted else 0
+                ),
+                small_instance_weight=data.small_instance_weight,
+            )
+            return {name: targets[name] for name in names}
+
+        return make_targets
+
+    def build_model(self, *, synchronize_batch_norm: bool) -> keras.Model:
+        """Builds the network with all its variables."""
+        crop = list(self._options.train_dataset_options.crop_size)
+        return model_build.build_model(
+            self._options.model_options,
+            self._options.trainer_options.solver_options,
+            num_classes=self.descriptor.num_classes,
+            train_crop_size=crop or None,
+            synchronize_batch_norm=synchronize_batch_norm,
+        )
+
+    def compute_losses(
+        self, outputs: contract.Tensors, targets: contract.Tensors
+    ) -> dict[str, tf.Tensor]:
+        """Computes semantic, center and offset loss at full resolution."""
+        options = self._options.trainer_options.loss_options
+        size = targets["semantic"].shape[1:3]
+        if None in size:
+            size = tf.shape(targets["semantic"])[1:3]
+        resized = outputs_lib.resize_outputs(outputs, size)
+        losses = {}
+        if options.HasField("semantic_loss"):
+            semantic = options.semantic_loss
+            losses["semantic_loss"] = semantic.weight * (
+                pixelwise.compute_semantic_loss(
+                    resized["semantic_logits"],
+                    targets["semantic"],
+                    targets["semantic_weight"],
+                    ignore_label=self.descriptor.ignore_label,
+                    top_k_percent=semantic.top_k_percent,
+                )
+            )
+        for field, (output, target, weight) in _REGRESSIONS.items():
+            if not self.has_instances or not options.HasField(field):
+                continue
+            chosen = getattr(options, field)
+            losses[_LOSS_NAMES[field]] = chosen.weight * (
+                pixelwise.compute_regression_loss(
+                    _with_channels(resized[output]),
+                    _with_channels(targets[target]),
+                    targets[weight],
+                    pixel_error=_PIXEL_ERRORS[chosen.name],
+                    top_k_percent=chosen.top_k_percent,
+                )
+            )
+        return losses
+
+    def variable_groups(
+        self, model: keras.Model
+    ) -> dict[str, list[keras.Variable]]:
+        """Gives the variables of backbone, decoders, heads and last layers."""
+        groups = {"backbone": list(model.backbone.variables)}
+        for name in ("semantic", "instance"):
+            decoder = getattr(model, f"{name}_decoder", None)
+            if decoder is not None:
+                groups[f"{name}_decoder"] = list(decoder.variables)
+        for name in ("semantic", "center", "offset"):
+            head = getattr(model, f"{name}_head", None)
+            if head is not None:
+                last = list(head.last_layer.variables)
+                is_last = {id(variable) for variable in last}
+                groups[f"{name}_head"] = [
+                    v for v in head.variables if id(v) not in is_last
+                ]
+                groups[f"{name}_last_layer"] = last
+        return groups
+
+    def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
+        """Gives the convolution kernels."""
+        return weight_decay.decayed_variables(model)
+
+    def postprocess(
+        self,
+        outputs: contract.Tensors,
+        canvas_size: tuple[int, int] | tf.Tensor,
+        valid_size: tf.Tensor | None = None,
+    ) -> prediction_lib.Prediction:
+        """Groups pixels to centers and merges with the semantic classes."""
+        evaluator = self._options.evaluator_options
+        return postprocess_lib.postprocess(
+            outputs["semantic_logits"],
+            outputs.get("center_heatmap"),
+            outputs.get("offset_map"),
+            canvas_size=canvas_size,
+            valid_size=valid_size,
+            num_classes=self.descriptor.num_classes,
+            thing_ids=self.descriptor.thing_ids,
+            label_divisor=self.descriptor.label_divisor,
+            ignore_label=self.descriptor.ignore_label,
+            center_threshold=evaluator.center_score_threshold,
+            nms_kernel=evaluator.nms_kernel,
+            keep_k_centers=evaluator.keep_k_centers,
+            stuff_area_limit=evaluator.stuff_area_limit,
+        )
+
+
+# deeplab2's configs call the offsets "regression".
+_LOSS_NAMES: Mapping[str, str] = {
+    "center_loss": "center_loss",
+    "regression_loss": "offset_loss",
+}
+
+
+def _with_channels(values: tf.Tensor) -> tf.Tensor:
+    """Gives a map [B, H, W] its axis of one channel."""
+    return values[..., tf.newaxis] if values.shape.rank == 3 else values

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the canvas that a model saw back to the images' original sizes."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoredImage:
+    """One image with its label and prediction, at its original size [H, W].
+
+    Attributes:
+        name: Its name.
+        image: uint8 [H', W', 3], what the model saw, without padding.
+        true_panoptic: int32 [H, W].
+        semantic: int32 [H, W], predicted classes.
+        panoptic: int32 [H, W], predicted panoptic ids; None for systems
+            without instances.
+        segments: id, category, score and area of the predicted segments,
+            those that are valid.
+    """
+
+    name: str
+    image: npt.NDArray[np.uint8]
+    true_panoptic: npt.NDArray[np.int32]
+    semantic: npt.NDArray[np.int32]
+    panoptic: npt.NDArray[np.int32] | None
+    segments: dict[str, npt.NDArray[Any]]
+
+
+def resize_nearest(
+    map_hw: npt.NDArray[Any], size: tuple[int, int]
+) -> npt.NDArray[Any]:
+    """Resizes a label map; corner pixels stay on corner pixels.
+
+    Args:
+        map_hw: [h, w], any dtype.
+        size: New height and width.
+
+    Returns:
+        [height, width], the same dtype. As TensorFlow's nearest neighbour
+        with aligned corners, halves go up.
+    """
+
+    def indices(source: int, target: int) -> npt.NDArray[np.int64]:
+        if target == 1:
+            return np.zeros(1, np.int64)
+        steps = np.arange(target) * (source - 1) / (target - 1)
+        return np.minimum((steps + 0.5).astype(np.int64), source - 1)
+
+    if map_hw.shape == tuple(size):
+        return map_hw
+    rows = indices(map_hw.shape[0], size[0])
+    columns = indices(map_hw.shape[1], size[1])
+    return map_hw[rows[:, None], columns[None, :]]
+
+
+def restore_images(
+    batch: Mapping[str, Any], outputs: Mapping[str, Any]
+) -> Iterator[RestoredImage]:
+    """Takes a batch apart: padding cut off, maps at their original sizes.
+
+    Args:
+        batch: An evaluation batch as NumPy arrays: image [B, H, W, 3],
+            valid_size and original_size [B, 2], panoptic [B, Ho, Wo], name.
+        outputs: The fields of a `Prediction` as NumPy arrays.
+    """
+    for index, name in enumerate(batch["name"]):
+        height, width = (int(n) for n in batch["valid_size"][index])
+        size = tuple(int(n) for n in batch["original_size"][index])
+
+        def restore(
+            maps: npt.NDArray[Any] | None,
+            index: int = index,
+            height: int = height,
+            width: int = width,
+            size: tuple[int, ...] = size,
+        ) -> Any:
+            if maps is None:
+                return None
+            return resize_nearest(maps[index, :height, :width], size)
+
+        valid = outputs["segment_is_valid"][index]
+        image = np.clip(batch["image"][index, :height, :width], 0, 255)
+        yield RestoredImage(
+            name=name.decode(),
+            image=image.astype(np.uint8),
+            true_panoptic=batch["panoptic"][index, : size[0], : size[1]],
+            semantic=restore(outputs["semantic"]),
+            panoptic=restore(outputs.get("panoptic")),
+            segments={
+                key: outputs[f"segment_{key}"][index][valid]
+                for key in ("id", "category", "score", "area")
+            },
+        )

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the config's solver and evaluator options to the trainer's parts."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+
+from deeplab2_like import errors
+from deeplab2_like.meta_architectures import contract
+from deeplab2_like.protos import (
+    config_pb2,
+    evaluator_pb2,
+    trainer_pb2,
+)
+from deeplab2_like.trainer import optimizers, schedules
+
+
+def check_trainable(options: config_pb2.ExperimentOptions) -> None:
+    """Checks what only training needs.
+
+    Raises:
+        ConfigError: The config asks for something that training cannot do.
+    """
+    policy = options.train_dataset_options.augmentations.autoaugment_policy_name
+    if policy:
+        raise errors.ConfigError(
+            "train_dataset_options.augmentations.autoaugment_policy_name is "
+            f"{policy!r}, and no policy can be trained with yet. Remove it: "
+            "--config_override='train_dataset_options { augmentations { "
+            'autoaugment_policy_name: "" } }\'.'
+        )
+
+
+def check_evaluable(options: config_pb2.ExperimentOptions) -> None:
+    """Checks what only evaluation needs.
+
+    Raises:
+        ConfigError: The config asks for something that evaluation cannot do.
+    """
+    evaluator = options.evaluator_options
+    scales = list(evaluator.eval_scales)
+    if scales not in ([], [1.0]) or evaluator.add_flipped_images:
+        raise errors.ConfigError(
+            "evaluator_options asks for several scales or flipped images "
+            f"(eval_scales {scales}, add_flipped_images "
+            f"{evaluator.add_flipped_images}), which evaluation does not do "
+            "yet. Remove both fields."
+        )
+
+
+def build_learning_rate(
+    solver: trainer_pb2.SolverOptions,
+) -> schedules.LearningRate:
+    """Builds the learning rate of the main optimizer."""
+    return schedules.LearningRate(
+        solver.base_learning_rate,
+        solver.training_number_of_steps,
+        policy=solver.learning_policy,
+        power=solver.poly_learning_power,
+        end_learning_rate=solver.poly_end_learning_rate,
+        warmup_steps=solver.warmup_steps,
+    )
+
+
+def build_parameter_groups(
+    solver: trainer_pb2.SolverOptions,
+    learning_rate: schedules.LearningRate,
+    system: contract.MetaArchitecture,
+    model: keras.Model,
+) -> list[optimizers.ParameterGroup]:
+    """Builds the optimizers: one, or two when the backbone has its own rate.
+
+    Returns:
+        Groups that hold each trainable variable once; the backbone's is last.
+    """
+    multiplier = solver.backbone_learning_rate_multiplier
+    groups = [(learning_rate, list(model.trainable_variables))]
+    if solver.HasField("backbone_learning_rate_multiplier"):
+        backbone = {id(v) for v in system.variable_groups(model)["backbone"]}
+        inside = [v for v in model.trainable_variables if id(v) in backbone]
+        others = [v for v in model.trainable_variables if id(v) not in backbone]
+        config = learning_rate.get_config()
+        config["base_learning_rate"] *= multiplier
+        config["end_learning_rate"] *= multiplier
+        slower = schedules.LearningRate.from_config(config)
+        groups = [(learning_rate, others), (slower, inside)]
+    decayed = system.decayed_variables(model)
+    built = []
+    for rate, variables in groups:
+        group = optimizers.ParameterGroup(
+            optimizers.make_optimizer(
+                solver.optimizer,
+                rate,
+                adamw_weight_decay=solver.adamw_weight_decay,
+            ),
+            variables,
+        )
+        optimizers.exclude_from_decay(group, decayed)
+        built.append(group)
+    return built
+
+
+def pq_variant(evaluator: evaluator_pb2.EvaluatorOptions) -> str:
+    """Gives the name of the panoptic quality's rules."""
+    return evaluator_pb2.PanopticQualityVariant.Name(
+        evaluator.pq_variant
+    ).lower()
+
+
+@contextlib.contextmanager
+def compute_precision(
+    trainer: trainer_pb2.TrainerOptions,
+) -> Iterator[None]:
+    """Sets the precision that layers are built with."""
+    before = keras.config.dtype_policy()
+    if trainer.compute_precision == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation of a model at the images' original sizes, in Orbit's form."""
+
+import json
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import orbit
+import tensorflow as tf
+
+from deeplab2_like import restoring
+from deeplab2_like.meta_architectures import contract
+from deeplab2_like.metrics import (
+    average_precision,
+    mean_iou,
+    panoptic_quality,
+)
+from deeplab2_like.trainer import optimizers, pictures, progress
+
+Batch = Mapping[str, Any]
+RESULTS_FILE = "metrics.json"
+
+
+class Evaluator(orbit.AbstractEvaluator):
+    """Scores a model on a data set; create it in the strategy's scope."""
+
+    def __init__(
+        self,
+        system: contract.MetaArchitecture,
+        model: keras.Model,
+        make_dataset: Callable[[], tf.data.Dataset],
+        *,
+        directory: str,
+        pq_variant: str = "panopticapi",
+        num_pictures: int = 0,
+        average: optimizers.AveragedWeights | None = None,
+        say: progress.Progress | None = None,
+    ):
+        """Creates the evaluator.
+
+        Args:
+            system: Gives losses and post-processing.
+            model: The model that `system` built.
+            make_dataset: Makes the evaluation batches, from the beginning.
+            directory: Where summaries and `metrics.json` go.
+            pq_variant: Rules of the panoptic quality.
+            num_pictures: How many images to draw.
+            average: Weights to evaluate in place of the model's own.
+            say: Shows the progress.
+        """
+        self._system = system
+        self._model = model
+        self._make_dataset = make_dataset
+        self._directory = pathlib.Path(directory)
+        self._pq_variant = pq_variant
+        self._num_pictures = num_pictures
+        self._average = average
+        self._progress = say or progress.Progress()
+        self._strategy = tf.distribute.get_strategy()
+        self._run = tf.function(self._run_replicas)
+        self._postprocess = tf.function(
+            system.postprocess, jit_compile=True, autograph=False
+        )
+        self.results: dict[str, Any] = {}
+
+    def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
+        """Evaluates all batches, or `num_steps` if that is not -1."""
+        if self._average is None:
+            return self._evaluate(int(num_steps))
+        self._average.swap()
+        try:
+            return self._evaluate(int(num_steps))
+        finally:
+            self._average.swap()
+
+    def _evaluate(self, num_batches: int) -> dict[str, float]:
+        scores = Scores(self._system, self._pq_variant)
+        drawn = 0
+        dataset = self._make_dataset()
+        if num_batches >= 0:
+            dataset = dataset.take(num_batches)
+        total = int(dataset.cardinality())
+        with self._progress.phase(
+            "Evaluating", total if total >= 0 else None
+        ) as phase:
+            for done, (batch, outputs) in enumerate(self._predict(dataset)):
+                for image in restoring.restore_images(batch, outputs):
+                    scores.update(image)
+                    if drawn < self._num_pictures:
+                        pictures.write(image, self._system.descriptor, drawn)
+                        drawn += 1
+                scores.update_losses(outputs["losses"])
+                phase.advance(done + 1)
+        self.results = scores.results()
+        self._write_results()
+        return {
+            name: value
+            for name, value in self.results["summaries"].items()
+            if np.isfinite(value)
+        }
+
+    def _predict(
+        self, dataset: tf.data.Dataset
+    ) -> Iterator[tuple[Batch, Mapping[str, Any]]]:
+        """Runs the model on batches, as many at a time as there are replicas.
+
+        The replicas share no computation in evaluation, so each gets a whole
+        batch, whose size may differ from the others'.
+        """
+        replicas = self._strategy.num_replicas_in_sync
+        group: list[Batch] = []
+        for batch in dataset:
+            group.append(batch)
+            if len(group) == replicas:
+                yield from self._predict_group(group)
+                group = []
+        if group:
+            yield from self._predict_group(group)
+
+    def _predict_group(
+        self, group: Sequence[Batch]
+    ) -> Iterator[tuple[Batch, Mapping[str, Any]]]:
+        inputs = [
+            {key: batch[key] for key in ("image", "valid_size", "targets")}
+            for batch in group
+        ]
+        replicas = self._strategy.num_replicas_in_sync
+        if replicas == 1:
+            outputs = [self._run(inputs[0])]
+        else:
+            # The last group may be short: its last batch is run repeatedly.
+            inputs += [inputs[-1]] * (replicas - len(inputs))
+            shared = (
+                self._strategy.experimental_distribute_values_from_function(
+                    lambda context: inputs[context.replica_id_in_sync_group]
+                )
+            )
+            together = self._run(shared)
+            outputs = [
+                tf.nest.map_structure(
+                    lambda x, i=index: (
+                        self._strategy.experimental_local_results(x)[i]
+                    ),
+                    together,
+                )
+                for index in range(len(group))
+            ]
+        for batch, output in zip(group, outputs, strict=True):
+            yield (
+                tf.nest.map_structure(lambda x: x.numpy(), dict(batch)),
+                tf.nest.map_structure(lambda x: x.numpy(), output),
+            )
+
+    def _run_replicas(self, inputs):
+        return self._strategy.run(self._replica_step, args=(inputs,))
+
+    def _replica_step(self, inputs: Batch) -> dict[str, Any]:
+        images = inputs["image"]
+        outputs = self._model(images, training=False)
+        losses = self._system.compute_losses(outputs, inputs["targets"])
+        canvas_size = (images.shape[1], images.shape[2])
+        prediction = self._postprocess(
+            outputs, canvas_size, inputs["valid_size"]
+        )
+        return {"losses": losses, **prediction.as_dict()}
+
+    def _write_results(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.results, indent=1)
+        (self._directory / RESULTS_FILE).write_text(text + "\n")
+
+
+class Scores:
+    """All metrics of one evaluation."""
+
+    def __init__(self, system: contract.MetaArchitecture, pq_variant: str):
+        descriptor = system.descriptor
+        self._label_divisor = descriptor.label_divisor
+        self._iou = mean_iou.MeanIoU.from_descriptor(descriptor)
+        self._has_instances = system.has_instances
+        self._pq = panoptic_quality.PanopticQuality.from_descriptor(
+            descriptor, variant=pq_variant
+        )
+        self._ap = average_precision.AveragePrecision.from_descriptor(
+            descriptor
+        )
+        self._losses: dict[str, list[float]] = {}
+
+    def update(self, image: restoring.RestoredImage) -> None:
+        """Adds an image."""
+        true = image.true_panoptic
+        self._iou.update(
+            true // self._label_divisor, image.semantic, names=[image.name]
+        )
+        if self._has_instances:
+            self._pq.update(true, image.panoptic, names=[image.name])
+            self._ap.update(
+                true,
+                image.panoptic,
+                image.segments["id"],
+                image.segments["score"],
+                names=[image.name],
+            )
+
+    def update_losses(self, losses: Mapping[str, np.ndarray]) -> None:
+        """Adds the losses of a batch, [B] each."""
+        for name, values in losses.items():
+            self._losses.setdefault(name, []).extend(values.tolist())
+
+    def results(self) -> dict[str, Any]:
+        """Gives numbers for TensorBoard, tables, and warnings."""
+        iou = self._iou.result()
+        summaries = {"evaluation/iou/IoU": iou.scalars()["mIoU"]}
+        results: dict[str, Any] = {"summaries": summaries, "warnings": []}
+        for name, values in self._losses.items():
+            summaries[f"losses/eval_{name}"] = float(np.mean(values))
+        if self._losses:
+            parts = [np.asarray(values) for values in self._losses.values()]
+            summaries["losses/eval_total_loss"] = float(np.mean(sum(parts)))
+        if self._has_instances:
+            quality = self._pq.result()
+            precision = self._ap.result()
+            for name, value in quality.scalars().items():
+                summaries[f"evaluation/pq/{name}"] = value
+            summaries["evaluation/ap/AP_Mask"] = precision.ap
+            results["table"] = quality.table()
+            results["average_precision"] = precision.scalars()
+            results["warnings"] = [*quality.warnings, *precision.warnings]
+        return results

@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run: from a config and a model folder to trained, evaluated weights."""
+
+import contextlib
+import io
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import orbit
+import tensorflow as tf
+
+from deeplab2_like import errors
+from deeplab2_like.config import Config
+from deeplab2_like.data import build as data_build
+from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.data import graph_errors
+from deeplab2_like.meta_architectures import build as system_build
+from deeplab2_like.trainer import (
+    build,
+    checkpoints,
+    distribution,
+    evaluation,
+    initialization,
+    model_folder,
+    progress,
+    training,
+)
+
+# Exit code of a run that was asked to stop and can be continued (EX_TEMPFAIL).
+STOPPED_EXIT_CODE = 75
+
+
+class _StopRequestedError(Exception):
+    """The process was asked to end; raised between two loops of steps."""
+
+
+def run(
+    config: Config,
+    model_dir: str,
+    mode: str,
+    *,
+    master: str = "",
+    num_gpus: int = 0,
+    allow_config_change: bool = False,
+    repair_checkpoint_state: bool = False,
+    say: progress.Progress | None = None,
+) -> dict[str, Any]:
+    """Runs an experiment in one of its modes.
+
+    Args:
+        config: The checked config.
+        model_dir: The model folder; created for training.
+        mode: One of `main.MODES`.
+        master: See `distribution.build_strategy`.
+        num_gpus: See `distribution.build_strategy`.
+        allow_config_change: See `model_folder.prepare`.
+        repair_checkpoint_state: Writes the checkpoint state file anew.
+        say: Shows the progress.
+
+    Returns:
+        The results of the last evaluation, {} without one.
+
+    Raises:
+        UserError: Anything that the user can put right.
+        SystemExit: The process was asked to stop (SIGTERM); everything is
+            saved, and the same command continues.
+    """
+    say = say or progress.Progress()
+    trains = mode in ("train", "train_and_eval")
+    if trains:
+        build.check_trainable(config.options)
+    strategy = distribution.build_strategy(master, num_gpus)
+    chief = distribution.is_chief(strategy)
+    with contextlib.ExitStack() as stack:
+        if trains and chief:
+            model_folder.prepare(
+                model_dir,
+                config.options,
+                sha256=config.sha256,
+                allow_config_change=allow_config_change,
+            )
+            stack.enter_context(model_folder.training_lock(model_dir))
+            checkpoints.purge_unfinished(model_dir)
+        if repair_checkpoint_state:
+            checkpoints.repair_state_file(model_dir)
+        for warning in config.warnings:
+            say.say(f"Warning: {warning}")
+        experiment = Experiment(config, model_dir, strategy, say)
+        stack.enter_context(_translated_errors(model_dir))
+        if mode == "train":
+            experiment.train()
+        elif mode == "train_and_eval":
+            experiment.train(evaluate=True)
+        elif mode == "eval":
+            experiment.evaluate()
+        else:
+            experiment.evaluate_continuously()
+        return experiment.results
+
+
+class Experiment:
+    """The objects of a run, built from its config."""
+
+    def __init__(
+        self,
+        config: Config,
+        model_dir: str,
+        strategy: tf.distribute.Strategy,
+        say: progress.Progress,
+    ):
+        """Builds system and model; reads no data and no checkpoint."""
+        options = config.options
+        self._options = options
+        self._trainer_options = options.trainer_options
+        self._solver = options.trainer_options.solver_options
+        self._model_dir = model_dir
+        self._strategy = strategy
+        self._say = say
+        self.results: dict[str, Any] = {}
+        seed = self._trainer_options.seed
+        keras.utils.set_random_seed(seed)
+        if self._trainer_options.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        descriptor = descriptor_lib.load(
+            options.train_dataset_options.dataset
+            or options.eval_dataset_options.dataset
+        )
+        self._system = system_build.build_system(options, descriptor)
+        with strategy.scope(), build.compute_precision(self._trainer_options):
+            self._model = self._system.build_model(
+                synchronize_batch_norm=self._solver.use_sync_batchnorm
+                and strategy.num_replicas_in_sync > 1
+            )
+        say.say(
+            f"{config.path}: {options.experiment_name}, "
+            f"{self._model.count_params() / 1e6:.2f} M parameters, "
+            f"{strategy.num_replicas_in_sync} replica(s) of "
+            f"{type(strategy).__name__}"
+        )
+
+    def train(self, *, evaluate: bool = False) -> None:
+        """Trains to the last step, from the newest checkpoint if any."""
+        with self._strategy.scope():
+            trainer, state = self._build_trainer()
+            start = self._restore(trainer, state)
+        total = self._solver.training_number_of_steps
+        if start >= total:
+            self._say.say(f"Already trained to step {start}.")
+        trainer.train_dataset = self._training_dataset(start)
+        manager = checkpoints.make_manager(
+            self._checkpoint_directory(),
+            state,
+            trainer.global_step,
+            keep=self._trainer_options.num_checkpoints_to_keep,
+            interval_steps=self._trainer_options.save_checkpoints_steps,
+        )
+        with self._strategy.scope():
+            evaluator = (
+                self._build_evaluator(trainer.average) if evaluate else None
+            )
+        self._say.say("Tracing the training step ...")
+        with (
+            self._say.phase("Training", total) as phase,
+            _stop_on_sigterm() as is_stopping,
+        ):
+
+            def after_loop(output: Mapping[str, tf.Tensor]) -> None:
+                step = int(trainer.global_step)
+                phase.advance(step, _short_values(output))
+                if is_stopping():
+                    manager.save(checkpoint_number=step)
+                    raise _StopRequestedError()
+
+            with _quiet_orbit():
+                controller = orbit.Controller(
+                    global_step=trainer.global_step,
+                    trainer=trainer,
+                    evaluator=evaluator,
+                    strategy=self._strategy,
+                    train_actions=[after_loop],
+                    steps_per_loop=self._trainer_options.steps_per_loop,
+                    checkpoint_manager=manager,
+                    summary_dir=f"{self._model_dir}/train",
+                    eval_summary_dir=f"{self._model_dir}/eval",
+                    summary_interval=self._trainer_options.save_summaries_steps,
+                )
+                try:
+                    self._run_controller(controller, total, evaluate)
+                except _StopRequestedError:
+                    step = int(trainer.global_step)
+                    self._say.say(
+                        f"Stopped as asked after step {step}, which is saved. "
+                        "The same command continues."
+                    )
+                    raise SystemExit(STOPPED_EXIT_CODE) from None
+        if evaluator is not None:
+            self._report(evaluator)
+
+    def _run_controller(
+        self, controller: orbit.Controller, total: int, evaluate: bool
+    ) -> None:
+        if not evaluate:
+            controller.train(total)
+            return
+        evaluator_options = self._options.evaluator_options
+        if int(controller.global_step) >= total:
+            controller.evaluate(evaluator_options.eval_steps)
+            return
+        controller.train_and_evaluate(
+            total,
+            eval_steps=evaluator_options.eval_steps,
+            eval_interval=evaluator_options.eval_interval,
+        )
+
+    def evaluate(self) -> None:
+        """Evaluates the newest checkpoint of the model folder."""
+        prefix = checkpoints.find_checkpoint(self._model_dir)
+        self._evaluate_checkpoint(prefix)
+
+    def evaluate_continuously(self) -> None:
+        """Evaluates each new checkpoint until no new one comes in time."""
+        timeout = self._options.evaluator_options.continuous_eval_timeout
+        seconds = None if timeout < 0 else timeout
+        total = self._solver.training_number_of_steps
+        for prefix in tf.train.checkpoints_iterator(
+            self._model_dir, timeout=seconds
+        ):
+            try:
+                step = self._evaluate_checkpoint(prefix)
+            except errors.CheckpointError as error:
+                # The trainer deleted it while it was read.
+                if tf.io.gfile.exists(f"{prefix}.index"):
+                    raise
+                self._say.say(f"Passed over: {error}")
+                continue
+            if step >= total:
+                return
+
+    def _evaluate_checkpoint(self, prefix: str) -> int:
+        """Evaluates one checkpoint; gives its step."""
+        values = checkpoints.read_checkpoint(prefix)
+        initialization.assign_all(
+            prefix, checkpoints.model_values(values), self._model
+        )
+        step = tf.Variable(int(values.get("global_step", 0)), dtype=tf.int64)
+        self._say.say(f"Evaluating {prefix} (step {int(step)})")
+        with self._strategy.scope():
+            evaluator = self._build_evaluator(None)
+        with _quiet_orbit():
+            controller = orbit.Controller(
+                global_step=step,
+                evaluator=evaluator,
+                strategy=self._strategy,
+                eval_summary_dir=f"{self._model_dir}/eval",
+            )
+            controller.evaluate(self._options.evaluator_options.eval_steps)
+        self._report(evaluator)
+        return int(step)
+
+    def _build_trainer(
+        self,
+    ) -> tuple[training.Trainer, dict[str, dict[str, tf.Variable]]]:
+        learning_rate = build.build_learning_rate(self._solver)
+        groups = build.build_parameter_groups(
+            self._solver, learning_rate, self._system, self._model
+        )
+        trainer = training.Trainer(
+            self._system,
+            self._model,
+            tf.data.Dataset.range(0),  # Replaced when the first step is known.
+            groups,
+            learning_rate,
+            weight_decay=self._solver.weight_decay,
+            clip_gradient_norm=(
+                self._solver.clip_gradient_norm
+                if self._solver.use_gradient_clipping
+                else None
+            ),
+            average_decay=self._solver.ema_decay,
+        )
+        return trainer, trainer.state()
+
+    def _restore(
+        self,
+        trainer: training.Trainer,
+        state: Mapping[str, Mapping[str, tf.Variable]],
+    ) -> int:
+        prefix = checkpoints.restore_latest(
+            self._model_dir, state, trainer.global_step
+        )
+        if prefix is not None:
+            self._say.say(f"Continuing from {prefix}")
+            return int(trainer.global_step)
+        if self._options.model_options.initial_checkpoint:
+            report = initialization.initialize(
+                self._options.model_options, self._system, self._model
+            )
+            self._say.console.print(report.table())
+            if trainer.average is not None:
+                trainer.average.reset()
+        return 0
+
+    def _training_dataset(self, start_step: int):
+        options = self._options.train_dataset_options
+        distribution.check_batch_size(
+            "train_dataset_options.batch_size",
+            options.batch_size,
+            self._strategy,
+        )
+        make_targets = self._system.target_maker(is_training=True)
+
+        def make(context: tf.distribute.InputContext | None = None):
+            return data_build.build_training_dataset(
+                options,
+                self._system.descriptor,
+                make_targets,
+                seed=self._trainer_options.seed,
+                deterministic=self._trainer_options.deterministic,
+                start_step=start_step,
+                input_context=context,
+            )
+
+        if isinstance(self._strategy, tf.distribute.OneDeviceStrategy):
+            return make()
+        return self._strategy.distribute_datasets_from_function(make)
+
+    def _build_evaluator(self, average) -> evaluation.Evaluator:
+        options = self._options.evaluator_options
+        build.check_evaluable(self._options)
+
+        def make_dataset() -> tf.data.Dataset:
+            return data_build.build_evaluation_dataset(
+                self._options.eval_dataset_options,
+                self._system.descriptor,
+                self._system.target_maker(is_training=False),
+                output_stride=self._system.output_stride,
+            )
+
+        return evaluation.Evaluator(
+            self._system,
+            self._model,
+            make_dataset,
+            directory=f"{self._model_dir}/eval",
+            pq_variant=build.pq_variant(options),
+            num_pictures=options.num_vis_samples,
+            average=average,
+            say=self._say,
+        )
+
+    def _checkpoint_directory(self) -> str:
+        if distribution.is_chief(self._strategy):
+            return self._model_dir
+        # Every worker takes part in saving; the chief's files are the ones.
+        task = self._strategy.cluster_resolver.task_id
+        return f"{self._model_dir}/worker_{task}"
+
+    def _report(self, evaluator: evaluation.Evaluator) -> None:
+        self.results = evaluator.results
+        if "table" in self.results:
+            self._say.say(self.results["table"])
+        for name, value in self.results["summaries"].items():
+            if name.startswith("evaluation/"):
+                self._say.say(f"{name} {value:.4f}")
+        for warning in self.results["warnings"]:
+            self._say.say(f"Warning: {warning}")
+
+
+def _short_values(output: Mapping[str, tf.Tensor]) -> dict[str, float]:
+    """Gives the numbers that the live line shows."""
+    return {
+        name.removeprefix("losses/train_").removesuffix("_loss"): float(value)
+        for name, value in output.items()
+        if name.startswith("losses/") or name == "learning_rate"
+    }
+
+
+@contextlib.contextmanager
+def _quiet_orbit() -> Iterator[None]:
+    """Keeps Orbit's own lines off standard output."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def _stop_on_sigterm() -> Iterator[Any]:
+    """Gives a function that tells whether SIGTERM has come."""
+    received: list[float] = []
+
+    def handler(number: int, frame: Any) -> None:  # noqa: ARG001
+        received.append(time.monotonic())
+
+    try:
+        before = signal.signal(signal.SIGTERM, handler)
+    except ValueError:  # Not the main thread: leave signals alone.
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _translated_errors(model_dir: str) -> Iterator[None]:
+    """Turns failures inside TensorFlow into sentences where it is possible."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for translate in (
+            training.as_training_error,
+            graph_errors.as_data_error,
+        ):
+            translated = translate(error)
+            if translated is not None:
+                raise translated from error
+        if "No space left on device" in str(error):
+            free = shutil.disk_usage(model_dir).free
+            raise errors.CheckpointError(
+                f"The disk of {model_dir} is full ({free} bytes free). The "
+                "previous checkpoint is intact; free some space and run the "
+                "same command again."
+            ) from error
+        raise

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop's inside: one step on each replica, in Orbit's form."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import keras
+import orbit
+import tensorflow as tf
+
+from deeplab2_like import errors
+from deeplab2_like.meta_architectures import contract
+from deeplab2_like.trainer import optimizers, schedules
+
+_NOT_FINITE = "loss-is-not-finite"
+
+
+class Trainer(orbit.StandardTrainer):
+    """Trains a model; create it in the strategy's scope.
+
+    Attributes:
+        global_step: int64 scalar, number of steps done.
+    """
+
+    def __init__(
+        self,
+        system: contract.MetaArchitecture,
+        model: keras.Model,
+        dataset: tf.data.Dataset | tf.distribute.DistributedDataset,
+        groups: Sequence[optimizers.ParameterGroup],
+        learning_rate: schedules.LearningRate,
+        *,
+        weight_decay: float = 0.0,
+        clip_gradient_norm: float | None = None,
+        average_decay: float = 0.0,
+    ):
+        """Creates the trainer.
+
+        Args:
+            system: Gives the losses.
+            model: The model that `system` built.
+            dataset: Batches with `image`, `targets` and `name`.
+            groups: All trainable variables with their optimizers.
+            learning_rate: The schedule, for the summaries.
+            weight_decay: Adds `weight_decay / 2 * sum(w ** 2)` over the
+                decayed weights to the loss.
+            clip_gradient_norm: Largest norm of all gradients together; None
+                for no clipping.
+            average_decay: See `optimizers.AveragedWeights`; 0 for none.
+        """
+        super().__init__(
+            dataset,
+            orbit.StandardTrainerOptions(
+                use_tf_function=True, use_tf_while_loop=True
+            ),
+        )
+        self.global_step = orbit.utils.create_global_step()
+        self._system = system
+        self._model = model
+        self._groups = groups
+        self._variables = [v for group in groups for v in group.variables]
+        self._learning_rate = learning_rate
+        self._weight_decay = weight_decay
+        self._decayed = system.decayed_variables(model) if weight_decay else []
+        self._clip_gradient_norm = clip_gradient_norm
+        self._strategy = tf.distribute.get_strategy()
+        self._is_tpu = isinstance(self._strategy, tf.distribute.TPUStrategy)
+        for group in groups:
+            group.optimizer.build(group.variables)
+        self.average = (
+            optimizers.AveragedWeights(model.variables, average_decay)
+            if average_decay
+            else None
+        )
+        self._means: dict[str, keras.metrics.Mean] = {}
+
+    def state(self) -> dict[str, dict[str, tf.Variable]]:
+        """Gives all that a checkpoint has to hold, besides the step."""
+        weights = [v for v in self._model.variables if not _is_seed(v)]
+        seeds = [v for v in self._model.variables if _is_seed(v)]
+        state = {
+            "variables": {v.path: v.value for v in weights},
+            "random": {str(i): v.value for i, v in enumerate(seeds)},
+        }
+        for index, group in enumerate(self._groups):
+            name = "optimizer" if index == 0 else f"optimizer_{index}"
+            state[name] = {v.path: v.value for v in group.optimizer.variables}
+        if self.average is not None:
+            state["average"] = dict(self.average.variables)
+        return state
+
+    def train_loop_begin(self) -> None:
+        """Starts the means over the coming steps."""
+        for mean in self._means.values():
+            mean.reset_state()
+
+    def train_step(self, iterator) -> None:
+        """Does one step on all replicas."""
+        self._strategy.run(self._replica_step, args=(next(iterator),))
+        self.global_step.assign_add(1)
+        if self.average is not None:
+            self.average.update(self.global_step)
+
+    def train_loop_end(self) -> dict[str, tf.Tensor]:
+        """Gives the means over the steps, for the log and the summaries.
+
+        Raises:
+            TrainingError: A loss or gradient is not a number.
+        """
+        means = {name: mean.result() for name, mean in self._means.items()}
+        total = float(means["losses/train_total_loss"])
+        if not tf.math.is_finite(total) or not tf.math.is_finite(
+            float(means["gradient_norm"])
+        ):
+            parts = ", ".join(
+                f"{name.split('/')[-1]} {float(value):.4g}"
+                for name, value in means.items()
+            )
+            raise errors.TrainingError(
+                "The loss is not a finite number in the steps up to "
+                f"{int(self.global_step)}: {parts}. {_HOW_TO_CALM}"
+            )
+        means["learning_rate"] = self._learning_rate(self.global_step - 1)
+        return means
+
+    def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
+        replicas = self._strategy.num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            outputs = self._model(batch["image"], training=True)
+            parts = self._system.compute_losses(outputs, batch["targets"])
+            losses = {name: tf.reduce_mean(x) for name, x in parts.items()}
+            if self._decayed:
+                losses["weight_decay_loss"] = self._compute_decay()
+            total = tf.add_n(list(losses.values()))
+            scaled = total / replicas
+        gradients = tape.gradient(scaled, [v.value for v in self._variables])
+        gradients = [
+            tf.zeros_like(v.value) if g is None else g
+            for g, v in zip(gradients, self._variables, strict=True)
+        ]
+        gradients = optimizers.sum_over_replicas(gradients)
+        norm = tf.linalg.global_norm(gradients)
+        losses["total_loss"] = total
+        gradients = self._stop_unless_finite(gradients, norm, losses, batch)
+        if self._clip_gradient_norm is not None:
+            gradients = optimizers.clip_by_global_norm(
+                gradients, norm, self._clip_gradient_norm
+            )
+        optimizers.apply_gradients(self._groups, gradients)
+        for name, value in losses.items():
+            self._record(f"losses/train_{name}", value)
+        self._record("gradient_norm", norm)
+
+    def _compute_decay(self) -> tf.Tensor:
+        squares = [tf.nn.l2_loss(v.value) for v in self._decayed]
+        return self._weight_decay * tf.add_n(squares)
+
+    def _record(self, name: str, value: tf.Tensor) -> None:
+        if name not in self._means:
+            with tf.init_scope():
+                self._means[name] = keras.metrics.Mean(name.replace("/", "_"))
+        self._means[name].update_state(value)
+
+    def _stop_unless_finite(
+        self,
+        gradients: list[tf.Tensor],
+        norm: tf.Tensor,
+        losses: Mapping[str, tf.Tensor],
+        batch: Mapping[str, tf.Tensor],
+    ) -> list[tf.Tensor]:
+        """Fails the step before it changes a weight.
+
+        Compiled programs (TPU) cannot; there `train_loop_end` finds out,
+        before a checkpoint is written.
+        """
+        if self._is_tpu:
+            return gradients
+        data = [item for pair in losses.items() for item in pair]
+        check = tf.debugging.Assert(
+            tf.math.is_finite(losses["total_loss"]) & tf.math.is_finite(norm),
+            [
+                _NOT_FINITE,
+                "step",
+                self.global_step,
+                "learning rate",
+                self._learning_rate(self.global_step),
+                *data,
+                "gradient norm",
+                norm,
+                "images",
+                batch["name"],
+            ],
+            summarize=16,
+        )
+        with tf.control_dependencies([check]):
+            return [tf.identity(gradient) for gradient in gradients]
+
+
+def _is_seed(variable: keras.Variable) -> bool:
+    """Tells whether a variable is the state of a random generator.
+
+    Keras numbers their names anew in each process.
+    """
+    return variable.path.endswith("seed_generator_state")
+
+
+_HOW_TO_CALM = (
+    "No checkpoint was written after the last good one. Lower "
+    "base_learning_rate, set use_gradient_clipping, or look at the images "
+    "named here."
+)
+
+
+def as_training_error(error: Exception) -> errors.TrainingError | None:
+    """Turns the failure of a step into one sentence; None for other errors."""
+    text = str(error)
+    if _NOT_FINITE not in text:
+        return None
+    fields = re.findall(r"\[([^\[\]]*(?:\[[^\[\]]*\])?)\]", text)
+    start = next(
+        index for index, field in enumerate(fields) if _NOT_FINITE in field
+    )
+    pairs = fields[start + 1 :]
+    described = ", ".join(
+        f"{name.strip()} {value.strip()}"
+        for name, value in zip(pairs[::2], pairs[1::2], strict=False)
+    )
+    return errors.TrainingError(
+        f"The loss is not a finite number: {described}. {_HOW_TO_CALM}"
+    )
