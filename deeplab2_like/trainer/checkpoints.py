@@ -133,7 +133,7 @@ def repair_state_file(directory: str) -> None:
     """Writes the state file anew from the checkpoints that are there."""
     prefixes = list_checkpoints(directory)
     if prefixes:
-        tf.train.update_checkpoint_state(
+        tf.compat.v1.train.update_checkpoint_state(
             directory, prefixes[-1], all_model_checkpoint_paths=prefixes
         )
 
@@ -155,11 +155,10 @@ def read_checkpoint(prefix: str) -> dict[str, np.ndarray]:
     """
     try:
         reader = tf.train.load_checkpoint(prefix)
-        names = reader.get_variable_to_shape_map()
-        return {
-            _unescape(strip_suffix(name)): reader.get_tensor(name)
-            for name in names
-            if strip_suffix(name) not in _BOOKKEEPING
+        # Bookkeeping is read too: any part that cannot be read is damage.
+        values = {
+            name: reader.get_tensor(name)
+            for name in reader.get_variable_to_shape_map()
         }
     except _READ_ERRORS as error:
         reason = str(error).split("\n")[0][:200]
@@ -167,6 +166,11 @@ def read_checkpoint(prefix: str) -> dict[str, np.ndarray]:
             f"The checkpoint {prefix} is damaged or incomplete ({reason}). "
             "Use an older one or copy its files again."
         ) from error
+    return {
+        _unescape(strip_suffix(name)): value
+        for name, value in values.items()
+        if strip_suffix(name) not in _BOOKKEEPING
+    }
 
 
 def strip_suffix(key: str) -> str:

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deeplab2_like import errors
+from deeplab2_like.trainer import checkpoints
+
+
+def _make_state(value):
+    return {
+        "variables": {
+            "net/conv/kernel": tf.Variable(tf.fill([2, 3], float(value))),
+            "net/v1.5/bias": tf.Variable([float(value)]),
+        },
+        "optimizer": {"adam/iterations": tf.Variable(value, dtype=tf.int64)},
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model folder with the checkpoints of steps 10, 20 and 30."""
+    state = _make_state(0)
+    step = tf.Variable(0, dtype=tf.int64)
+    manager = checkpoints.make_manager(
+        str(tmp_path), state, step, keep=3, interval_steps=10
+    )
+    for value in (10, 20, 30):
+        step.assign(value)
+        for variable in tf.nest.flatten(state):
+            variable.assign(
+                tf.cast(tf.fill(variable.shape, value), variable.dtype)
+            )
+        manager.save(checkpoint_number=step)
+    return tmp_path
+
+
+def _restore(folder, state=None):
+    state = state or _make_state(0)
+    step = tf.Variable(0, dtype=tf.int64)
+    prefix = checkpoints.restore_latest(str(folder), state, step)
+    values = {v.numpy().flat[0] for v in tf.nest.flatten(state)}
+    return prefix, int(step), values
+
+
+def test_the_newest_checkpoint_is_restored_with_all_its_values(folder):
+    prefix, step, values = _restore(folder)
+    assert pathlib.Path(prefix).name == "ckpt-30"
+    assert step == 30
+    assert values == {30}
+
+
+def test_an_empty_folder_restores_nothing(tmp_path):
+    assert _restore(tmp_path) == (None, 0, {0})
+
+
+def test_names_with_slashes_and_dots_are_read_back(folder):
+    values = checkpoints.read_checkpoint(str(folder / "ckpt-20"))
+    np.testing.assert_array_equal(
+        values["variables/net/conv/kernel"], np.full((2, 3), 20.0)
+    )
+    assert "variables/net/v1.5/bias" in values
+
+
+def _truncate(file):
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+
+
+def _flip_a_bit(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("ckpt-30.data-00000-of-00001", _truncate),
+        ("ckpt-30.data-00000-of-00001", _flip_a_bit),
+        ("ckpt-30.data-00000-of-00001", pathlib.Path.unlink),
+        ("ckpt-30.index", _truncate),
+    ],
+)
+def test_a_damaged_newest_checkpoint_is_passed_over(folder, file, damage):
+    damage(folder / file)
+    prefix, step, values = _restore(folder)
+    assert pathlib.Path(prefix).name == "ckpt-20"
+    assert (step, values) == (20, {20})
+
+
+def test_only_damaged_checkpoints_are_an_error(folder):
+    for step in (10, 20, 30):
+        _truncate(folder / f"ckpt-{step}.data-00000-of-00001")
+    with pytest.raises(errors.CheckpointError, match="damaged or incomplete"):
+        _restore(folder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pathlib.Path.unlink,
+        lambda file: file.write_text(""),
+        lambda file: file.write_text('model_checkpoint_path: "ck'),
+        lambda file: file.write_text('model_checkpoint_path: "ckpt-77"'),
+    ],
+)
+def test_a_broken_state_file_is_an_error_and_can_be_repaired(folder, damage):
+    damage(folder / "checkpoint")
+    with pytest.raises(
+        errors.CheckpointError, match=r"up to ckpt-30.*--repair"
+    ):
+        _restore(folder)
+    checkpoints.repair_state_file(str(folder))
+    assert _restore(folder)[1] == 30
+
+
+def test_differences_from_the_model_are_named_and_nothing_changes(folder):
+    state = _make_state(5)
+    state["variables"]["net/conv/kernel"] = tf.Variable(tf.fill([2, 4], 5.0))
+    state["variables"]["net/extra"] = tf.Variable(5.0)
+    del state["optimizer"]["adam/iterations"]
+    with pytest.raises(errors.CheckpointError) as info:
+        _restore(folder, state)
+    text = str(info.value)
+    assert "net/conv/kernel has shape (2, 3)" in text
+    assert "net/extra is not in the checkpoint" in text
+    assert "adam/iterations is not in the model" in text
+    assert {v.numpy().flat[0] for v in tf.nest.flatten(state)} == {5.0}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "ckpt-30", "ckpt-30.index", "ckpt-30.data-00000-of-00001"],
+)
+def test_a_path_may_be_a_folder_a_prefix_or_a_file(folder, name):
+    found = checkpoints.find_checkpoint(str(folder / name))
+    assert pathlib.Path(found).name == "ckpt-30"
+
+
+@pytest.mark.parametrize("name", ["ckpt-40", "nothing", "ckpt-40.index"])
+def test_a_path_without_checkpoint_is_one_sentence(folder, name):
+    with pytest.raises(errors.CheckpointError, match="no checkpoint"):
+        checkpoints.find_checkpoint(str(folder / name))
+
+
+def test_leftovers_of_a_killed_process_are_deleted(folder):
+    leftover = folder / "ckpt-40_temp"
+    leftover.mkdir()
+    (leftover / "part").write_bytes(b"x")
+    checkpoints.purge_unfinished(str(folder))
+    assert not leftover.exists()
+    assert _restore(folder)[1] == 30
+
+
+def test_averaged_values_win_over_plain_ones():
+    values = {
+        "variables/a": np.float32(1),
+        "variables/b": np.float32(2),
+        "average/a": np.float32(3),
+        "optimizer/a": np.float32(4),
+    }
+    assert checkpoints.model_values(values) == {"a": 3.0, "b": 2.0}

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import socket
+
+import pytest
+
+from deeplab2_like import errors
+from deeplab2_like.protos import config_pb2
+from deeplab2_like.trainer import model_folder
+
+
+def _make_options(steps=100, name="first"):
+    options = config_pb2.ExperimentOptions()
+    options.experiment_name = name
+    options.trainer_options.solver_options.training_number_of_steps = steps
+    options.train_dataset_options.crop_size.extend([65, 129])
+    return options
+
+
+def _prepare(folder, options, **kwargs):
+    return model_folder.prepare(str(folder), options, sha256="0" * 64, **kwargs)
+
+
+def test_a_new_folder_gets_the_config(tmp_path):
+    folder = tmp_path / "runs" / "first"
+    assert _prepare(folder, _make_options()) == []
+    assert model_folder.load_config(str(folder)) == _make_options()
+
+
+def test_the_same_config_is_accepted_again(tmp_path):
+    _prepare(tmp_path, _make_options())
+    assert _prepare(tmp_path, _make_options()) == []
+
+
+def test_another_config_is_refused_with_the_differences(tmp_path):
+    _prepare(tmp_path, _make_options())
+    other = _make_options(steps=200)
+    other.train_dataset_options.crop_size[1] = 257
+    with pytest.raises(errors.CheckpointError) as info:
+        _prepare(tmp_path, other)
+    text = str(info.value)
+    assert "training_number_of_steps: was 100, is now 200" in text
+    assert "crop_size: was [65, 129], is now [65, 257]" in text
+    assert model_folder.load_config(str(tmp_path)) == _make_options()
+
+
+def test_another_config_is_accepted_on_request(tmp_path):
+    _prepare(tmp_path, _make_options())
+    differences = _prepare(
+        tmp_path, _make_options(steps=200), allow_config_change=True
+    )
+    assert len(differences) == 1
+
+
+def test_what_does_not_touch_the_weights_may_change(tmp_path):
+    _prepare(tmp_path, _make_options())
+    other = _make_options()
+    other.evaluator_options.nms_kernel = 13
+    other.trainer_options.save_checkpoints_steps = 5
+    assert _prepare(tmp_path, other) == []
+
+
+def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path):
+    file = tmp_path / "run"
+    file.write_text("")
+    with pytest.raises(errors.CheckpointError, match="is a file"):
+        _prepare(file, _make_options())
+
+
+def test_a_folder_that_is_no_model_folder_is_one_sentence(tmp_path):
+    with pytest.raises(errors.CheckpointError, match="not a model folder"):
+        model_folder.load_config(str(tmp_path))
+
+
+def test_a_second_trainer_is_refused_and_the_lock_is_given_back(tmp_path):
+    lock = tmp_path / "training.lock"
+    owner = {"host": "another-host", "process": 1, "since": "2020-01-01"}
+    lock.write_text(json.dumps(owner))
+    with (
+        pytest.raises(errors.CheckpointError, match="another-host, process 1"),
+        model_folder.training_lock(str(tmp_path)),
+    ):
+        pass
+    lock.unlink()
+    with model_folder.training_lock(str(tmp_path)):
+        assert json.loads(lock.read_text())["process"] == os.getpid()
+    assert not lock.exists()
+
+
+@pytest.mark.parametrize("process", [2**22 + 1, None])
+def test_a_lock_that_a_killed_process_left_is_taken_over(tmp_path, process):
+    lock = tmp_path / "training.lock"
+    owner = {"host": socket.gethostname(), "since": "2020-01-01"}
+    if process is not None:  # Without it the file is half written.
+        owner["process"] = process
+    lock.write_text(json.dumps(owner))
+    with model_folder.training_lock(str(tmp_path)):
+        assert json.loads(lock.read_text())["process"] == os.getpid()
