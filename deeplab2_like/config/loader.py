@@ -176,6 +176,7 @@ def parse(
         severity = "error" if require_placeholders else "note"
         located = dataclasses.replace(note, severity=severity)
         report.problems.append(located.at(report.locate(note.path)))
+    report.sort()
     raise_if_any(report.problems)
     resolved = text_format.MessageToString(options)
     return Config(
@@ -297,7 +298,7 @@ def _load_datasets(
             if dataset_options.dataset.endswith(paths.SUFFIX):
                 dataset_options.dataset = str(file)
             if dataset_options.dataset not in found:
-                found[dataset_options.dataset] = _read_dataset(file)
+                found[dataset_options.dataset] = read_dataset(file)
         except InvalidConfigError as error:
             for problem in error.problems:
                 if not problem.source:
@@ -328,13 +329,19 @@ def _find_alias(name: str) -> pathlib.Path | None:
     return None
 
 
-def _read_dataset(
+def read_dataset(
     file: pathlib.Path,
 ) -> dataset_descriptor_pb2.DatasetDescriptor:
+    """Reads and checks the file of a data set descriptor.
+
+    Raises:
+        InvalidConfigError: It has problems.
+    """
     descriptor = dataset_descriptor_pb2.DatasetDescriptor()
     places, _ = textproto.parse(paths.read_text(file), descriptor, str(file))
     report = Report(places, str(file))
     validation.check_dataset(descriptor, report)
+    report.sort()
     raise_if_any(report.problems)
     return descriptor
 
@@ -354,4 +361,4 @@ def load_dataset(
             known ones), or it has problems.
     """
     base = None if folder is None else pathlib.Path(folder)
-    return _read_dataset(_find_dataset(name, base))
+    return read_dataset(_find_dataset(name, base))

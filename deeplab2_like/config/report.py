@@ -69,6 +69,12 @@ class Report:
             path = path[:cut]
         return problems_lib.Location(self._source)
 
+    def sort(self) -> None:
+        """Sorts by place: the config itself first, then the overrides."""
+        self.problems.sort(
+            key=lambda p: (p.source != self._source, p.source, p.line)
+        )
+
     def blames(self, path: str) -> bool:
         """Says whether `path`, or a part of it, has an error already."""
         return any(

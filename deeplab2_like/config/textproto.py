@@ -40,6 +40,7 @@ _INT_RANGES = {
 }
 _BOOLS = ("true", "True", "t", "1", "false", "False", "f", "0")
 _KNOWN_FIELDS_SHOWN = 8
+_NO_FIELD = re.compile(r'type "([\w.]+)" has no field named "([^"]*)"')
 
 
 @dataclasses.dataclass
@@ -262,7 +263,8 @@ def _check_scalar(
     value: str, field: FieldDescriptor, path: str
 ) -> Problem | None:
     if field.enum_type is not None:
-        good = value in field.enum_type.values_by_name
+        numbers = map(str, field.enum_type.values_by_number)
+        good = value in {*field.enum_type.values_by_name, *numbers}
     elif field.type == FieldDescriptor.TYPE_STRING:
         good = value[:1] in ("'", '"')
     elif field.type == FieldDescriptor.TYPE_BOOL:
@@ -339,5 +341,24 @@ def _explain(
         ]
     what = re.sub(r"^\d+:\d+ : ", "", str(error)).strip().rstrip(".")
     location = Location(source, error.GetLine() or 0, error.GetColumn() or 0)
+    unknown = _NO_FIELD.search(what)
+    if unknown is not None:
+        holder = _find_message(message.DESCRIPTOR, unknown[1])
+        entry = Entry(unknown[2], location.line, location.column, [])
+        if holder is not None:
+            return [_unknown_field(entry, entry.name, holder).at(location)]
+    what = what.replace("deeplab2_like.", "")
     fix = "Look for a missing quote, colon or brace here or above."
     return [Problem("", "", f"syntax error: {what}", fix).at(location)]
+
+
+def _find_message(descriptor: Descriptor, full_name: str) -> Descriptor | None:
+    """Finds a message type among those that `descriptor` is made of."""
+    if descriptor.full_name == full_name:
+        return descriptor
+    for field in descriptor.fields:
+        if field.message_type is not None:
+            found = _find_message(field.message_type, full_name)
+            if found is not None:
+                return found
+    return None

@@ -7,7 +7,6 @@ configs/datasets (or the user's own); this is the plain object made from it.
 
 import colorsys
 import dataclasses
-import functools
 import os
 
 from deeplab2_like import config
@@ -121,9 +120,4 @@ def load(
         deeplab2_like.errors.ConfigError: There is none of that name (the text
             lists the known ones), or it has problems.
     """
-    return _load(name, None if folder is None else os.fspath(folder))
-
-
-@functools.lru_cache(maxsize=64)
-def _load(name: str, folder: str | None) -> DatasetDescriptor:
     return from_proto(config.load_dataset(name, folder))
