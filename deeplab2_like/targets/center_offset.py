@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training targets of Panoptic-DeepLab: centers, offsets and loss weights.
+
+All instances are handled together: the cost does not depend on their number,
+but for the Gaussians, which are small. For tf.data on the host; sizes are
+dynamic.
+
+N pixels, R runs of equal pixels, U different panoptic ids in the order of
+their first pixels, K instances.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from deeplab2_like import errors
+from deeplab2_like.targets import label_runs
+
+# What a pixel is, in this order so that each loss weight is a comparison.
+_VOID = 0
+_CROWD = 1
+_STUFF = 2
+_STUFF_INSTANCE = 3
+_SMALL_STUFF_INSTANCE = 4
+_SMALL_THING = 5
+_THING = 6
+
+# Largest size of the list of classes of numbered things.
+MAX_THING_ID = 1 << 15
+
+# Gaussians that are drawn together: bounds the memory, 10 MB at sigma 8.
+_INSTANCES_PER_PASS = 256
+
+
+class _Segments(NamedTuple):
+    """The different panoptic ids of a label map.
+
+    Attributes:
+        kind: int32 [U], one of the constants above.
+        category: int64 [U].
+        is_instance: bool [U], has a center.
+        is_thing: bool [U], is of a thing class.
+        center: int64 [U, 2], (y, x) of the mean pixel, rounded.
+        of_run: int32 [R], the segment of each run.
+    """
+
+    kind: tf.Tensor
+    category: tf.Tensor
+    is_instance: tf.Tensor
+    is_thing: tf.Tensor
+    center: tf.Tensor
+    of_run: tf.Tensor
+
+
+def compute_center_offset_targets(
+    panoptic_hw: tf.Tensor,
+    *,
+    thing_ids: Sequence[int],
+    ignore_label: int,
+    label_divisor: int,
+    sigma: float,
+    small_instance_threshold: int,
+    small_instance_weight: float,
+    max_thing_id: int | None = None,
+) -> dict[str, tf.Tensor]:
+    """Computes the targets and loss weights of one label map.
+
+    deeplab2: PanopticSampleGenerator. Centers are exact here, where it takes
+    a float32 mean of the coordinates; and the peak of the Gaussian is on the
+    center for every sigma. As there, everything whose id is not a multiple of
+    the divisor and not void has a center and offsets, stuff too.
+
+    Args:
+        panoptic_hw: int32 [H, W], category * label_divisor + instance, H and
+            W at most 32768. A thing class with instance 0 is a crowd.
+        thing_ids: Classes with instances.
+        ignore_label: Class of void pixels.
+        label_divisor: More than the largest instance number.
+        sigma: Standard deviation of the Gaussian at each center, in pixels.
+        small_instance_threshold: Instances of fewer pixels than this are
+            small; 0 for none.
+        small_instance_weight: Semantic weight of the pixels of small ones.
+        max_thing_id: Size of `thing_id_class`. The last two targets exist
+            only when this is given. Instances beyond it count as no thing.
+
+    Returns:
+        * semantic: int32 [H, W], classes; ignore_label where void.
+        * panoptic: int32 [H, W], the label itself.
+        * is_crowd: bool [H, W].
+        * center_heatmap: float32 [H, W] in 0..1, the largest Gaussian.
+        * offset_map: float32 [H, W, 2], (dy, dx) from the pixel to its
+          center, in pixels; 0 where there is no instance.
+        * semantic_weight: float32 [H, W], small_instance_weight or 1.
+        * center_weight: float32 [H, W], 1 but for crowd and void (0).
+        * offset_weight: float32 [H, W], 1 on things that are no crowd.
+        * thing_id_mask: int32 [H, W], number of the thing in order of first
+          pixels, -1 elsewhere.
+        * thing_id_class: float32 [max_thing_id], its class, padded by -1.
+
+    Raises:
+        DataError: An option or the shape of the label is not allowed.
+    """
+    _check(panoptic_hw, label_divisor, sigma, max_thing_id)
+    panoptic_hw = tf.cast(panoptic_hw, tf.int32)
+    shape = tf.shape(panoptic_hw)
+    runs = label_runs.find_runs(panoptic_hw)
+    segments = _find_segments(
+        runs,
+        thing_ids=thing_ids,
+        ignore_label=ignore_label,
+        label_divisor=label_divisor,
+        small_instance_threshold=small_instance_threshold,
+    )
+    center_of_run = tf.gather(segments.center, segments.of_run)
+    offset_map = label_runs.draw_offsets(
+        runs,
+        dy=center_of_run[:, 0] - runs.y,
+        dx=center_of_run[:, 1] - runs.x,
+        is_drawn=tf.gather(segments.is_instance, segments.of_run),
+    )
+    kind = label_runs.draw_codes(
+        runs, tf.gather(segments.kind, segments.of_run)
+    )
+    is_small = (kind == _SMALL_THING) | (kind == _SMALL_STUFF_INSTANCE)
+    flat = {
+        "is_crowd": kind == _CROWD,
+        "center_heatmap": _draw_gaussians(
+            tf.boolean_mask(segments.center, segments.is_instance),
+            shape,
+            sigma,
+        ),
+        "semantic_weight": tf.where(is_small, small_instance_weight, 1.0),
+        "center_weight": tf.cast(kind >= _STUFF, tf.float32),
+        "offset_weight": tf.cast(kind >= _SMALL_THING, tf.float32),
+    }
+    targets = {
+        "semantic": panoptic_hw // label_divisor,
+        "panoptic": panoptic_hw,
+        "offset_map": tf.reshape(offset_map, tf.concat([shape, [2]], 0)),
+    }
+    if max_thing_id is not None:
+        flat["thing_id_mask"], targets["thing_id_class"] = _number_things(
+            runs, segments, max_thing_id
+        )
+    for name, values in flat.items():
+        targets[name] = tf.reshape(values, shape)
+    return {
+        name: _with_shape(values, panoptic_hw.shape)
+        for name, values in targets.items()
+    }
+
+
+def _check(
+    panoptic_hw: tf.Tensor,
+    label_divisor: int,
+    sigma: float,
+    max_thing_id: int | None,
+) -> None:
+    """Raises DataError for options that have no meaning."""
+    shape = panoptic_hw.shape
+    if shape.rank != 2:
+        raise errors.DataError(
+            f"The panoptic label has shape {shape}. It must be [height, "
+            "width]: give one image, without channels."
+        )
+    if any(side is not None and side > label_runs.MAX_SIDE for side in shape):
+        raise errors.DataError(
+            f"The panoptic label has shape {shape}. A side may have up to "
+            f"{label_runs.MAX_SIDE} pixels: crop or resize the image."
+        )
+    if label_divisor < 1:
+        raise errors.DataError(
+            f"label_divisor is {label_divisor}. It must be positive."
+        )
+    if not sigma > 0 or math.isinf(sigma):
+        raise errors.DataError(
+            f"sigma is {sigma}. It must be a positive number of pixels."
+        )
+    if max_thing_id is not None and not 1 <= max_thing_id <= MAX_THING_ID:
+        raise errors.DataError(
+            f"max_thing_id is {max_thing_id}. It must be 1 to {MAX_THING_ID}."
+        )
+
+
+def _find_segments(
+    runs: label_runs.LabelRuns,
+    *,
+    thing_ids: Sequence[int],
+    ignore_label: int,
+    label_divisor: int,
+    small_instance_threshold: int,
+) -> _Segments:
+    """Finds the different ids, what they are, and their centers."""
+    label, of_run = tf.unique(runs.label)
+    num_segments = tf.size(label)
+
+    def sum_runs(values: tf.Tensor) -> tf.Tensor:
+        return tf.math.unsorted_segment_sum(values, of_run, num_segments)
+
+    area = sum_runs(runs.length)
+    x_sum = runs.x * runs.length + runs.length * (runs.length - 1) // 2
+    center = tf.stack(
+        [
+            _round_quotient(sum_runs(runs.y * runs.length), area),
+            _round_quotient(sum_runs(x_sum), area),
+        ],
+        axis=1,
+    )
+
+    category = label // label_divisor
+    is_void = category == ignore_label
+    is_numbered = label % label_divisor != 0
+    things = tf.constant(list(thing_ids), tf.int64, [len(thing_ids)])
+    is_thing = tf.reduce_any(category[:, tf.newaxis] == things, axis=1)
+    is_small = area < small_instance_threshold
+    kind = tf.where(
+        is_thing,
+        tf.where(is_small, _SMALL_THING, _THING),
+        tf.where(is_small, _SMALL_STUFF_INSTANCE, _STUFF_INSTANCE),
+    )
+    kind = tf.where(is_numbered, kind, tf.where(is_thing, _CROWD, _STUFF))
+    return _Segments(
+        kind=tf.where(is_void, _VOID, kind),
+        category=category,
+        is_instance=is_numbered & ~is_void,
+        is_thing=is_thing,
+        center=center,
+        of_run=of_run,
+    )
+
+
+def _round_quotient(sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """Gives sums / counts rounded to the nearest, halves to even; int64."""
+    quotient = sums // counts
+    twice = 2 * (sums - quotient * counts)
+    is_up = (twice > counts) | ((twice == counts) & (quotient % 2 == 1))
+    return quotient + tf.cast(is_up, tf.int64)
+
+
+def _draw_gaussians(
+    centers_k2: tf.Tensor, shape: tf.Tensor, sigma: float
+) -> tf.Tensor:
+    """Draws a Gaussian at each center, the larger value where they meet.
+
+    The support is a square of 2 * int(3 * sigma + 1) + 1 pixels a side.
+
+    Args:
+        centers_k2: int64 [K, 2], (y, x), inside of the image.
+        shape: int32 [2], height and width.
+        sigma: Standard deviation in pixels.
+
+    Returns:
+        float32 [N].
+    """
+    radius = int(3 * sigma + 1)
+    axis = np.arange(-radius, radius + 1)
+    squares = axis[:, None] ** 2 + axis[None, :] ** 2
+    patch = np.exp(-squares / (2 * sigma**2)).astype(np.float32)
+    height, width = tf.unstack(shape)
+    num_pixels = height * width
+    centers_k2 = tf.cast(centers_k2, tf.int32)
+    num_centers = tf.shape(centers_k2)[0]
+
+    def draw(first: tf.Tensor, drawn: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        part = centers_k2[first : first + _INSTANCES_PER_PASS]
+        y = part[:, 0, tf.newaxis, tf.newaxis] + axis[:, None]
+        x = part[:, 1, tf.newaxis, tf.newaxis] + axis[None, :]
+        is_inside = ((y >= 0) & (y < height)) & ((x >= 0) & (x < width))
+        # Negative places are left out by the segment maximum.
+        place = tf.where(is_inside, y * width + x, -1)
+        values = tf.broadcast_to(patch, tf.shape(place))
+        peaks = tf.math.unsorted_segment_max(
+            tf.reshape(values, [-1]), tf.reshape(place, [-1]), num_pixels
+        )
+        return first + _INSTANCES_PER_PASS, tf.maximum(drawn, peaks)
+
+    _, heatmap = tf.while_loop(
+        lambda first, _: first < num_centers,
+        draw,
+        (0, tf.zeros([num_pixels], tf.float32)),
+        parallel_iterations=1,
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None])),
+    )
+    return heatmap
+
+
+def _number_things(
+    runs: label_runs.LabelRuns, segments: _Segments, max_thing_id: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Numbers the thing instances in the order of their first pixels.
+
+    Returns:
+        int32 [N], the numbers, -1 elsewhere; float32 [max_thing_id], classes.
+    """
+    is_numbered = segments.is_instance & segments.is_thing
+    number = tf.cumsum(tf.cast(is_numbered, tf.int32)) - 1
+    is_numbered &= number < max_thing_id
+    number = tf.where(is_numbered, number, -1)
+    mask = label_runs.draw_codes(runs, tf.gather(number, segments.of_run))
+    classes = tf.cast(
+        tf.boolean_mask(segments.category, is_numbered), tf.float32
+    )
+    padding = [[0, max_thing_id - tf.size(classes)]]
+    classes = tf.pad(classes, padding, constant_values=-1.0)
+    return mask, tf.ensure_shape(classes, [max_thing_id])
+
+
+def _with_shape(values: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
+    """Restores static sizes that were lost on the way."""
+    if values.shape.rank == 1:
+        return values
+    values.set_shape(shape.concatenate(values.shape[2:]))
+    return values
