@@ -61,15 +61,15 @@ def make_optimizer(
 def exclude_from_decay(
     group: ParameterGroup, decayed: Sequence[keras.Variable]
 ) -> None:
-    """Restricts the decoupled decay of "adamw" to some of its variables."""
+    """Restricts the decoupled decay of "adamw" to some of its variables.
+
+    To be called before the optimizer is built.
+    """
     if not isinstance(group.optimizer, keras.optimizers.AdamW):
         return
     kept = {id(variable) for variable in decayed}
-    others = [v.path for v in group.variables if id(v) not in kept]
-    # Keras matches the names as patterns anywhere in a path.
-    group.optimizer.exclude_from_weight_decay(
-        var_names=[f"^{path}$" for path in others]
-    )
+    others = [v for v in group.variables if id(v) not in kept]
+    group.optimizer.exclude_from_weight_decay(var_list=others)
 
 
 def sum_over_replicas(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
