@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from deeplab2_like.model.layers.convolution import ConvBNAct
+from deeplab2_like.model.layers.dropout import Dropout
 from deeplab2_like.model.layers.resize import (
     resize_align_corners,
     spatial_size,
@@ -115,7 +116,7 @@ class ASPP(keras.layers.Layer):
             )
             self.branches.append(branch)
         self.pool = ConvBNAct(filters, 1, name="pool", **options)
-        self.dropout = keras.layers.Dropout(
+        self.dropout = Dropout(
             dropout_rate, dtype=self.dtype_policy, name="dropout"
         )
 

@@ -78,10 +78,10 @@ class BatchNorm(keras.layers.BatchNormalization):
             )
         return tf.compat.v1.nn.fused_batch_norm(
             inputs,
-            tf.convert_to_tensor(self.gamma),
-            tf.convert_to_tensor(self.beta),
-            None if mean is None else tf.convert_to_tensor(mean),
-            None if variance is None else tf.convert_to_tensor(variance),
+            tf.cast(self.gamma, tf.float32),
+            tf.cast(self.beta, tf.float32),
+            None if mean is None else tf.cast(mean, tf.float32),
+            None if variance is None else tf.cast(variance, tf.float32),
             epsilon=self.epsilon,
             is_training=mean is None,
         )
@@ -90,11 +90,12 @@ class BatchNorm(keras.layers.BatchNormalization):
         if self.synchronized:
             count = tf.cast(tf.reduce_prod(shape[:-1]), variance.dtype)
             variance *= (count - 1.0) / count
-        decay = 1.0 - self.momentum
-        self.moving_mean.assign(self.moving_mean * self.momentum + mean * decay)
-        self.moving_variance.assign(
-            self.moving_variance * self.momentum + variance * decay
-        )
+        for moving, batch in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            kept = tf.cast(moving, tf.float32) * self.momentum
+            moving.assign(kept + batch * (1.0 - self.momentum))
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""

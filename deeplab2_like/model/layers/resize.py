@@ -1,22 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bilinear resizing whose corner pixels stay where they are."""
+"""Bilinear resizing whose corner pixels stay where they are.
+
+One function with two ways to the same numbers. TensorFlow's operation is the
+fastest on CPU and GPU, but under XLA it becomes a huge convolution (measured:
+5 to 15 times slower than this code on CPU; tens of gigabytes for the logits
+of a Cityscapes image). There the axes are interpolated one after the other by
+element-wise arithmetic in float32; matrix products would be rounded to
+bfloat16 on TPUs and to TensorFloat-32 on GPUs, which offsets do not bear.
+"""
 
 import tensorflow as tf
+
+try:  # there is no public way to ask
+    from tensorflow.python.ops.control_flow_util import (
+        GraphOrParentsInXlaContext as _is_compiled_by_xla,
+    )
+except ImportError:
+
+    def _is_compiled_by_xla(_) -> bool:
+        return False
 
 
 def resize_align_corners(x_bhwc: tf.Tensor, size) -> tf.Tensor:
     """Gives `x_bhwc` at another size, bilinearly, corners on corners.
 
+    Pixel i of n comes to i * (new - 1) / (n - 1).
+
     Args:
-        x_bhwc: float [B, h, w, C].
+        x_bhwc: float [B, h, w, C]; h and w may be unknown while tracing.
         size: (height, width), Python numbers or int32 scalars.
 
     Returns:
-        The dtype of `x_bhwc` [B, height, width, C].
+        [B, height, width, C] in the dtype of `x_bhwc`, computed in float32.
     """
-    y = tf.raw_ops.ResizeBilinear(
-        images=x_bhwc, size=tf.stack(size), align_corners=True
-    )
+    if not tf.executing_eagerly() and _is_compiled_by_xla(
+        tf.compat.v1.get_default_graph()
+    ):
+        y = tf.cast(x_bhwc, tf.float32)
+        y = _interpolate(y, size[0], axis=1)
+        y = _interpolate(y, size[1], axis=2)
+    else:
+        y = tf.raw_ops.ResizeBilinear(
+            images=x_bhwc, size=tf.stack(size), align_corners=True
+        )
     return tf.cast(y, x_bhwc.dtype)
 
 
@@ -26,3 +52,53 @@ def spatial_size(x_bhwc: tf.Tensor):
     if height is None or width is None:
         return tf.shape(x_bhwc)[1:3]
     return height, width
+
+
+def _interpolate(x: tf.Tensor, size, axis: int) -> tf.Tensor:
+    """Resizes one axis to `size`."""
+    before = x.shape[axis]
+    after = tf.get_static_value(size)
+    if before is not None and after is not None:
+        if before == after:
+            return x
+        if before == 1:
+            return tf.repeat(x, int(after), axis=axis)
+        if (after - 1) % (before - 1) == 0 and after > 1:
+            factor = int((after - 1) // (before - 1))
+            return _enlarge_by_integer(x, factor, axis)
+    return _interpolate_any(x, size, axis)
+
+
+def _enlarge_by_integer(x: tf.Tensor, factor: int, axis: int) -> tf.Tensor:
+    """Resizes n pixels to (n - 1) * factor + 1: no gather, cheap gradient.
+
+    Between two pixels lie always the same `factor` - 1 positions, so one
+    weighted sum of the map and of its neighbour gives all pixels of one
+    position; the positions are then interleaved.
+    """
+    if axis == 1:
+        left, right, last = x[:, :-1], x[:, 1:], x[:, -1:]
+    else:
+        left, right, last = x[:, :, :-1], x[:, :, 1:], x[:, :, -1:]
+    step = (right - left) / factor
+    positions = [left + step * i for i in range(factor)]
+    between = tf.stack(positions, axis=axis + 1)
+    shape = tf.unstack(tf.shape(x))
+    shape[axis] = (x.shape[axis] - 1) * factor
+    return tf.concat([tf.reshape(between, shape), last], axis)
+
+
+def _interpolate_any(x: tf.Tensor, size, axis: int) -> tf.Tensor:
+    """Resizes one axis to a size that may be unknown while tracing."""
+    last = tf.shape(x)[axis] - 1
+    scale = tf.cast(last, tf.float32) / tf.cast(
+        tf.maximum(size - 1, 1), tf.float32
+    )
+    position = tf.range(size, dtype=tf.float32) * scale
+    lower = tf.minimum(tf.cast(position, tf.int32), last)
+    upper = tf.minimum(lower + 1, last)
+    weight = position - tf.cast(lower, tf.float32)
+    weight = tf.reshape(weight, [-1, 1, 1] if axis == 1 else [-1, 1])
+    left = tf.gather(x, lower, axis=axis)
+    right = tf.gather(x, upper, axis=axis)
+    return left + (right - left) * weight
