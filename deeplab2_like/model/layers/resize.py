@@ -12,13 +12,9 @@ bfloat16 on TPUs and to TensorFloat-32 on GPUs, which offsets do not bear.
 import tensorflow as tf
 
 try:  # there is no public way to ask
-    from tensorflow.python.ops.control_flow_util import (
-        GraphOrParentsInXlaContext as _is_compiled_by_xla,
-    )
+    from tensorflow.python.ops import control_flow_util
 except ImportError:
-
-    def _is_compiled_by_xla(_) -> bool:
-        return False
+    control_flow_util = None
 
 
 def resize_align_corners(x_bhwc: tf.Tensor, size) -> tf.Tensor:
@@ -33,9 +29,7 @@ def resize_align_corners(x_bhwc: tf.Tensor, size) -> tf.Tensor:
     Returns:
         [B, height, width, C] in the dtype of `x_bhwc`, computed in float32.
     """
-    if not tf.executing_eagerly() and _is_compiled_by_xla(
-        tf.compat.v1.get_default_graph()
-    ):
+    if _is_compiled_by_xla():
         y = tf.cast(x_bhwc, tf.float32)
         y = _interpolate(y, size[0], axis=1)
         y = _interpolate(y, size[1], axis=2)
@@ -52,6 +46,15 @@ def spatial_size(x_bhwc: tf.Tensor):
     if height is None or width is None:
         return tf.shape(x_bhwc)[1:3]
     return height, width
+
+
+def _is_compiled_by_xla() -> bool:
+    """Tells whether the code being traced will be compiled by XLA."""
+    if tf.executing_eagerly() or control_flow_util is None:
+        return False
+    return control_flow_util.GraphOrParentsInXlaContext(
+        tf.compat.v1.get_default_graph()
+    )
 
 
 def _interpolate(x: tf.Tensor, size, axis: int) -> tf.Tensor:
