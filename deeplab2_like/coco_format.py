@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from deeplab2_like import errors
+from deeplab2_like import errors, palette
 
 if TYPE_CHECKING:
     from deeplab2_like.data.descriptor import DatasetDescriptor
@@ -291,16 +291,16 @@ class CocoPanopticWriter:
 
 def make_categories(descriptor: "DatasetDescriptor") -> list[dict[str, Any]]:
     """Makes the list `categories` of a data set's COCO-panoptic file."""
+    colors = palette.choose_class_colors(descriptor)
     categories = []
     for class_id in range(descriptor.num_classes):
         if class_id == descriptor.ignore_label:
             continue
-        entry: dict[str, Any] = {
+        entry = {
             "id": int(descriptor.category_ids[class_id]),
             "name": descriptor.class_names[class_id],
             "isthing": int(descriptor.is_thing(class_id)),
+            "color": colors[class_id].tolist(),
         }
-        if descriptor.colors:
-            entry["color"] = [int(v) for v in descriptor.colors[class_id]]
         categories.append(entry)
     return categories

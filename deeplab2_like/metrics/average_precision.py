@@ -12,7 +12,7 @@ import dataclasses
 import io
 import math
 from collections.abc import Collection, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ import numpy.typing as npt
 from deeplab2_like import errors, label_map
 from deeplab2_like.metrics import instance_matching
 from deeplab2_like.metrics import overlaps as overlaps_lib
+
+if TYPE_CHECKING:
+    from deeplab2_like.data.descriptor import DatasetDescriptor
 
 # Names of the twelve numbers, in COCO's order. AR with a number: at most that
 # many detections an image and class.
@@ -97,8 +100,8 @@ class AveragePrecision:
         self._images: list[dict[int, instance_matching.MatchedDetections]] = []
 
     @classmethod
-    def from_descriptor(cls, descriptor: Any) -> Self:
-        """Creates the accumulator for a data set (a `DatasetDescriptor`)."""
+    def from_descriptor(cls, descriptor: "DatasetDescriptor") -> Self:
+        """Creates the accumulator for a data set."""
         return cls(
             descriptor.thing_ids,
             label_divisor=descriptor.label_divisor,

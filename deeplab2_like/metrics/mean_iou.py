@@ -4,13 +4,16 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.metrics import overlaps as overlaps_lib
+
+if TYPE_CHECKING:
+    from deeplab2_like.data.descriptor import DatasetDescriptor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +74,8 @@ class MeanIoU:
         self._num_images = 0
 
     @classmethod
-    def from_descriptor(cls, descriptor: Any) -> Self:
-        """Creates the accumulator for a data set (a `DatasetDescriptor`)."""
+    def from_descriptor(cls, descriptor: "DatasetDescriptor") -> Self:
+        """Creates the accumulator for a data set."""
         return cls(
             descriptor.num_classes,
             ignore_label=descriptor.ignore_label,

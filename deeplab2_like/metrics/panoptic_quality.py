@@ -14,7 +14,7 @@ label maps.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ import numpy.typing as npt
 from deeplab2_like import errors
 from deeplab2_like.metrics import overlaps as overlaps_lib
 from deeplab2_like.metrics import quality_result, segment_matching
+
+if TYPE_CHECKING:
+    from deeplab2_like.data.descriptor import DatasetDescriptor
 
 # panopticapi: the COCO rules for crowd segments. deeplab2: crowd segments are
 # segments like others, and void is void only with instance 0.
@@ -92,9 +95,9 @@ class PanopticQuality:
 
     @classmethod
     def from_descriptor(
-        cls, descriptor: Any, variant: str = "panopticapi"
+        cls, descriptor: "DatasetDescriptor", variant: str = "panopticapi"
     ) -> Self:
-        """Creates the accumulator for a data set (a `DatasetDescriptor`)."""
+        """Creates the accumulator for a data set."""
         return cls(
             descriptor.num_classes,
             thing_ids=descriptor.thing_ids,

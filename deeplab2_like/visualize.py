@@ -1,0 +1,452 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of panoptic results. NumPy and Pillow only.
+
+`visualize` paints one result over its image; `visualize_comparison` sets
+image, ground truth, prediction and their difference side by side.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from deeplab2_like import errors, label_map, palette, picture_text
+from deeplab2_like.metrics import overlaps
+from deeplab2_like.result import PanopticResult
+
+if TYPE_CHECKING:
+    from deeplab2_like.data.descriptor import DatasetDescriptor
+
+# Smaller pictures are enlarged by a whole number, so that text is legible.
+_MIN_SIDE = 360
+# Names are written into the largest segments only: of each class, of all.
+_MAX_CLASS_NAMES = 3
+_MAX_NAMES = 24
+
+# Of the difference picture; distinct for all kinds of colour vision.
+_WRONG_CLASS = (213, 94, 0)
+_WRONG_INSTANCE = (86, 180, 233)
+
+
+def visualize(
+    image: Any,
+    result: Any,
+    descriptor: "DatasetDescriptor",
+    *,
+    alpha: float = 0.55,
+    scale: int | None = None,
+    borders: bool = True,
+    names: bool = True,
+    legend: bool = True,
+) -> npt.NDArray[np.uint8]:
+    """Paints a result over its image.
+
+    A segment has the colour of its class, things a shade of it each; white
+    lines divide segments.
+
+    Args:
+        image: uint8 [H, W, 3], RGB.
+        result: A `PanopticResult`, or integers [H, W], labels (class *
+            label_divisor + instance).
+        descriptor: The data set, for names and colours; classes without a
+            colour get one that also the colour-blind can tell apart.
+        alpha: Strength of the colours, 0 (the image) to 1 (colours only).
+        scale: Whole number by which to enlarge; when None, as much as a side
+            below 360 pixels needs, so that text is legible.
+        borders: Whether to draw the lines between segments.
+        names: Whether to write the names of classes into large segments.
+        legend: Whether to add a panel on the right that explains the colours.
+
+    Returns:
+        uint8 [h, w, 3] with h = H * scale; w = W * scale and the legend.
+
+    Raises:
+        DataError: The image is not uint8 [H, W, 3], or the result has another
+            size.
+    """
+    image_hw3 = _check_image(image)
+    result = _to_result(image_hw3, result, descriptor)
+    if scale is None:
+        scale = max(1, -(-_MIN_SIDE // max(1, min(image_hw3.shape[:2]))))
+        scale = min(scale, 8)
+    size = (result.height * scale, result.width * scale)
+    picture = _paint(
+        _resize_image(image_hw3, size),
+        _resize_ids(result.segmentation, size),
+        result,
+        descriptor,
+        alpha,
+        borders,
+        names,
+    )
+    if legend:
+        entries = _list_classes([result], descriptor)
+        panel = picture_text.make_legend(
+            entries, picture.height, _choose_font_size(size)
+        )
+        picture = _join([picture, panel])
+    return np.asarray(picture)
+
+
+def visualize_difference(
+    image: Any,
+    truth: Any,
+    prediction: Any,
+    descriptor: "DatasetDescriptor",
+) -> npt.NDArray[np.uint8]:
+    """Shows where a prediction is wrong: uint8 [H, W, 3].
+
+    Orange: the class is wrong (or missing). Blue: the class is right, but the
+    thing is not (its IoU with the true one is 0.5 or less). Black: the ground
+    truth is void. Elsewhere the image in grey.
+
+    Args:
+        image: uint8 [H, W, 3], RGB.
+        truth: A `PanopticResult` or integers [H, W], labels.
+        prediction: Likewise.
+        descriptor: The data set.
+
+    Raises:
+        DataError: The image is not uint8 [H, W, 3], or sizes differ.
+    """
+    image_hw3 = _check_image(image)
+    truth = _to_result(image_hw3, truth, descriptor)
+    prediction = _to_result(image_hw3, prediction, descriptor)
+    return _paint_difference(image_hw3, _compute_errors(truth, prediction))
+
+
+def visualize_comparison(
+    image: Any,
+    truth: Any,
+    prediction: Any,
+    descriptor: "DatasetDescriptor",
+    *,
+    alpha: float = 0.7,
+    panel_size: int = 640,
+) -> npt.NDArray[np.uint8]:
+    """Sets image, ground truth, prediction and difference side by side.
+
+    Two pictures in a row, with one legend; its numbers are those of the
+    prediction.
+
+    Args:
+        image: uint8 [H, W, 3], RGB.
+        truth: A `PanopticResult` or integers [H, W], labels; None where there
+            is no ground truth.
+        prediction: A `PanopticResult` or integers [H, W], labels.
+        descriptor: The data set.
+        alpha: Strength of the colours, 0..1.
+        panel_size: Longer side of each picture, in pixels.
+
+    Returns:
+        uint8 [h, w, 3].
+
+    Raises:
+        DataError: The image is not uint8 [H, W, 3], or sizes differ.
+    """
+    image_hw3 = _check_image(image)
+    longest = max(1, *image_hw3.shape[:2])
+    size = (
+        max(1, round(image_hw3.shape[0] * panel_size / longest)),
+        max(1, round(image_hw3.shape[1] * panel_size / longest)),
+    )
+    small_hw3 = _resize_image(image_hw3, size)
+    panels = [("image", Image.fromarray(small_hw3))]
+    results = []
+    for title, value in (("ground truth", truth), ("prediction", prediction)):
+        if value is None:
+            continue
+        result = _to_result(image_hw3, value, descriptor)
+        ids_hw = _resize_ids(result.segmentation, size)
+        results.append(result)
+        painted = _paint(
+            small_hw3, ids_hw, result, descriptor, alpha, True, True
+        )
+        panels.append((title, painted))
+    entries = _list_classes(results, descriptor)
+    if len(results) == 2:
+        errors_hw = _compute_errors(*results)
+        difference = _paint_difference(
+            small_hw3, _resize_ids(errors_hw, size).astype(np.uint8)
+        )
+        panels.append(("difference", Image.fromarray(difference)))
+        entries = [*entries, *_list_errors(errors_hw)]
+    return np.asarray(_arrange(panels, entries, size))
+
+
+def _check_image(image: Any) -> npt.NDArray[np.uint8]:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise errors.DataError(
+            f"The image has the dimensions {image.shape} and the type "
+            f"{image.dtype}. It must be uint8 [H, W, 3], RGB, values 0..255."
+        )
+    return image
+
+
+def _to_result(
+    image_hw3: npt.NDArray[np.uint8],
+    value: Any,
+    descriptor: "DatasetDescriptor",
+) -> PanopticResult:
+    result = (
+        value
+        if isinstance(value, PanopticResult)
+        else PanopticResult.from_label(value, descriptor)
+    )
+    if result.segmentation.shape != image_hw3.shape[:2]:
+        raise errors.DataError(
+            f"The image has the height and width {image_hw3.shape[:2]}, the "
+            f"result {result.segmentation.shape}. Both must be of one size: "
+            "resize one of them."
+        )
+    return result
+
+
+def _choose_font_size(size: Sequence[int]) -> int:
+    return int(np.clip(round(min(size) / 32), 12, 30))
+
+
+def _resize_image(
+    image_hw3: npt.NDArray[np.uint8], size: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
+    if image_hw3.shape[:2] == size or 0 in image_hw3.shape:
+        return image_hw3
+    picture = Image.fromarray(image_hw3)
+    return np.array(picture.resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+def _resize_ids(
+    ids_hw: npt.NDArray[Any], size: tuple[int, int]
+) -> npt.NDArray[Any]:
+    """Resizes by the nearest pixel."""
+    if ids_hw.shape == size:
+        return ids_hw
+    y, x = (
+        (2 * np.arange(new) + 1) * old // (2 * new)
+        for new, old in zip(size, ids_hw.shape, strict=True)
+    )
+    return np.asarray(ids_hw[y[:, None], x[None]])
+
+
+def _paint(
+    image_hw3: npt.NDArray[np.uint8],
+    ids_hw: npt.NDArray[Any],
+    result: PanopticResult,
+    descriptor: "DatasetDescriptor",
+    alpha: float,
+    borders: bool,
+    names: bool,
+) -> Image.Image:
+    """Paints the segments `ids_hw` of a result over an image of that size."""
+    colors = _choose_segment_colors(result, descriptor)
+    painted = np.asarray(
+        Image.blend(
+            Image.fromarray(image_hw3), Image.fromarray(colors[ids_hw]), alpha
+        )
+    ).copy()
+    if borders:
+        thickness = max(1, round(min(ids_hw.shape) / 600))
+        is_border = _find_borders(ids_hw, thickness)
+        # Not quite white, so that the lines do not tear small things apart.
+        painted[is_border] = painted[is_border] // 4 + 191
+    picture = Image.fromarray(painted)
+    if names:
+        _write_names(picture, ids_hw, result)
+    return picture
+
+
+def _choose_segment_colors(
+    result: PanopticResult, descriptor: "DatasetDescriptor"
+) -> npt.NDArray[np.uint8]:
+    """Gives uint8 [max id + 1, 3], by segment id; 0 is void."""
+    infos = result.segments_info
+    count = max([0, *(info["id"] for info in infos)]) + 1
+    classes = [info["label_id"] for info in infos]
+    seen: Counter[int] = Counter()
+    numbers = []
+    for info in infos:
+        seen[info["label_id"]] += 1
+        numbers.append(seen[info["label_id"]] if info["isthing"] else 0)
+    colors = np.tile(np.array(palette.VOID, np.uint8), (count, 1))
+    if infos:
+        class_colors = palette.choose_class_colors(descriptor)[classes]
+        colors[[info["id"] for info in infos]] = palette.shade_instances(
+            class_colors, np.array(numbers)
+        )
+    return colors
+
+
+def _find_borders(
+    ids_hw: npt.NDArray[Any], thickness: int
+) -> npt.NDArray[np.bool_]:
+    """Marks the pixels above and left of a change: bool [H, W]."""
+    is_border = np.zeros(ids_hw.shape, bool)
+    for shift in range(1, thickness + 1):
+        is_border[:-shift] |= ids_hw[shift:] != ids_hw[:-shift]
+        is_border[:, :-shift] |= ids_hw[:, shift:] != ids_hw[:, :-shift]
+    return is_border
+
+
+def _write_names(
+    picture: Image.Image, ids_hw: npt.NDArray[Any], result: PanopticResult
+) -> None:
+    font_size = _choose_font_size(ids_hw.shape)
+    names = {i["id"]: i["category_name"] for i in result.segments_info}
+    found = label_map.compute_segments(ids_hw)
+    occupied: list[tuple[int, int, int, int]] = []
+    written: Counter[str] = Counter()
+    for row in np.argsort(-found.areas, kind="stable"):
+        name = names.get(int(found.ids[row]))
+        y, x, height, width = found.boxes[row].tolist()
+        if found.areas[row] < font_size**2 or written.total() >= _MAX_NAMES:
+            break
+        if name is None or written[name] >= _MAX_CLASS_NAMES:
+            continue
+        mask_hw = ids_hw[y : y + height, x : x + width] == found.ids[row]
+        written[name] += picture_text.draw_name(
+            picture, name, mask_hw, (y, x), font_size, occupied
+        )
+
+
+def _list_classes(
+    results: Sequence[PanopticResult], descriptor: "DatasetDescriptor"
+) -> list[picture_text.LegendEntry]:
+    """Lists the classes of results: things, then stuff, then void."""
+    areas: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
+    for result in results:
+        # Classes of all results are listed, with the numbers of the last one.
+        areas = Counter(dict.fromkeys(areas, 0))
+        counts = Counter(info["label_id"] for info in result.segments_info)
+        for info in result.segments_info:
+            areas[info["label_id"]] += info["area"]
+    total = results[-1].segmentation.size
+    void = total - areas.total()
+    colors = palette.choose_class_colors(descriptor)
+    order = sorted(
+        areas, key=lambda c: (not descriptor.is_thing(c), -areas[c], c)
+    )
+    entries = []
+    for class_id in order:
+        is_thing = descriptor.is_thing(class_id)
+        share = _format_share(areas[class_id], total)
+        red, green, blue = colors[class_id].tolist()
+        entries.append(
+            picture_text.LegendEntry(
+                descriptor.class_names[class_id],
+                (red, green, blue),
+                str(counts[class_id]) if is_thing else share,
+            )
+        )
+    if void > 0.001 * total:
+        note = _format_share(void, total)
+        entries.append(picture_text.LegendEntry("void", palette.VOID, note))
+    return entries
+
+
+def _format_share(area: int, total: int) -> str:
+    percent = 100 * area / max(total, 1)
+    return f"{percent:.0f} %" if percent >= 1 else "< 1 %"
+
+
+def _compute_errors(
+    truth: PanopticResult, prediction: PanopticResult
+) -> npt.NDArray[np.uint8]:
+    """Gives uint8 [H, W]: 0 right, 1 wrong class, 2 wrong thing, 3 void."""
+    found = overlaps.compute_overlaps(
+        truth.segmentation, prediction.segmentation
+    )
+    true_infos = {info["id"]: info for info in truth.segments_info}
+    infos = {info["id"]: info for info in prediction.segments_info}
+    true_areas, areas = found.true_areas, found.predicted_areas
+    table = np.zeros((len(true_areas), len(areas)), np.uint8)
+    for t, p, shared in zip(
+        found.true_index, found.predicted_index, found.areas, strict=True
+    ):
+        true = true_infos.get(int(found.true_ids[t]))
+        predicted = infos.get(int(found.predicted_ids[p]))
+        union = true_areas[t] + areas[p] - shared
+        if true is None:
+            table[t, p] = 3
+        elif predicted is None or predicted["label_id"] != true["label_id"]:
+            table[t, p] = 1
+        elif true["isthing"] and not true["iscrowd"] and 2 * shared <= union:
+            table[t, p] = 2
+    t_hw, p_hw = (
+        label_map.replace_values(result.segmentation, ids, np.arange(len(ids)))
+        for result, ids in (
+            (truth, found.true_ids),
+            (prediction, found.predicted_ids),
+        )
+    )
+    return table[t_hw, p_hw]
+
+
+def _paint_difference(
+    image_hw3: npt.NDArray[np.uint8], errors_hw: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    grey = Image.fromarray(image_hw3).convert("L").convert("RGB")
+    # Light, so that the colours and black stand out.
+    picture = np.asarray(grey) // 2 + 110
+    picture = picture.astype(np.uint8)
+    for code, color in ((1, _WRONG_CLASS), (2, _WRONG_INSTANCE)):
+        inside = errors_hw == code
+        picture[inside] = picture[inside] // 5 + np.array(color) * 4 // 5
+    picture[errors_hw == 3] = palette.VOID
+    return picture
+
+
+def _list_errors(
+    errors_hw: npt.NDArray[np.uint8],
+) -> list[picture_text.LegendEntry]:
+    counts = np.bincount(errors_hw.ravel(), minlength=4)
+    labelled = max(1, int(counts[:3].sum()))
+    return [
+        picture_text.LegendEntry("difference"),
+        *(
+            picture_text.LegendEntry(
+                name, color, f"{100 * counts[code] / labelled:.1f} %"
+            )
+            for code, name, color in (
+                (1, "wrong class", _WRONG_CLASS),
+                (2, "wrong instance", _WRONG_INSTANCE),
+            )
+        ),
+    ]
+
+
+def _arrange(
+    panels: Sequence[tuple[str, Image.Image]],
+    entries: Sequence[picture_text.LegendEntry],
+    size: tuple[int, int],
+) -> Image.Image:
+    """Sets titled pictures of one size two by two, with a legend."""
+    font_size = _choose_font_size(size)
+    titled = [
+        _join([picture_text.make_title(title, size[1], font_size), picture], 0)
+        for title, picture in panels
+    ]
+    gap = max(2, font_size // 3)
+    rows = [_join(titled[i : i + 2], 1, gap) for i in range(0, len(titled), 2)]
+    board = _join(rows, 0, gap)
+    legend = picture_text.make_legend(entries, board.height, font_size)
+    return _join([board, legend])
+
+
+def _join(
+    pictures: Sequence[Image.Image], axis: int = 1, gap: int = 0
+) -> Image.Image:
+    """Joins pictures from top to bottom (0) or from left to right (1)."""
+    sizes = np.array([(p.height, p.width) for p in pictures])
+    total = sizes.max(0)
+    total[axis] = sizes[:, axis].sum() + gap * (len(pictures) - 1)
+    board = Image.new("RGB", (int(total[1]), int(total[0])), (255, 255, 255))
+    place = 0
+    for picture, picture_size in zip(pictures, sizes, strict=True):
+        board.paste(picture, (place, 0) if axis else (0, place))
+        place += int(picture_size[axis]) + gap
+    return board
