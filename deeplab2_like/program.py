@@ -9,7 +9,7 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from deeplab2_like import errors
 
@@ -42,6 +42,8 @@ def run(
     """
 
     def guarded(arguments: Sequence[str]) -> None:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
         try:
             main(arguments[1:])
         except errors.UserError as error:

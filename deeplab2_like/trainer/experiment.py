@@ -71,6 +71,7 @@ def run(
     """
     say = say or progress.Progress()
     trains = mode in ("train", "train_and_eval")
+    config.require_filled(*_needed_fields(mode))
     if trains:
         build.check_trainable(config.options)
     strategy = distribution.build_strategy(master, num_gpus)
@@ -88,7 +89,7 @@ def run(
         if repair_checkpoint_state:
             checkpoints.repair_state_file(model_dir)
         for warning in config.warnings:
-            say.say(f"Warning: {warning}")
+            say.say(str(warning))
         experiment = Experiment(config, model_dir, strategy, say)
         stack.enter_context(_translated_errors(model_dir))
         if mode == "train":
@@ -100,6 +101,16 @@ def run(
         else:
             experiment.evaluate_continuously()
         return experiment.results
+
+
+def _needed_fields(mode: str) -> list[str]:
+    """Lists the fields that a mode needs without open place-holders."""
+    fields = ["experiment_name"]
+    if mode in ("train", "train_and_eval"):
+        fields += ["train_dataset_options", "model_options.initial_checkpoint"]
+    if mode != "train":
+        fields += ["eval_dataset_options"]
+    return fields
 
 
 class Experiment:
@@ -337,7 +348,6 @@ class Experiment:
                 self._options.eval_dataset_options,
                 self._system.descriptor,
                 self._system.target_maker(is_training=False),
-                output_stride=self._system.output_stride,
             )
 
         return evaluation.Evaluator(
@@ -366,7 +376,7 @@ class Experiment:
             if name.startswith("evaluation/"):
                 self._say.say(f"{name} {value:.4f}")
         for warning in self.results["warnings"]:
-            self._say.say(f"Warning: {warning}")
+            self._say.say(str(warning))
 
 
 def _short_values(output: Mapping[str, tf.Tensor]) -> dict[str, float]:

@@ -25,7 +25,7 @@ def write(
     pixels = image.image
     if pixels.shape[:2] != size:
         pixels = tf.cast(tf.image.resize(pixels, size) + 0.5, tf.uint8).numpy()
-    picture = visualize.compose(
+    picture = visualize.visualize_comparison(
         pixels, image.true_panoptic, image.panoptic, descriptor
     )
     tf.summary.image(f"pictures/{index:02d}", picture[None])
