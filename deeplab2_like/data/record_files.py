@@ -8,6 +8,7 @@ In reading order: `find_files` (patterns to paths), `scan_file` and
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -140,7 +141,9 @@ def compute_masked_crc(data: np.ndarray) -> np.ndarray:
     return (rotated.astype(np.uint64) + 0xA282EAD8).astype(np.uint32)
 
 
-def _read_headers(path: str) -> tuple[list[int], list[bytes], int, int]:
+def _read_headers(
+    path: str, max_records: int
+) -> tuple[list[int], list[bytes], int, int]:
     """Jumps from record to record; gives offsets, headers, end, file size."""
     offsets, headers, offset = [], [], 0
     if "://" in path:
@@ -150,7 +153,7 @@ def _read_headers(path: str) -> tuple[list[int], list[bytes], int, int]:
         size = os.path.getsize(path)
         stream = open(path, "rb", buffering=0)  # noqa: SIM115
     with stream:
-        while offset + _FRAME_BYTES <= size:
+        while offset + _FRAME_BYTES <= size and len(offsets) < max_records:
             stream.seek(offset)
             header = stream.read(_HEADER_BYTES)
             end = offset + _FRAME_BYTES + int.from_bytes(header[:8], "little")
@@ -162,11 +165,12 @@ def _read_headers(path: str) -> tuple[list[int], list[bytes], int, int]:
     return offsets, headers, offset, size
 
 
-def scan_file(path: str) -> RecordFile:
+def scan_file(path: str, *, max_records: int | None = None) -> RecordFile:
     """Finds the records of a file by their headers, without their data.
 
     Args:
         path: A TFRecord file, not compressed.
+        max_records: Stop after so many; None: all.
 
     Returns:
         The complete records; a file that ends inside a record, or that is not
@@ -176,7 +180,9 @@ def scan_file(path: str) -> RecordFile:
         errors.DataError: The file cannot be read.
     """
     try:
-        offsets, headers, end, size = _read_headers(path)
+        offsets, headers, end, size = _read_headers(
+            path, sys.maxsize if max_records is None else max_records
+        )
     except (OSError, tf.errors.OpError) as error:
         raise errors.DataError(f"Cannot read {path!r}: {error}.") from error
     frames = np.frombuffer(b"".join(headers), np.uint8)
@@ -187,7 +193,7 @@ def scan_file(path: str) -> RecordFile:
     problem = ""
     if count < len(offsets):
         problem = f"damaged at byte {offsets[count]}"
-    elif end < size:
+    elif end < size and count != max_records:
         problem = f"cut off in the record at byte {end}"
     if problem:
         problem = f"{path!r} has {count} good records and is then {problem}"

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sizes, random draws and the one resampling step of preprocessing.
+
+In reading order: the size rules (`compute_scaled_size`, `compute_range_size`,
+`compute_canvas_size`), the random draws (`draw_scale`, `draw_placement`) and
+`place_on_canvas`, which resizes, pads, crops and flips at once.
+
+deeplab2 (`data/preprocessing`) resizes to a range, scales, pads, crops and
+flips one after the other. Here the sizes are computed first and every canvas
+pixel is looked up in the decoded image once: the result of each single step is
+the same, an image that deeplab2 resizes twice is interpolated only once, and
+what the crop drops is never computed.
+
+All functions are pure; random numbers come in as arguments. Sizes, offsets and
+positions are (height, width) or (y, x) in pixels.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+CONSTANT = "CONSTANT"
+REFLECT = "REFLECT"
+PADDING_VALUE = 127.5  # The model's normalisation maps it to 0.
+NUM_DRAWS = 4  # How many uniform numbers one training example uses.
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where a scaled image lies on the canvas.
+
+    Attributes:
+        scaled_size: int32 [2], size of the whole image after scaling.
+        offset: int32 [2], canvas position of its first pixel; negative where
+            the canvas shows a crop.
+        is_flipped: bool scalar, whether the canvas is then mirrored left-right.
+    """
+
+    scaled_size: tf.Tensor
+    offset: tf.Tensor
+    is_flipped: tf.Tensor
+
+
+def compute_scaled_size(
+    size: tf.Tensor, factor: tf.Tensor | float
+) -> tf.Tensor:
+    """Computes a size times a factor, rounded down.
+
+    deeplab2: `randomly_scale_image_and_label`.
+
+    Args:
+        size: int32 [2].
+        factor: float32 scalar, > 0.
+
+    Returns:
+        int32 [2], each at least 1.
+    """
+    scaled = tf.cast(size, tf.float32) * tf.cast(factor, tf.float32)
+    return tf.maximum(tf.cast(tf.floor(scaled), tf.int32), 1)
+
+
+def compute_range_size(
+    size: tf.Tensor,
+    min_size: tuple[int, int] | None,
+    max_size: tuple[int, int] | None,
+    factor: int | None = None,
+) -> tf.Tensor:
+    """Computes the size that fits a range, with the aspect ratio kept.
+
+    First both sides are scaled so that each reaches its minimum, then, only
+    ever smaller, so that each keeps its maximum. deeplab2:
+    `resize_to_range_helper`, with its rounding.
+
+    Args:
+        size: int32 [2].
+        min_size: (height, width), or None: no minimum.
+        max_size: (height, width), or None: no maximum.
+        factor: Sides become k * factor + 1, rounded up, but not above the
+            maximum; None: any size.
+
+    Returns:
+        int32 [2].
+    """
+    if min_size is not None:
+        ratio = tf.constant(min_size, tf.float64) / tf.cast(size, tf.float64)
+        size = compute_scaled_size(size, tf.reduce_max(ratio))
+    if max_size is not None:
+        if factor:
+            max_size = (
+                max_size[0] - (max_size[0] - 1) % factor,
+                max_size[1] - (max_size[1] - 1) % factor,
+            )
+        ratio = tf.constant(max_size, tf.float64) / tf.cast(size, tf.float64)
+        shrink = tf.minimum(tf.cast(tf.reduce_min(ratio), tf.float32), 1.0)
+        size = compute_scaled_size(size, shrink)
+    if factor:
+        size += (factor - (size - 1) % factor) % factor
+    return size
+
+
+def compute_canvas_size(
+    size: tf.Tensor, crop_size: tuple[int, int], multiple: int
+) -> tf.Tensor:
+    """Computes the canvas of an image in evaluation.
+
+    Args:
+        size: int32 [2], the scaled image.
+        crop_size: The canvas, or with a multiple the smallest canvas.
+        multiple: 0, or the m of the sides m * k + 1 that larger images get.
+
+    Returns:
+        int32 [2].
+    """
+    smallest = tf.constant(crop_size, tf.int32)
+    if not multiple:
+        return smallest
+    legal = (size + multiple - 2) // multiple * multiple + 1
+    return tf.where(size > smallest, legal, smallest)
+
+
+def count_scales(minimum: float, maximum: float, step: float) -> int:
+    """Counts the scales from `minimum` to `maximum`, both included.
+
+    deeplab2 truncates (maximum - minimum) / step + 1, which loses one scale
+    when the step is a float32 a little above its decimal value (0.1); the
+    small term here prevents that.
+    """
+    return int((maximum - minimum) / step + 1 + 1e-4)
+
+
+def draw_scale(
+    uniform: tf.Tensor, minimum: float, maximum: float, step: float
+) -> tf.Tensor:
+    """Draws the scale of an example.
+
+    Args:
+        uniform: float32 scalar in [0, 1).
+        minimum: Smallest scale, > 0.
+        maximum: Largest scale.
+        step: The scales are equally spaced with about this distance, ends
+            included; 0: any scale in [minimum, maximum).
+
+    Returns:
+        float32 scalar.
+    """
+    if maximum <= minimum:
+        return tf.constant(minimum, tf.float32)
+    if not step:
+        return minimum + (maximum - minimum) * uniform
+    count = count_scales(minimum, maximum, step)
+    scales = tf.linspace(
+        tf.constant(minimum, tf.float32),
+        tf.constant(maximum, tf.float32),
+        count,
+    )
+    return scales[tf.cast(uniform * count, tf.int32)]
+
+
+def draw_placement(
+    uniform_3: tf.Tensor, scaled_size: tf.Tensor, crop_size: tuple[int, int]
+) -> Placement:
+    """Draws the padding or crop of each side, and the flip.
+
+    deeplab2: a side shorter than the crop begins in [0, crop - side), a longer
+    one is cropped anywhere; flipped with probability 0.5.
+
+    Args:
+        uniform_3: float32 [3] in [0, 1): height, width, flip.
+        scaled_size: int32 [2].
+        crop_size: The canvas.
+
+    Returns:
+        The placement.
+    """
+    margin = tf.constant(crop_size, tf.int32) - scaled_size
+    count = tf.where(margin > 0, margin, 1 - margin)
+    drawn = tf.cast(uniform_3[:2] * tf.cast(count, tf.float32), tf.int32)
+    return Placement(
+        scaled_size,
+        tf.where(margin > 0, drawn, -drawn),
+        uniform_3[2] < 0.5,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Axis:
+    """Where the N canvas positions of one axis lie in the source image.
+
+    Attributes:
+        lower: int32 [N], the source pixel before.
+        upper: int32 [N], the source pixel after.
+        weight: float32 [N] in [0, 1), that of `upper`.
+        nearest: int32 [N], the nearest source pixel, halves rounded up.
+        is_inside: bool [N], whether the position shows the image.
+    """
+
+    lower: tf.Tensor
+    upper: tf.Tensor
+    weight: tf.Tensor
+    nearest: tf.Tensor
+    is_inside: tf.Tensor
+
+
+def _compute_axis(
+    canvas: tf.Tensor,
+    offset: tf.Tensor,
+    scaled: tf.Tensor,
+    source: tf.Tensor,
+    is_flipped: tf.Tensor,
+    padding_mode: str,
+) -> _Axis:
+    """Computes one axis; all sizes are int32 scalars.
+
+    Align-corners: the first and the last pixel of the scaled image lie on those
+    of the source, in float32 as in TensorFlow's resize kernels.
+    """
+    position = tf.range(canvas)
+    position = tf.where(is_flipped, canvas - 1 - position, position) - offset
+    is_inside = (position >= 0) & (position < scaled)
+    if padding_mode == REFLECT:
+        period = tf.maximum(2 * (scaled - 1), 1)
+        position = position % period
+        position = tf.minimum(position, period - position)
+    position = tf.clip_by_value(position, 0, scaled - 1)
+    scale = tf.cast(source - 1, tf.float32) / tf.cast(
+        tf.maximum(scaled - 1, 1), tf.float32
+    )
+    exact = tf.cast(position, tf.float32) * scale
+    before = tf.floor(exact)
+    weight = exact - before
+    lower = tf.cast(before, tf.int32)
+    last = source - 1
+    nearest = lower + tf.cast(weight >= 0.5, tf.int32)
+    return _Axis(
+        lower=tf.minimum(lower, last),
+        upper=tf.minimum(lower + 1, last),
+        weight=weight,
+        nearest=tf.minimum(nearest, last),
+        is_inside=is_inside,
+    )
+
+
+def _interpolate(
+    image_hwc: tf.Tensor, vertical: _Axis, horizontal: _Axis
+) -> tf.Tensor:
+    """Bilinear lookup, first along the width, as TensorFlow's kernel does."""
+    first = tf.reduce_min(vertical.lower)
+    last = tf.reduce_max(vertical.upper)
+    rows = image_hwc[first : last + 1]
+    left = tf.cast(tf.gather(rows, horizontal.lower, axis=1), tf.float32)
+    right = tf.cast(tf.gather(rows, horizontal.upper, axis=1), tf.float32)
+    rows = left + (right - left) * horizontal.weight[None, :, None]
+    above = tf.gather(rows, vertical.lower - first)
+    below = tf.gather(rows, vertical.upper - first)
+    return above + (below - above) * vertical.weight[:, None, None]
+
+
+def place_on_canvas(
+    image_hwc: tf.Tensor,
+    label_hw: tf.Tensor,
+    placement: Placement,
+    canvas_size: tf.Tensor | tuple[int, int],
+    *,
+    void: int,
+    padding_mode: str = CONSTANT,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Resizes, pads, crops and flips an image and its label.
+
+    The image is interpolated bilinearly, the label takes the nearest pixel,
+    both with aligned corners (deeplab2: `tf.compat.v1.image.resize` with
+    align_corners=True).
+
+    Args:
+        image_hwc: uint8 or float32 [h, w, C] in 0..255.
+        label_hw: int32 [h, w].
+        placement: Where the scaled image lies on the canvas.
+        canvas_size: int32 [2]; two Python integers make the shapes static.
+        void: Label of the canvas outside the image.
+        padding_mode: What the image is outside: CONSTANT (127.5) or REFLECT
+            (mirrored at its border, as often as it takes; the border itself is
+            not repeated). The label is void in both.
+
+    Returns:
+        float32 [H, W, C] image and int32 [H, W] label.
+
+    Raises:
+        ValueError: The padding mode is not known.
+    """
+    if padding_mode not in (CONSTANT, REFLECT):
+        raise ValueError(
+            f"padding_mode is {padding_mode!r}, not {CONSTANT} or {REFLECT}."
+        )
+    source_size = tf.shape(label_hw)
+    vertical, horizontal = (
+        _compute_axis(
+            canvas_size[axis],
+            placement.offset[axis],
+            placement.scaled_size[axis],
+            source_size[axis],
+            placement.is_flipped if axis else tf.constant(False),
+            padding_mode,
+        )
+        for axis in (0, 1)
+    )
+    image = _interpolate(image_hwc, vertical, horizontal)
+    label = tf.gather(label_hw, vertical.nearest)
+    label = tf.gather(label, horizontal.nearest, axis=1)
+    is_inside = vertical.is_inside[:, None] & horizontal.is_inside[None, :]
+    label = tf.where(is_inside, label, void)
+    if padding_mode == CONSTANT:
+        image = tf.where(is_inside[:, :, None], image, PADDING_VALUE)
+    return image, label

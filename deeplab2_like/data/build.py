@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the input pipelines that the data set options of a config describe."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from deeplab2_like.data import pipeline, preprocessing
+from deeplab2_like.data.descriptor import DatasetDescriptor
+from deeplab2_like.protos import dataset_pb2
+
+
+def _get_size(values: Sequence[int]) -> tuple[int, int] | None:
+    """Reads a field of one or two sides; empty or 0 means none."""
+    if not values or 0 in values:
+        return None
+    return values[0], values[-1]
+
+
+def build_preprocessing(
+    options: dataset_pb2.DatasetOptions,
+) -> preprocessing.Preprocessing:
+    """Builds what is done to each image from valid options."""
+    augmentations = options.augmentations
+    height, width = options.crop_size[0], options.crop_size[-1]
+    return preprocessing.Preprocessing(
+        crop_size=(height, width),
+        input_scale_factor=options.input_scale_factor,
+        min_resize=_get_size(options.min_resize_value),
+        max_resize=_get_size(options.max_resize_value),
+        resize_factor=options.resize_factor or None,
+        min_scale=augmentations.min_scale_factor,
+        max_scale=augmentations.max_scale_factor,
+        scale_step=augmentations.scale_factor_step_size,
+        pad_to_multiple_of=options.pad_to_multiple_of,
+        padding_mode=dataset_pb2.PaddingMode.Name(options.padding_mode),
+        autoaugment_policy_name=augmentations.autoaugment_policy_name,
+    )
+
+
+def build_training_dataset(
+    options: dataset_pb2.DatasetOptions,
+    descriptor: DatasetDescriptor,
+    make_targets: pipeline.MakeTargets,
+    *,
+    seed: int | None = None,
+    deterministic: bool = False,
+    start_step: int = 0,
+    input_context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """Builds the endless data set of training batches.
+
+    Args:
+        options: The training split, valid.
+        descriptor: Its data set.
+        make_targets: See `pipeline.make_training_dataset`, which also tells
+            what comes out and what may be raised.
+        seed: As there.
+        deterministic: As there.
+        start_step: As there.
+        input_context: As there.
+    """
+    return pipeline.make_training_dataset(
+        options.file_pattern,
+        pipeline.LabelRules.from_descriptor(descriptor),
+        build_preprocessing(options),
+        make_targets,
+        batch_size=options.batch_size,
+        seed=seed,
+        deterministic=deterministic,
+        start_step=start_step,
+        shuffle_buffer_size=options.shuffle_buffer_size,
+        input_context=input_context,
+    )
+
+
+def build_evaluation_dataset(
+    options: dataset_pb2.DatasetOptions,
+    descriptor: DatasetDescriptor,
+    make_targets: pipeline.MakeTargets | None = None,
+    *,
+    input_context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """Builds the data set of evaluation batches: each record once, in order.
+
+    Args:
+        options: The evaluation split, valid.
+        descriptor: Its data set.
+        make_targets: See `pipeline.make_evaluation_dataset`, which also tells
+            what comes out and what may be raised.
+        input_context: As there.
+    """
+    return pipeline.make_evaluation_dataset(
+        options.file_pattern,
+        pipeline.LabelRules.from_descriptor(descriptor),
+        build_preprocessing(options),
+        make_targets,
+        batch_size=options.batch_size,
+        is_label_required=options.decode_groundtruth_label,
+        input_context=input_context,
+    )

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to an image between the record and the network.
+
+`Preprocessing` says it, `augment_example` does it for training and
+`make_evaluation_canvas` for evaluation.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from deeplab2_like import errors
+from deeplab2_like.data import augmentation
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What is done to an image; sizes are (height, width) in pixels.
+
+    The fields are those of `DatasetOptions` in protos/dataset.proto, in the
+    order in which they act.
+
+    Attributes:
+        crop_size: The canvas.
+        input_scale_factor: Every image is first scaled by it.
+        min_resize: Then enlarged or reduced so that both sides reach it; None:
+            as it is.
+        max_resize: Then reduced so that no side is longer; None: as it is, but
+            in evaluation `crop_size` where `pad_to_multiple_of` is 0.
+        resize_factor: Sides are then rounded up to k * resize_factor + 1.
+        min_scale: Training: then scaled by a random factor from this,
+        max_scale: to this,
+        scale_step: in steps of this; 0: any factor between.
+        pad_to_multiple_of: Evaluation: m > 0 gives an image that is larger
+            than `crop_size` a canvas of m * k + 1.
+        padding_mode: What fills the canvas, "CONSTANT" or "REFLECT".
+        autoaugment_policy_name: Must be empty in training until the policies
+            exist.
+    """
+
+    crop_size: tuple[int, int]
+    input_scale_factor: float = 1.0
+    min_resize: tuple[int, int] | None = None
+    max_resize: tuple[int, int] | None = None
+    resize_factor: int | None = None
+    min_scale: float = 1.0
+    max_scale: float = 1.0
+    scale_step: float = 0.25
+    pad_to_multiple_of: int = 0
+    padding_mode: str = augmentation.CONSTANT
+    autoaugment_policy_name: str = ""
+
+    def check_training(self) -> None:
+        """Raises `errors.ConfigError` where training is not possible."""
+        if self.autoaugment_policy_name:
+            raise errors.ConfigError(
+                "train_dataset_options.augmentations.autoaugment_policy_name is"
+                f" {self.autoaugment_policy_name!r}, but this version has no"
+                " AutoAugment policies. Remove the field, or clear it with"
+                " --config_override, to train without."
+            )
+
+    def check_evaluation(self) -> None:
+        """Raises `errors.ConfigError` where the canvas is too small."""
+        crop, limit = self.crop_size, self.max_resize
+        if self.pad_to_multiple_of or limit is None:
+            return
+        if limit[0] > crop[0] or limit[1] > crop[1]:
+            raise errors.ConfigError(
+                f"eval_dataset_options.max_resize_value is {list(limit)},"
+                f" larger than crop_size {list(crop)}, which has to hold the"
+                " whole image. Reduce the one, enlarge the other, or set"
+                " pad_to_multiple_of."
+            )
+
+
+def _compute_input_size(size: tf.Tensor, options: Preprocessing) -> tf.Tensor:
+    if options.input_scale_factor == 1:
+        return size
+    return augmentation.compute_scaled_size(size, options.input_scale_factor)
+
+
+def augment_example(
+    image_hwc: tf.Tensor,
+    panoptic_hw: tf.Tensor,
+    uniform: tf.Tensor,
+    options: Preprocessing,
+    void: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Makes the training canvas of an image.
+
+    Args:
+        image_hwc: uint8 [h, w, 3].
+        panoptic_hw: int32 [h, w].
+        uniform: float32 [augmentation.NUM_DRAWS] in [0, 1): the random draws.
+        options: What to do.
+        void: Label of padding.
+
+    Returns:
+        float32 [H, W, 3] image in 0..255 and int32 [H, W] panoptic label.
+    """
+    size = _compute_input_size(tf.shape(panoptic_hw), options)
+    if options.min_resize or options.max_resize:
+        size = augmentation.compute_range_size(
+            size, options.min_resize, options.max_resize, options.resize_factor
+        )
+    scale = augmentation.draw_scale(
+        uniform[0],
+        options.min_scale,
+        options.max_scale,
+        options.scale_step,
+    )
+    placement = augmentation.draw_placement(
+        uniform[1:],
+        augmentation.compute_scaled_size(size, scale),
+        options.crop_size,
+    )
+    return augmentation.place_on_canvas(
+        image_hwc,
+        panoptic_hw,
+        placement,
+        options.crop_size,
+        void=void,
+        padding_mode=options.padding_mode,
+    )
+
+
+def make_evaluation_canvas(
+    image_hwc: tf.Tensor,
+    panoptic_hw: tf.Tensor,
+    options: Preprocessing,
+    void: int,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Resizes an image and pads it at the bottom and on the right.
+
+    Args:
+        image_hwc: uint8 [h, w, 3].
+        panoptic_hw: int32 [h, w].
+        options: What to do.
+        void: Label of padding.
+
+    Returns:
+        float32 [H, W, 3] image, int32 [H, W] label, and int32 [2], the size of
+        the part of the canvas that is image.
+    """
+    limit = options.max_resize
+    multiple = options.pad_to_multiple_of
+    if limit is None and not multiple:
+        limit = options.crop_size
+    size = _compute_input_size(tf.shape(panoptic_hw), options)
+    size = augmentation.compute_range_size(
+        size, options.min_resize, limit, options.resize_factor
+    )
+    canvas = (
+        augmentation.compute_canvas_size(size, options.crop_size, multiple)
+        if multiple
+        else options.crop_size
+    )
+    placement = augmentation.Placement(
+        size, tf.constant([0, 0]), tf.constant(False)
+    )
+    image, panoptic = augmentation.place_on_canvas(
+        image_hwc,
+        panoptic_hw,
+        placement,
+        canvas,
+        void=void,
+        padding_mode=options.padding_mode,
+    )
+    return image, panoptic, size

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Streams of encoded records, in the order in which examples are used.
+
+`make_indexed_source` is deterministic: the record of an example depends on the
+seed and on the number of the example only, and any step is reached without
+reading what comes before it. `make_streamed_source` is the fast way through
+large and remote files, in no particular order. `make_ordered_source` is for
+evaluation.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from deeplab2_like import errors
+from deeplab2_like.data import record_files
+
+_AUTOTUNE = tf.data.AUTOTUNE
+_CYCLE_FILES = 16
+# deeplab2 shuffles 1000 records whatever their size: 10 GB for Cityscapes.
+_SHUFFLE_BYTES = 2**31
+_SAMPLED_RECORDS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The part of each global batch that one input pipeline makes.
+
+    Attributes:
+        global_batch: Images of a step over all replicas.
+        batch: Images of one batch that comes out of the pipeline.
+        per_step: Images that the pipeline makes for each step.
+        first: Place of the first of them in the global batch.
+        pipeline: Index of the pipeline.
+        num_pipelines: How many there are.
+    """
+
+    global_batch: int
+    batch: int
+    per_step: int
+    first: int = 0
+    pipeline: int = 0
+    num_pipelines: int = 1
+
+
+def compute_share(
+    batch_size: int, context: tf.distribute.InputContext | None
+) -> Share:
+    """Computes what one input pipeline has to do.
+
+    Args:
+        batch_size: Images of a step over all replicas.
+        context: Which pipeline this is; None: the only one, and it gives
+            batches of the global size.
+
+    Raises:
+        errors.ConfigError: The replicas cannot share the batch equally.
+    """
+    if context is None:
+        return Share(batch_size, batch_size, batch_size)
+    replicas = context.num_replicas_in_sync
+    if batch_size % replicas:
+        below = batch_size // replicas * replicas
+        raise errors.ConfigError(
+            f"batch_size is {batch_size}, which is not a multiple of the"
+            f" {replicas} replicas. Set it to"
+            f" {f'{below} or ' if below else ''}{below + replicas}."
+        )
+    per_step = batch_size // context.num_input_pipelines
+    return Share(
+        batch_size,
+        batch_size // replicas,
+        per_step,
+        per_step * context.input_pipeline_id,
+        context.input_pipeline_id,
+        context.num_input_pipelines,
+    )
+
+
+def read_record(path: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    """Reads the one record that begins at a byte of a TFRecord file.
+
+    Args:
+        path: string scalar.
+        offset: int64 scalar.
+
+    Returns:
+        string scalar, the serialized record.
+    """
+    variant = tf.raw_ops.TFRecordDatasetV2(
+        filenames=[path],
+        compression_type="",
+        buffer_size=tf.constant(0, tf.int64),
+        byte_offsets=[offset],
+    )
+    data = tf.data.experimental.from_variant(
+        variant, tf.TensorSpec([], tf.string)
+    )
+    return data.take(1).get_single_element()
+
+
+def make_indexed_source(
+    files: Sequence[record_files.RecordFile],
+    share: Share,
+    *,
+    seed: int,
+    start_step: int = 0,
+    num_parallel_calls: int = _AUTOTUNE,
+) -> tf.data.Dataset:
+    """Reads the records in an order that is made from the seed.
+
+    Example n of a training is image n % global_batch of step
+    n // global_batch, however many pipelines share a step. Each epoch is a
+    permutation of all records, made from (seed, epoch); batches run over the
+    ends of epochs.
+
+    Args:
+        files: What `record_files.scan_files` found.
+        share: Which examples this pipeline reads.
+        seed: Of the permutations.
+        start_step: The first step, from 0.
+        num_parallel_calls: Records that are read at once.
+
+    Returns:
+        An endless data set of (serialized record, n).
+    """
+    paths = tf.constant([file.path for file in files])
+    counts = [len(file.offsets) for file in files]
+    file_ids = tf.constant(np.repeat(np.arange(len(files)), counts))
+    offsets = tf.constant(np.concatenate([file.offsets for file in files]))
+    total = sum(counts)
+    start = start_step * share.global_batch
+
+    def list_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(total, dtype=tf.int64),
+            seed=tf.stack([tf.constant(seed, tf.int64), epoch]),
+            alg="philox",
+        )
+        numbers = tf.range(
+            tf.maximum(epoch * total, start), epoch * total + total
+        )
+        place = numbers % share.global_batch - share.first
+        numbers = tf.boolean_mask(
+            numbers, (place >= 0) & (place < share.per_step)
+        )
+        return tf.data.Dataset.from_tensor_slices(
+            (tf.gather(order, numbers % total), numbers)
+        )
+
+    def read(
+        index: tf.Tensor, number: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        path = tf.gather(paths, tf.gather(file_ids, index))
+        return read_record(path, tf.gather(offsets, index)), number
+
+    epochs = tf.data.Dataset.counter(start=start // total)
+    return epochs.flat_map(list_epoch).map(
+        read, num_parallel_calls=num_parallel_calls, deterministic=True
+    )
+
+
+def _limit_shuffle_buffer(path: str, count: int) -> int:
+    """Reduces a number of records to what fits in the memory set aside."""
+    lengths = record_files.scan_file(path, max_records=_SAMPLED_RECORDS).lengths
+    if not len(lengths):
+        return count
+    limit = max(1, int(_SHUFFLE_BYTES / lengths.mean()))
+    if limit < count:
+        logging.info(
+            "Shuffling %d records instead of %d: they have about %.1f MB each.",
+            limit,
+            count,
+            lengths.mean() / 1e6,
+        )
+    return min(count, limit)
+
+
+def make_streamed_source(
+    paths: Sequence[str],
+    share: Share,
+    *,
+    seed: int,
+    shuffle_buffer_size: int,
+    on_damage: str = "fail",
+) -> tf.data.Dataset:
+    """Reads several files at once, endlessly, and shuffles their records.
+
+    deeplab2: files shuffled and repeated, interleaved, then records shuffled.
+    Here the buffer also holds no more than 2 GiB.
+
+    Args:
+        paths: The files.
+        share: Each pipeline reads other files, or other records where there
+            are fewer files than pipelines.
+        seed: Of the order of files and records; which record comes when still
+            depends on the timing.
+        shuffle_buffer_size: Records from which the next one is drawn.
+        on_damage: "fail", or "skip": leave out the rest of a damaged file.
+
+    Returns:
+        An endless data set of (serialized record, number); the numbers differ
+        over all pipelines.
+    """
+    by_file = len(paths) >= share.num_pipelines
+    own = list(paths)
+    if by_file:
+        own = own[share.pipeline :: share.num_pipelines]
+    buffer_size = _limit_shuffle_buffer(own[0], shuffle_buffer_size)
+    data = tf.data.Dataset.from_tensor_slices(own)
+    data = data.shuffle(len(own), seed=seed).repeat()
+    data = data.interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=min(len(own), _CYCLE_FILES),
+        num_parallel_calls=_AUTOTUNE,
+        deterministic=False,
+    )
+    if on_damage == "skip":
+        data = data.ignore_errors(log_warning=True)
+    if not by_file:
+        data = data.shard(share.num_pipelines, share.pipeline)
+    if buffer_size > 1:
+        data = data.shuffle(buffer_size, seed=seed + 1)
+    numbers = tf.data.Dataset.counter(share.pipeline, share.num_pipelines)
+    return tf.data.Dataset.zip((data, numbers))
+
+
+def make_ordered_source(
+    paths: Sequence[str], total: int, share: Share
+) -> tf.data.Dataset:
+    """Reads each record once, in the order of the sorted files.
+
+    Args:
+        paths: The files.
+        total: How many records they have.
+        share: Each pipeline reads every n-th record.
+
+    Returns:
+        A data set of serialized records, of known cardinality.
+    """
+    data = tf.data.TFRecordDataset(list(paths))
+    data = data.apply(tf.data.experimental.assert_cardinality(total))
+    if share.num_pipelines > 1:
+        data = data.shard(share.num_pipelines, share.pipeline)
+    return data
