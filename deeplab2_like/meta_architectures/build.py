@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses the system that a config describes."""
+"""Builds the system that a config describes, in its precision."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+
+import keras
 
 from deeplab2_like import errors
 from deeplab2_like.data import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import contract, panoptic_deeplab
-from deeplab2_like.protos import config_pb2
+from deeplab2_like.protos import config_pb2, trainer_pb2
 
 _SYSTEMS: dict[str, Callable[..., contract.MetaArchitecture]] = {
     "panoptic_deeplab": panoptic_deeplab.PanopticDeepLab,
@@ -31,3 +34,17 @@ def build_system(
             f"choose one of {', '.join(sorted(_SYSTEMS))}."
         )
     return _SYSTEMS[name](options, descriptor)
+
+
+@contextlib.contextmanager
+def compute_precision(
+    trainer: trainer_pb2.TrainerOptions,
+) -> Iterator[None]:
+    """Sets the precision that layers are built with."""
+    before = keras.config.dtype_policy()
+    if trainer.compute_precision == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

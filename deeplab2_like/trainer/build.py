@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the config's solver and evaluator options to the trainer's parts."""
 
-import contextlib
-from collections.abc import Iterator
-
 import keras
 
 from deeplab2_like import errors
@@ -106,17 +103,3 @@ def pq_variant(evaluator: evaluator_pb2.EvaluatorOptions) -> str:
     return evaluator_pb2.PanopticQualityVariant.Name(
         evaluator.pq_variant
     ).lower()
-
-
-@contextlib.contextmanager
-def compute_precision(
-    trainer: trainer_pb2.TrainerOptions,
-) -> Iterator[None]:
-    """Sets the precision that layers are built with."""
-    before = keras.config.dtype_policy()
-    if trainer.compute_precision == "bfloat16":
-        keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -11,14 +11,14 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
-from deeplab2_like import restoring
+from deeplab2_like import progress, restoring
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.metrics import (
     average_precision,
     mean_iou,
     panoptic_quality,
 )
-from deeplab2_like.trainer import optimizers, pictures, progress
+from deeplab2_like.trainer import optimizers, pictures
 
 Batch = Mapping[str, Any]
 RESULTS_FILE = "metrics.json"

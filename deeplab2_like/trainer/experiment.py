@@ -13,7 +13,7 @@ import keras
 import orbit
 import tensorflow as tf
 
-from deeplab2_like import errors
+from deeplab2_like import checkpoint_files, errors, initialization, progress
 from deeplab2_like.config import Config
 from deeplab2_like.data import build as data_build
 from deeplab2_like.data import descriptor as descriptor_lib
@@ -24,9 +24,7 @@ from deeplab2_like.trainer import (
     checkpoints,
     distribution,
     evaluation,
-    initialization,
     model_folder,
-    progress,
     training,
 )
 
@@ -85,9 +83,9 @@ def run(
                 allow_config_change=allow_config_change,
             )
             stack.enter_context(model_folder.training_lock(model_dir))
-            checkpoints.purge_unfinished(model_dir)
+            checkpoint_files.purge_unfinished(model_dir)
         if repair_checkpoint_state:
-            checkpoints.repair_state_file(model_dir)
+            checkpoint_files.repair_state_file(model_dir)
         for warning in config.warnings:
             say.say(str(warning))
         experiment = Experiment(config, model_dir, strategy, say)
@@ -141,7 +139,10 @@ class Experiment:
             or options.eval_dataset_options.dataset
         )
         self._system = system_build.build_system(options, descriptor)
-        with strategy.scope(), build.compute_precision(self._trainer_options):
+        with (
+            strategy.scope(),
+            system_build.compute_precision(self._trainer_options),
+        ):
             self._model = self._system.build_model(
                 synchronize_batch_norm=self._solver.use_sync_batchnorm
                 and strategy.num_replicas_in_sync > 1
@@ -229,7 +230,7 @@ class Experiment:
 
     def evaluate(self) -> None:
         """Evaluates the newest checkpoint of the model folder."""
-        prefix = checkpoints.find_checkpoint(self._model_dir)
+        prefix = checkpoint_files.find_checkpoint(self._model_dir)
         self._evaluate_checkpoint(prefix)
 
     def evaluate_continuously(self) -> None:
@@ -253,9 +254,9 @@ class Experiment:
 
     def _evaluate_checkpoint(self, prefix: str) -> int:
         """Evaluates one checkpoint; gives its step."""
-        values = checkpoints.read_checkpoint(prefix)
+        values = checkpoint_files.read_checkpoint(prefix)
         initialization.assign_all(
-            prefix, checkpoints.model_values(values), self._model
+            prefix, checkpoint_files.model_values(values), self._model
         )
         step = tf.Variable(int(values.get("global_step", 0)), dtype=tf.int64)
         self._say.say(f"Evaluating {prefix} (step {int(step)})")

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 
 from google.protobuf import text_format
 
-from deeplab2_like import errors
+from deeplab2_like import errors, run_config
 from deeplab2_like.protos import config_pb2
 
-CONFIG_FILE = "config.textproto"
 _LOCK_FILE = "training.lock"
 
 # What a run may change when it is continued: none of it touches the weights.
@@ -55,10 +54,12 @@ def prepare(
     """
     folder = pathlib.Path(directory)
     _make_writable(folder)
-    file = folder / CONFIG_FILE
+    file = folder / run_config.CONFIG_FILE
     differences: list[str] = []
     if file.exists():
-        differences = compare_configs(load_config(directory), options)
+        differences = compare_configs(
+            run_config.load_run_config(directory), options
+        )
         if differences and not allow_config_change:
             listed = "\n  ".join(differences)
             raise errors.CheckpointError(
@@ -69,26 +70,6 @@ def prepare(
     text = text_format.MessageToString(options)
     _write_atomically(file, f"# sha256 of this config: {sha256}\n{text}")
     return differences
-
-
-def load_config(directory: str) -> config_pb2.ExperimentOptions:
-    """Loads the config that a model folder was made with.
-
-    Raises:
-        CheckpointError: There is none, or it cannot be parsed.
-    """
-    file = pathlib.Path(directory) / CONFIG_FILE
-    if not file.exists():
-        raise errors.CheckpointError(
-            f"{directory} is not a model folder: it has no {CONFIG_FILE}. "
-            "Give the --model_dir of a training run."
-        )
-    try:
-        return text_format.Parse(
-            file.read_text(encoding="utf-8"), config_pb2.ExperimentOptions()
-        )
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise errors.CheckpointError(f"{file} is damaged: {error}") from error
 
 
 def compare_configs(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import errors
+from deeplab2_like import checkpoint_files, errors
 from deeplab2_like.trainer import checkpoints
 
 
@@ -57,7 +57,7 @@ def test_an_empty_folder_restores_nothing(tmp_path):
 
 
 def test_names_with_slashes_and_dots_are_read_back(folder):
-    values = checkpoints.read_checkpoint(str(folder / "ckpt-20"))
+    values = checkpoint_files.read_checkpoint(str(folder / "ckpt-20"))
     np.testing.assert_array_equal(
         values["variables/net/conv/kernel"], np.full((2, 3), 20.0)
     )
@@ -113,7 +113,7 @@ def test_a_broken_state_file_is_an_error_and_can_be_repaired(folder, damage):
         errors.CheckpointError, match=r"up to ckpt-30.*--repair"
     ):
         _restore(folder)
-    checkpoints.repair_state_file(str(folder))
+    checkpoint_files.repair_state_file(str(folder))
     assert _restore(folder)[1] == 30
 
 
@@ -136,21 +136,21 @@ def test_differences_from_the_model_are_named_and_nothing_changes(folder):
     ["", "ckpt-30", "ckpt-30.index", "ckpt-30.data-00000-of-00001"],
 )
 def test_a_path_may_be_a_folder_a_prefix_or_a_file(folder, name):
-    found = checkpoints.find_checkpoint(str(folder / name))
+    found = checkpoint_files.find_checkpoint(str(folder / name))
     assert pathlib.Path(found).name == "ckpt-30"
 
 
 @pytest.mark.parametrize("name", ["ckpt-40", "nothing", "ckpt-40.index"])
 def test_a_path_without_checkpoint_is_one_sentence(folder, name):
     with pytest.raises(errors.CheckpointError, match="no checkpoint"):
-        checkpoints.find_checkpoint(str(folder / name))
+        checkpoint_files.find_checkpoint(str(folder / name))
 
 
 def test_leftovers_of_a_killed_process_are_deleted(folder):
     leftover = folder / "ckpt-40_temp"
     leftover.mkdir()
     (leftover / "part").write_bytes(b"x")
-    checkpoints.purge_unfinished(str(folder))
+    checkpoint_files.purge_unfinished(str(folder))
     assert not leftover.exists()
     assert _restore(folder)[1] == 30
 
@@ -162,4 +162,4 @@ def test_averaged_values_win_over_plain_ones():
         "average/a": np.float32(3),
         "optimizer/a": np.float32(4),
     }
-    assert checkpoints.model_values(values) == {"a": 3.0, "b": 2.0}
+    assert checkpoint_files.model_values(values) == {"a": 3.0, "b": 2.0}

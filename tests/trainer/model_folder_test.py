@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from deeplab2_like import errors
+from deeplab2_like import errors, run_config
 from deeplab2_like.protos import config_pb2
 from deeplab2_like.trainer import model_folder
 
@@ -25,7 +25,7 @@ def _prepare(folder, options, **kwargs):
 def test_a_new_folder_gets_the_config(tmp_path):
     folder = tmp_path / "runs" / "first"
     assert _prepare(folder, _make_options()) == []
-    assert model_folder.load_config(str(folder)) == _make_options()
+    assert run_config.load_run_config(str(folder)) == _make_options()
 
 
 def test_the_same_config_is_accepted_again(tmp_path):
@@ -42,7 +42,7 @@ def test_another_config_is_refused_with_the_differences(tmp_path):
     text = str(info.value)
     assert "training_number_of_steps: was 100, is now 200" in text
     assert "crop_size: was [65, 129], is now [65, 257]" in text
-    assert model_folder.load_config(str(tmp_path)) == _make_options()
+    assert run_config.load_run_config(str(tmp_path)) == _make_options()
 
 
 def test_another_config_is_accepted_on_request(tmp_path):
@@ -70,7 +70,7 @@ def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path):
 
 def test_a_folder_that_is_no_model_folder_is_one_sentence(tmp_path):
     with pytest.raises(errors.CheckpointError, match="not a model folder"):
-        model_folder.load_config(str(tmp_path))
+        run_config.load_run_config(str(tmp_path))
 
 
 def test_a_second_trainer_is_refused_and_the_lock_is_given_back(tmp_path):

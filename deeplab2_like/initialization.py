@@ -8,11 +8,10 @@ import keras
 import numpy as np
 import rich.table
 
-from deeplab2_like import errors
+from deeplab2_like import checkpoint_files, errors
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.model import deeplab2_keys
 from deeplab2_like.protos import model_pb2
-from deeplab2_like.trainer import checkpoints
 
 _LAST_LAYERS = {
     "restore_semantic_last_layer_from_initial_checkpoint": (
@@ -77,8 +76,8 @@ def initialize(
         CheckpointError: There is no such checkpoint, or a variable is missing
             or has another shape; nothing is changed then.
     """
-    prefix = checkpoints.find_checkpoint(options.initial_checkpoint)
-    values = checkpoints.read_checkpoint(prefix)
+    prefix = checkpoint_files.find_checkpoint(options.initial_checkpoint)
+    values = checkpoint_files.read_checkpoint(prefix)
     groups = system.variable_groups(model)
     left_out = {
         variable.path: f"{field} is false"
@@ -120,7 +119,7 @@ def _match(
     names = _names_in_checkpoint(values, model)
     source = dict(values)
     if any(name.startswith("variables/") for name in values):
-        averaged = checkpoints.model_values(values)
+        averaged = checkpoint_files.model_values(values)
         source.update({f"variables/{n}": v for n, v in averaged.items()})
     loaded, missing, mismatched, skipped, used = [], [], {}, {}, set()
     assignments = []
@@ -163,7 +162,7 @@ def _names_in_checkpoint(
         }
     by_key = deeplab2_keys.deeplab2_keys(model.variables)
     return {
-        variable.path: checkpoints.strip_suffix(key)
+        variable.path: checkpoint_files.strip_suffix(key)
         for key, variable in by_key.items()
     }
 
