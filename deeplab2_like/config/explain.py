@@ -11,7 +11,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 
 from deeplab2_like.config import paths, rules, textproto
 from deeplab2_like.config.problems import (
@@ -35,7 +35,7 @@ class _Place:
     """A field and the message that holds it, at one path of a config."""
 
     path: str
-    field: FieldDescriptor
+    field: textproto.Field
 
 
 def explain(name: str) -> str:
@@ -81,7 +81,7 @@ def _describe_unknown(name: str, places: list[_Place]) -> Problem:
     )
 
 
-def _walk(descriptor: Descriptor, prefix: str) -> Iterator[_Place]:
+def _walk(descriptor: textproto.Descriptor, prefix: str) -> Iterator[_Place]:
     for field in descriptor.fields:
         path = prefix + field.name
         yield _Place(path, field)
@@ -108,7 +108,7 @@ def _describe(place: _Place) -> list[str]:
     return lines
 
 
-def _describe_allowed(field: FieldDescriptor, key: str) -> str:
+def _describe_allowed(field: textproto.Field, key: str) -> str:
     if field.enum_type is not None:
         return textproto.describe_type(field)
     rule = rules.SCALARS[key]
@@ -117,7 +117,7 @@ def _describe_allowed(field: FieldDescriptor, key: str) -> str:
     return rule.describe()
 
 
-def _name_type(field: FieldDescriptor) -> str:
+def _name_type(field: textproto.Field) -> str:
     if field.message_type is not None:
         name = str(field.message_type.name)
     elif field.enum_type is not None:
@@ -132,7 +132,7 @@ def _name_type(field: FieldDescriptor) -> str:
     return f"list of {name}" if textproto.is_repeated(field) else name
 
 
-def _show_default(field: FieldDescriptor) -> str:
+def _show_default(field: textproto.Field) -> str:
     if textproto.is_repeated(field):
         return "[]"
     if not field.has_default_value:
@@ -143,7 +143,7 @@ def _show_default(field: FieldDescriptor) -> str:
     return show(field.default_value) or '""'
 
 
-def _list_fields(descriptor: Descriptor) -> list[str]:
+def _list_fields(descriptor: textproto.Descriptor) -> list[str]:
     lines = []
     for field in descriptor.fields:
         default = ""

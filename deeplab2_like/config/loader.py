@@ -13,6 +13,8 @@ from google.protobuf.message import Message
 
 from deeplab2_like.config import paths, placeholders, textproto, validation
 from deeplab2_like.config.problems import (
+    ERROR,
+    NOTE,
     InvalidConfigError,
     Location,
     Problem,
@@ -70,6 +72,7 @@ class Config:
                 },
                 self.options,
                 self.path,
+                all_are_errors=True,
             )
         )
 
@@ -82,22 +85,27 @@ def _is_within(path: str, prefixes: Sequence[str]) -> bool:
 
 
 def _list_unfilled(
-    unfilled: Mapping[str, Sequence[str]], options: Message, source: str
+    unfilled: Mapping[str, Sequence[str]],
+    options: Message,
+    source: str,
+    all_are_errors: bool,
 ) -> list[Problem]:
     problems = []
-    for path, _, _, value in iterate_fields(options):
+    for path, holder, field, value in iterate_fields(options):
         if path not in unfilled:
             continue
         names = list(dict.fromkeys(unfilled[path]))
-        listed = " and ".join(names)
-        noun = "variables" if len(names) > 1 else "variable"
-        verb = "are" if len(names) > 1 else "is"
+        verb = "s are" if len(names) > 1 else " is"
+        is_error = all_are_errors or not validation.may_be_unfilled(
+            holder, field
+        )
         problems.append(
             Problem(
                 path,
                 show(value),
-                f"the environment {noun} {listed} {verb} not set",
+                f"the environment variable{verb} not set: {', '.join(names)}",
                 placeholders.describe_fix(names, path),
+                severity=ERROR if is_error else NOTE,
                 source=source,
             )
         )
@@ -171,11 +179,8 @@ def parse(
     datasets = _load_datasets(options, folder, unfilled, report)
     validation.complete(options, datasets)
     validation.check_options(options, datasets, unfilled, report)
-    notes = _list_unfilled(unfilled, options, source)
-    for note in notes:
-        severity = "error" if require_placeholders else "note"
-        located = dataclasses.replace(note, severity=severity)
-        report.problems.append(located.at(report.locate(note.path)))
+    for note in _list_unfilled(unfilled, options, source, require_placeholders):
+        report.problems.append(note.at(report.locate(note.path)))
     report.sort()
     raise_if_any(report.problems)
     resolved = text_format.MessageToString(options)

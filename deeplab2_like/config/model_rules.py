@@ -32,17 +32,18 @@ def complete(model: model_pb2.ModelOptions, num_classes: int) -> None:
     if kind != "panoptic_deeplab":
         return
     panoptic = model.panoptic_deeplab
-    heads = [(panoptic, "semantic_head", num_classes)]
-    heads.append((panoptic.instance, "center_head", _CENTER_CHANNELS))
-    heads.append((panoptic.instance, "regression_head", _REGRESSION_CHANNELS))
-    for holder, name, channels in heads:
-        head = getattr(holder, name)
-        if (
-            channels
-            and holder.HasField(name)
-            and not head.HasField("output_channels")
-        ):
-            head.output_channels = channels
+    instance = panoptic.instance
+    if panoptic.HasField("semantic_head"):
+        _fill_channels(panoptic.semantic_head, num_classes)
+    if instance.HasField("center_head"):
+        _fill_channels(instance.center_head, _CENTER_CHANNELS)
+    if instance.HasField("regression_head"):
+        _fill_channels(instance.regression_head, _REGRESSION_CHANNELS)
+
+
+def _fill_channels(head: model_pb2.HeadOptions, channels: int) -> None:
+    if channels and not head.HasField("output_channels"):
+        head.output_channels = channels
 
 
 def check(

@@ -4,7 +4,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from deeplab2_like.config import problems as problems_lib
@@ -70,9 +69,9 @@ class Report:
         return problems_lib.Location(self._source)
 
     def sort(self) -> None:
-        """Sorts by place: the config itself first, then the overrides."""
+        """Sorts by line: the config itself first, what it lacks last."""
         self.problems.sort(
-            key=lambda p: (p.source != self._source, p.source, p.line)
+            key=lambda p: (p.source != self._source, not p.line, p.line)
         )
 
     def blames(self, path: str) -> bool:
@@ -101,14 +100,14 @@ def show(value: object) -> str:
 
 def iterate_fields(
     message: Message, prefix: str = ""
-) -> "list[tuple[str, Message, FieldDescriptor, Any]]":
+) -> list[tuple[str, Message, textproto.Field, Any]]:
     """Lists all set fields, depth first.
 
     Returns:
         (path, message that holds the field, field, value); for a list one
         item for each of its values.
     """
-    found: list[tuple[str, Message, FieldDescriptor, Any]] = []
+    found: list[tuple[str, Message, textproto.Field, Any]] = []
     for field, value in message.ListFields():
         path = prefix + field.name
         if textproto.is_repeated(field):

@@ -8,10 +8,12 @@ wrong value of a text at once rather than the first.
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 from google.protobuf import text_format
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from deeplab2_like.config.problems import (
@@ -20,6 +22,11 @@ from deeplab2_like.config.problems import (
     Problem,
     describe_nearest,
 )
+
+# Descriptors of messages and fields. protobuf has two implementations of them,
+# each with types of its own.
+Descriptor: TypeAlias = Any
+Field: TypeAlias = Any
 
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n\f\v]+|\#[^\n]*)
@@ -69,7 +76,7 @@ class _Token:
     column: int
 
 
-def is_repeated(field: FieldDescriptor) -> bool:
+def is_repeated(field: Field) -> bool:
     """Says whether a field is a list (protobuf 5 to 7 name it differently)."""
     repeated = getattr(field, "is_repeated", None)
     if repeated is None:
@@ -203,20 +210,22 @@ def check(
 ) -> list[Problem]:
     """Lists unknown fields and values of the wrong type, all of them."""
     problems = []
+    counts: dict[str, int] = {}
     for entry in entries:
-        path = prefix + entry.name
         field = descriptor.fields_by_name.get(entry.name)
         if field is None:
+            path = prefix + entry.name
             problems.append(_unknown_field(entry, path, descriptor))
             continue
         for value in entry.values:
-            if isinstance(value, list) != (field.message_type is not None):
-                problem = _wrong_shape(field, path)
-            elif isinstance(value, list):
+            path = prefix + entry.name
+            if is_repeated(field):
+                counts[path] = counts.get(path, -1) + 1
+                path += f"[{counts[path]}]"
+            if isinstance(value, list) and field.message_type is not None:
                 problems += check(value, field.message_type, f"{path}.")
                 continue
-            else:
-                problem = _check_scalar(value, field, path)
+            problem = _check_value(value, field, path)
             if problem is not None:
                 location = Location("", entry.line, entry.column)
                 problems.append(problem.at(location))
@@ -236,15 +245,7 @@ def _unknown_field(entry: Entry, path: str, descriptor: Descriptor) -> Problem:
     )
 
 
-def _wrong_shape(field: FieldDescriptor, path: str) -> Problem:
-    if field.message_type is not None:
-        rule = f"{path} is a message ({field.message_type.name}), not a value"
-        return Problem(path, "", rule, f"Write {field.name} {{ ... }}.")
-    rule = f"{path} is a value ({describe_type(field)}), not a message"
-    return Problem(path, "", rule, f"Write {field.name}: VALUE.")
-
-
-def describe_type(field: FieldDescriptor) -> str:
+def describe_type(field: Field) -> str:
     """Names the type of a field in a user's words."""
     if field.enum_type is not None:
         return " or ".join(field.enum_type.values_by_name)
@@ -259,9 +260,15 @@ def describe_type(field: FieldDescriptor) -> str:
     }[field.type]
 
 
-def _check_scalar(
-    value: str, field: FieldDescriptor, path: str
+def _check_value(
+    value: "str | list[Entry]", field: Field, path: str
 ) -> Problem | None:
+    if isinstance(value, list):
+        rule = f"{path} is a value ({describe_type(field)}), not a message"
+        return Problem(path, "", rule, f"Write {field.name}: VALUE.")
+    if field.message_type is not None:
+        rule = f"{path} is a message ({field.message_type.name}), not a value"
+        return Problem(path, "", rule, f"Write {field.name} {{ ... }}.")
     if field.enum_type is not None:
         numbers = map(str, field.enum_type.values_by_number)
         good = value in {*field.enum_type.values_by_name, *numbers}
@@ -283,7 +290,7 @@ def _check_scalar(
     return Problem(path, value, f"it must be {describe_type(field)}", fix)
 
 
-def _fits_integer(value: str, field: FieldDescriptor) -> bool:
+def _fits_integer(value: str, field: Field) -> bool:
     if _INTEGER.fullmatch(value) is None:
         return False
     digits = value.lstrip("-")
@@ -312,7 +319,10 @@ def parse(
             format.
     """
     try:
-        text_format.Parse(text, message)
+        with warnings.catch_warnings():
+            # An unknown escape in a string is a warning of Python's decoder.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            text_format.Parse(text, message)
     except text_format.ParseError as error:
         raise InvalidConfigError(
             _explain(text, message, source, error)
@@ -347,7 +357,8 @@ def _explain(
         entry = Entry(unknown[2], location.line, location.column, [])
         if holder is not None:
             return [_unknown_field(entry, entry.name, holder).at(location)]
-    what = what.replace("deeplab2_like.", "")
+    what = what.replace("deeplab2_like.", "").removeprefix("'': ")
+    what = what.replace("but found: ''", "but the text ends")
     fix = "Look for a missing quote, colon or brace here or above."
     return [Problem("", "", f"syntax error: {what}", fix).at(location)]
 

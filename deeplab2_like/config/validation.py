@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 from deeplab2_like.config import (
     dataset_rules,
     model_rules,
-    problems,
     rules,
+    textproto,
     trainer_rules,
 )
 from deeplab2_like.config.report import Report, iterate_fields
@@ -76,6 +76,17 @@ def check_dataset(
     dataset_rules.check_descriptor(descriptor, report)
 
 
+def may_be_unfilled(holder: Message, field: textproto.Field) -> bool:
+    """Says whether a field may keep a place-holder that nothing fills.
+
+    Paths and names of experiments may: the program that opens them asks for
+    them. A field that decides what is built may not.
+    """
+    key = f"{holder.DESCRIPTOR.name}.{field.name}"
+    free = isinstance(rules.SCALARS.get(key), rules.Free)
+    return free and key != "DatasetOptions.dataset"
+
+
 def _check_fields(
     message: Message, unfilled: Mapping[str, Sequence[str]], report: Report
 ) -> None:
@@ -90,11 +101,8 @@ def _check_fields(
                 _refuse(path, rules.REFUSED_MESSAGES[key], report)
             continue
         rule = rules.SCALARS[key]
-        if path in unfilled and not isinstance(rule, rules.Free):
-            report.add(
-                path, value, "it decides what is built", severity=problems.ERROR
-            )
-            continue
+        if path in unfilled and not may_be_unfilled(holder, field):
+            continue  # Reported as such.
         complaint = rule.check(value)
         if complaint:
             report.add(path, value, complaint, _describe_fix(rule))

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small valid config as text, and ways to disturb it."""
+
+import pytest
+
+from deeplab2_like import config
+
+VALID = """\
+experiment_name: "test"
+model_options {
+  backbone { name: "resnet50" output_stride: 16 }
+  decoder { feature_key: "res5" atrous_rates: [6, 12, 18] }
+  panoptic_deeplab {
+    low_level { feature_key: "res3" channels_project: 64 }
+    low_level { feature_key: "res2" channels_project: 32 }
+    instance {
+      center_head { head_channels: 32 }
+      regression_head { head_channels: 32 }
+    }
+    semantic_head { head_channels: 256 }
+  }
+}
+trainer_options {
+  loss_options {
+    semantic_loss { name: "softmax_cross_entropy" top_k_percent: 0.2 }
+    center_loss { name: "mse" weight: 200 }
+    regression_loss { name: "l1" weight: 0.01 }
+  }
+}
+train_dataset_options {
+  dataset: "cityscapes_panoptic"
+  batch_size: 8
+  crop_size: [97, 129]
+}
+eval_dataset_options {
+  dataset: "cityscapes_panoptic"
+  batch_size: 1
+  crop_size: [97, 129]
+}
+evaluator_options { nms_kernel: 7 }
+"""
+
+
+@pytest.fixture
+def valid_text():
+    return VALID
+
+
+@pytest.fixture
+def find_problems():
+    """Gives the errors of the valid config with overrides, or of a text."""
+
+    def find(*overrides, text=VALID):
+        try:
+            parsed = config.parse(text, overrides, source="t.textproto")
+        except config.InvalidConfigError as error:
+            return error.problems
+        return [p for p in parsed.warnings if p.severity == "error"]
+
+    return find
+
+
+@pytest.fixture
+def find_warnings():
+    def find(*overrides, text=VALID):
+        parsed = config.parse(text, overrides, source="t.textproto")
+        return [p for p in parsed.warnings if p.severity == "warning"]
+
+    return find
