@@ -76,8 +76,6 @@ def check(
             f"Add one of: {known}.",
         )
         return
-    if kind not in names.META_ARCHITECTURES:
-        return  # Refused by name already.
     path = "model_options.decoder"
     if not model.HasField("decoder"):
         report.add(path, None, "every system has one", "Add decoder { ... }.")

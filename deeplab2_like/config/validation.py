@@ -59,6 +59,13 @@ def check_options(
         unfilled: Field path to the place-holders that are not filled in it.
         report: Is added to.
     """
+    system = options.model_options.WhichOneof("meta_architecture")
+    refused = rules.REFUSED_MESSAGES.get(f"ModelOptions.{system}")
+    if refused is not None:
+        # Whatever else the config holds belongs to that system.
+        report.problems.clear()
+        _refuse(f"model_options.{system}", refused, report)
+        return
     _check_fields(options, unfilled, report)
     model_rules.check(options, datasets, report)
     for name in ("train_dataset_options", "eval_dataset_options"):
@@ -113,7 +120,9 @@ def _refuse(path: str, system: str, report: Report) -> None:
         path,
         "",
         f"{path} belongs to {system}, which this package does not have",
-        "Remove the field.",
+        "Remove the field, or take a config of another system."
+        if path.count(".") == 1
+        else "Remove the field.",
     )
 
 

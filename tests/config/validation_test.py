@@ -420,6 +420,26 @@ def test_what_does_not_exist_is_refused_by_name(find_problems, fragment, path):
     assert path in str(found)
 
 
+def test_a_config_of_another_system_is_refused_in_one_sentence(find_problems):
+    text = """
+    model_options {
+      backbone { name: "kmax_resnet50" }
+      decoder { feature_key: "feature_semantic" }
+      max_deeplab { auxiliary_semantic_head { output_channels: 134 } }
+    }
+    trainer_options { loss_options { pq_style_loss { weight: 3 } } }
+    train_dataset_options {
+      dataset: "scannet"
+      thing_id_mask_annotations: true
+      augmentations { panoptic_copy_paste { panoptic_copy_paste_scale: 1 } }
+    }
+    evaluator_options { transformer_post_processing: "maskwise" }
+    """
+    (found,) = find_problems(text=text)
+    assert found.path == "model_options.max_deeplab"
+    assert found.line == 5
+
+
 def test_refused_fields_with_their_default_are_accepted(find_problems):
     assert not find_problems(
         "train_dataset_options { use_next_frame: false } "
