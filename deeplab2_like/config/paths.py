@@ -30,8 +30,10 @@ def _data_folders(package: str, checkout_folder: str) -> list[pathlib.Path]:
     """
     spec = importlib.util.find_spec(package)
     found = list(spec.submodule_search_locations or ()) if spec else []
+    folders = list(map(pathlib.Path, found))
     root = pathlib.Path(__file__).resolve().parents[2]
-    folders = [*map(pathlib.Path, found), root / checkout_folder]
+    if (root / "setup.cfg").is_file():  # Not the site-packages of a wheel.
+        folders.append(root / checkout_folder)
     return [folder for folder in folders if folder.is_dir()]
 
 
