@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way in one command: draw data, train, evaluate, export, predict.
+
+    python trainer/demo.py --out=demo
+
+Needs no download. Ends with the scores on scenes that were not trained on, and
+where everything is. Exits with 1 when PQ is below --min_pq.
+"""
+
+import json
+import math
+import os
+import pathlib
+import shutil
+import sys
+import time
+
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from absl import flags  # noqa: E402
+
+from deeplab2_like import program, progress  # noqa: E402
+
+_OUT = flags.DEFINE_string("out", "demo", "Folder for everything; replaced.")
+_CONFIG = flags.DEFINE_string(
+    "config_file",
+    "scenes/panoptic_deeplab_mobilenet_v3_small_os16",
+    "The config to train.",
+)
+_TRAIN_SCENES = flags.DEFINE_integer(
+    "train_scenes", 800, "Scenes to train on.", lower_bound=1
+)
+_VAL_SCENES = flags.DEFINE_integer(
+    "val_scenes", 100, "Scenes of other seeds to evaluate on.", lower_bound=1
+)
+_MIN_PQ = flags.DEFINE_float("min_pq", 0.70, "Lowest PQ that is a success.")
+_OVERRIDE = flags.DEFINE_multi_string(
+    "config_override", [], "As of trainer/main.py."
+)
+
+
+def _draw(folder: pathlib.Path, say: progress.Progress) -> None:
+    from deeplab2_like.testing import scenes_records
+
+    for split, count in (
+        ("train", _TRAIN_SCENES.value),
+        ("val", _VAL_SCENES.value),
+    ):
+        with say.phase(f"Drawing {count} {split} scenes", count) as phase:
+            scenes_records.write_records(
+                str(folder), split, count, advance=phase.advance
+            )
+    scenes_records.write_pictures(str(folder / "pictures"), "val", 6)
+    os.environ["TRAIN_SET"] = str(folder / "train-*.tfrecord")
+    os.environ["VAL_SET"] = str(folder / "val-*.tfrecord")
+
+
+def _train(run: pathlib.Path, say: progress.Progress) -> dict:
+    from deeplab2_like import config as config_lib
+    from deeplab2_like.trainer import experiment
+
+    config = config_lib.load(_CONFIG.value, _OVERRIDE.value)
+    return experiment.run(config, str(run), "train_and_eval", say=say)
+
+
+def _export_and_predict(
+    run: pathlib.Path, out: pathlib.Path, say: progress.Progress
+) -> None:
+    from deeplab2_like import predict
+    from deeplab2_like.export import saved_model
+
+    say.say("Exporting a SavedModel and comparing it with the model ...")
+    saved_model.export(str(run), str(out / "saved_model"), say=say)
+    predict.predict_files(
+        str(out / "saved_model"),
+        [str(out / "scenes" / "pictures")],
+        str(out / "predictions"),
+        say=say,
+    )
+
+
+def _read_step_seconds(run: pathlib.Path) -> float:
+    """Reads the median of the seconds a step from the summaries."""
+    from tensorboard.backend.event_processing import event_accumulator
+
+    events = event_accumulator.EventAccumulator(str(run / "train"))
+    events.Reload()
+    tag = "steps_per_second"
+    rates = sorted(
+        event.tensor_proto.float_val[0] for event in events.Tensors(tag)
+    )
+    return 1.0 / rates[len(rates) // 2]
+
+
+def _describe(out: pathlib.Path, results: dict, seconds: float) -> list[str]:
+    values = results["summaries"]
+
+    def percent(name: str) -> str:
+        value = values.get(name, math.nan)
+        return f"{100 * value:6.1f}"
+
+    lines = ["", "          PQ     SQ     RQ"]
+    for label, suffix in (("all", ""), ("things", "_things"), ("stuff", "_stuff")):
+        numbers = " ".join(
+            percent(f"evaluation/pq/{name}{suffix}")
+            for name in ("PQ", "SQ", "RQ")
+        )
+        lines.append(f"{label:7}{numbers}")
+    step = _read_step_seconds(out / "run")
+    lines += [
+        f"mIoU {percent('evaluation/iou/IoU')}   mask AP "
+        f"{percent('evaluation/ap/AP_Mask')}   {step:.2f} s a step   "
+        f"{seconds:.0f} s altogether",
+        f"SavedModel   {out / 'saved_model'}",
+        f"TensorBoard  tensorboard --logdir {out / 'run'}",
+        f"Pictures     {out / 'predictions'}",
+        "",
+    ]
+    return lines
+
+
+def _main(arguments: list[str]) -> None:
+    del arguments
+    start = time.monotonic()
+    out = pathlib.Path(_OUT.value)
+    say = progress.Progress()
+    for part in ("scenes", "run", "saved_model", "predictions"):
+        shutil.rmtree(out / part, ignore_errors=True)
+    _draw(out / "scenes", say)
+    results = _train(out / "run", say)
+    _export_and_predict(out / "run", out, say)
+    quality = results["summaries"]["evaluation/pq/PQ"]
+    seconds = time.monotonic() - start
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    print("\n".join(_describe(out, results, seconds)))
+    if not quality >= _MIN_PQ.value:
+        print(f"PQ is below {_MIN_PQ.value:.2f}: something is wrong.")
+    print(f"PQ={quality:.3f}", flush=True)
+    if not quality >= _MIN_PQ.value:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    program.run(_main)
