@@ -117,12 +117,9 @@ def shade_instances(
     step = np.where(numbers_n > 0, (numbers_n * _GOLDEN_RATIO) % 1 - 0.5, 0.0)
     turn = np.where(numbers_n > 0, (numbers_n * 0.7549) % 1 - 0.5, 0.0)
     turn = turn * np.deg2rad(26.0)
-    # Keeps room on both sides for colours that are very dark or light.
-    lightness = lab[:, 0] + 0.34 * step
-    overshoot = np.maximum(0.30 - lightness, 0) - np.maximum(
-        lightness - 0.95, 0
-    )
-    lightness = np.where(numbers_n > 0, lightness + 2 * overshoot, lab[:, 0])
+    # Room on both sides, for colours that are very dark or light.
+    middle = np.clip(lab[:, 0], 0.47, 0.80)
+    lightness = middle + 0.34 * step
     a = lab[:, 1] * np.cos(turn) - lab[:, 2] * np.sin(turn)
     b = lab[:, 1] * np.sin(turn) + lab[:, 2] * np.cos(turn)
     shaded = _to_srgb(_to_rgb(np.stack([lightness, a, b], -1)))
@@ -167,7 +164,7 @@ def _distances(
 def _to_linear(colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     value = colors.astype(np.float64) / 255
     bright = ((value + 0.055) / 1.055) ** 2.4
-    return np.where(value <= 0.04045, value / 12.92, bright)
+    return np.asarray(np.where(value <= 0.04045, value / 12.92, bright))
 
 
 def _to_srgb(linear: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:

@@ -112,6 +112,70 @@ class PanopticResult:
         return cls._build(panoptic, descriptor, found, sequence, None)
 
     @classmethod
+    def from_coco(
+        cls,
+        segment_ids: Any,
+        annotation: dict[str, Any],
+        descriptor: "DatasetDescriptor",
+    ) -> Self:
+        """Makes the result of one image from COCO-panoptic files.
+
+        Segments are numbered from 1 in the order of the annotation; pixels
+        of ids that it does not list are void.
+
+        Args:
+            segment_ids: Integers [H, W], the decoded PNG
+                (`coco_format.load_segment_ids`).
+            annotation: The image's entry of the JSON file's `annotations`.
+            descriptor: The data set whose category ids the file has.
+
+        Raises:
+            DataError: A segment has no pixel or is listed twice, or its
+                category does not exist.
+        """
+        found = label_map.compute_segments(np.asarray(segment_ids))
+        rows = {int(i): row for row, i in enumerate(found.ids)}
+        class_of = descriptor.class_of_category()
+        infos, ids = annotation["segments_info"], []
+        segments_info = []
+        for number, info in enumerate(infos, 1):
+            image, segment = annotation.get("image_id"), info["id"]
+            if segment not in rows or info["category_id"] not in class_of:
+                raise errors.DataError(
+                    f"Image {image}: segment {segment} (category "
+                    f"{info['category_id']}) has no pixel in the PNG, or its "
+                    f"category is not in data set {descriptor.name!r}. Check "
+                    "that PNG, JSON file and data set belong together."
+                )
+            if segment in ids:
+                raise errors.DataError(
+                    f"Image {image}: segment {segment} is listed twice. Each "
+                    "id of an image has one entry in `segments_info`."
+                )
+            ids.append(segment)
+            described = _describe_segment(
+                number,
+                found,
+                rows[segment],
+                descriptor,
+                class_of[info["category_id"]],
+                float(info.get("score", 1.0)),
+            )
+            described["iscrowd"] = int(info.get("iscrowd", 0))
+            segments_info.append(described)
+        segmentation = label_map.replace_values(
+            np.asarray(segment_ids),
+            np.array(ids, np.int64),
+            np.arange(1, len(ids) + 1),
+        )
+        return cls(
+            segmentation,
+            segments_info,
+            descriptor.ignore_label,
+            descriptor.label_divisor,
+        )
+
+    @classmethod
     def _build(
         cls,
         panoptic: Any,
@@ -120,10 +184,17 @@ class PanopticResult:
         sequence: npt.NDArray[np.int64],
         scores: dict[int, float] | None,
     ) -> Self:
-        segments_info = [
-            _describe_segment(number, found, int(row), descriptor, scores)
-            for number, row in enumerate(sequence, 1)
-        ]
+        divisor = descriptor.label_divisor
+        segments_info = []
+        for number, row in enumerate(sequence.tolist(), 1):
+            label = int(found.ids[row])
+            score = 1.0 if scores is None else float(scores[label])
+            info = _describe_segment(
+                number, found, row, descriptor, label // divisor, score
+            )
+            is_group = info["isthing"] and label % divisor == 0
+            info["iscrowd"] = int(scores is None and is_group)
+            segments_info.append(info)
         numbers = np.arange(1, len(sequence) + 1)
         segmentation = label_map.replace_values(
             np.asarray(panoptic), found.ids[sequence], numbers
@@ -276,22 +347,20 @@ def _describe_segment(
     found: label_map.MapSegments,
     row: int,
     descriptor: "DatasetDescriptor",
-    scores: dict[int, float] | None,
+    class_id: int,
+    score: float,
 ) -> dict[str, Any]:
-    label = int(found.ids[row])
-    class_id, instance = divmod(label, descriptor.label_divisor)
     is_thing = bool(descriptor.is_thing(class_id))
     y, x, height, width = found.boxes[row].tolist()
-    is_crowd = scores is None and is_thing and instance == 0
     return {
         "id": number,
         "label_id": class_id,
         "category_id": int(descriptor.category_ids[class_id]),
         "category_name": descriptor.class_names[class_id],
-        "score": 1.0 if scores is None else float(scores[label]),
+        "score": score,
         "isthing": is_thing,
         "was_fused": not is_thing,
-        "iscrowd": int(is_crowd),
+        "iscrowd": 0,
         "area": int(found.areas[row]),
         "bbox": [x, y, width, height],
     }

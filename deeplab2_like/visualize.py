@@ -13,8 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from deeplab2_like import errors, label_map, palette, picture_text
-from deeplab2_like.metrics import overlaps
+from deeplab2_like import (
+    errors,
+    label_map,
+    palette,
+    picture_difference,
+    picture_text,
+)
 from deeplab2_like.result import PanopticResult
 
 if TYPE_CHECKING:
@@ -25,10 +30,6 @@ _MIN_SIDE = 360
 # Names are written into the largest segments only: of each class, of all.
 _MAX_CLASS_NAMES = 3
 _MAX_NAMES = 24
-
-# Of the difference picture; distinct for all kinds of colour vision.
-_WRONG_CLASS = (213, 94, 0)
-_WRONG_INSTANCE = (86, 180, 233)
 
 
 def visualize(
@@ -115,7 +116,9 @@ def visualize_difference(
     image_hw3 = _check_image(image)
     truth = _to_result(image_hw3, truth, descriptor)
     prediction = _to_result(image_hw3, prediction, descriptor)
-    return _paint_difference(image_hw3, _compute_errors(truth, prediction))
+    return picture_difference.paint_difference(
+        image_hw3, picture_difference.compute_errors(truth, prediction)
+    )
 
 
 def visualize_comparison(
@@ -168,12 +171,12 @@ def visualize_comparison(
         panels.append((title, painted))
     entries = _list_classes(results, descriptor)
     if len(results) == 2:
-        errors_hw = _compute_errors(*results)
-        difference = _paint_difference(
+        errors_hw = picture_difference.compute_errors(*results)
+        difference = picture_difference.paint_difference(
             small_hw3, _resize_ids(errors_hw, size).astype(np.uint8)
         )
         panels.append(("difference", Image.fromarray(difference)))
-        entries = [*entries, *_list_errors(errors_hw)]
+        entries = [*entries, *picture_difference.list_errors(errors_hw)]
     return np.asarray(_arrange(panels, entries, size))
 
 
@@ -184,7 +187,7 @@ def _check_image(image: Any) -> npt.NDArray[np.uint8]:
             f"The image has the dimensions {image.shape} and the type "
             f"{image.dtype}. It must be uint8 [H, W, 3], RGB, values 0..255."
         )
-    return image
+    return np.asarray(image, np.uint8)
 
 
 def _to_result(
@@ -351,72 +354,6 @@ def _list_classes(
 def _format_share(area: int, total: int) -> str:
     percent = 100 * area / max(total, 1)
     return f"{percent:.0f} %" if percent >= 1 else "< 1 %"
-
-
-def _compute_errors(
-    truth: PanopticResult, prediction: PanopticResult
-) -> npt.NDArray[np.uint8]:
-    """Gives uint8 [H, W]: 0 right, 1 wrong class, 2 wrong thing, 3 void."""
-    found = overlaps.compute_overlaps(
-        truth.segmentation, prediction.segmentation
-    )
-    true_infos = {info["id"]: info for info in truth.segments_info}
-    infos = {info["id"]: info for info in prediction.segments_info}
-    true_areas, areas = found.true_areas, found.predicted_areas
-    table = np.zeros((len(true_areas), len(areas)), np.uint8)
-    for t, p, shared in zip(
-        found.true_index, found.predicted_index, found.areas, strict=True
-    ):
-        true = true_infos.get(int(found.true_ids[t]))
-        predicted = infos.get(int(found.predicted_ids[p]))
-        union = true_areas[t] + areas[p] - shared
-        if true is None:
-            table[t, p] = 3
-        elif predicted is None or predicted["label_id"] != true["label_id"]:
-            table[t, p] = 1
-        elif true["isthing"] and not true["iscrowd"] and 2 * shared <= union:
-            table[t, p] = 2
-    t_hw, p_hw = (
-        label_map.replace_values(result.segmentation, ids, np.arange(len(ids)))
-        for result, ids in (
-            (truth, found.true_ids),
-            (prediction, found.predicted_ids),
-        )
-    )
-    return table[t_hw, p_hw]
-
-
-def _paint_difference(
-    image_hw3: npt.NDArray[np.uint8], errors_hw: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
-    grey = Image.fromarray(image_hw3).convert("L").convert("RGB")
-    # Light, so that the colours and black stand out.
-    picture = np.asarray(grey) // 2 + 110
-    picture = picture.astype(np.uint8)
-    for code, color in ((1, _WRONG_CLASS), (2, _WRONG_INSTANCE)):
-        inside = errors_hw == code
-        picture[inside] = picture[inside] // 5 + np.array(color) * 4 // 5
-    picture[errors_hw == 3] = palette.VOID
-    return picture
-
-
-def _list_errors(
-    errors_hw: npt.NDArray[np.uint8],
-) -> list[picture_text.LegendEntry]:
-    counts = np.bincount(errors_hw.ravel(), minlength=4)
-    labelled = max(1, int(counts[:3].sum()))
-    return [
-        picture_text.LegendEntry("difference"),
-        *(
-            picture_text.LegendEntry(
-                name, color, f"{100 * counts[code] / labelled:.1f} %"
-            )
-            for code, name, color in (
-                (1, "wrong class", _WRONG_CLASS),
-                (2, "wrong instance", _WRONG_INSTANCE),
-            )
-        ),
-    ]
 
 
 def _arrange(

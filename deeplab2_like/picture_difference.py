@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a prediction differs from the ground truth. NumPy and Pillow only."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from deeplab2_like import label_map, palette, picture_text
+from deeplab2_like.metrics import overlaps
+from deeplab2_like.result import PanopticResult
+
+# What is wrong with a pixel. A wrong instance: the class is right, but the
+# thing has an IoU of 0.5 or less with the true one.
+RIGHT, WRONG_CLASS, WRONG_INSTANCE, VOID = range(4)
+
+# Distinct for all kinds of colour vision.
+COLORS = {WRONG_CLASS: (213, 94, 0), WRONG_INSTANCE: (86, 180, 233)}
+_NAMES = {WRONG_CLASS: "wrong class", WRONG_INSTANCE: "wrong instance"}
+
+
+def compute_errors(
+    truth: PanopticResult, prediction: PanopticResult
+) -> npt.NDArray[np.uint8]:
+    """Compares two results of one image pixel by pixel.
+
+    Args:
+        truth: The ground truth.
+        prediction: The prediction, of the same size.
+
+    Returns:
+        uint8 [H, W], one of the codes of this module. Crowd has no instances
+        that could be wrong.
+    """
+    found = overlaps.compute_overlaps(
+        truth.segmentation, prediction.segmentation
+    )
+    true_infos = {info["id"]: info for info in truth.segments_info}
+    infos = {info["id"]: info for info in prediction.segments_info}
+    true_areas, areas = found.true_areas, found.predicted_areas
+    table = np.zeros((len(true_areas), len(areas)), np.uint8)
+    for t, p, shared in zip(
+        found.true_index, found.predicted_index, found.areas, strict=True
+    ):
+        true = true_infos.get(int(found.true_ids[t]))
+        predicted = infos.get(int(found.predicted_ids[p]))
+        union = true_areas[t] + areas[p] - shared
+        if true is None:
+            table[t, p] = VOID
+        elif predicted is None or predicted["label_id"] != true["label_id"]:
+            table[t, p] = WRONG_CLASS
+        elif true["isthing"] and not true["iscrowd"] and 2 * shared <= union:
+            table[t, p] = WRONG_INSTANCE
+    t_hw, p_hw = (
+        label_map.replace_values(result.segmentation, ids, np.arange(len(ids)))
+        for result, ids in (
+            (truth, found.true_ids),
+            (prediction, found.predicted_ids),
+        )
+    )
+    return table[t_hw, p_hw]
+
+
+def paint_difference(
+    image_hw3: npt.NDArray[np.uint8], errors_hw: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    """Paints errors over the grey image: uint8 [H, W, 3].
+
+    Args:
+        image_hw3: uint8 [H, W, 3].
+        errors_hw: uint8 [H, W], by `compute_errors`.
+    """
+    grey = np.asarray(Image.fromarray(image_hw3).convert("L"))
+    # Light, so that the colours and black stand out.
+    light = (grey // 2 + 110).astype(np.uint8)
+    picture = np.repeat(light[..., None], 3, axis=-1)
+    for code, color in COLORS.items():
+        inside = errors_hw == code
+        picture[inside] = picture[inside] // 5 + np.array(color) * 4 // 5
+    picture[errors_hw == VOID] = palette.VOID
+    return picture
+
+
+def list_errors(
+    errors_hw: npt.NDArray[np.uint8],
+) -> list[picture_text.LegendEntry]:
+    """Lists the colours for a legend, with their share of labelled pixels."""
+    counts = np.bincount(errors_hw.ravel(), minlength=VOID + 1)
+    labelled = max(1, int(counts[:VOID].sum()))
+    entries = [picture_text.LegendEntry("difference")]
+    for code, color in COLORS.items():
+        note = f"{100 * counts[code] / labelled:.1f} %"
+        entries.append(picture_text.LegendEntry(_NAMES[code], color, note))
+    return entries
