@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Program: PQ of COCO-panoptic predictions against a ground truth.
+r"""Program: PQ of COCO-panoptic predictions against a ground truth.
 
     python -m deeplab2_like.metrics.evaluate_coco \
         --gt_json=panoptic_val.json --gt_folder=panoptic/val \

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab2_like import coco_format, errors
+from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.metrics import coco_panoptic
+from deeplab2_like.result import PanopticResult
+
+
+@pytest.fixture
+def descriptor():
+    return descriptor_lib.DatasetDescriptor(
+        name="farm",
+        num_classes=3,
+        thing_ids=(1,),
+        stuff_ids=(2,),
+        ignore_label=0,
+        label_divisor=1000,
+        class_names=("void", "cow", "grass"),
+        colors=((0, 0, 0), (200, 100, 0), (0, 200, 50)),
+        category_ids=(0, 21, 193),
+    )
+
+
+def _make_result(seed, descriptor):
+    rng = np.random.default_rng(seed)
+    labels = np.full((20, 30), 2000)
+    labels[:2] = 0
+    for instance in range(1, 6):
+        y, x = rng.integers(2, 20), rng.integers(0, 30)
+        labels[y : y + 5, x : x + 7] = 1000 + instance
+    return PanopticResult.from_label(labels, descriptor)
+
+
+def test_ids_of_three_bytes_go_through_colours_and_back():
+    ids = np.array([[0, 1, 255], [256, 65536 * 3 + 256 * 2 + 1, 2**24 - 1]])
+    colors = coco_format.encode_ids(ids)
+    assert colors.dtype == np.uint8
+    assert colors.shape == (2, 3, 3)
+    np.testing.assert_array_equal(colors[1, 1], [1, 2, 3])
+    np.testing.assert_array_equal(coco_format.decode_ids(colors), ids)
+
+
+def test_an_image_without_pixels_has_no_ids():
+    assert coco_format.encode_ids(np.zeros((0, 4), int)).shape == (0, 4, 3)
+
+
+@pytest.mark.parametrize("wrong", [2**24, -1])
+def test_ids_that_need_more_bytes_are_refused(wrong):
+    with pytest.raises(errors.DataError, match=str(wrong)):
+        coco_format.encode_ids(np.array([[0, wrong]]))
+
+
+def test_written_files_score_one_against_themselves(descriptor, tmp_path):
+    with coco_format.CocoPanopticWriter(tmp_path / "all", descriptor) as writer:
+        for i in range(5):
+            path = writer.add(_make_result(i, descriptor), f"{i:03d}.jpg", i)
+            assert path.exists()
+        assert not (tmp_path / "all.json").exists()
+    assert writer.json_path == tmp_path / "all.json"
+    result = coco_panoptic.compute_panoptic_quality(
+        writer.json_path, writer.json_path
+    )
+    assert result.num_images == 5
+    assert (result.all.pq, result.all.num_classes) == (1.0, 2)
+    assert result.warnings == ()
+
+
+def test_written_files_read_back_as_the_results(descriptor, tmp_path):
+    result = _make_result(7, descriptor)
+    writer = coco_format.CocoPanopticWriter(
+        tmp_path / "png", descriptor, json_path=tmp_path / "other.json"
+    )
+    writer.add(result, "folder/cow.jpeg")
+    read = coco_format.load_annotations(writer.close())
+    assert read.images["cow"] == {
+        "id": "cow",
+        "file_name": "cow.jpeg",
+        "height": 20,
+        "width": 30,
+    }
+    assert read.categories[21] == {
+        "id": 21,
+        "name": "cow",
+        "isthing": 1,
+        "color": [200, 100, 0],
+    }
+    assert list(read.categories) == [21, 193]
+    annotation = read.annotations["cow"]
+    ids = coco_format.load_segment_ids(
+        tmp_path / "png" / annotation["file_name"]
+    )
+    again = PanopticResult.from_coco(ids, annotation, descriptor)
+    np.testing.assert_array_equal(again.segmentation, result.segmentation)
+    assert again.segments_info == result.segments_info
+
+
+def test_closing_twice_is_harmless(descriptor, tmp_path):
+    writer = coco_format.CocoPanopticWriter(tmp_path / "a", descriptor)
+    assert writer.close() == writer.close()
+    assert json.loads(writer.json_path.read_text())["annotations"] == []
+
+
+def test_an_error_leaves_no_json_file_that_looks_complete(descriptor, tmp_path):
+    def fail_in_the_middle():
+        with coco_format.CocoPanopticWriter(
+            tmp_path / "a", descriptor
+        ) as writer:
+            writer.add(_make_result(0, descriptor), "x.jpg")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_in_the_middle()
+    assert [p.name for p in tmp_path.glob("*json*")] == []
+    assert (tmp_path / "a" / "x.png").exists()
+
+
+@pytest.mark.parametrize(("name", "image_id"), [("b/x.png", 2), ("y.jpg", 1)])
+def test_images_that_would_overwrite_each_other_are_refused(
+    descriptor, tmp_path, name, image_id
+):
+    writer = coco_format.CocoPanopticWriter(tmp_path / "a", descriptor)
+    writer.add(_make_result(0, descriptor), "a/x.jpg", 1)
+    with pytest.raises(errors.DataError, match="already written"):
+        writer.add(_make_result(0, descriptor), name, image_id)
+    writer.close()
+
+
+def _save(path, content):
+    path.write_text(
+        content if isinstance(content, str) else json.dumps(content)
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"annotations": [}', r"a\.json:1:18: not JSON"),
+        ([1, 2], "no list `annotations`"),
+        ({"images": []}, "no list `annotations`"),
+        (
+            {"annotations": [{"image_id": 1, "bbox": [], "category_id": 1}]},
+            r"\*instances\* JSON",
+        ),
+        (
+            {"annotations": [{"image_id": 1, "file_name": "a.png"}]},
+            r"annotations\[0\] lacks segments_info",
+        ),
+        (
+            {
+                "annotations": [
+                    {"image_id": 1, "file_name": "a", "segments_info": []}
+                ]
+                * 2
+            },
+            "annotates image 1 twice",
+        ),
+    ],
+)
+def test_files_of_other_kinds_are_refused(tmp_path, content, message):
+    path = _save(tmp_path / "a.json", content)
+    with pytest.raises(errors.DataError, match=message):
+        coco_format.load_annotations(path)
+
+
+def test_a_missing_or_binary_json_file_is_refused(tmp_path):
+    with pytest.raises(errors.DataError, match="does not exist"):
+        coco_format.load_annotations(tmp_path / "no.json")
+    (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(errors.DataError, match="not a text file"):
+        coco_format.load_annotations(tmp_path / "a.json")
+
+
+def test_pictures_of_other_kinds_are_refused(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("L", (4, 4)).save(path)
+    with pytest.raises(errors.DataError, match="pixel format L"):
+        coco_format.load_segment_ids(path)
+    Image.new("RGB", (64, 64)).save(path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(errors.DataError, match=r"a\.png cannot be read"):
+        coco_format.load_segment_ids(path)
+    path.write_text("no picture")
+    with pytest.raises(errors.DataError, match=r"a\.png cannot be read"):
+        coco_format.load_segment_ids(path)
