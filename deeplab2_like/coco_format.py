@@ -73,7 +73,10 @@ def load_segment_ids(path: str | os.PathLike[str]) -> npt.NDArray[np.int32]:
                     "COCO-panoptic PNG is RGB, segment id = R + 256 * G + "
                     "65536 * B: this looks like another kind of label."
                 )
-            return decode_ids(np.asarray(image)[..., :3])
+            # Pillow's fourth byte is not part of the id.
+            four_bytes = image.convert("RGB").tobytes("raw", "RGBX")
+            ids = np.frombuffer(four_bytes, "<i4") & MAX_ID
+            return ids.reshape(image.height, image.width)
     except FileNotFoundError as error:
         raise errors.DataError(
             f"{path} does not exist. The JSON file names it: check the folder "

@@ -176,6 +176,16 @@ def test_a_missing_or_binary_json_file_is_refused(tmp_path):
         coco_format.load_annotations(tmp_path / "a.json")
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_pictures_read_back_as_their_ids(tmp_path, mode):
+    ids = np.random.default_rng(0).integers(0, 2**24, (7, 5))
+    picture = Image.fromarray(coco_format.encode_ids(ids)).convert(mode)
+    picture.save(tmp_path / "a.png")
+    loaded = coco_format.load_segment_ids(tmp_path / "a.png")
+    np.testing.assert_array_equal(loaded, ids)
+    assert loaded.dtype == np.int32
+
+
 def test_pictures_of_other_kinds_are_refused(tmp_path):
     path = tmp_path / "a.png"
     Image.new("L", (4, 4)).save(path)
