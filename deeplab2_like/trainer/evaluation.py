@@ -169,8 +169,17 @@ class Evaluator(orbit.AbstractEvaluator):
 
     def _write_results(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.results, indent=1)
+        text = json.dumps(_without_nan(self.results), indent=1)
         (self._directory / RESULTS_FILE).write_text(text + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    """Replaces not-a-number, which JSON does not have, by null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 class Scores:
@@ -229,4 +238,6 @@ class Scores:
             results["table"] = quality.table()
             results["average_precision"] = precision.scalars()
             results["warnings"] = [*quality.warnings, *precision.warnings]
+        results["warnings"] += iou.warnings
+        results["iou_per_class"] = iou.per_class.tolist()
         return results
