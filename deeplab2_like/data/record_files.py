@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 
-_SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})(.*)$")
+SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})(.*)$")
 # A record is: length (uint64), checksum of it (uint32), data, checksum.
 _HEADER_BYTES = 12
 _FRAME_BYTES = 16
@@ -26,7 +26,7 @@ def _check_shards(paths: Sequence[str], pattern: str) -> None:
     """Refuses two versions of one split, and files without content."""
     counts: dict[str, set[str]] = {}
     for path in paths:
-        match = _SHARD.match(path)
+        match = SHARD.match(path)
         if match:
             counts.setdefault(match[1] + match[4], set()).add(match[3])
     for prefix, totals in counts.items():
@@ -41,7 +41,7 @@ def _check_shards(paths: Sequence[str], pattern: str) -> None:
     empty = [path for path in paths if tf.io.gfile.stat(path).length == 0]
     # n / shards rounded up, which is how deeplab2 divides, can leave the last
     # shards without an image: those are no fault.
-    while empty and empty[-1] == paths[-1] and _SHARD.match(empty[-1]):
+    while empty and empty[-1] == paths[-1] and SHARD.match(empty[-1]):
         paths = paths[:-1]
         empty.pop()
     if empty or not paths:

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks record files: what is in them, and what is wrong with them.
+
+    python data/check_data.py --help
+
+Runs from a checkout without installation.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+# The checkout's own code, not this folder nor an older installed package.
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from deeplab2_like.data import check_data  # noqa: E402
+
+# So that --help lists them.
+flags.adopt_module_key_flags(check_data)
+
+if __name__ == "__main__":
+    check_data.cli()

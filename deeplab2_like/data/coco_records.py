@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a data set in COCO-panoptic layout as shards of records."""
+
+import collections
+import concurrent.futures
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from deeplab2_like import errors
+from deeplab2_like.data import coco_panoptic, record_writer, records
+from deeplab2_like.data.coco_entries import Entry, raise_problems
+from deeplab2_like.data.descriptor import DatasetDescriptor
+
+# How many images with problems are looked for before giving up.
+_MAX_BAD_IMAGES = 20
+
+
+@dataclasses.dataclass
+class Summary:
+    """What was written.
+
+    Attributes:
+        paths: The shards.
+        num_images: Images in them.
+        num_converted: Images that were rewritten as PNG.
+        num_crowds: Crowd segments.
+        max_instances: Most instances of one class in an image.
+        instances: Instances by class.
+        pixels: Pixels by class; void is under the ignore label.
+    """
+
+    paths: list[str] = dataclasses.field(default_factory=list)
+    num_images: int = 0
+    num_converted: int = 0
+    num_crowds: int = 0
+    max_instances: int = 0
+    instances: Counter[int] = dataclasses.field(default_factory=Counter)
+    pixels: Counter[int] = dataclasses.field(default_factory=Counter)
+
+    def add(self, sample: coco_panoptic.Sample, label_divisor: int) -> None:
+        """Counts one image."""
+        self.num_images += 1
+        self.num_converted += sample.is_converted
+        self.num_crowds += sample.num_crowds
+        self.instances.update(sample.instances)
+        self.max_instances = max(
+            [self.max_instances, *sample.instances.values()]
+        )
+        if sample.panoptic is not None:
+            classes = sample.panoptic.reshape(-1) // label_divisor
+            counts = np.bincount(classes)
+            present = np.flatnonzero(counts)
+            self.pixels.update(
+                dict(
+                    zip(present.tolist(), counts[present].tolist(), strict=True)
+                )
+            )
+
+
+def load_samples(
+    entries: Sequence[Entry],
+    descriptor: DatasetDescriptor,
+    *,
+    treat_crowd_as_ignore: bool = False,
+    num_threads: int = 2,
+) -> Iterator[coco_panoptic.Sample | errors.DataError]:
+    """Loads images in order, some ahead of their use.
+
+    Args:
+        entries: What `coco_entries.load_entries` gave.
+        descriptor: The data set.
+        treat_crowd_as_ignore: See `coco_panoptic.number_segments`.
+        num_threads: Images that are read at once.
+
+    Yields:
+        Each image, or the error that it cannot be used for.
+    """
+
+    def load(entry: Entry) -> coco_panoptic.Sample | errors.DataError:
+        try:
+            return coco_panoptic.load_sample(
+                entry, descriptor, treat_crowd_as_ignore=treat_crowd_as_ignore
+            )
+        except errors.DataError as error:
+            return error
+
+    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(num_threads) as executor:
+        for entry in entries:
+            waiting.append(executor.submit(load, entry))
+            if len(waiting) > 2 * num_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def write_coco_records(
+    entries: Sequence[Entry],
+    descriptor: DatasetDescriptor,
+    folder: str,
+    split: str,
+    num_shards: int,
+    *,
+    treat_crowd_as_ignore: bool = False,
+    overwrite: bool = False,
+    num_threads: int = 2,
+    report: Callable[[int], None] | None = None,
+) -> Summary:
+    """Writes shards of records, all of them or none.
+
+    Args:
+        entries: What `coco_entries.load_entries` gave.
+        descriptor: The data set.
+        folder: Where the shards go.
+        split: First part of their names.
+        num_shards: How many.
+        treat_crowd_as_ignore: See `coco_panoptic.number_segments`.
+        overwrite: Whether older shards of the split are replaced.
+        num_threads: Images that are read at once.
+        report: Called with the number of images done.
+
+    Returns:
+        What was written.
+
+    Raises:
+        errors.DataError: Images that cannot be used; up to 20 of them are
+            looked for, and nothing is written.
+    """
+    summary = Summary()
+    problems: list[str] = []
+
+    def encode() -> Iterator[bytes]:
+        samples = load_samples(
+            entries,
+            descriptor,
+            treat_crowd_as_ignore=treat_crowd_as_ignore,
+            num_threads=num_threads,
+        )
+        for done, sample in enumerate(samples):
+            if report:
+                report(done + 1)
+            if isinstance(sample, errors.DataError):
+                problems.append(str(sample))
+                if len(problems) >= _MAX_BAD_IMAGES:
+                    break
+            elif not problems:
+                summary.add(sample, descriptor.label_divisor)
+                yield records.encode_example(
+                    name=sample.name,
+                    image=sample.image,
+                    image_format=sample.image_format,
+                    size=sample.size,
+                    panoptic=sample.panoptic,
+                )
+        raise_problems(f"Split {split!r}", problems)
+
+    summary.paths = record_writer.write_shards(
+        encode(), len(entries), folder, split, num_shards, overwrite=overwrite
+    )
+    return summary

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab2_like import errors
+from deeplab2_like.data import checks, pipeline, record_writer, records
+
+RULES = pipeline.LabelRules(num_classes=3, ignore_label=255, label_divisor=10)
+
+
+def make_record(name, label=None, image=None):
+    label = np.zeros((4, 5), int) if label is None else label
+    if image is None:
+        stream = io.BytesIO()
+        Image.new("RGB", (5, 4)).save(stream, format="PNG")
+        image = stream.getvalue()
+    return records.encode_example(
+        name=name, image=image, image_format="png", size=(4, 5), panoptic=label
+    )
+
+
+def write(folder, *data, split="train", num_shards=1):
+    record_writer.write_shards(data, len(data), str(folder), split, num_shards)
+    return [str(folder / f"{split}-*")]
+
+
+def check(pattern, **options):
+    return checks.check_records(pattern, RULES, **options)
+
+
+def test_good_records_are_counted(tmp_path):
+    label = np.full((4, 5), 2550)
+    label[0] = [0, 11, 11, 12, 21]
+    pattern = write(tmp_path, make_record("a", label), make_record("b"))
+    report = check(pattern, with_checksums=True)
+    assert report.problems == []
+    assert (report.num_files, report.num_records, report.num_checked) == (
+        1,
+        2,
+        2,
+    )
+    assert report.sizes == {(4, 5): 2}
+    assert report.pixels == {255: 15, 0: 21, 1: 3, 2: 1}
+    assert report.instances == {1: 2, 2: 1}
+    assert report.max_instances == 3
+
+
+def test_each_problem_names_file_record_and_image(tmp_path):
+    stream = io.BytesIO()
+    Image.new("RGB", (5, 4)).save(stream, format="PNG")
+    pattern = write(
+        tmp_path,
+        make_record("good"),
+        make_record("range", np.full((4, 5), 37)),
+        make_record("cut", image=stream.getvalue()[:50]),
+        make_record("text", image=b"just text"),
+        make_record("good"),
+    )
+    report = check(pattern)
+    assert report.num_checked == 2
+    wrong_range, cut, text, twice = report.problems
+    assert "record 1, image 'range': The label of" in wrong_range
+    assert "record 2, image 'cut': An image or label" in cut
+    assert "record 3, image 'text': Image 'text' is neither" in text
+    assert "2 records have the image name 'good'" in twice
+    assert "train-00000-of-00001" in wrong_range
+
+
+def test_only_some_records_may_be_decoded(tmp_path):
+    data = [make_record(str(index)) for index in range(9)]
+    pattern = write(tmp_path, *data, num_shards=2)
+    assert check(pattern, records_per_file=2).num_checked == 4
+    assert check(pattern, records_per_file=-1).num_checked == 9
+    assert check(pattern, records_per_file=0).num_checked == 0
+
+
+def test_damaged_and_missing_files_are_problems(tmp_path):
+    data = [make_record(str(index)) for index in range(9)]
+    pattern = write(tmp_path, *data, num_shards=3)
+    path = tmp_path / "train-00000-of-00003.tfrecord"
+    path.write_bytes(path.read_bytes()[:-1])
+    (tmp_path / "train-00002-of-00003.tfrecord").unlink()
+    report = check(pattern, with_checksums=True)
+    missing, damaged, differs, gone = report.problems
+    assert "has 2 of 3 shards" in missing
+    assert "has 2 good records and is then cut off" in damaged
+    assert "train-00000" in differs
+    assert "train-00002" in gone
+
+
+def test_a_missing_label_is_a_problem_when_one_is_required(tmp_path):
+    stream = io.BytesIO()
+    Image.new("RGB", (5, 4)).save(stream, format="PNG")
+    record = records.encode_example(
+        name="x", image=stream.getvalue(), image_format="png", size=(4, 5)
+    )
+    pattern = write(tmp_path, record)
+    (problem,) = check(pattern).problems
+    assert "image 'x': The record of image 'x' has no label" in problem
+    assert not check(pattern, is_label_required=False).problems
+    checks.check_first_record(pattern, RULES, is_label_required=False)
+    with pytest.raises(errors.DataError, match="has no label"):
+        checks.check_first_record(pattern, RULES)
+
+
+def test_the_probe_passes_good_and_names_bad_files(tmp_path):
+    pattern = write(tmp_path, make_record("a"), make_record("b"))
+    checks.check_first_record(pattern, RULES)
+    path = tmp_path / "train-00000-of-00001.tfrecord"
+    path.write_bytes(b"something else altogether")
+    with pytest.raises(errors.DataError, match="is not a TFRecord file"):
+        checks.check_first_record(pattern, RULES)
+    with pytest.raises(errors.DataError, match="matches no file"):
+        checks.check_first_record([str(tmp_path / "val-*")], RULES)
