@@ -227,13 +227,18 @@ class CocoPanopticWriter:
         result: "PanopticResult",
         image_name: str,
         image_id: int | str | None = None,
+        *,
+        png_name: str | None = None,
     ) -> pathlib.Path:
         """Writes the result of one image.
 
         Args:
             result: The result at the size of the image.
-            image_name: File name of the image; its PNG has the same stem.
+            image_name: File name of the image.
             image_id: Id of the image in the data set; its stem when None.
+            png_name: Path of the PNG below the folder; when given,
+                `image_name` may be a path as well. When None, the PNG has the
+                stem of the image.
 
         Returns:
             The PNG.
@@ -241,21 +246,24 @@ class CocoPanopticWriter:
         Raises:
             DataError: An image of this id or stem was already written.
         """
-        image_name = pathlib.PurePath(image_name).name
         stem = pathlib.PurePath(image_name).stem
         image_id = stem if image_id is None else image_id
-        if stem in self._names or image_id in self._images:
+        if png_name is None:
+            image_name = pathlib.PurePath(image_name).name
+            png_name = f"{stem}.png"
+        if png_name in self._names or image_id in self._images:
             raise errors.DataError(
                 f"Image {image_name} (id {image_id}) was already written to "
                 f"{self.folder}. Ids and file names without extension must "
                 "differ: write the images into separate folders."
             )
-        path = self.folder / f"{stem}.png"
-        rgb_hw3, annotation = result.to_coco(path.name, image_id)
+        path = self.folder / png_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rgb_hw3, annotation = result.to_coco(png_name, image_id)
         Image.fromarray(rgb_hw3).save(path, compress_level=self._compress_level)
         self._file.write(",\n" if self._images else "\n")
         self._file.write(json.dumps(annotation))
-        self._names.add(stem)
+        self._names.add(png_name)
         self._images[image_id] = {
             "id": image_id,
             "file_name": image_name,
