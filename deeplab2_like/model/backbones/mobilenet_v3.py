@@ -143,7 +143,7 @@ class InvertedBottleneck(keras.layers.Layer):
         activation: of expansion and depthwise convolution.
         squeeze_excite: whether the gates exist, with a quarter of the
             channels inside.
-        residual: adds the input where the channels agree.
+        residual: adds the input where channels and size agree.
         batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
     """
 
@@ -202,8 +202,11 @@ class InvertedBottleneck(keras.layers.Layer):
         if self.squeeze_excite is not None:
             self.squeeze_excite.build(expanded)
         self.project.build(expanded)
-        same_channels = input_shape[-1] == self._config["filters"]
-        self._adds_input = self._config["residual"] and same_channels
+        self._adds_input = (
+            self._config["residual"]
+            and self.depthwise.strides == 1
+            and input_shape[-1] == self._config["filters"]
+        )
 
     def call(self, inputs, training=None):
         """Gives (projected, expanded), float [B, h, w, ...] both."""

@@ -2,11 +2,11 @@
 """Bilinear resizing whose corner pixels stay where they are.
 
 One function with two ways to the same numbers. TensorFlow's operation is the
-fastest on CPU and GPU, but under XLA it becomes a huge convolution (measured:
-5 to 15 times slower than this code on CPU; tens of gigabytes for the logits
-of a Cityscapes image). There the axes are interpolated one after the other by
-element-wise arithmetic in float32; matrix products would be rounded to
-bfloat16 on TPUs and to TensorFloat-32 on GPUs, which offsets do not bear.
+fastest on CPU, but XLA turns it into a convolution that is many times slower
+and needs gigabytes for the logits of a large image. There the axes are
+interpolated one after the other, by element-wise arithmetic in float32;
+matrix products would be rounded to bfloat16 on TPUs and to TensorFloat-32 on
+GPUs, which offsets of hundreds of pixels do not bear.
 """
 
 import tensorflow as tf

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+import keras
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from deeplab2_like.errors import ConfigError
+from deeplab2_like.model.build import build_backbone, build_model
+from deeplab2_like.model.deeplab_v3 import DeepLabV3, DeepLabV3Plus
+from deeplab2_like.model.panoptic_deeplab import PanopticDeepLab
+from deeplab2_like.protos import model_pb2, trainer_pb2
+
+_BACKBONE = """
+backbone {
+  name: "mobilenet_v3_small" output_stride: 16 use_squeeze_and_excite: true
+}
+decoder {
+  feature_key: "res5" decoder_channels: 20 aspp_channels: 24
+  atrous_rates: 1 atrous_rates: 2 atrous_rates: 3
+}
+"""
+_PANOPTIC = (
+    _BACKBONE
+    + """
+panoptic_deeplab {
+  low_level { feature_key: "res3" channels_project: 6 }
+  low_level { feature_key: "res2" channels_project: 5 }
+  instance {
+    center_head { output_channels: 1 head_channels: 8 }
+    regression_head { output_channels: 2 head_channels: 9 }
+  }
+  semantic_head { output_channels: 7 head_channels: 10 }
+}
+"""
+)
+
+
+def _options(*texts):
+    options = model_pb2.ModelOptions()
+    for text in texts:
+        text_format.Merge(text, options)
+    return options
+
+
+def _build(*texts, solver=None, crop=(65, 97), **kwargs):
+    return build_model(
+        _options(*texts), solver, num_classes=7, train_crop_size=crop, **kwargs
+    )
+
+
+def test_panoptic_deeplab_is_built_from_its_message():
+    model = _build(_PANOPTIC)
+    assert isinstance(model, PanopticDeepLab)
+    assert model.backbone.variant == "small"
+    assert model.backbone.output_stride == 16
+    assert model.semantic_decoder.aspp.pool_size == [5, 7]
+    assert model.semantic_decoder.aspp.filters == 24
+    assert model.semantic_decoder.fusion_channels == 20
+    assert model.semantic_decoder.low_level == [("res3", 6), ("res2", 5)]
+    assert model.semantic_head.head_channels == 10
+    assert model.center_head.head_channels == 8
+    assert model.offset_head.head_channels == 9
+    outputs = model(np.zeros((1, 65, 97, 3), np.uint8))
+    assert outputs["semantic_logits"].shape == (1, 17, 25, 7)
+
+
+def test_the_instance_branch_shares_the_options_unless_it_has_its_own():
+    shared = _build(_PANOPTIC).instance_decoder
+    assert shared.low_level == [("res3", 6), ("res2", 5)]
+    assert shared.aspp.filters == 24
+    own = _build(
+        _PANOPTIC,
+        """panoptic_deeplab { instance {
+          low_level_override { feature_key: "res2" channels_project: 4 }
+          instance_decoder_override {
+            feature_key: "res4" decoder_channels: 12
+            aspp_use_only_1x1_proj_conv: true
+          }
+        } }""",
+    )
+    assert own.instance_decoder.low_level == [("res2", 4)]
+    assert own.instance_decoder.feature_key == "res4"
+    # the override replaces the whole message: 256 is the field's default
+    assert own.instance_decoder.aspp.filters == 256
+    assert own.instance_decoder.aspp.only_projection
+    assert not own.semantic_decoder.aspp.only_projection
+
+
+def test_without_instances_the_model_is_semantic():
+    model = _build(_PANOPTIC, "panoptic_deeplab { instance { enable: false } }")
+    assert model.instance_decoder is None
+
+
+def test_the_semantic_systems_are_built():
+    v3 = _build(_BACKBONE + "deeplab_v3 { num_classes: 7 }")
+    assert isinstance(v3, DeepLabV3)
+    assert v3.semantic_head.kernel_size == 3
+    assert v3.semantic_head.head_channels == 20
+    plus = _build(
+        _BACKBONE
+        + """deeplab_v3_plus {
+          low_level { feature_key: "res2" channels_project: 48 }
+        }"""
+    )
+    assert isinstance(plus, DeepLabV3Plus)
+    assert plus.semantic_decoder.low_level == [("res2", 48)]
+    assert plus.semantic_decoder.fusion_kernel_size == 3
+
+
+def test_batch_norm_follows_the_solver():
+    solver = trainer_pb2.SolverOptions(
+        use_sync_batchnorm=False,
+        batchnorm_momentum=0.9,
+        batchnorm_epsilon=1e-5,
+    )
+    for layer in (
+        _build(_PANOPTIC, solver=solver).backbone.stem.bn,
+        _build(_PANOPTIC, solver=solver).offset_head.conv.pointwise.bn,
+    ):
+        assert (layer.momentum, layer.epsilon) == (0.9, 1e-5)
+        assert not layer.synchronized
+    model = _build(_PANOPTIC, solver=solver, synchronize_batch_norm=True)
+    assert model.backbone.stem.bn.synchronized
+    assert _build(_PANOPTIC).backbone.stem.bn.synchronized
+
+
+def test_without_a_crop_the_whole_map_is_pooled():
+    assert _build(_PANOPTIC, crop=None).semantic_decoder.aspp.pool_size is None
+
+
+def test_the_dtype_policy_of_the_program_holds_for_every_part():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = _build(_PANOPTIC)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert model.backbone.stem.conv.compute_dtype == "bfloat16"
+    assert model.semantic_decoder.aspp.project.bn.compute_dtype == "bfloat16"
+    assert model.offset_head.last_layer.compute_dtype == "float32"
+
+
+def test_an_unknown_backbone_names_the_known_ones():
+    options = _options('backbone { name: "swidernet" }').backbone
+    with pytest.raises(ConfigError, match='"swidernet" - known are resnet50'):
+        build_backbone(options)
+
+
+@pytest.mark.parametrize(
+    ("field", "sentence"),
+    [
+        ("use_squeeze_and_excite: true", "use_squeeze_and_excite is true"),
+        ("drop_path_keep_prob: 0.5", "drop_path_keep_prob is 0.5"),
+        ("use_sac_beyond_stride: 32", "set it to -1"),
+    ],
+)
+def test_a_field_that_the_backbone_lacks_is_refused(field, sentence):
+    options = _options(f'backbone {{ name: "resnet50" {field} }}').backbone
+    with pytest.raises(ConfigError, match=sentence):
+        build_backbone(options)
+
+
+def test_mobilenet_without_its_gates_is_refused():
+    options = _options('backbone { name: "mobilenet_v3_small" }').backbone
+    with pytest.raises(ConfigError, match="set it to true"):
+        build_backbone(options)
+
+
+def test_a_missing_or_unsupported_system_is_refused():
+    with pytest.raises(ConfigError, match="meta_architecture is not set"):
+        _build(_BACKBONE)
+    with pytest.raises(ConfigError, match="motion_deeplab is not supported"):
+        _build(_BACKBONE + "motion_deeplab {}")
