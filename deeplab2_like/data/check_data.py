@@ -69,6 +69,11 @@ def _run(arguments: Sequence[str]) -> None:
             "--dataset is missing. Give the name or file of the data set"
             " descriptor, for example --dataset=scenes."
         )
+    if not _FILE_PATTERN.value:
+        raise errors.ConfigError(
+            "--file_pattern is missing. Give it, in quotes, for example"
+            " --file_pattern='records/train-*.tfrecord'."
+        )
     descriptor = descriptor_lib.load(_DATASET.value)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from deeplab2_like.data import checks, pipeline, record_files

@@ -9,6 +9,7 @@ its panoptic label. Every disagreement between JSON, PNG and image is a
 import dataclasses
 import io
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -54,8 +55,31 @@ class Sample:
     is_converted: bool
 
 
+def _rewrite_image(
+    entry: Entry, image: Image.Image, label_size: tuple[int, ...] | None
+) -> tuple[Image.Image, bool]:
+    """Gives the image upright, as RGB, and whether its file must be rewritten.
+
+    Whether the label was drawn on the image as it is stored or turned as its
+    EXIF data says is seen from their sizes; turned where both are possible.
+    """
+    if image.mode.startswith(("I", "F")):
+        raise errors.DataError(
+            f"Image {entry.name!r} has more than 8 bits a channel"
+            f" ({entry.image_path!r}, mode {image.mode}). Scale it to 8 bits"
+            " first."
+        )
+    if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
+        turned = ImageOps.exif_transpose(image)
+        if label_size in (None, turned.size[::-1]):
+            return turned.convert("RGB"), True
+    if (image.format, image.mode) in _KEPT:
+        return image, False
+    return image.convert("RGB"), True
+
+
 def _load_image(
-    entry: Entry, label_size: tuple[int, int] | None
+    entry: Entry, label_size: tuple[int, ...] | None
 ) -> tuple[bytes, str, tuple[int, int], bool]:
     """Gives the bytes, format and size of an image, and if it was rewritten."""
     try:
@@ -63,32 +87,19 @@ def _load_image(
             encoded = stream.read()
         with Image.open(io.BytesIO(encoded)) as image:
             image.load()
-            file_format = image.format or ""
-            if image.mode.startswith(("I", "F")):
-                raise errors.DataError(
-                    f"Image {entry.name!r} has more than 8 bits a channel"
-                    f" ({entry.image_path!r}, mode {image.mode}). Scale it to 8"
-                    " bits first."
-                )
-            upright = image
-            if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
-                turned = ImageOps.exif_transpose(image)
-                # The label says whether it was drawn on the turned image.
-                if label_size in (None, turned.size[::-1]):
-                    upright = turned
+            file_format = str(image.format).lower()
+            upright, is_rewritten = _rewrite_image(entry, image, label_size)
             size = (upright.height, upright.width)
-            if upright is image and (file_format, image.mode) in _KEPT:
-                return encoded, file_format.lower(), size, False
-            stream = io.BytesIO()
-            upright.convert("RGB").save(stream, format="PNG")
-            return stream.getvalue(), "png", size, True
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, errors.DataError):
-            raise
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise errors.DataError(
             f"Image {entry.name!r} cannot be read as an image"
             f" ({entry.image_path!r}: {error}). Write or download it again."
         ) from error
+    if is_rewritten:
+        output = io.BytesIO()
+        upright.save(output, format="PNG")
+        encoded, file_format = output.getvalue(), "png"
+    return encoded, file_format, size, is_rewritten
 
 
 def _load_ids(entry: Entry) -> np.ndarray:
@@ -135,9 +146,26 @@ def _find_segment_problems(
     return problems
 
 
-def _check_segments(
-    entry: Entry, areas: dict[int, int], descriptor: DatasetDescriptor
+def _check_sizes(
+    entry: Entry, sizes: Mapping[str, tuple[int, ...] | None]
 ) -> None:
+    if len(set(sizes.values()) - {None}) <= 1:
+        return
+    described = ", ".join(
+        f"{name} {size[0]}x{size[1]}" for name, size in sizes.items() if size
+    )
+    raise errors.DataError(
+        f"Image {entry.name!r} has different sizes (height x width):"
+        f" {described}. They must be equal."
+    )
+
+
+def _check_segments(
+    entry: Entry, ids_hw: np.ndarray, descriptor: DatasetDescriptor
+) -> None:
+    found = label_map.compute_segments(ids_hw)
+    areas = dict(zip(found.ids.tolist(), found.areas.tolist(), strict=True))
+    areas.pop(0, None)
     bare = sum("id" not in segment for segment in entry.segments)
     problems = (
         [f"{bare} segments have no id"]
@@ -241,23 +269,11 @@ def load_sample(
         )
     ids_hw = _load_ids(entry)
     image, file_format, size, is_converted = _load_image(entry, ids_hw.shape)
-    sizes = {"the image": size, "the PNG": ids_hw.shape, "the JSON": entry.size}
-    if len(set(sizes.values()) - {None}) > 1:
-        described = ", ".join(
-            f"{name} {value[0]}x{value[1]}"
-            for name, value in sizes.items()
-            if value
-        )
-        raise errors.DataError(
-            f"Image {entry.name!r} has different sizes (height x width):"
-            f" {described}. They must be equal."
-        )
-    segments = label_map.compute_segments(ids_hw)
-    areas = dict(
-        zip(segments.ids.tolist(), segments.areas.tolist(), strict=True)
+    _check_sizes(
+        entry,
+        {"the image": size, "the PNG": ids_hw.shape, "the JSON": entry.size},
     )
-    areas.pop(0, None)
-    _check_segments(entry, areas, descriptor)
+    _check_segments(entry, ids_hw, descriptor)
     numbers, instances, num_crowds = number_segments(
         entry, descriptor, treat_crowd_as_ignore=treat_crowd_as_ignore
     )

@@ -108,9 +108,10 @@ def _decode_raw_label(
         return tf.reshape(tf.io.decode_raw(encoded, tf.int32), size)
 
 
-def _decode_png_label(
-    encoded: tf.Tensor, size: tf.Tensor, name: tf.Tensor
-) -> tf.Tensor:
+def _check_png(
+    encoded: tf.Tensor, name: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gives the check that a PNG is grey, and its bits a channel."""
     is_png = _starts_with(encoded, _PNG_START) & (
         tf.strings.length(encoded) > _PNG_COLOR_TYPE_BYTE
     )
@@ -138,6 +139,13 @@ def _decode_png_label(
             " whose values are classes.",
         ),
     )
+    return is_grey, bits
+
+
+def _decode_png_label(
+    encoded: tf.Tensor, size: tf.Tensor, name: tf.Tensor
+) -> tf.Tensor:
+    is_grey, bits = _check_png(encoded, name)
     with tf.control_dependencies([is_grey]):
         # Decoding 16 bits as 8 would silently keep the high byte, decoding 8
         # as 16 would multiply by 257.

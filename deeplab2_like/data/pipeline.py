@@ -62,6 +62,33 @@ def _set_options(
     return data.with_options(settings)
 
 
+def _make_training_step(
+    rules: LabelRules,
+    options: preprocessing.Preprocessing,
+    make_targets: MakeTargets,
+    seed: int,
+) -> Callable[[tf.Tensor, tf.Tensor], dict[str, Any]]:
+    """Makes the function from a record and its number to a training example."""
+
+    def prepare(record: tf.Tensor, number: tf.Tensor) -> dict[str, Any]:
+        example = decoding.decode_example(record, **dataclasses.asdict(rules))
+        uniform = tf.random.stateless_uniform(
+            [augmentation.NUM_DRAWS],
+            seed=tf.stack([tf.constant(seed, tf.int64), number]),
+            alg="philox",
+        )
+        image, panoptic = preprocessing.augment_example(
+            example["image"], example["panoptic"], uniform, options, rules.void
+        )
+        return {
+            "image": image,
+            "targets": make_targets(panoptic),
+            "name": example["name"],
+        }
+
+    return prepare
+
+
 def make_training_dataset(
     file_patterns: Sequence[str],
     rules: LabelRules,
@@ -134,23 +161,10 @@ def make_training_dataset(
             on_damage=on_damage,
         )
 
-    def prepare(record: tf.Tensor, number: tf.Tensor) -> dict[str, Any]:
-        example = decoding.decode_example(record, **dataclasses.asdict(rules))
-        uniform = tf.random.stateless_uniform(
-            [augmentation.NUM_DRAWS],
-            seed=tf.stack([tf.constant(seed, tf.int64), number]),
-            alg="philox",
-        )
-        image, panoptic = preprocessing.augment_example(
-            example["image"], example["panoptic"], uniform, options, rules.void
-        )
-        return {
-            "image": image,
-            "targets": make_targets(panoptic),
-            "name": example["name"],
-        }
-
-    data = data.map(prepare, num_parallel_calls=num_parallel_calls)
+    data = data.map(
+        _make_training_step(rules, options, make_targets, seed),
+        num_parallel_calls=num_parallel_calls,
+    )
     data = data.batch(share.batch, drop_remainder=True).prefetch(_AUTOTUNE)
     return _set_options(data, deterministic)
 

@@ -117,10 +117,10 @@ class RecordFile:
 
 
 def _compute_crc_table() -> np.ndarray:
-    table = np.arange(256, dtype=np.uint32)
+    table: np.ndarray = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        table = (table >> 1) ^ np.where(table & 1, np.uint32(0x82F63B78), 0)
-    return table.astype(np.uint32)
+        table = (table >> 1) ^ (table & 1) * np.uint32(0x82F63B78)
+    return table
 
 
 def compute_masked_crc(data: np.ndarray) -> np.ndarray:
@@ -145,7 +145,9 @@ def _read_headers(
     path: str, max_records: int
 ) -> tuple[list[int], list[bytes], int, int]:
     """Jumps from record to record; gives offsets, headers, end, file size."""
-    offsets, headers, offset = [], [], 0
+    offsets: list[int] = []
+    headers: list[bytes] = []
+    offset = 0
     if "://" in path:
         size = tf.io.gfile.stat(path).length
         stream = tf.io.gfile.GFile(path, "rb")
