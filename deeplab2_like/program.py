@@ -26,14 +26,20 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def run(
-    main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
+    main: Callable[[Sequence[str]], None],
+    argv: Sequence[str] | None = None,
+    *,
+    flag_values: flags.FlagValues | None = None,
 ) -> None:
     """Runs a program and exits.
 
     Args:
         main: Called with the arguments that are not flags, without the name
-            of the program.
+            of the program. `--help` shows the docstring of its module and the
+            flags that are defined there.
         argv: The command line; that of the process when None.
+        flag_values: Flags of the program that are not among absl's global
+            ones, so that modules of several programs can be imported together.
 
     Raises:
         SystemExit: Always. Code 0 after success, the `exit_code` of a
@@ -60,4 +66,24 @@ def run(
             print("Interrupted.", file=sys.stderr)
             sys.exit(130)
 
-    app.run(guarded, argv=list(argv) if argv is not None else None)
+    command = list(sys.argv if argv is None else argv)
+    own_flags = list(flags.FLAGS.get_flags_for_module(main.__module__))
+    if flag_values is not None:
+        own_flags += [flag_values[name] for name in flag_values]
+        flags.FLAGS.append_flag_values(flag_values)
+        flag_values.mark_as_parsed()
+    _handle_help(main.__module__, own_flags, command)
+    app.run(guarded, argv=command)
+
+
+def _handle_help(
+    module: str, own_flags: Sequence[flags.Flag], command: Sequence[str]
+) -> None:
+    """Shows the program's own flags and exits when `command` asks for it."""
+    for flag in [*own_flags, flags.FLAGS["debug"]]:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    own = sys.modules["__main__"]
+    own.__doc__ = own.__doc__ or sys.modules[module].__doc__
+    if {"--help", "-help", "-h"} & set(command[1:]):
+        app.usage(shorthelp=True, writeto_stdout=True)
+        sys.exit(0)
