@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of houses, hedges and woods on both sides and at the end of a street.
+
+A row is a vertical plane. Each column of the image sees one place u of it, so
+what depends on u alone is computed once for a column.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from deeplab2_like.testing.scenes_drawing import (
+    Camera,
+    Dice,
+    color,
+    fraction,
+    mix,
+    ramp,
+    scatter,
+    texture,
+)
+from deeplab2_like.testing.scenes_light import (
+    HEDGES,
+    HOUSE_PAINTS,
+    PAINTS,
+    Light,
+    pick_paint,
+)
+from deeplab2_like.testing.scenes_street import (
+    BUILDING,
+    VEGETATION,
+    Canvas,
+    Street,
+)
+
+_FLAT, _GABLE, _MANSARD, _STEPPED = range(4)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """Houses and hedges beside each other; arrays have one entry for each.
+
+    Attributes:
+        bounds: float32 [n + 1], where they begin and end along u, metres.
+        values: float32 [n, 15], see `_VALUES`.
+        colors: float32 [4, 3, n], wall, roof, trim and awning.
+    """
+
+    bounds: np.ndarray
+    values: np.ndarray
+    colors: np.ndarray
+
+
+_VALUES = (
+    "is_house",
+    "eaves",
+    "rise",
+    "roof",
+    "pitch_u",
+    "pitch_v",
+    "half_u",
+    "half_v",
+    "has_shop",
+    "chimney",
+    "storey",
+)
+
+
+def _house(dice: Dice) -> list[float]:
+    """Draws the measures of a house, in the order of `_VALUES`."""
+    storey = dice.uniform(2.7, 3.4)
+    floors = 1 + dice.index(4)
+    roof = dice.index(4)
+    rise = dice.uniform(0.3, 0.6) if roof == _FLAT else dice.uniform(1.6, 3.2)
+    return [
+        1.0,
+        storey * floors + 0.4,
+        rise,
+        float(roof),
+        dice.uniform(1.7, 2.8),
+        storey,
+        dice.uniform(0.22, 0.34),
+        dice.uniform(0.22, 0.32),
+        float(dice.chance(0.4)),
+        dice.uniform(0.2, 0.8),
+        storey,
+    ]
+
+
+def _hedge(dice: Dice) -> list[float]:
+    """Draws the measures of a hedge or wood, in the order of `_VALUES`."""
+    tall = dice.chance(0.4)
+    eaves = dice.uniform(3.0, 6.0) if tall else dice.uniform(1.0, 2.4)
+    rise = eaves * 0.35
+    return [0.0, eaves, rise, float(_FLAT), 2.0, 3.0, 0.0, 0.0, 0.0, 0.0, 3.0]
+
+
+def _make_row(dice: Dice, start: float, end: float, green: float) -> _Row:
+    """Draws a row from u = `start` to `end`; `green` is the part of hedges."""
+    bounds, values, colors = [start], [], []
+    while bounds[-1] < end:
+        is_house = not dice.chance(green)
+        values.append(_house(dice) if is_house else _hedge(dice))
+        wall = pick_paint(dice, HOUSE_PAINTS, 0.75)
+        if not is_house:
+            wall = dice.pick(HEDGES) * dice.uniform(0.7, 1.05)
+        roof = dice.pick(PAINTS) * dice.uniform(0.45, 0.85)
+        trim = mix(dice.pick(PAINTS), color(1, 1, 1), dice.uniform(0.2, 0.9))
+        colors.append((wall, roof, trim, dice.pick(PAINTS)))
+        width = dice.uniform(4.5, 10.0) if is_house else dice.uniform(3.0, 7.0)
+        bounds.append(bounds[-1] + width)
+    return _Row(
+        np.array(bounds, np.float32),
+        np.array(values, np.float32),
+        np.array(colors, np.float32).transpose(1, 2, 0),
+    )
+
+
+def _profile(at: dict[str, np.ndarray], part: np.ndarray) -> np.ndarray:
+    """Returns how much of its rise the roof has reached at each column.
+
+    Args:
+        at: Values of `_VALUES`, each [w].
+        part: float32 [w], place on the house, 0 at its left, 1 at its right.
+
+    Returns:
+        float32 [w] in 0..1.2.
+    """
+    slope = 1.0 - np.abs(2.0 * part - 1.0)
+    rise = np.where(at["roof"] == _GABLE, slope, np.float32(1.0))
+    rise = np.where(at["roof"] == _MANSARD, ramp(slope * 5.0), rise)
+    steps = np.floor(slope * 5.0 + 1.0) * 0.2
+    rise = np.where(at["roof"] == _STEPPED, ramp(steps), rise)
+    chimney = (np.abs(part - at["chimney"]) < 0.05) & (at["roof"] != _FLAT)
+    return rise + np.where(chimney, np.float32(0.25), np.float32(0))
+
+
+def _paint_row(
+    canvas: Canvas,
+    camera: Camera,
+    row: _Row,
+    columns: slice,
+    *,
+    u: np.ndarray,
+    scale: np.ndarray,
+    stretch: np.ndarray,
+    light: Light,
+    bright: float,
+) -> None:
+    """Paints a row over what is there.
+
+    Args:
+        canvas: The picture; changed.
+        camera: The camera.
+        row: What stands there.
+        columns: Columns that see the plane, w of them.
+        u: float32 [w], place along the row that each column sees, metres.
+        scale: float32 [w], pixels of a metre upwards.
+        stretch: float32 [w], pixels of a metre along u.
+        light: The weather.
+        bright: Factor for the side of the street, in sun or shadow.
+    """
+    index = np.searchsorted(row.bounds, u, side="right") - 1
+    index = np.clip(index, 0, len(row.values) - 1)
+    at = {k: row.values[index, i] for i, k in enumerate(_VALUES)}
+    wall, roof, trim, awning = row.colors[:, :, index]
+    start, end = row.bounds[index], row.bounds[index + 1]
+    from_left = u - start
+    green = at["is_house"] < 0.5
+    bumps = texture("leaf", index * 37.0, u * 14.0) * 0.5
+    bumps = bumps + texture("cloud", index * 37.0, u * 9.0) * 0.5
+    rise = np.where(green, bumps, _profile(at, from_left / (end - start)))
+    top = at["eaves"] + at["rise"] * rise
+    base = np.float32(camera.horizon) + np.float32(camera.eye) * scale
+    first = int(max(np.min(base - top * scale) - 1, 0))
+    last = int(min(np.max(base) + 2, camera.height))
+    if first >= last:
+        return
+    y = np.arange(first, last, dtype=np.float32)[:, None]
+    v = (base - y) / scale
+    cover = ramp((top - v) * scale + 0.5) * ramp(v * scale + 0.5)
+    look = _wall(row, at, wall, roof, v, u, index, scale)
+    _windows(
+        look,
+        at,
+        trim,
+        awning,
+        v,
+        from_left,
+        end - start,
+        index,
+        (scale, stretch),
+        light,
+    )
+    if green.any():
+        leaf = texture("leaf", v * 13.0, u * 13.0)
+        lit = (0.55 + 0.75 * leaf) * (0.75 + 0.25 * ramp(v / top))
+        look = np.where(green, wall[:, None] * lit, look)
+    look *= bright
+    look *= 0.82 + 0.18 * ramp(v * 0.7)
+    air = light.hidden(scale, camera.focal)
+    look += (light.sky_low[:, None, None] - look) * air
+    rgb = canvas.rgb[:, first:last, columns]
+    rgb += (look - rgb) * cover
+    kind = np.where(green, np.int32(VEGETATION), np.int32(BUILDING))
+    label = canvas.panoptic[first:last, columns]
+    label[:] = np.where(cover > 0.5, kind, label)
+
+
+def _wall(row, at, wall, roof, v, u, index, scale) -> np.ndarray:
+    """Returns the colours of walls and roofs, float32 [3, h, w]."""
+    del row
+    near = ramp(scale * 0.06)
+    stain = texture("grain", v * 6.0, u * 6.0 + index * 31.0) - 0.5
+    courses = ramp(np.abs(fraction(v / 0.5) - 0.5) * 8.0 - 0.6)
+    look = wall[:, None] * (
+        1.0 + 0.16 * near * stain - 0.12 * near * (1.0 - courses)
+    )
+    tiles = 0.86 + 0.28 * near * np.abs(fraction(v / 0.6) - 0.5)
+    over = ramp((v - at["eaves"]) * scale + 0.5)
+    over = np.where(at["roof"] == _STEPPED, np.float32(0), over)
+    look += (roof[:, None] * tiles - look) * over
+    cornice = np.abs(v - at["eaves"] + 0.12) * scale
+    look *= 1.0 - 0.3 * ramp(1.2 - cornice)
+    return look
+
+
+def _windows(
+    look, at, trim, awning, v, from_left, width, index, sizes, light
+) -> None:
+    """Paints windows, doors, shop windows and awnings on walls; in place."""
+    scale, stretch = sizes
+    pitch = width / np.maximum(np.floor(width / at["pitch_u"]), 1.0)
+    cell_u = from_left / pitch
+    cell_v = v / at["pitch_v"]
+    part_u = np.abs(fraction(cell_u) - 0.5)
+    part_v = fraction(cell_v)
+    has_shop = at["has_shop"] > 0.5
+    ground = v < at["storey"]
+    shop = has_shop & ground
+    half_u = np.where(shop, np.float32(0.42), at["half_u"])
+    half_v = np.where(shop, np.float32(0.26), at["half_v"])
+    middle = np.where(shop, np.float32(0.42), np.float32(0.52))
+    chance = scatter(np.floor(cell_u) + index * 61, np.floor(cell_v), 3)
+    door = ground & (chance < 0.22) & (np.floor(cell_v) == 0)
+    half_v = np.where(door, np.float32(0.35), half_v)
+    middle = np.where(door, np.float32(0.35), middle)
+    half_u = np.where(door, np.float32(0.26), half_u)
+    right = (half_u - part_u) * pitch * stretch
+    up = (half_v - np.abs(part_v - middle)) * at["pitch_v"] * scale
+    distance = np.minimum(right, up)
+    distance = np.where(v < at["eaves"] - 0.2, distance, np.float32(-9))
+    frame = ramp(distance + np.maximum(scale * 0.16, 0.6))
+    glass = ramp(distance + 0.2)
+    look += (trim[:, None] - look) * (frame * 0.85)
+    dark = color(0.20, 0.25, 0.32)[:, None, None]
+    pane = mix(dark, light.sky_low[:, None, None], 0.15 + 0.4 * part_v)
+    pane *= 0.75 + 0.5 * chance
+    warm = color(1.0, 0.82, 0.45)[:, None, None]
+    lit = fraction(chance * 7.0) < light.lit
+    pane = np.where(lit, warm, pane)
+    leaf = awning[:, None] * np.float32(0.6)
+    pane = np.where(door, leaf, pane)
+    look += (pane - look) * glass
+    stripes = fraction(from_left / 0.9) < 0.5
+    cloth = np.where(stripes, awning[:, None], np.float32(0.93))
+    low, high = 0.72 * at["storey"], 0.92 * at["storey"]
+    band = ramp(np.minimum(v - low, high - v) * scale + 0.5)
+    band = np.where(has_shop, band, np.float32(0))
+    look += (cloth - look) * band
+
+
+def paint_houses(
+    canvas: Canvas, camera: Camera, street: Street, light: Light, dice: Dice
+) -> None:
+    """Paints what closes the view, then the two sides of the street."""
+    x = np.arange(camera.width, dtype=np.float32)
+    side = x - np.float32(camera.vanish)
+    scale = camera.focal / street.end
+    low = float(-camera.vanish / scale) - 1.0
+    high = low + camera.width / scale + 2.0
+    green = dice.pick((0.1, 0.3, 0.6))
+    whole = np.full(camera.width, scale, np.float32)
+    _paint_row(
+        canvas,
+        camera,
+        _make_row(dice, low - dice.uniform(0, 6), high, green),
+        slice(0, camera.width),
+        u=side / np.float32(scale),
+        scale=whole,
+        stretch=whole,
+        light=light,
+        bright=dice.uniform(0.75, 1.05),
+    )
+    if not street.is_along:
+        return
+    for front in street.fronts:
+        row = _make_row(dice, -dice.uniform(0, 6), street.end, green)
+        in_sun = front * light.sun < 0
+        bright = 1.0 if in_sun else 1.0 - 0.7 * light.shadow
+        upright = side / np.float32(front)
+        seen = np.flatnonzero(upright >= np.float32(scale))
+        if not len(seen):
+            continue
+        columns = slice(int(seen[0]), int(seen[-1]) + 1)
+        upright = upright[columns]
+        _paint_row(
+            canvas,
+            camera,
+            row,
+            columns,
+            u=np.float32(camera.focal) / upright,
+            scale=upright,
+            stretch=upright * upright * np.float32(abs(front) / camera.focal),
+            light=light,
+            bright=bright,
+        )

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a thing of the scenes stands, and the light that falls on it."""
+
+import dataclasses
+
+from deeplab2_like.testing.scenes_drawing import Camera, Point, Sprite, ramp
+from deeplab2_like.testing.scenes_light import Light
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a thing stands.
+
+    Attributes:
+        camera: The camera of the scene.
+        light: The weather.
+        column: Column of its foot, pixels.
+        scale: Pixels of a metre there.
+    """
+
+    camera: Camera
+    light: Light
+    column: float
+    scale: float
+
+    def open(
+        self, left: float, right: float, top: float, bottom: float = -0.2
+    ) -> Sprite:
+        """Returns an empty sprite that reaches so many metres."""
+        return Sprite(
+            self.camera,
+            column=self.column,
+            scale=self.scale,
+            reach=(left, right),
+            top=top,
+            bottom=bottom,
+        )
+
+    def behind(self, point: Point, depth: float) -> Point:
+        """Returns where a point `depth` metres further away appears."""
+        far = self.camera.focal / self.scale
+        shrink = far / (far + depth)
+        u = (self.camera.vanish - self.column) / self.scale
+        v = self.camera.eye
+        return u + (point[0] - u) * shrink, v + (point[1] - v) * shrink
+
+
+def finish(sprite: Sprite, place: Place, width: float, top: float) -> Sprite:
+    """Adds light from the sun's side, shade below, and haze."""
+    light = place.light
+    side = ramp(sprite.u * (light.sun / (2 * width)) + 0.5)
+    upper = ramp(sprite.v / top)
+    strength = 0.15 + 0.5 * light.shadow
+    sprite.shade((1.0 - strength) + strength * (0.7 * side + 0.5 * upper))
+    hidden = light.hidden(place.scale, place.camera.focal)
+    sprite.fade(light.sky_low, float(hidden))
+    return sprite

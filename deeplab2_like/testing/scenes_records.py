@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes `scenes` to disk: as records, as COCO-panoptic files, as pictures."""
+
+import contextlib
+import io
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from PIL import Image
+
+from deeplab2_like import errors
+from deeplab2_like.testing import scenes
+
+_COMPRESS_LEVEL = 3
+
+
+def _ignore_progress(done: int) -> None:
+    del done
+
+
+def name_scene(split: str, index: int) -> str:
+    """Returns the name of a picture of a split: "val_000012"."""
+    return f"{split}_{index:06d}"
+
+
+def _check_count(split: str, count: int) -> None:
+    if count < 1:
+        raise errors.DataError(
+            f"Cannot draw {count} scenes for the split {split!r}. Ask for 1 or"
+            " more."
+        )
+    scenes.compute_seed(split, count - 1)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Returns an image, uint8 [H, W, 3], as a PNG file."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(
+        stream, format="PNG", compress_level=_COMPRESS_LEVEL
+    )
+    return stream.getvalue()
+
+
+def _draw(
+    split: str,
+    count: int,
+    size: tuple[int, int],
+    seed: int,
+    report: Callable[[int], None],
+) -> Iterator[tuple[str, scenes.Scene]]:
+    for index in range(count):
+        scene = scenes.make_scene(scenes.compute_seed(split, index, seed), size)
+        yield name_scene(split, index), scene
+        report(index + 1)
+
+
+def write_records(
+    folder: str | os.PathLike[str],
+    split: str,
+    count: int,
+    *,
+    size: tuple[int, int] = (129, 257),
+    seed: int = 0,
+    num_shards: int = 4,
+    overwrite: bool = False,
+    advance: Callable[[int], None] = _ignore_progress,
+) -> list[str]:
+    """Draws scenes and writes them as `<split>-00000-of-0000N.tfrecord` ....
+
+    Args:
+        folder: Made when it does not exist.
+        split: "train", "val" or "test"; no scene is in two of them.
+        count: Number of scenes.
+        size: Their height and width, pixels.
+        seed: Seed of the data set; another one gives other scenes.
+        num_shards: Number of files.
+        overwrite: Whether older records of the split are replaced.
+        advance: Called with the number of scenes that are done.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        errors.DataError: An argument out of range, or older records.
+    """
+    from deeplab2_like.data import record_writer, records
+
+    _check_count(split, count)
+    examples = (
+        records.encode_example(
+            name=name,
+            image=encode_png(scene.image),
+            image_format="png",
+            size=size,
+            panoptic=scene.panoptic,
+        )
+        for name, scene in _draw(split, count, size, seed, advance)
+    )
+    return record_writer.write_shards(
+        examples, count, str(folder), split, num_shards, overwrite=overwrite
+    )
+
+
+def write_coco(
+    folder: str | os.PathLike[str],
+    split: str,
+    count: int,
+    *,
+    size: tuple[int, int] = (129, 257),
+    seed: int = 0,
+    overwrite: bool = False,
+    advance: Callable[[int], None] = _ignore_progress,
+) -> pathlib.Path:
+    """Draws scenes and writes them as COCO-panoptic files.
+
+    The images go to `<folder>/<split>`, the PNGs of segment ids to
+    `<folder>/panoptic_<split>`, the annotations to
+    `<folder>/panoptic_<split>.json`.
+
+    Args:
+        folder: Made when it does not exist.
+        split: As for `write_records`.
+        count: Number of scenes.
+        size: Their height and width, pixels.
+        seed: Seed of the data set.
+        overwrite: Whether older files of the split are replaced.
+        advance: Called with the number of scenes that are done.
+
+    Returns:
+        The path of the JSON file.
+
+    Raises:
+        errors.DataError: An argument out of range, or older files.
+    """
+    from deeplab2_like import coco_format
+    from deeplab2_like.data import descriptor as descriptor_lib
+    from deeplab2_like.result import PanopticResult
+
+    _check_count(split, count)
+    descriptor = descriptor_lib.load("scenes")
+    root = pathlib.Path(folder)
+    images, panoptic = root / split, root / f"panoptic_{split}"
+    json_path = root / f"panoptic_{split}.json"
+    for path in (images, panoptic, json_path):
+        if path.exists() and not overwrite:
+            raise errors.DataError(
+                f"{str(path)!r} exists already. Choose another folder, or add"
+                " --overwrite."
+            )
+    with contextlib.suppress(FileNotFoundError):
+        json_path.unlink()
+    for path in (images, panoptic):
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+    with coco_format.CocoPanopticWriter(panoptic, descriptor) as writer:
+        for index, (name, scene) in enumerate(
+            _draw(split, count, size, seed, advance)
+        ):
+            (images / f"{name}.png").write_bytes(encode_png(scene.image))
+            result = PanopticResult.from_label(scene.panoptic, descriptor)
+            writer.add(result, f"{name}.png", index + 1)
+    return writer.json_path
+
+
+def write_pictures(
+    folder: str | os.PathLike[str],
+    split: str,
+    count: int,
+    *,
+    size: tuple[int, int] = (129, 257),
+    seed: int = 0,
+) -> list[pathlib.Path]:
+    """Draws scenes and writes them as PNG files without labels.
+
+    Args:
+        folder: Made when it does not exist; older files of the same names are
+            replaced.
+        split: As for `write_records`.
+        count: Number of scenes.
+        size: Their height and width, pixels.
+        seed: Seed of the data set.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        errors.DataError: An argument out of range.
+    """
+    _check_count(split, count)
+    root = pathlib.Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, scene in _draw(split, count, size, seed, _ignore_progress):
+        paths.append(root / f"{name}.png")
+        paths[-1].write_bytes(encode_png(scene.image))
+    return paths
