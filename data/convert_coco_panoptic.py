@@ -9,15 +9,10 @@ Runs from a checkout without installation.
 import pathlib
 import sys
 
-from absl import flags
-
 # The checkout's own code, not this folder nor an older installed package.
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from deeplab2_like.data import convert_coco_panoptic  # noqa: E402
-
-# So that --help lists them.
-flags.adopt_module_key_flags(convert_coco_panoptic)
 
 if __name__ == "__main__":
     convert_coco_panoptic.cli()
