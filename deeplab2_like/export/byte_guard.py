@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decodes images that strangers send, in the graph, after looking at them.
+
+A few kilobytes can ask a decoder for gigabytes. So only JPEG and PNG are
+decoded, and only after the size in their header was found to be allowed. The
+messages say sizes and numbers, never bytes of the file: Python cannot decode
+those, and its TensorFlow client would die of them.
+"""
+
+import tensorflow as tf
+
+_JPEG_START = b"\xff\xd8\xff"
+_JPEG_SCAN = b"\xff\xda"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_SIZE_BYTE = 16  # IHDR comes first: length, name, width, height.
+_PNG_HEADER_BYTES = 33
+# A progressive JPEG may have any number of scans, each as much work as the
+# whole image. Encoders write about 10.
+MAX_SCANS = 40
+
+
+def check(
+    is_good: tf.Tensor, *parts: str | int | tf.Tensor
+) -> tf.Operation | None:
+    """Makes the operation that stops the graph with one sentence.
+
+    Args:
+        is_good: bool scalar.
+        *parts: The sentence: text, and numbers or tensors of numbers.
+
+    Returns:
+        The operation to depend on; None after an eager check.
+
+    Raises:
+        tf.errors.InvalidArgumentError: When it runs and `is_good` is false.
+    """
+    text = tf.strings.join(
+        [
+            part
+            if isinstance(part, str)
+            else tf.strings.format("{}", part, summarize=8)
+            for part in parts
+        ]
+    )
+    return tf.raw_ops.Assert(condition=is_good, data=[text], summarize=1)
+
+
+def after(*operations: tf.Operation | None) -> tf.Operation:
+    """Gives the context of what may only run when checks have passed."""
+    return tf.control_dependencies([op for op in operations if op is not None])
+
+
+def check_size(
+    count: tf.Tensor, size: tf.Tensor, max_pixels: int
+) -> tf.Operation | None:
+    """Makes the check that a request is neither empty nor too large.
+
+    Args:
+        count: Integer scalar, the number of images.
+        size: Integers [2], their height and width.
+        max_pixels: The limit of the pixels of all images together.
+    """
+    sides = tf.concat([[count], size], axis=0)
+    sides = tf.cast(sides, tf.int64)
+    # Limited one by one first: products of what a header says may overflow.
+    is_good = tf.reduce_all((sides > 0) & (sides <= max_pixels))
+    sides = tf.where(is_good, sides, 1)
+    is_good &= sides[1] * sides[2] <= max_pixels
+    sides = tf.where(is_good, sides, 1)
+    is_good &= tf.reduce_prod(sides) <= max_pixels
+    return check(
+        is_good,
+        "The request has ",
+        count,
+        " image(s) of height ",
+        size[0],
+        " and width ",
+        size[1],
+        f". Allowed are 1 to {max_pixels} pixels in all: send fewer or "
+        "smaller images.",
+    )
+
+
+def decode_images(encoded_b: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """Decodes JPEG and PNG files of equal size to RGB.
+
+    Greyscale is repeated, alpha is dropped, 16 bits are reduced to 8; the
+    orientation of EXIF is not applied.
+
+    Args:
+        encoded_b: string [B], the bytes of the files; B >= 1.
+        max_pixels: Most pixels of all of them together.
+
+    Returns:
+        uint8 [B, H, W, 3].
+
+    Raises:
+        tf.errors.InvalidArgumentError: When the graph runs: a file is neither
+            JPEG nor PNG, is damaged or too large, or sizes differ.
+    """
+    count = tf.size(encoded_b)
+    some = check(count > 0, "The request has no image.")
+    with after(some):
+        sizes = tf.map_fn(
+            _read_size,
+            tf.identity(encoded_b),
+            fn_output_signature=tf.TensorSpec([2], tf.int64),
+        )
+    differs = tf.reduce_any(sizes != sizes[:1], axis=1)
+    equal = check(
+        ~tf.reduce_any(differs),
+        "The images of one request have different (height, width), for "
+        "example ",
+        sizes[0],
+        " and ",
+        sizes[tf.argmax(tf.cast(differs, tf.int32))],
+        ". They must be equal: send images of other sizes in other requests.",
+    )
+    with after(equal, check_size(count, sizes[0], max_pixels)):
+        return tf.map_fn(
+            _decode_image,
+            tf.identity(encoded_b),
+            fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8),
+        )
+
+
+def _decode_image(encoded: tf.Tensor) -> tf.Tensor:
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def _read_size(encoded: tf.Tensor) -> tf.Tensor:
+    """Reads int64 [2], height and width, in the header of an image."""
+    is_jpeg = tf.strings.substr(encoded, 0, 3) == _JPEG_START
+    is_png = tf.strings.substr(encoded, 0, 8) == _PNG_START
+    is_png &= tf.strings.length(encoded) >= _PNG_HEADER_BYTES
+    known = check(
+        is_jpeg | is_png,
+        "The data is neither a JPEG nor a PNG file. Send the unchanged bytes "
+        "of one (in JSON: base64 under the key b64).",
+    )
+    with after(known):
+        return tf.cond(
+            is_jpeg,
+            lambda: _read_jpeg_size(encoded),
+            lambda: _read_png_size(encoded),
+        )
+
+
+def _read_jpeg_size(encoded: tf.Tensor) -> tf.Tensor:
+    # Inside of compressed data the byte 0xFF is always marked as such.
+    scans = tf.size(tf.strings.split(encoded, _JPEG_SCAN)) - 1
+    few = check(
+        scans <= MAX_SCANS,
+        "The JPEG file has ",
+        scans,
+        f" scans. Allowed are {MAX_SCANS}: save it as a baseline JPEG.",
+    )
+    with after(few):
+        shape = tf.image.extract_jpeg_shape(tf.identity(encoded))
+    return tf.cast(shape[:2], tf.int64)
+
+
+def _read_png_size(encoded: tf.Tensor) -> tf.Tensor:
+    data = tf.io.decode_raw(
+        tf.strings.substr(encoded, _PNG_SIZE_BYTE, 8), tf.uint8
+    )
+    digits = tf.reshape(tf.cast(data, tf.int64), [2, 4])
+    width_height = tf.reduce_sum(digits * [1 << 24, 1 << 16, 1 << 8, 1], axis=1)
+    return width_height[::-1]
