@@ -109,6 +109,32 @@ def assign_all(
         variable.assign(value)
 
 
+def restore_all(prefix: str, model: keras.Model) -> int:
+    """Restores all of a model from any checkpoint, for inference.
+
+    Takes the averaged weights where a checkpoint of this package has them.
+    Only the states of random generators, which inference does not use, may be
+    missing.
+
+    Args:
+        prefix: Of a checkpoint of this package or of deeplab2.
+        model: Any model of this package.
+
+    Returns:
+        The step at which the checkpoint was written; 0 when it does not say.
+
+    Raises:
+        CheckpointError: The files are damaged, or a variable is missing or has
+            another shape; nothing is changed then.
+    """
+    values = checkpoint_files.read_checkpoint(prefix)
+    report, assignments = _match(prefix, values, model, {})
+    _raise_on_differences(report)
+    for variable, value in assignments:
+        variable.assign(value)
+    return int(values.get("global_step", 0))
+
+
 def _match(
     prefix: str,
     values: Mapping[str, np.ndarray],

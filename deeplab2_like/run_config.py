@@ -2,10 +2,11 @@
 """The resolved config that a training run keeps in its model folder."""
 
 import pathlib
+from collections.abc import Sequence
 
 from google.protobuf import text_format
 
-from deeplab2_like import errors
+from deeplab2_like import config, errors
 from deeplab2_like.protos import config_pb2
 
 CONFIG_FILE = "config.textproto"
@@ -17,15 +18,36 @@ def load_run_config(directory: str) -> config_pb2.ExperimentOptions:
     Raises:
         CheckpointError: There is none, or it cannot be parsed.
     """
-    file = pathlib.Path(directory) / CONFIG_FILE
-    if not file.exists():
-        raise errors.CheckpointError(
-            f"{directory} is not a model folder: it has no {CONFIG_FILE}. "
-            "Give the --model_dir of a training run."
-        )
+    file = _find(directory)
     try:
         return text_format.Parse(
             file.read_text(encoding="utf-8"), config_pb2.ExperimentOptions()
         )
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise errors.CheckpointError(f"{file} is damaged: {error}") from error
+
+
+def load_checked(
+    directory: str, overrides: Sequence[str] = ()
+) -> config.Config:
+    """Loads the config of a model folder, completed and checked.
+
+    Args:
+        directory: The model folder.
+        overrides: As in `config.load`.
+
+    Raises:
+        CheckpointError: There is none.
+        ConfigError: It has problems, or an override has.
+    """
+    return config.load(_find(directory), overrides)
+
+
+def _find(directory: str) -> pathlib.Path:
+    file = pathlib.Path(directory) / CONFIG_FILE
+    if not file.exists():
+        raise errors.CheckpointError(
+            f"{directory} is not a model folder: it has no {CONFIG_FILE}. "
+            "Give the --model_dir of a training run."
+        )
+    return file
