@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 import keras
 
+_Rules = tuple[tuple[str, str], ...]
+
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 # The first segments below the model's name. The longest that fits counts.
@@ -35,7 +37,7 @@ _LAYERS = {
 }
 
 # Inside a part, in this order: (pattern of whole segments, replacement).
-_DECODER = (
+_DECODER: _Rules = (
     (r"aspp/conv1x1", "_aspp/_conv_bn_act"),
     (r"aspp/atrous(\d+)", r"_aspp/_aspp_conv\1/_conv_bn_act"),
     (r"aspp/pool", "_aspp/_aspp_pool/_conv_bn_act"),
@@ -45,19 +47,19 @@ _DECODER = (
     (r"depthwise", "_depthwise"),
     (r"pointwise", "_pointwise"),
 )
-_HEAD = (
+_HEAD: _Rules = (
     (r"^conv", "_conv1_bn_act"),
     (r"depthwise", "_depthwise"),
     (r"pointwise", "_pointwise"),
 )
-_MOBILENET = (
+_MOBILENET: _Rules = (
     (r"block(\d+)", r"_blocks/\1"),
     (r"squeeze_excite/(reduce|expand)", r"_squeeze_excitation/_se_\1"),
     (r"expand", "_conv1_bn_act"),
     (r"depthwise", "_conv2_bn_act"),
     (r"project", "_conv3_bn"),
 )
-_RESNET = (
+_RESNET: _Rules = (
     (r"stem/conv([12])", r"_stem/_conv\1_bn_act"),
     (r"stem/conv3", "_stem/_conv3_bn"),
     (r"stem", "_stem"),
@@ -138,7 +140,7 @@ def _inner_path(part: str, path: str) -> str:
     return f"{_translate(outer, rules)}/{leaf}"
 
 
-def _translate(path: str, rules) -> str:
+def _translate(path: str, rules: _Rules) -> str:
     """Replaces whole segments from left to right by the first rule."""
     translated = []
     while path:

@@ -152,7 +152,7 @@ class InvertedBottleneck(keras.layers.Layer):
         filters: int,
         expanded_filters: int,
         *,
-        depthwise: Mapping[str, int],
+        depthwise: Mapping[str, Any],
         expand: bool = True,
         activation: str = "relu",
         squeeze_excite: bool = False,
