@@ -57,10 +57,10 @@ def _draw(folder: pathlib.Path, say: progress.Progress) -> None:
 
 def _train(run: pathlib.Path, say: progress.Progress) -> dict:
     from deeplab2_like import config as config_lib
-    from deeplab2_like.trainer import experiment
+    from deeplab2_like.trainer import run as run_lib
 
     config = config_lib.load(_CONFIG.value, _OVERRIDE.value)
-    return experiment.run(config, str(run), "train_and_eval", say=say)
+    return run_lib.run_experiment(config, str(run), "train_and_eval", say=say)
 
 
 def _export_and_predict(
@@ -100,7 +100,11 @@ def _describe(out: pathlib.Path, results: dict, seconds: float) -> list[str]:
         return f"{100 * value:6.1f}"
 
     lines = ["", "          PQ     SQ     RQ"]
-    for label, suffix in (("all", ""), ("things", "_things"), ("stuff", "_stuff")):
+    for label, suffix in (
+        ("all", ""),
+        ("things", "_things"),
+        ("stuff", "_stuff"),
+    ):
         numbers = " ".join(
             percent(f"evaluation/pq/{name}{suffix}")
             for name in ("PQ", "SQ", "RQ")

@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run: from a config and a model folder to trained, evaluated weights."""
+"""The objects of a run and the order in which they work."""
 
 import contextlib
 import io
-import shutil
-import signal
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,98 +14,15 @@ from deeplab2_like import checkpoint_files, errors, initialization, progress
 from deeplab2_like.config import Config
 from deeplab2_like.data import build as data_build
 from deeplab2_like.data import descriptor as descriptor_lib
-from deeplab2_like.data import graph_errors
 from deeplab2_like.meta_architectures import build as system_build
 from deeplab2_like.trainer import (
     build,
     checkpoints,
     distribution,
     evaluation,
-    model_folder,
+    stopping,
     training,
 )
-
-# Exit code of a run that was asked to stop and can be continued (EX_TEMPFAIL).
-STOPPED_EXIT_CODE = 75
-
-
-class _StopRequestedError(Exception):
-    """The process was asked to end; raised between two loops of steps."""
-
-
-def run(
-    config: Config,
-    model_dir: str,
-    mode: str,
-    *,
-    master: str = "",
-    num_gpus: int = 0,
-    allow_config_change: bool = False,
-    repair_checkpoint_state: bool = False,
-    say: progress.Progress | None = None,
-) -> dict[str, Any]:
-    """Runs an experiment in one of its modes.
-
-    Args:
-        config: The checked config.
-        model_dir: The model folder; created for training.
-        mode: One of `main.MODES`.
-        master: See `distribution.build_strategy`.
-        num_gpus: See `distribution.build_strategy`.
-        allow_config_change: See `model_folder.prepare`.
-        repair_checkpoint_state: Writes the checkpoint state file anew.
-        say: Shows the progress.
-
-    Returns:
-        The results of the last evaluation, {} without one.
-
-    Raises:
-        UserError: Anything that the user can put right.
-        SystemExit: The process was asked to stop (SIGTERM); everything is
-            saved, and the same command continues.
-    """
-    say = say or progress.Progress()
-    trains = mode in ("train", "train_and_eval")
-    config.require_filled(*_needed_fields(mode))
-    if trains:
-        build.check_trainable(config.options)
-    strategy = distribution.build_strategy(master, num_gpus)
-    chief = distribution.is_chief(strategy)
-    with contextlib.ExitStack() as stack:
-        if trains and chief:
-            model_folder.prepare(
-                model_dir,
-                config.options,
-                sha256=config.sha256,
-                allow_config_change=allow_config_change,
-            )
-            stack.enter_context(model_folder.training_lock(model_dir))
-            checkpoint_files.purge_unfinished(model_dir)
-        if repair_checkpoint_state:
-            checkpoint_files.repair_state_file(model_dir)
-        for warning in config.warnings:
-            say.say(str(warning))
-        experiment = Experiment(config, model_dir, strategy, say)
-        stack.enter_context(_translated_errors(model_dir))
-        if mode == "train":
-            experiment.train()
-        elif mode == "train_and_eval":
-            experiment.train(evaluate=True)
-        elif mode == "eval":
-            experiment.evaluate()
-        else:
-            experiment.evaluate_continuously()
-        return experiment.results
-
-
-def _needed_fields(mode: str) -> list[str]:
-    """Lists the fields that a mode needs without open place-holders."""
-    fields = ["experiment_name"]
-    if mode in ("train", "train_and_eval"):
-        fields += ["train_dataset_options", "model_options.initial_checkpoint"]
-    if mode != "train":
-        fields += ["eval_dataset_options"]
-    return fields
 
 
 class Experiment:
@@ -177,7 +91,7 @@ class Experiment:
         self._say.say("Tracing the training step ...")
         with (
             self._say.phase("Training", total) as phase,
-            _stop_on_sigterm() as is_stopping,
+            stopping.watch_sigterm() as is_stopping,
         ):
 
             def after_loop(output: Mapping[str, tf.Tensor]) -> None:
@@ -185,7 +99,7 @@ class Experiment:
                 phase.advance(step, _short_values(output))
                 if is_stopping():
                     manager.save(checkpoint_number=step)
-                    raise _StopRequestedError()
+                    raise stopping.StopRequestedError()
 
             with _quiet_orbit():
                 controller = orbit.Controller(
@@ -202,13 +116,13 @@ class Experiment:
                 )
                 try:
                     self._run_controller(controller, total, evaluate)
-                except _StopRequestedError:
+                except stopping.StopRequestedError:
                     step = int(trainer.global_step)
                     self._say.say(
                         f"Stopped as asked after step {step}, which is saved. "
                         "The same command continues."
                     )
-                    raise SystemExit(STOPPED_EXIT_CODE) from None
+                    raise SystemExit(stopping.EXIT_CODE) from None
         if evaluator is not None:
             self._report(evaluator)
 
@@ -342,7 +256,6 @@ class Experiment:
 
     def _build_evaluator(self, average) -> evaluation.Evaluator:
         options = self._options.evaluator_options
-        build.check_evaluable(self._options)
 
         def make_dataset() -> tf.data.Dataset:
             return data_build.build_evaluation_dataset(
@@ -394,45 +307,3 @@ def _quiet_orbit() -> Iterator[None]:
     """Keeps Orbit's own lines off standard output."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
-
-
-@contextlib.contextmanager
-def _stop_on_sigterm() -> Iterator[Any]:
-    """Gives a function that tells whether SIGTERM has come."""
-    received: list[float] = []
-
-    def handler(number: int, frame: Any) -> None:  # noqa: ARG001
-        received.append(time.monotonic())
-
-    try:
-        before = signal.signal(signal.SIGTERM, handler)
-    except ValueError:  # Not the main thread: leave signals alone.
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(received)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _translated_errors(model_dir: str) -> Iterator[None]:
-    """Turns failures inside TensorFlow into sentences where it is possible."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        for translate in (
-            training.as_training_error,
-            graph_errors.as_data_error,
-        ):
-            translated = translate(error)
-            if translated is not None:
-                raise translated from error
-        if "No space left on device" in str(error):
-            free = shutil.disk_usage(model_dir).free
-            raise errors.CheckpointError(
-                f"The disk of {model_dir} is full ({free} bytes free). The "
-                "previous checkpoint is intact; free some space and run the "
-                "same command again."
-            ) from error
-        raise

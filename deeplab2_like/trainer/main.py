@@ -76,9 +76,11 @@ def _run(mode: str, arguments: Sequence[str]) -> None:
     # Nothing that takes long is imported before the user's input is checked.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     orbit_check.require_orbit()
-    from deeplab2_like.trainer import experiment
+    from deeplab2_like.trainer import run
 
-    experiment.run(
+    run.quiet_tensorflow()
+
+    run.run_experiment(
         config,
         model_dir,
         mode,

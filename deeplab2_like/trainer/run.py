@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs an experiment: checks what can be checked first, then works."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from deeplab2_like import checkpoint_files, errors, progress
+from deeplab2_like.config import Config
+from deeplab2_like.data import checks, graph_errors, pipeline
+from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.protos import config_pb2
+from deeplab2_like.trainer import (
+    build,
+    distribution,
+    experiment,
+    model_folder,
+    training,
+)
+
+
+def run_experiment(
+    config: Config,
+    model_dir: str,
+    mode: str,
+    *,
+    master: str = "",
+    num_gpus: int = 0,
+    allow_config_change: bool = False,
+    repair_checkpoint_state: bool = False,
+    say: progress.Progress | None = None,
+) -> dict[str, Any]:
+    """Runs an experiment in one of its modes.
+
+    Args:
+        config: The checked config.
+        model_dir: The model folder; created for training.
+        mode: One of `main.MODES`.
+        master: See `distribution.build_strategy`.
+        num_gpus: See `distribution.build_strategy`.
+        allow_config_change: See `model_folder.prepare`.
+        repair_checkpoint_state: Writes the checkpoint state file anew.
+        say: Shows the progress.
+
+    Returns:
+        The results of the last evaluation, {} without one.
+
+    Raises:
+        UserError: Anything that the user can put right.
+        SystemExit: The process was asked to stop (SIGTERM); everything is
+            saved, and the same command continues.
+    """
+    say = say or progress.Progress()
+    trains = mode in ("train", "train_and_eval")
+    config.require_filled(*_needed_fields(mode))
+    if trains:
+        build.check_trainable(config.options)
+    if mode != "train":
+        build.check_evaluable(config.options)
+    _check_first_records(config.options, mode)
+    strategy = distribution.build_strategy(master, num_gpus)
+    chief = distribution.is_chief(strategy)
+    with contextlib.ExitStack() as stack:
+        if trains and chief:
+            model_folder.prepare(
+                model_dir,
+                config.options,
+                sha256=config.sha256,
+                allow_config_change=allow_config_change,
+            )
+            stack.enter_context(model_folder.training_lock(model_dir))
+            checkpoint_files.purge_unfinished(model_dir)
+        if repair_checkpoint_state:
+            checkpoint_files.repair_state_file(model_dir)
+        for warning in config.warnings:
+            say.say(str(warning))
+        run = experiment.Experiment(config, model_dir, strategy, say)
+        stack.enter_context(_translated_errors(model_dir))
+        if mode == "train":
+            run.train()
+        elif mode == "train_and_eval":
+            run.train(evaluate=True)
+        elif mode == "eval":
+            run.evaluate()
+        else:
+            run.evaluate_continuously()
+        return run.results
+
+
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow's advice for its programmers off the terminal."""
+    tf.get_logger().setLevel("ERROR")
+
+
+def _needed_fields(mode: str) -> list[str]:
+    """Lists the fields whose place-holders a mode needs filled."""
+    fields: list[str] = []
+    if mode in ("train", "train_and_eval"):
+        fields += ["train_dataset_options", "model_options.initial_checkpoint"]
+    if mode != "train":
+        fields += ["eval_dataset_options"]
+    return fields
+
+
+def _check_first_records(
+    options: config_pb2.ExperimentOptions, mode: str
+) -> None:
+    """Decodes a record of each split, before anything long is run."""
+    splits = []
+    if mode in ("train", "train_and_eval"):
+        splits.append(options.train_dataset_options)
+    if mode != "train":
+        splits.append(options.eval_dataset_options)
+    for split in splits:
+        descriptor = descriptor_lib.load(split.dataset)
+        checks.check_first_record(
+            split.file_pattern, pipeline.LabelRules.from_descriptor(descriptor)
+        )
+
+
+@contextlib.contextmanager
+def _translated_errors(model_dir: str) -> Iterator[None]:
+    """Turns failures inside TensorFlow into sentences where it is possible."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for translate in (
+            training.as_training_error,
+            graph_errors.as_data_error,
+        ):
+            translated = translate(error)
+            if translated is not None:
+                raise translated from error
+        if "No space left on device" in str(error):
+            free = shutil.disk_usage(model_dir).free
+            raise errors.CheckpointError(
+                f"The disk of {model_dir} is full ({free} bytes free). The "
+                "previous checkpoint is intact; free some space and run the "
+                "same command again."
+            ) from error
+        raise
