@@ -41,7 +41,9 @@ def _make_v3_plus(low_level=(("res2", 3),)):
     )
 
 
-@pytest.mark.parametrize("make", [_make_v3, _make_v3_plus])
+@pytest.mark.parametrize(
+    "make", [_make_v3, pytest.param(_make_v3_plus, marks=pytest.mark.slow)]
+)
 def test_the_models_pass_the_harness(make, tmp_path):
     harness.check_model(make, tmp_path)
 

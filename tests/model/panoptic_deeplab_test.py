@@ -41,7 +41,9 @@ def _make_model(with_instances=True, backbone=None):
     )
 
 
-@pytest.mark.parametrize("with_instances", [True, False])
+@pytest.mark.parametrize(
+    "with_instances", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_the_model_passes_the_harness(with_instances, tmp_path):
     harness.check_model(lambda: _make_model(with_instances), tmp_path)
 
