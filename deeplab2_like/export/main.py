@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exports a training run as a SavedModel for TensorFlow and its Serving.
+
+    deeplab2-export --model_dir=RUN --out=SAVED
+
+The written model is compared with the live one and only kept when it gives the
+same.
+"""
+
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from deeplab2_like import errors, program
+
+if TYPE_CHECKING:
+    from deeplab2_like import config as config_lib
+    from deeplab2_like.export import parity
+
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+
+_MODEL_DIR = flags.DEFINE_string(
+    "model_dir",
+    None,
+    "Folder of the training run to export.",
+    flag_values=_FLAGS,
+)
+_OUT = flags.DEFINE_string(
+    "out", None, "Folder of the SavedModel to write.", flag_values=_FLAGS
+)
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "Checkpoint to export, such as run/ckpt-1000; the newest of --model_dir "
+    "when not given. Checkpoints of deeplab2 work too.",
+    flag_values=_FLAGS,
+)
+_CONFIG_FILE = flags.DEFINE_string(
+    "config_file",
+    None,
+    "Config, a file or a shipped one's name; needed only without --model_dir, "
+    "whose own config is taken otherwise.",
+    flag_values=_FLAGS,
+)
+_CONFIG_OVERRIDE = flags.DEFINE_multi_string(
+    "config_override",
+    [],
+    "Text format fragment that is merged over the config, for example "
+    "'evaluator_options { nms_kernel: 13 }'. May be given several times.",
+    flag_values=_FLAGS,
+)
+_CANVAS_SIZE = flags.DEFINE_string(
+    "canvas_size",
+    "config",
+    "What images are padded to. config: as the evaluation of the run; fit: "
+    "each image to its own smallest canvas; height,width (such as 513,1025): "
+    "all to one size, larger ones reduced.",
+    flag_values=_FLAGS,
+)
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels",
+    20_000_000,
+    "Most pixels of a request; larger ones are refused before decoding.",
+    flag_values=_FLAGS,
+)
+_JIT_COMPILE = flags.DEFINE_enum(
+    "jit_compile",
+    "auto",
+    ("auto", "true", "false"),
+    "Whether XLA compiles the post-processing, which makes it several times "
+    "faster, but each new canvas size slower once. auto: when there is one "
+    "canvas size.",
+    flag_values=_FLAGS,
+)
+_PARITY_IMAGES = flags.DEFINE_list(
+    "parity_images",
+    [],
+    "Images or folders on which the SavedModel is compared with the live "
+    "model before it is kept; drawn scenes when not given.",
+    flag_values=_FLAGS,
+)
+_WARMUP = flags.DEFINE_bool(
+    "warmup",
+    True,
+    "Write the requests that TensorFlow Serving runs before going live.",
+    flag_values=_FLAGS,
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Replace an earlier export.", flag_values=_FLAGS
+)
+
+
+def _load_config() -> "config_lib.Config":
+    from deeplab2_like import config as config_lib
+    from deeplab2_like import run_config
+
+    overrides = _CONFIG_OVERRIDE.value
+    if _CONFIG_FILE.value:
+        return config_lib.load(_CONFIG_FILE.value, overrides)
+    if not _MODEL_DIR.value:
+        raise errors.ConfigError(
+            "--model_dir is missing. Give the folder of a training run, or "
+            "--config_file and --checkpoint."
+        )
+    return run_config.load_checked(_MODEL_DIR.value, overrides)
+
+
+def _load_images(
+    max_pixels: int,
+) -> "Iterator[parity.NamedImage] | None":
+    if not _PARITY_IMAGES.value:
+        return None
+    from deeplab2_like import image_files
+
+    found = image_files.find_images(_PARITY_IMAGES.value)
+    return (
+        (str(entry.path), image_files.load_image(entry.path, max_pixels))
+        for entry in found
+    )
+
+
+def _run(arguments: Sequence[str]) -> None:
+    if arguments:
+        raise errors.ConfigError(
+            f"Unexpected argument {arguments[0]!r}: everything is given by "
+            "flags, see --help."
+        )
+    out = _OUT.value
+    if not out:
+        raise errors.ConfigError(
+            "--out is missing. Give the folder to write, for example "
+            "--out=saved."
+        )
+    config = _load_config()
+    images = _load_images(_MAX_PIXELS.value)
+    if not (_CHECKPOINT.value or _MODEL_DIR.value):
+        raise errors.ConfigError(
+            "--checkpoint is missing. Give one, or the --model_dir of a run."
+        )
+    # Nothing that takes long is imported before the user's input is checked.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from deeplab2_like import checkpoint_files, progress
+    from deeplab2_like.export import saved_model
+
+    checkpoint = checkpoint_files.find_checkpoint(
+        _CHECKPOINT.value or _MODEL_DIR.value
+    )
+    say = progress.Progress()
+    jit = {"auto": None, "true": True, "false": False}[_JIT_COMPILE.value]
+    saved_model.export_checkpoint(
+        config,
+        checkpoint,
+        out,
+        saved_model.ExportOptions(
+            canvas=_CANVAS_SIZE.value,
+            max_pixels=_MAX_PIXELS.value,
+            jit_compile=jit,
+            writes_warmup=_WARMUP.value,
+            overwrite=_OVERWRITE.value,
+        ),
+        images=images,
+        say=say,
+    )
+    files = (f for f in pathlib.Path(out).rglob("*") if f.is_file())
+    size = sum(file.stat().st_size for file in files)
+    say.say(f"Exported to {out} ({size / 1e6:.1f} MB); {out}/README.md says")
+    say.say("how to load and serve it. Next, on images of your own:")
+    say.say(f"  deeplab2-predict --model={out} IMAGE... --out=predictions")
+
+
+def cli() -> None:
+    """Exports a run as a SavedModel (console command deeplab2-export)."""
+    program.run(_run, flag_values=_FLAGS)

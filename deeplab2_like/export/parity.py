@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compares a written SavedModel with the live model that it came from."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from deeplab2_like import errors, restoring
+from deeplab2_like.data import preprocessing as preprocessing_lib
+from deeplab2_like.export import serving
+from deeplab2_like.meta_architectures import contract
+from deeplab2_like.testing import scenes
+
+MIN_EQUAL_PIXELS = 0.9999
+
+NamedImage = tuple[str, npt.NDArray[np.uint8]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """How a SavedModel agrees with the live model.
+
+    Attributes:
+        num_images: How many images were compared.
+        equal_pixels: Part of their pixels with the same id, 0..1.
+        problems: Sentences about images with other segments.
+    """
+
+    num_images: int
+    equal_pixels: float
+    problems: list[str]
+
+    @property
+    def is_good(self) -> bool:
+        """Says whether the SavedModel can be trusted."""
+        return not self.problems and self.equal_pixels >= MIN_EQUAL_PIXELS
+
+
+def make_images(canvas_size: Sequence[int]) -> list[NamedImage]:
+    """Draws a few scenes of different sizes.
+
+    Args:
+        canvas_size: Height and width of the run's canvas, of which the sizes
+            are parts.
+
+    Returns:
+        Names and uint8 images [H, W, 3].
+    """
+    height, width = (min(max(side, 65), 513) for side in canvas_size)
+    sizes = [
+        (height, width),
+        (height // 2 + 3, width // 2 + 18),
+        (width // 2 + 18, height // 2 + 3),
+        (64, 64),
+    ]
+    return [
+        (f"drawn scene {index}, {size[0]}x{size[1]}", image)
+        for index, size in enumerate(sizes)
+        for image in [scenes.make_scene(index, size).image]
+    ]
+
+
+def predict_live(
+    system: contract.MetaArchitecture,
+    model: keras.Model,
+    preprocessing: preprocessing_lib.Preprocessing,
+    image_hwc: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.int32], set[int] | None]:
+    """Predicts as the evaluation does.
+
+    Args:
+        system: The system.
+        model: Its model.
+        preprocessing: What is done to the image.
+        image_hwc: uint8 [H, W, 3].
+
+    Returns:
+        int32 [H, W], panoptic ids, classes where there are no instances; and
+        the ids of the segments, None where there are no instances.
+    """
+    size = image_hwc.shape[:2]
+    canvas, _, valid_size = preprocessing_lib.make_evaluation_canvas(
+        tf.constant(image_hwc), tf.zeros(size, tf.int32), preprocessing, void=0
+    )
+    outputs = model(canvas[tf.newaxis], training=False)
+    postprocess = tf.function(system.postprocess, autograph=False)
+    height, width = canvas.shape[:2]
+    prediction = postprocess(outputs, (height, width), valid_size[tf.newaxis])
+    chosen = (
+        prediction.semantic
+        if prediction.panoptic is None
+        else prediction.panoptic
+    )
+    valid_height, valid_width = valid_size.numpy().tolist()
+    restored = restoring.resize_nearest(
+        chosen.numpy()[0, :valid_height, :valid_width], size
+    )
+    if prediction.panoptic is None:
+        return restored, None
+    ids = prediction.segment_id.numpy()[0]
+    is_valid = prediction.segment_is_valid.numpy()[0]
+    return restored, set(ids[is_valid].tolist()) & set(np.unique(restored))
+
+
+def compare(
+    directory: str,
+    system: contract.MetaArchitecture,
+    model: keras.Model,
+    preprocessing: preprocessing_lib.Preprocessing,
+    images: Iterable[NamedImage],
+) -> Parity:
+    """Loads a SavedModel and compares it with the live model.
+
+    Args:
+        directory: Of the SavedModel.
+        system: The live system.
+        model: The live model.
+        preprocessing: What is done to an image.
+        images: What to compare on, one at a time.
+    """
+    loaded = tf.saved_model.load(directory)
+    serve = loaded.signatures[serving.IMAGES_SIGNATURE]
+    equal = total = count = 0
+    problems = []
+    for name, image in images:
+        expected, segments = predict_live(system, model, preprocessing, image)
+        outputs = serve(images=tf.constant(image[np.newaxis]))
+        key = "semantic" if segments is None else "panoptic"
+        equal += int(np.sum(outputs[key].numpy()[0] == expected))
+        total += expected.size
+        count += 1
+        if segments is not None:
+            problems += _compare_segments(name, outputs, segments)
+    return Parity(count, equal / total, problems)
+
+
+def _compare_segments(
+    name: str, outputs: dict[str, Any], expected: set[int]
+) -> list[str]:
+    is_valid = outputs["segment_is_valid"].numpy()[0]
+    found = set(outputs["segment_id"].numpy()[0][is_valid].tolist())
+    if found == expected:
+        return []
+    missing, extra = expected - found, found - expected
+    return [
+        f"{name}: {len(found)} segments instead of {len(expected)}, missing "
+        f"{sorted(missing)[:3]}, unexpected {sorted(extra)[:3]}"
+    ]
+
+
+def require(parity: Parity) -> None:
+    """Raises where a SavedModel differs from the live model.
+
+    Raises:
+        ExportError: It differs.
+    """
+    if parity.is_good:
+        return
+    listed = "".join(f"\n  {problem}" for problem in parity.problems[:5])
+    raise errors.ExportError(
+        f"The written SavedModel differs from the model: of the pixels of "
+        f"{parity.num_images} images {parity.equal_pixels:.4%} are equal, at "
+        f"least {MIN_EQUAL_PIXELS:.2%} and the same segments are needed."
+        f"{listed}\nIt was removed. Give images of your own with "
+        "--parity_images: on images that are nothing like the training data "
+        "rounding may decide. If they differ too, please report it."
+    )

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The text that tells the finder of an exported model how to use it."""
+
+from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.exported_files import ExportInfo
+
+_TEXT = """\
+# {name}
+
+A TensorFlow SavedModel for {kind} segmentation, step {step} of its training.
+Preprocessing and post-processing are inside.
+
+Load it with TensorFlow alone:
+
+```python
+import numpy as np
+import tensorflow as tf
+
+model = tf.saved_model.load("path/to/this/folder")
+image = np.zeros((480, 640, 3), np.uint8)  # RGB, any size
+result = model.signatures["serving_default"](images=image[None])
+{main_map} = result["{main_map}"][0].numpy()  # int32 [480, 640]
+```
+
+or with deeplab2_like, which also writes pictures and COCO-panoptic files:
+
+```
+deeplab2-predict --model=path/to/this/folder photo.jpg --out=results
+```
+
+## Signatures
+
+| signature | input | |
+|---|---|---|
+| `serving_default` | `images` uint8 [B, H, W, 3] | RGB images of equal size |
+| `encoded` | `image_bytes` string [B] | JPEG or PNG files of equal size |
+
+All images of a request have the same size, together at most {max_pixels}
+pixels; from request to request B, H and W may differ. Anything else ends the
+request with INVALID_ARGUMENT and a sentence that says what is wrong.
+
+| output | | |
+|---|---|---|
+{panoptic_row}| `semantic` | int32 [B, H, W] | most probable class |
+| `segment_id` | int32 [B, S] | value in `panoptic` |
+| `segment_category` | int32 [B, S] | class |
+| `segment_score` | float32 [B, S] | 0..1 |
+| `segment_area` | int32 [B, S] | pixels |
+| `segment_is_valid` | bool [B, S] | which of the S rows are segments |
+
+{canvas}{jit}
+
+## TensorFlow Serving
+
+Copy this folder to `models/{name}/1` and serve `models/{name}`. A request:
+
+```
+curl -d '{{"signature_name": "encoded", "instances": [{{"b64": "..."}}]}}' \\
+  http://localhost:8501/v1/models/{name}:predict
+```
+
+## Classes of {dataset}
+
+| class | name | kind | id in the data set |
+|---|---|---|---|
+{classes}
+Void (no class) is {ignore_label}.
+
+`assets.extra/` holds the data set descriptor, the config of the training run
+and facts about this export.
+"""
+
+_PANOPTIC_ROW = (
+    "| `panoptic` | int32 [B, H, W] | class * {divisor} + instance; void is "
+    "{void} |\n"
+)
+
+
+def make_readme(
+    info: ExportInfo, descriptor: descriptor_lib.DatasetDescriptor
+) -> str:
+    """Makes the README of an exported model, in Markdown."""
+    rows = []
+    for class_id, class_name in enumerate(descriptor.class_names):
+        kind = "thing" if descriptor.is_thing(class_id) else "stuff"
+        if class_id == descriptor.ignore_label:
+            kind = "void"
+        category = descriptor.category_ids[class_id]
+        rows.append(f"| {class_id} | {class_name} | {kind} | {category} |\n")
+    if info.canvas_size is None:
+        canvas = "Each image is padded to a canvas of its own size."
+    else:
+        height, width = info.canvas_size
+        canvas = (
+            f"Each image is padded to height {height} and width {width}; "
+            "larger ones are\nreduced to fit."
+        )
+    jit = ""
+    if info.jit_compile:
+        jit = (
+            "\nPost-processing is compiled by XLA: the first request of each "
+            "size of\ncanvas and batch takes longer."
+        )
+    row = _PANOPTIC_ROW.format(
+        divisor=descriptor.label_divisor, void=descriptor.void_id
+    )
+    return _TEXT.format(
+        name=info.experiment_name or "model",
+        kind="panoptic" if info.has_instances else "semantic",
+        step=info.step,
+        max_pixels=info.max_pixels,
+        main_map="panoptic" if info.has_instances else "semantic",
+        panoptic_row=row if info.has_instances else "",
+        canvas=canvas,
+        jit=jit,
+        dataset=descriptor.name,
+        classes="".join(rows),
+        ignore_label=descriptor.ignore_label,
+    )

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a checkpoint to a SavedModel: written, compared, and only then kept."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import platform
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import deeplab2_like
+from deeplab2_like import (
+    checkpoint_files,
+    errors,
+    exported_files,
+    initialization,
+    progress,
+    run_config,
+)
+from deeplab2_like import config as config_lib
+from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.data import preprocessing as preprocessing_lib
+from deeplab2_like.export import canvas as canvas_lib
+from deeplab2_like.export import parity as parity_lib
+from deeplab2_like.export import readme, serving, warmup
+from deeplab2_like.meta_architectures import build as system_build
+from deeplab2_like.meta_architectures import contract
+
+DEFAULT_MAX_PIXELS = 20_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """How a model is exported.
+
+    Attributes:
+        canvas: See `canvas.build_preprocessing`.
+        max_pixels: Most pixels of a request, all its images together.
+        jit_compile: Whether XLA compiles the post-processing; None: where all
+            images have one canvas, so that it happens once.
+        writes_warmup: Whether to write requests that TensorFlow Serving runs
+            before a model goes live.
+        overwrite: Whether an earlier export may be replaced.
+    """
+
+    canvas: str = canvas_lib.CONFIG
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    jit_compile: bool | None = None
+    writes_warmup: bool = True
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class _LiveModel:
+    """What is exported, and the size of images that it was made for."""
+
+    system: contract.MetaArchitecture
+    model: keras.Model
+    preprocessing: preprocessing_lib.Preprocessing
+    step: int
+    typical_size: tuple[int, int]
+
+
+def export(
+    model_dir: str,
+    out: str,
+    options: ExportOptions | None = None,
+    *,
+    say: progress.Progress | None = None,
+) -> exported_files.ExportInfo:
+    """Exports the newest checkpoint of a training run.
+
+    Args:
+        model_dir: The model folder.
+        out: See `export_checkpoint`, which also tells what is raised.
+        options: As there.
+        say: As there.
+    """
+    return export_checkpoint(
+        run_config.load_checked(model_dir),
+        checkpoint_files.find_checkpoint(model_dir),
+        out,
+        options,
+        say=say,
+    )
+
+
+def export_checkpoint(
+    config: config_lib.Config,
+    checkpoint: str,
+    out: str,
+    options: ExportOptions | None = None,
+    *,
+    images: Iterable[parity_lib.NamedImage] | None = None,
+    say: progress.Progress | None = None,
+) -> exported_files.ExportInfo:
+    """Exports a checkpoint as a SavedModel.
+
+    Args:
+        config: The config of the run.
+        checkpoint: Prefix of the checkpoint; its averaged weights are taken
+            where it has them.
+        out: Folder of the SavedModel; appears only when all is done.
+        options: How; the defaults when None.
+        images: On which the result is compared with the live model; a few
+            drawn scenes when None.
+        say: Shows the progress.
+
+    Returns:
+        What is also written into the folder.
+
+    Raises:
+        ConfigError: The config cannot be built or the canvas is not legal.
+        CheckpointError: The checkpoint does not fit the model.
+        ExportError: `out` exists, or the SavedModel differs from the model.
+    """
+    options = options or ExportOptions()
+    say = say or progress.Progress()
+    if options.max_pixels < 1:
+        raise errors.ConfigError(
+            f"--max_pixels={options.max_pixels} allows no image. Give a number "
+            f"of pixels above 0; the default is {DEFAULT_MAX_PIXELS}."
+        )
+    with _new_folder(out, overwrite=options.overwrite) as folder:
+        live = _restore(config, checkpoint, options.canvas)
+        say.say(f"Restored {checkpoint} (step {live.step})")
+        size = canvas_lib.static_size(live.preprocessing)
+        jit_compile = options.jit_compile
+        if jit_compile is None:
+            jit_compile = size is not None
+        module = serving.ServingModule(
+            live.system,
+            live.model,
+            live.preprocessing,
+            max_pixels=options.max_pixels,
+            jit_compile=jit_compile,
+        )
+        say.say("Writing the SavedModel ...")
+        start = time.monotonic()
+        module.save(str(folder))
+        say.say(f"Written in {time.monotonic() - start:.0f} s. Comparing ...")
+        images = images or parity_lib.make_images(live.typical_size)
+        parity = parity_lib.compare(
+            str(folder), live.system, live.model, live.preprocessing, images
+        )
+        parity_lib.require(parity)
+        info = exported_files.ExportInfo(
+            experiment_name=config.options.experiment_name,
+            checkpoint=checkpoint,
+            step=live.step,
+            has_instances=live.system.has_instances,
+            max_pixels=options.max_pixels,
+            canvas_size=None if size is None else list(size),
+            jit_compile=jit_compile,
+            compute_precision=config.options.trainer_options.compute_precision,
+            versions=_versions(),
+            parity={
+                "images": parity.num_images,
+                "equal_pixels": parity.equal_pixels,
+            },
+        )
+        _write_extras(folder, config, info, live, options)
+    say.say(
+        f"The SavedModel gives the same as the model: {parity.equal_pixels:.4%}"
+        f" of the pixels and all segments of {parity.num_images} images"
+    )
+    return info
+
+
+def _restore(
+    config: config_lib.Config, checkpoint: str, canvas: str
+) -> _LiveModel:
+    options = config.options
+    system = system_build.build_system(
+        options, descriptor_lib.load(_dataset_name(config))
+    )
+    preprocessing = canvas_lib.build_preprocessing(
+        options, canvas, system.output_stride
+    )
+    with system_build.compute_precision(options.trainer_options):
+        model = system.build_model(synchronize_batch_norm=False)
+    step = initialization.restore_all(checkpoint, model)
+    typical = canvas_lib.build_preprocessing(
+        options, canvas_lib.CONFIG, system.output_stride
+    )
+    return _LiveModel(system, model, preprocessing, step, typical.crop_size)
+
+
+def _dataset_name(config: config_lib.Config) -> str:
+    options = config.options
+    return (
+        options.train_dataset_options.dataset
+        or options.eval_dataset_options.dataset
+    )
+
+
+def _write_extras(
+    folder: pathlib.Path,
+    config: config_lib.Config,
+    info: exported_files.ExportInfo,
+    live: _LiveModel,
+    options: ExportOptions,
+) -> None:
+    """Writes what a SavedModel does not hold by itself."""
+    exported_files.write(
+        folder,
+        info,
+        config.options,
+        config_lib.load_dataset(_dataset_name(config)),
+    )
+    text = readme.make_readme(info, live.system.descriptor)
+    (folder / exported_files.README_FILE).write_text(text, encoding="utf-8")
+    if options.writes_warmup:
+        warmup.write(str(folder), _make_warmup(live.typical_size))
+
+
+def _make_warmup(size: Sequence[int]) -> list[bytes]:
+    """Makes a request for each signature, with an image of this size."""
+    image = np.zeros((*size, 3), np.uint8)
+    encoded = tf.io.encode_jpeg(image).numpy()
+    return [
+        warmup.encode_request(
+            serving.IMAGES_SIGNATURE, {"images": image[np.newaxis]}
+        ),
+        warmup.encode_request(
+            serving.BYTES_SIGNATURE, {"image_bytes": [encoded]}
+        ),
+    ]
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "deeplab2_like": deeplab2_like.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@contextlib.contextmanager
+def _new_folder(out: str, *, overwrite: bool) -> Iterator[pathlib.Path]:
+    """Gives a folder that becomes `out` when the block ends without error.
+
+    Raises:
+        ExportError: `out` exists and may not be replaced.
+    """
+    target = pathlib.Path(os.path.abspath(out))
+    _check_target(target, overwrite=overwrite)
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    replaced = target.with_name(f".{target.name}.replaced-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if target.exists():
+            target.rename(replaced)
+        try:
+            partial.rename(target)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(target)
+            raise
+    except tf.errors.ResourceExhaustedError as error:
+        # TensorFlow's way to say that the disk is full.
+        raise errors.ExportError(
+            f"Cannot write the SavedModel to {target.parent}: "
+            f"{str(error).splitlines()[0]}. Free some space and run again."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _check_target(target: pathlib.Path, *, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise errors.ExportError(f"--out={target} is a file. Give a folder.")
+    if not any(target.iterdir()):
+        return
+    is_export = (
+        target / exported_files.EXTRA_FOLDER / exported_files.INFO_FILE
+    ).exists()
+    if not is_export:
+        raise errors.ExportError(
+            f"--out={target} is not empty, and it is no earlier export that "
+            "--overwrite could replace. Give a new folder."
+        )
+    if not overwrite:
+        raise errors.ExportError(
+            f"--out={target} holds an earlier export. Give another folder, or "
+            "--overwrite to replace it."
+        )

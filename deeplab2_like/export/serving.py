@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The module that is saved: images of any size in, segments out."""
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.data import preprocessing as preprocessing_lib
+from deeplab2_like.export import byte_guard, canvas
+from deeplab2_like.meta_architectures import contract
+from deeplab2_like.postprocess import prediction as prediction_lib
+
+IMAGES_SIGNATURE = "serving_default"
+BYTES_SIGNATURE = "encoded"
+# Up to here areas are counted through a table of all ids.
+_MAX_TABLE = 1 << 22
+
+
+class ServingModule(tf.Module):
+    """A model with preprocessing and post-processing, in evaluation mode.
+
+    Only raw variables and functions are attributes, so that the saved module
+    needs neither Keras nor this package.
+
+    Outputs for B images of H rows and W columns, S rows of the table:
+        panoptic: int32 [B, H, W], category * label_divisor + instance; void
+            is ignore_label * label_divisor. Absent where there are no
+            instances.
+        semantic: int32 [B, H, W], the most probable class.
+        segment_id: int32 [B, S], value in `panoptic`.
+        segment_category: int32 [B, S].
+        segment_score: float32 [B, S] in 0..1.
+        segment_area: int32 [B, S], pixels.
+        segment_is_valid: bool [B, S], which rows are segments; the others
+            are 0.
+    """
+
+    def __init__(
+        self,
+        system: contract.MetaArchitecture,
+        model: keras.Model,
+        preprocessing: preprocessing_lib.Preprocessing,
+        *,
+        max_pixels: int,
+        jit_compile: bool,
+    ):
+        """Makes the functions.
+
+        Args:
+            system: Gives the post-processing.
+            model: The model that `system` built, with its weights.
+            preprocessing: What is done to an image.
+            max_pixels: Most pixels of a request, all its images together.
+            jit_compile: Whether XLA compiles the post-processing, once for
+                each size of the canvas and of the batch.
+        """
+        super().__init__()
+        # Session loaders restore only what is tracked as a plain variable.
+        self.raw_variables = [v.value for v in model.variables]
+        postprocess = tf.function(
+            system.postprocess,
+            jit_compile=jit_compile or None,
+            autograph=False,
+        )
+
+        images_spec = tf.TensorSpec(
+            [None, None, None, 3], tf.uint8, name="images"
+        )
+        bytes_spec = tf.TensorSpec([None], tf.string, name="image_bytes")
+
+        # One function, so that both signatures share one copy of the network.
+        @tf.function(input_signature=[images_spec], autograph=False)
+        def predict(images_bhwc: tf.Tensor) -> dict[str, tf.Tensor]:
+            canvas_bhwc, valid_size = canvas.place_images(
+                images_bhwc, preprocessing
+            )
+            outputs = model(canvas_bhwc, training=False)
+            size = canvas.static_size(preprocessing)
+            prediction = postprocess(
+                outputs,
+                size or tf.shape(canvas_bhwc)[1:3],
+                valid_size,
+            )
+            return restore_prediction(
+                prediction, valid_size, tf.shape(images_bhwc)[1:3], system
+            )
+
+        @tf.function(input_signature=[images_spec], autograph=False)
+        def serve_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            shape = tf.shape(images)
+            allowed = byte_guard.check_size(shape[0], shape[1:3], max_pixels)
+            with byte_guard.after(allowed):
+                return predict(tf.identity(images))
+
+        @tf.function(input_signature=[bytes_spec], autograph=False)
+        def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            return predict(byte_guard.decode_images(image_bytes, max_pixels))
+
+        self.serve_images = serve_images
+        self.serve_bytes = serve_bytes
+
+    def save(self, directory: str) -> None:
+        """Writes the SavedModel."""
+        tf.saved_model.save(
+            self,
+            directory,
+            signatures={
+                IMAGES_SIGNATURE: self.serve_images,
+                BYTES_SIGNATURE: self.serve_bytes,
+            },
+        )
+
+
+def restore_prediction(
+    prediction: prediction_lib.Prediction,
+    valid_size_b2: tf.Tensor,
+    size: tf.Tensor,
+    system: contract.MetaArchitecture,
+) -> dict[str, tf.Tensor]:
+    """Gives a prediction of the canvas at the size of the images.
+
+    Segments without a pixel at that size are no longer valid.
+
+    Args:
+        prediction: Of B canvases.
+        valid_size_b2: int32 [B, 2], the parts that are image; all equal.
+        size: int32 [2], height and width of the images.
+        system: Says what the ids are.
+
+    Returns:
+        The outputs that `ServingModule` describes.
+    """
+    valid_size = valid_size_b2[0]
+    outputs = {
+        "semantic": canvas.restore_map(prediction.semantic, valid_size, size)
+    }
+    table = {
+        "segment_id": prediction.segment_id,
+        "segment_category": prediction.segment_category,
+        "segment_score": prediction.segment_score,
+        "segment_area": prediction.segment_area,
+    }
+    is_valid = prediction.segment_is_valid
+    if prediction.panoptic is not None:
+        panoptic = canvas.restore_map(prediction.panoptic, valid_size, size)
+        outputs["panoptic"] = panoptic
+        descriptor = system.descriptor
+        classes = max(descriptor.num_classes, descriptor.ignore_label + 1)
+        table["segment_area"] = count_pixels(
+            panoptic, prediction.segment_id, classes * descriptor.label_divisor
+        )
+        is_valid &= table["segment_area"] > 0
+    for name, column in table.items():
+        outputs[name] = tf.where(is_valid, column, tf.zeros_like(column))
+    outputs["segment_is_valid"] = is_valid
+    return outputs
+
+
+def count_pixels(
+    ids_bhw: tf.Tensor, wanted_bs: tf.Tensor, num_ids: int
+) -> tf.Tensor:
+    """Counts the pixels of each id.
+
+    Args:
+        ids_bhw: int32 [B, H, W] in 0..num_ids - 1.
+        wanted_bs: int32 [B, S], the ids to count; in the same range.
+        num_ids: See above.
+
+    Returns:
+        int32 [B, S].
+    """
+    ids_bn = tf.reshape(ids_bhw, [tf.shape(ids_bhw)[0], -1])
+    if num_ids <= _MAX_TABLE:
+        counts = tf.raw_ops.DenseBincount(
+            input=ids_bn, size=num_ids, weights=tf.zeros([0], tf.int32)
+        )
+        return tf.gather(counts, wanted_bs, batch_dims=1)
+    ordered = tf.sort(ids_bn, axis=1)
+    above = tf.searchsorted(ordered, wanted_bs, side="right")
+    return above - tf.searchsorted(ordered, wanted_bs, side="left")
