@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predicts images with an exported model.
+
+    predictor = Predictor.from_saved_model("saved")
+    result = predictor.predict("photo.jpg")
+
+`Predictor` is for programs, `predict_files` does what the command
+`deeplab2-predict` does. Importing this module does not import TensorFlow.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from deeplab2_like import (
+    coco_format,
+    errors,
+    exported_files,
+    image_files,
+    native_logs,
+    progress,
+    result,
+    visualize,
+)
+from deeplab2_like.data import descriptor as descriptor_lib
+
+JSON_FILE = "panoptic.json"
+PANOPTIC_ENDING, OVERLAY_ENDING = image_files.OUTPUT_ENDINGS
+_ASSERTION = re.compile(r"assertion failed: \[(.*?)\]\s*(\n|$)", re.DOTALL)
+
+ImageLike = npt.NDArray[np.uint8] | Image.Image | str | os.PathLike[str]
+
+
+class Predictor:
+    """An exported model, for one image at a time.
+
+    Attributes:
+        info: Facts about the model.
+        descriptor: The data set it was trained on: class names, colours, ids.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        info: exported_files.ExportInfo,
+        descriptor: descriptor_lib.DatasetDescriptor,
+    ):
+        """Takes a loaded SavedModel and what is known of it."""
+        self.info = info
+        self.descriptor = descriptor
+        self._model = model  # Its signatures do not keep it alive.
+        self._serve = model.signatures["serving_default"]
+
+    @classmethod
+    def from_saved_model(cls, directory: str | os.PathLike[str]) -> Self:
+        """Loads a folder that deeplab2-export wrote.
+
+        Raises:
+            ExportError: It is none, or it is damaged.
+        """
+        info = exported_files.load_info(directory)
+        descriptor = exported_files.load_descriptor(directory)
+        import tensorflow as tf
+
+        try:
+            model = tf.saved_model.load(os.fspath(directory))
+        except (tf.errors.OpError, OSError, ValueError, IndexError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise errors.ExportError(
+                f"The SavedModel {directory} cannot be loaded ({reason}). Copy "
+                "or export it again."
+            ) from error
+        return cls(model, info, descriptor)
+
+    def predict(self, image: ImageLike) -> result.PanopticResult:
+        """Finds the segments of an image.
+
+        Args:
+            image: uint8 [H, W, 3], RGB; or a Pillow image; or the path of a
+                file. Pictures of a camera are turned upright.
+
+        Returns:
+            The segments at the size of the image. A model without instances
+            gives one segment a class.
+
+        Raises:
+            DataError: It is no image of an allowed size.
+        """
+        pixels = self.load_image(image)
+        return self._to_result(self._run(pixels))
+
+    def warm_up(self) -> None:
+        """Runs the model once, so that the first image is as fast as others.
+
+        Models whose canvas depends on the image are slower again on each new
+        size.
+        """
+        height, width = self.info.canvas_size or (65, 65)
+        self._run(np.zeros((height, width, 3), np.uint8))
+
+    def load_image(self, image: ImageLike) -> npt.NDArray[np.uint8]:
+        """Gives the pixels that `predict` sees: uint8 [H, W, 3]."""
+        limit = self.info.max_pixels
+        if isinstance(image, str | os.PathLike):
+            return image_files.load_image(image, limit)
+        if isinstance(image, Image.Image):
+            image = image_files.from_pillow(image)
+        pixels = np.asarray(image)
+        if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
+            raise errors.DataError(
+                f"The image has the dimensions {list(pixels.shape)} and the "
+                f"type {pixels.dtype}. It must be uint8 [H, W, 3], RGB."
+            )
+        height, width = pixels.shape[:2]
+        if not 0 < height * width <= limit:
+            raise errors.DataError(
+                f"The image has {width} x {height} pixels. This model takes 1 "
+                f"to {limit} in all: reduce it, or export the model with a "
+                "higher --max_pixels."
+            )
+        return pixels
+
+    def _run(self, pixels: npt.NDArray[np.uint8]) -> Mapping[str, Any]:
+        """Runs the model; gives the outputs of one image as arrays."""
+        import tensorflow as tf
+
+        try:
+            outputs = self._serve(images=tf.constant(pixels[np.newaxis]))
+        except tf.errors.ResourceExhaustedError as error:
+            raise errors.DataError(
+                f"The memory does not suffice for an image of "
+                f"{pixels.shape[1]} x {pixels.shape[0]} pixels: reduce it."
+            ) from error
+        except tf.errors.InvalidArgumentError as error:
+            said = _ASSERTION.search(error.message)
+            if said is None:
+                raise
+            raise errors.DataError(said[1]) from error
+        return {name: value.numpy()[0] for name, value in outputs.items()}
+
+    def _to_result(self, outputs: Mapping[str, Any]) -> result.PanopticResult:
+        if "panoptic" not in outputs:
+            divisor = self.descriptor.label_divisor
+            return result.PanopticResult.from_label(
+                outputs["semantic"] * divisor, self.descriptor
+            )
+        return result.PanopticResult.from_prediction(
+            outputs["panoptic"],
+            self.descriptor,
+            segment_ids=outputs["segment_id"],
+            segment_scores=outputs["segment_score"],
+            is_valid=outputs["segment_is_valid"],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictedFiles:
+    """What `predict_files` did.
+
+    Attributes:
+        num_images: How many images were predicted.
+        problems: A sentence for each image that was not.
+        json_path: The COCO-panoptic file.
+        milliseconds: Median of what the model took for an image.
+    """
+
+    num_images: int
+    problems: list[str]
+    json_path: pathlib.Path
+    milliseconds: float
+
+
+def predict_files(
+    model: str | os.PathLike[str],
+    inputs: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    say: progress.Progress | None = None,
+) -> PredictedFiles:
+    """Predicts files and folders, and writes pictures and a JSON file.
+
+    For an image `a/b.jpg` below a given folder: `out/a/b.panoptic.png`, its
+    segments in COCO's panoptic format, and `out/a/b.overlay.png`, the image
+    with its segments and a legend. `out/panoptic.json` lists the segments of
+    all images of the call. An image that cannot be read is left out. Files of
+    the same name are replaced.
+
+    Args:
+        model: Folder that deeplab2-export wrote.
+        inputs: Images and folders.
+        out: Where the results go; created if need be.
+        say: Shows the progress.
+
+    Raises:
+        ExportError: The model cannot be used.
+        DataError: An input does not exist or a folder holds no image; nothing
+            was done then. Or no image at all could be read; nothing was
+            written then.
+    """
+    say = say or progress.Progress()
+    files = image_files.find_images(inputs)
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise errors.DataError(f"--out={out} is a file. Give a folder.")
+    say.say(f"Loading {model} ...")
+    with native_logs.hide_routine():
+        predictor = Predictor.from_saved_model(model)
+        predictor.warm_up()
+    problems: list[str] = []
+    with (
+        _Results(pathlib.Path(out), predictor) as results,
+        say.phase("Predicting", len(files)) as phase,
+    ):
+        for number, (file, image_id) in enumerate(
+            zip(files, _choose_ids(files), strict=True), 1
+        ):
+            try:
+                results.add(file, image_id)
+            except errors.DataError as error:
+                problems.append(str(error))
+                if len(files) > 1:
+                    say.say(f"Left out: {error}")
+            phase.advance(number)
+    if not results.seconds:
+        raise errors.DataError(problems[0])
+    return PredictedFiles(
+        len(results.seconds),
+        problems,
+        results.json_path,
+        1000 * float(np.median(results.seconds)),
+    )
+
+
+def _choose_ids(files: Sequence[image_files.ImageFile]) -> list[int | str]:
+    """Gives the ids of the images: their names, or numbers as in COCO."""
+    names = [file.name for file in files]
+    is_numbered = all(name.isascii() and name.isdigit() for name in names)
+    if is_numbered and len({int(name) for name in names}) == len(names):
+        return [int(name) for name in names]
+    return list(names)
+
+
+class _Results:
+    """The folder of results, in which nothing changes before the first one."""
+
+    def __init__(self, folder: pathlib.Path, predictor: Predictor):
+        self._folder = folder
+        self._predictor = predictor
+        self._writer: coco_format.CocoPanopticWriter | None = None
+        self.seconds: list[float] = []
+        self.json_path = folder / JSON_FILE
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        # Also after an interrupt: what was done until then is listed.
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, file: image_files.ImageFile, image_id: int | str) -> None:
+        """Predicts a file and writes what was found."""
+        pixels = self._predictor.load_image(file.path)
+        start = time.monotonic()
+        found = self._predictor.predict(pixels)
+        seconds = time.monotonic() - start
+        descriptor = self._predictor.descriptor
+        if self._writer is None:
+            self._writer = coco_format.CocoPanopticWriter(
+                self._folder, descriptor, json_path=self.json_path
+            )
+        self._writer.add(
+            found,
+            file.relative_path,
+            image_id,
+            png_name=file.name + PANOPTIC_ENDING,
+        )
+        picture = visualize.visualize(pixels, found, descriptor)
+        overlay = self._folder / (file.name + OVERLAY_ENDING)
+        Image.fromarray(picture).save(overlay, compress_level=3)
+        self.seconds.append(seconds)
+
+
+def cli() -> None:
+    """Predicts files and folders (console command deeplab2-predict)."""
+    from deeplab2_like import predict_main
+
+    predict_main.run()

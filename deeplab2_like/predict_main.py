@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predicts images with an exported model.
+
+    deeplab2-predict --model=SAVED IMAGE_OR_FOLDER... --out=RESULTS
+
+writes for each image its segments (NAME.panoptic.png) and a picture with legend
+(NAME.overlay.png), and for all of them panoptic.json, in COCO's panoptic
+format.
+"""
+
+import os
+from collections.abc import Sequence
+
+from absl import flags
+
+from deeplab2_like import errors, program
+
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+
+_MODEL = flags.DEFINE_string(
+    "model",
+    None,
+    "Folder of the model, as deeplab2-export wrote it.",
+    flag_values=_FLAGS,
+)
+_OUT = flags.DEFINE_string(
+    "out", None, "Folder of the results.", flag_values=_FLAGS
+)
+
+
+def _main(arguments: Sequence[str]) -> None:
+    if not _MODEL.value:
+        raise errors.ConfigError(
+            "--model is missing. Give the folder that deeplab2-export wrote."
+        )
+    if not _OUT.value:
+        raise errors.ConfigError(
+            "--out is missing. Give the folder of the results, for example "
+            "--out=predictions."
+        )
+    if not arguments:
+        raise errors.ConfigError(
+            "No image is given. Name images or folders, for example "
+            f"deeplab2-predict --model={_MODEL.value} photo.jpg "
+            f"--out={_OUT.value}."
+        )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from deeplab2_like import predict, progress
+
+    say = progress.Progress()
+    done = predict.predict_files(_MODEL.value, arguments, _OUT.value, say=say)
+    say.say(
+        f"{done.num_images} image(s) predicted by {_MODEL.value}, "
+        f"{done.milliseconds:.0f} ms per image"
+    )
+    say.say(f"Pictures      {_OUT.value}/*{predict.OVERLAY_ENDING}")
+    say.say(f"COCO-panoptic {done.json_path} and *{predict.PANOPTIC_ENDING}")
+    if done.problems:
+        total = done.num_images + len(done.problems)
+        raise errors.DataError(
+            f"{len(done.problems)} of {total} images could not be read and "
+            "were left out, see above."
+        )
+
+
+def run() -> None:
+    """Runs the program and exits."""
+    program.run(_main, flag_values=_FLAGS)
