@@ -51,7 +51,7 @@ def load_builder_class() -> type:
     Raises:
         errors.InstallError: TensorFlow Datasets is not installed.
     """
-    tfds = _import_tfds()
+    tfds: Any = _import_tfds()
 
     class Scenes(tfds.core.GeneratorBasedBuilder):
         """Miniature streets drawn by seed, with panoptic labels."""

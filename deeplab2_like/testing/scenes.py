@@ -57,6 +57,7 @@ SPLITS = ("train", "val", "test")
 _VOID = IGNORE_LABEL * LABEL_DIVISOR
 _SEEDS_PER_SPLIT = 1_000_000
 _LAYOUT, _GRAIN = range(2)
+_BONNET = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +101,20 @@ def compute_seed(split: str, index: int, seed: int = 0) -> int:
     ) + index
 
 
+def check_arguments(seed: int, size: tuple[int, int]) -> None:
+    """Checks what `make_scene` is asked for.
+
+    Raises:
+        errors.DataError: The size is too small, or the seed is negative.
+    """
+    if min(size) < MIN_SIZE or seed < 0:
+        raise errors.DataError(
+            f"Cannot draw a scene of {size[0]}x{size[1]} pixels with seed"
+            f" {seed}. Height and width must be >= {MIN_SIZE} and the seed"
+            " >= 0."
+        )
+
+
 def make_scene(seed: int, size: tuple[int, int] = (129, 257)) -> Scene:
     """Draws the scene of a seed.
 
@@ -114,37 +129,35 @@ def make_scene(seed: int, size: tuple[int, int] = (129, 257)) -> Scene:
     Raises:
         errors.DataError: The size is too small, or the seed is negative.
     """
-    height, width = size
-    if min(size) < MIN_SIZE or seed < 0:
-        raise errors.DataError(
-            f"Cannot draw a scene of {height}x{width} pixels with seed {seed}."
-            f" Height and width must be >= {MIN_SIZE} and the seed >= 0."
-        )
+    check_arguments(seed, size)
     dice = Dice(seed, _LAYOUT)
     light = light_lib.make_light(dice)
     street = street_lib.make_street(dice)
-    camera = street_lib.make_camera(dice, height, width)
+    camera = street_lib.make_camera(dice, *size)
     canvas = street_lib.blank_canvas(camera)
     street_lib.paint_sky(canvas, camera, light, dice)
     street_lib.paint_ground(canvas, camera, street, light, dice)
     houses.paint_houses(canvas, camera, street, light, dice)
     planned = layout.plan_things(dice, camera, street, light)
-    kept = _keep_visible(planned, (height, width))
+    bonnet = _plan_bonnet(dice, camera)
+    kept = _keep_visible(planned, bonnet <= 0.5)
     for thing in kept:
         _paint_shadow(canvas, camera, light, thing)
     _paint_things(canvas, kept)
-    if dice.chance(0.25):
-        _paint_bonnet(canvas, dice)
+    _paint_bonnet(canvas, bonnet, dice)
     return _develop(canvas, light, Dice(seed, _GRAIN))
 
 
-def _keep_visible(planned: list[Thing], size: tuple[int, int]) -> list[Thing]:
+def _keep_visible(planned: list[Thing], free: np.ndarray) -> list[Thing]:
     """Returns the things that can be seen well, the furthest first.
 
     From the nearest to the furthest: what stays hides what is behind it, so
     one pass gives the exact visible areas.
+
+    Args:
+        planned: The things, in any order.
+        free: bool [H, W], where nothing hides them; changed.
     """
-    free = np.ones(size, bool)
     smallest = max(MIN_INSTANCE_AREA, MIN_INSTANCE_PART * free.size)
     kept = []
     for thing in sorted(planned, key=lambda thing: -thing.scale):
@@ -197,26 +210,34 @@ def _paint_things(canvas: Canvas, kept: list[Thing]) -> None:
         label[sprite.alpha > 0.5] = identity
 
 
-def _paint_bonnet(canvas: Canvas, dice: Dice) -> None:
-    """Paints the bonnet of the own car along the lower edge, unlabelled."""
-    height, width = canvas.panoptic.shape
-    high = dice.uniform(0.05, 0.1) * height
-    y = np.arange(height, dtype=np.float32)[:, None]
-    x = np.arange(width, dtype=np.float32)[None, :] / width - 0.5
-    edge = height - high * (1.0 - 2.2 * x * x)
-    inside = ramp(y - edge + 0.5)
+def _plan_bonnet(dice: Dice, camera: Camera) -> np.ndarray:
+    """Returns where the bonnet of the own car is seen: float32 [H, W]."""
+    shape = (camera.height, camera.width)
+    if not dice.chance(_BONNET):
+        return np.zeros(shape, np.float32)
+    high = dice.uniform(0.05, 0.1) * camera.height
+    y = np.arange(camera.height, dtype=np.float32)[:, None]
+    x = np.arange(camera.width, dtype=np.float32)[None, :]
+    side = x / camera.width - 0.5
+    edge = camera.height - high * (1.0 - 2.2 * side * side)
+    return ramp(y - edge + 0.5)
+
+
+def _paint_bonnet(canvas: Canvas, bonnet: np.ndarray, dice: Dice) -> None:
+    """Paints the bonnet of the own car, which has no label."""
+    height = len(bonnet)
     paint = dice.pick(light_lib.PAINTS) * dice.uniform(0.4, 0.8)
     glow = mix(paint, color(1, 1, 1), 0.35)[:, None, None]
-    deep = ramp((y - edge) / high)
-    look = mix(glow, paint[:, None, None], deep)
-    canvas.rgb += (look - canvas.rgb) * inside
-    canvas.panoptic[inside > 0.5] = _VOID
+    y = np.arange(height, dtype=np.float32)[:, None] / height
+    look = mix(glow, paint[:, None, None], ramp((y - 0.9) * 10.0))
+    canvas.rgb += (look - canvas.rgb) * bonnet
+    canvas.panoptic[bonnet > 0.5] = _VOID
 
 
 def _develop(canvas: Canvas, light: Light, dice: Dice) -> Scene:
     """Turns the light that reached the camera into the picture's bytes."""
     height, width = canvas.panoptic.shape
-    strength = dice.uniform(0.01, 0.035)
+    strength = dice.uniform(0.01, 0.03)
     grain = dice.grain(3, height, width) + dice.grain(3, height, width) - 1.0
     curve = dice.uniform(-0.15, 0.3)
     rgb = canvas.rgb * (light.cast * light.exposure)[:, None, None]

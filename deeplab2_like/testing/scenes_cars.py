@@ -198,12 +198,11 @@ def _draw_far_parts(sprite: Sprite, body: _Body) -> None:
     left, right = far(-narrow, top, body.slant), far(narrow, top, body.slant)
     roof = [left, right, far(narrow, top, 0.7), far(-narrow, top, 0.7)]
     sprite.polygon(mix(paint, _WHITE, 0.18), roof)
-    sill = half - 0.08
     screen = [
-        far(-sill, _WAIST, body.slant / 2),
+        far(-half, _WAIST, body.slant / 2),
         left,
         right,
-        far(sill, _WAIST, body.slant / 2),
+        far(half, _WAIST, body.slant / 2),
     ]
     sprite.polygon(paint * 0.9, screen)
     sprite.polygon(_glass(place), _shrink(screen, 0.16))

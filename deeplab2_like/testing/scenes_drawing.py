@@ -340,6 +340,23 @@ class Sprite:
         """Multiplies the colours by `factor`, float32 broadcast to [h, w]."""
         self.rgb *= factor
 
+    def outline(self, strength: float, width: int) -> None:
+        """Darkens the rim of the object, as a pen would.
+
+        Args:
+            strength: 0 (no line) to 1 (black).
+            width: Width of the line, pixels.
+        """
+        core = self.alpha
+        for _ in range(width):
+            inner = core.copy()
+            inner[1:] = np.minimum(inner[1:], core[:-1])
+            inner[:-1] = np.minimum(inner[:-1], core[1:])
+            inner[:, 1:] = np.minimum(inner[:, 1:], core[:, :-1])
+            inner[:, :-1] = np.minimum(inner[:, :-1], core[:, 1:])
+            core = inner
+        self.rgb *= 1.0 - strength * (self.alpha - core)
+
     def fade(self, haze: Color, part: float) -> None:
         """Mixes the part `part` of the colour of the air into the object."""
         self.rgb += (haze[:, None, None] * self.alpha - self.rgb) * part

@@ -196,6 +196,8 @@ def _paint_row(
         leaf = texture("leaf", v * 13.0, u * 13.0)
         lit = (0.55 + 0.75 * leaf) * (0.75 + 0.25 * ramp(v / top))
         look = np.where(green, wall[:, None] * lit, look)
+    pale = light.sky_low[:, None, None]
+    look += (pale - look) * np.where(green, np.float32(0.05), np.float32(0.2))
     look *= bright
     look *= 0.82 + 0.18 * ramp(v * 0.7)
     air = light.hidden(scale, camera.focal)

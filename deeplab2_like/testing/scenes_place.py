@@ -52,6 +52,7 @@ def finish(sprite: Sprite, place: Place, width: float, top: float) -> Sprite:
     upper = ramp(sprite.v / top)
     strength = 0.15 + 0.5 * light.shadow
     sprite.shade((1.0 - strength) + strength * (0.7 * side + 0.5 * upper))
+    sprite.outline(0.6, max(1, round(place.camera.height / 160)))
     hidden = light.hidden(place.scale, place.camera.focal)
     sprite.fade(light.sky_low, float(hidden))
     return sprite

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes `scenes` to disk: as records, as COCO-panoptic files, as pictures."""
 
-import contextlib
 import io
 import os
 import pathlib
-import shutil
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -26,13 +24,13 @@ def name_scene(split: str, index: int) -> str:
     return f"{split}_{index:06d}"
 
 
-def _check_count(split: str, count: int) -> None:
+def _check(split: str, count: int, size: tuple[int, int], seed: int) -> None:
     if count < 1:
         raise errors.DataError(
             f"Cannot draw {count} scenes for the split {split!r}. Ask for 1 or"
             " more."
         )
-    scenes.compute_seed(split, count - 1)
+    scenes.check_arguments(scenes.compute_seed(split, count - 1, seed), size)
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -86,9 +84,9 @@ def write_records(
     Raises:
         errors.DataError: An argument out of range, or older records.
     """
+    _check(split, count, size, seed)
     from deeplab2_like.data import record_writer, records
 
-    _check_count(split, count)
     examples = (
         records.encode_example(
             name=name,
@@ -135,11 +133,11 @@ def write_coco(
     Raises:
         errors.DataError: An argument out of range, or older files.
     """
+    _check(split, count, size, seed)
     from deeplab2_like import coco_format
     from deeplab2_like.data import descriptor as descriptor_lib
     from deeplab2_like.result import PanopticResult
 
-    _check_count(split, count)
     descriptor = descriptor_lib.load("scenes")
     root = pathlib.Path(folder)
     images, panoptic = root / split, root / f"panoptic_{split}"
@@ -150,11 +148,11 @@ def write_coco(
                 f"{str(path)!r} exists already. Choose another folder, or add"
                 " --overwrite."
             )
-    with contextlib.suppress(FileNotFoundError):
-        json_path.unlink()
+    json_path.unlink(missing_ok=True)
     for path in (images, panoptic):
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
+        for old in path.glob(f"{split}_*.png"):
+            old.unlink()
     with coco_format.CocoPanopticWriter(panoptic, descriptor) as writer:
         for index, (name, scene) in enumerate(
             _draw(split, count, size, seed, advance)
@@ -189,7 +187,7 @@ def write_pictures(
     Raises:
         errors.DataError: An argument out of range.
     """
-    _check_count(split, count)
+    _check(split, count, size, seed)
     root = pathlib.Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     paths = []

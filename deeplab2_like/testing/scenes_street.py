@@ -85,7 +85,7 @@ def make_street(dice: Dice) -> Street:
     if is_along:
         left = -width / 2 + dice.uniform(-1.5, 1.5)
     else:
-        left = dice.uniform(3.6, 4.6)
+        left = dice.uniform(4.4, 5.6)
     right = left + width
     bands = [
         (right + pavement, right + pavement + verge, VEGETATION),

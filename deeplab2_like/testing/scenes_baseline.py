@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far colours alone get on `scenes`: what a network has to beat.
+
+Two tables are learnt from training scenes: the class whose mean colour is
+nearest, and the most frequent class of each of 16 x 16 x 16 cells of colour.
+Connected pixels of a thing class make an instance.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.metrics import panoptic_quality, quality_result
+from deeplab2_like.testing import scenes
+
+SIZE = (129, 257)
+MIN_AREAS = (1, 20, 100)
+_CELLS = 16
+_MIN_STUFF_AREA = 150
+
+
+def compute_cells(image: np.ndarray) -> np.ndarray:
+    """Computes the cell of each pixel's colour: int [H, W] in 0..4095."""
+    red, green, blue = np.moveaxis(
+        image.astype(np.int64) // (256 // _CELLS), -1, 0
+    )
+    return (red * _CELLS + green) * _CELLS + blue
+
+
+def learn_tables(training: Sequence[scenes.Scene]) -> dict[str, np.ndarray]:
+    """Learns which class each cell of colour has.
+
+    Args:
+        training: Scenes of one size.
+
+    Returns:
+        {name of the table: int [4096], a class for each cell}.
+    """
+    counts = np.zeros((_CELLS**3, scenes.NUM_CLASSES))
+    sums = np.zeros((scenes.NUM_CLASSES, 3))
+    for scene in training:
+        classes = scene.panoptic // scenes.LABEL_DIVISOR
+        known = classes != scenes.IGNORE_LABEL
+        np.add.at(
+            counts, (compute_cells(scene.image)[known], classes[known]), 1
+        )
+        np.add.at(sums, classes[known], scene.image[known].astype(np.float64))
+    means = sums / counts.sum(0)[:, None]
+    grid = np.indices((_CELLS,) * 3).reshape(3, -1).T * 16 + 7.5
+    distance = ((grid[:, None] - means[None]) ** 2).sum(-1)
+    return {"mean colour": distance.argmin(1), "histogram": counts.argmax(1)}
+
+
+def find_components(classes: np.ndarray) -> np.ndarray:
+    """Numbers the regions of equal class, diagonal neighbours included.
+
+    Args:
+        classes: int [H, W].
+
+    Returns:
+        int64 [H, W], the same number for all pixels of a region.
+    """
+    pixels = np.arange(classes.size).reshape(classes.shape)
+    first, second = [], []
+    for a, b in (
+        (np.s_[:, 1:], np.s_[:, :-1]),
+        (np.s_[1:], np.s_[:-1]),
+        (np.s_[1:, 1:], np.s_[:-1, :-1]),
+        (np.s_[1:, :-1], np.s_[:-1, 1:]),
+    ):
+        same = classes[a] == classes[b]
+        first.append(pixels[a][same])
+        second.append(pixels[b][same])
+    one, other = np.concatenate(first), np.concatenate(second)
+    root = pixels.ravel().copy()
+    while True:
+        lower = np.minimum(root[one], root[other])
+        before = root.copy()
+        np.minimum.at(root, root[one], lower)
+        np.minimum.at(root, root[other], lower)
+        root = root[root]
+        if np.array_equal(root, before):
+            return root.reshape(classes.shape)
+
+
+def compute_label(classes: np.ndarray, min_area: int) -> np.ndarray:
+    """Makes a panoptic label of a map of classes.
+
+    Args:
+        classes: int [H, W].
+        min_area: Smaller regions of things become void.
+
+    Returns:
+        int64 [H, W], class * 1000 + instance.
+    """
+    label = classes.astype(np.int64) * scenes.LABEL_DIVISOR
+    void = scenes.IGNORE_LABEL * scenes.LABEL_DIVISOR
+    regions = find_components(classes)
+    for kind in range(scenes.NUM_CLASSES):
+        inside = classes == kind
+        if kind not in scenes.THING_IDS:
+            if np.count_nonzero(inside) < _MIN_STUFF_AREA:
+                label[inside] = void
+            continue
+        roots, place, areas = np.unique(
+            regions[inside], return_inverse=True, return_counts=True
+        )
+        numbers = np.cumsum(areas >= min_area)
+        ids = kind * scenes.LABEL_DIVISOR + numbers
+        ids[(areas < min_area) | (numbers >= scenes.LABEL_DIVISOR)] = void
+        label[inside] = ids[place] if len(roots) else label[inside]
+    return label
+
+
+def score_colors(
+    num_train: int, num_val: int
+) -> dict[tuple[str, int], quality_result.PanopticQualityResult]:
+    """Scores all variants.
+
+    Args:
+        num_train: Scenes to learn from.
+        num_val: Scenes to score.
+
+    Returns:
+        {(table, min_area): result of `PanopticQuality`}.
+    """
+
+    def draw(split: str, count: int) -> list[scenes.Scene]:
+        return [
+            scenes.make_scene(scenes.compute_seed(split, index), SIZE)
+            for index in range(count)
+        ]
+
+    tables = learn_tables(draw("train", num_train))
+    descriptor = descriptor_lib.load("scenes")
+    validation = draw("val", num_val)
+    results = {}
+    for name, table in tables.items():
+        for min_area in MIN_AREAS:
+            quality = panoptic_quality.PanopticQuality.from_descriptor(
+                descriptor
+            )
+            for scene in validation:
+                classes = table[compute_cells(scene.image)]
+                quality.update(scene.panoptic, compute_label(classes, min_area))
+            results[name, min_area] = quality.result()
+    return results

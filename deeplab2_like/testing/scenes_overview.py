@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws the picture that shows what `scenes` is.
+
+python -m deeplab2_like.testing.scenes_overview --out=scenes.jpg
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from absl import flags
+from PIL import Image
+
+from deeplab2_like import errors, program
+from deeplab2_like.testing import scenes
+
+_OUT = flags.DEFINE_string("out", None, "The picture, PNG or JPEG.")
+_SEEDS = flags.DEFINE_list("seeds", ["3", "5", "8", "11"], "Scenes to show.")
+
+_SIZE = (257, 513)
+_GAP = 6
+_JPEG_QUALITY = 85
+
+
+def make_overview(seeds: Sequence[int]) -> np.ndarray:
+    """Draws scenes below each other, with their labels beside them.
+
+    Args:
+        seeds: One scene each; at least one.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    from deeplab2_like import visualize
+    from deeplab2_like.data import descriptor as descriptor_lib
+
+    descriptor = descriptor_lib.load("scenes")
+    rows = []
+    for seed in seeds:
+        scene = scenes.make_scene(seed, _SIZE)
+        label = visualize.visualize(
+            scene.image, scene.panoptic, descriptor, scale=1, legend=False
+        )
+        column = np.full((_SIZE[0], _GAP, 3), 255, np.uint8)
+        rows.append(np.concatenate([scene.image, column, label], axis=1))
+        rows.append(np.full((_GAP, rows[-1].shape[1], 3), 255, np.uint8))
+    return np.concatenate(rows[:-1])
+
+
+def _run(arguments: Sequence[str]) -> None:
+    del arguments
+    if not _OUT.value:
+        raise errors.ConfigError(
+            "--out is missing. Give the file, for example --out=scenes.jpg."
+        )
+    if not _SEEDS.value or not all(seed.isdigit() for seed in _SEEDS.value):
+        raise errors.ConfigError(
+            f"--seeds={','.join(_SEEDS.value)} is not a list of integers >= 0,"
+            " for example --seeds=3,5,8."
+        )
+    picture = make_overview([int(seed) for seed in _SEEDS.value])
+    Image.fromarray(picture).save(_OUT.value, quality=_JPEG_QUALITY)
+    print(_OUT.value)
+
+
+if __name__ == "__main__":
+    program.run(_run)
