@@ -225,6 +225,8 @@ def _plan_bonnet(dice: Dice, camera: Camera) -> np.ndarray:
 
 def _paint_bonnet(canvas: Canvas, bonnet: np.ndarray, dice: Dice) -> None:
     """Paints the bonnet of the own car, which has no label."""
+    if not bonnet.any():
+        return
     height = len(bonnet)
     paint = dice.pick(light_lib.PAINTS) * dice.uniform(0.4, 0.8)
     glow = mix(paint, color(1, 1, 1), 0.35)[:, None, None]
@@ -239,7 +241,7 @@ def _develop(canvas: Canvas, light: Light, dice: Dice) -> Scene:
     height, width = canvas.panoptic.shape
     strength = dice.uniform(0.01, 0.03)
     grain = dice.grain(3, height, width) + dice.grain(3, height, width) - 1.0
-    curve = dice.uniform(-0.15, 0.3)
+    curve = dice.uniform(-0.05, 0.25)
     rgb = canvas.rgb * (light.cast * light.exposure)[:, None, None]
     rgb = ramp(rgb)
     rgb = rgb + curve * rgb * (1.0 - rgb)

@@ -166,7 +166,12 @@ def draw_car_end(dice: Dice, place: Place) -> Sprite:
         slant=0.0 if tall else 0.25,
         paint=pick_paint(dice, CAR_PAINTS, 0.8),
     )
-    sprite = place.open(half + 4.5, half + 4.5, body.top + 1.2)
+    left, right = body.far(-half, body.top), body.far(half, body.top)
+    sprite = place.open(
+        max(half, -left[0]) + 0.1,
+        max(half, right[0]) + 0.1,
+        max(body.top, left[1]) + 0.1,
+    )
     _draw_far_parts(sprite, body)
     _draw_near_end(sprite, body, is_rear=dice.chance(0.6))
     return finish(sprite, place, half, body.top)
@@ -181,11 +186,13 @@ def _draw_far_parts(sprite: Sprite, body: _Body) -> None:
     side = 1.0 if place.column < place.camera.vanish else -1.0
     bright = 1.0 if side * place.light.sun > 0 else 0.72
     edge, rail = side * half, side * narrow
-    flank = [(edge, 0.3), (edge, _WAIST), far(edge, _WAIST), far(edge, 0.3)]
+    # Begins inside, so that the round corners of the near end show no gap.
+    near, rim = 0.85 * edge, _WAIST + 0.03
+    flank = [(near, 0.3), (near, rim), far(edge, rim), far(edge, 0.3)]
     sprite.polygon(paint * (0.8 * bright), flank)
     for axle in (0.2, 0.78):
-        near, rear = far(edge, 0.34, axle - 0.09), far(edge, 0.34, axle + 0.09)
-        width = max(abs(near[0] - rear[0]) / 2, 0.06)
+        front, rear = far(edge, 0.34, axle - 0.1), far(edge, 0.34, axle + 0.1)
+        width = max(abs(front[0] - rear[0]) / 2, 0.07)
         sprite.ellipse(_BLACK, far(edge, 0.34, axle), (width, 0.33))
     windows = [
         far(edge, _WAIST, body.slant / 2),
@@ -206,6 +213,8 @@ def _draw_far_parts(sprite: Sprite, body: _Body) -> None:
     ]
     sprite.polygon(paint * 0.9, screen)
     sprite.polygon(_glass(place), _shrink(screen, 0.16))
+    pillar = _between(windows[0], windows[1], 0.95)
+    sprite.line(paint * 0.85, windows[0], pillar, 0.05)
 
 
 def _draw_near_end(sprite: Sprite, body: _Body, is_rear: bool) -> None:

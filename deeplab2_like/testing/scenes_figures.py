@@ -100,8 +100,9 @@ def draw_sign(dice: Dice, place: Place) -> Sprite:
     sprite.box(pole, (0, high / 2), (0.1, high / 2))
     sprite.box(pole * 0.8, (0, 0.06), (0.17, 0.08), 0.04)
     paint = pick_paint(dice, SIGN_PAINTS, 0.85)
-    rim, field = (paint, _WHITE) if dice.chance(0.5) else (_WHITE, paint)
-    glyph = dice.pick((_BLACK, rim))
+    plain = _WHITE if paint.min() < 0.6 else _BLACK
+    rim, field = (paint, plain) if dice.chance(0.5) else (plain, paint)
+    glyph = dice.pick((_BLACK if plain is _WHITE else _WHITE, rim))
     if kind == "lights":
         _draw_lights(sprite, high, paint * 0.5, lit=dice.index(3))
     elif kind == "board":

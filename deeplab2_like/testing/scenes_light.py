@@ -135,6 +135,6 @@ def make_light(dice: Dice) -> Light:
         clouds=dice.uniform(0.4, 0.8) if gloomy else dice.uniform(0.0, 0.6),
         haze=dice.uniform(0.2, 0.6) * (3.0 if dice.chance(0.15) else 1.0),
         lit=dice.uniform(0.2, 0.5) if dim else dice.uniform(0.0, 0.1),
-        exposure=dice.uniform(0.78, 0.95) if dim else dice.uniform(0.88, 1.08),
-        cast=color(*(dice.uniform(0.93, 1.05) for _ in range(3))),
+        exposure=dice.uniform(0.82, 0.95) if dim else dice.uniform(0.92, 1.06),
+        cast=color(*(dice.uniform(0.95, 1.04) for _ in range(3))),
     )

@@ -14,7 +14,7 @@ from deeplab2_like import errors, program
 from deeplab2_like.testing import scenes
 
 _OUT = flags.DEFINE_string("out", None, "The picture, PNG or JPEG.")
-_SEEDS = flags.DEFINE_list("seeds", ["3", "5", "8", "11"], "Scenes to show.")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "15", "20", "11"], "Scenes to show.")
 
 _SIZE = (257, 513)
 _GAP = 6

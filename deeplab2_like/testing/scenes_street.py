@@ -24,16 +24,16 @@ from deeplab2_like.testing.scenes_light import HEDGES, Light
 SKY, BUILDING, ROAD, PAVEMENT, VEGETATION = range(5)
 
 _ROADS = (
-    color(0.30, 0.30, 0.33),
-    color(0.37, 0.37, 0.39),
-    color(0.44, 0.44, 0.45),
-    color(0.50, 0.49, 0.48),
+    color(0.28, 0.28, 0.31),
+    color(0.33, 0.33, 0.36),
+    color(0.38, 0.38, 0.40),
+    color(0.43, 0.43, 0.45),
 )
 _PAVEMENTS = (
-    color(0.55, 0.54, 0.53),
-    color(0.64, 0.62, 0.59),
-    color(0.70, 0.64, 0.55),
-    color(0.66, 0.56, 0.50),
+    color(0.64, 0.63, 0.61),
+    color(0.70, 0.67, 0.62),
+    color(0.74, 0.67, 0.57),
+    color(0.71, 0.60, 0.53),
 )
 
 
@@ -243,8 +243,8 @@ def make_camera(dice: Dice, height: int, width: int) -> Camera:
     return Camera(
         height=height,
         width=width,
-        horizon=dice.uniform(0.34, 0.48) * height,
-        vanish=dice.uniform(0.25, 0.75) * width,
+        horizon=dice.uniform(0.36, 0.46) * height,
+        vanish=dice.uniform(0.32, 0.68) * width,
         eye=dice.uniform(1.5, 1.9),
     )
 
