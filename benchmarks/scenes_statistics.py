@@ -60,11 +60,11 @@ def _print_contents(count: int) -> None:
     print(
         f"\n{'things':12}{'a scene':>9}   area: least, 5 %, median, 95 %, most"
     )
-    for kind, sizes in areas.items():
-        marks = np.percentile(sizes, (0, 5, 50, 95, 100)).astype(int)
+    for kind, instance_areas in areas.items():
+        marks = np.percentile(instance_areas, (0, 5, 50, 95, 100)).astype(int)
         text = " ".join(f"{mark:6}" for mark in marks)
         print(
-            f"{scenes.CLASS_NAMES[kind]:12}{len(sizes) / count:9.2f}   {text}"
+            f"{scenes.CLASS_NAMES[kind]:12}{len(instance_areas) / count:9.2f}   {text}"
         )
     print(
         f"{'all':12}{instances.mean():9.2f}   ({instances.min():.0f} to"
