@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of post-processing for one image, and the loop over a batch.
+
+h, w: size of the head outputs; H, W: size of the result; K: most instances;
+S: rows of the segment table.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from deeplab2_like.postprocess import (
+    centers,
+    exactness,
+    grouping,
+    merging,
+    semantic,
+    upsampling,
+)
+from deeplab2_like.postprocess.exactness import Size
+from deeplab2_like.postprocess.rules import CenterRules, ClassRules
+
+# Fields of a `Prediction` for one image, by name.
+Fields = dict[str, tf.Tensor]
+
+
+class InstanceInputs(NamedTuple):
+    """What instances are found in, at full size.
+
+    Attributes:
+        heatmap: float32 [H, W].
+        offset: float32 [2, H, W], (dy, dx) in pixels.
+    """
+
+    heatmap: tf.Tensor
+    offset: tf.Tensor
+
+
+def mask_valid(size: tuple[Size, Size], valid_size: tf.Tensor) -> tf.Tensor:
+    """Marks the top left part of the given size: bool [H, W]."""
+    is_row = tf.range(size[0]) < valid_size[0]
+    is_column = tf.range(size[1]) < valid_size[1]
+    return is_row[:, tf.newaxis] & is_column
+
+
+def upsample_instance_maps(
+    heatmap_hw1: tf.Tensor, offset_hw2: tf.Tensor, size: tuple[Size, Size]
+) -> InstanceInputs:
+    """Brings heatmap and offsets to full size.
+
+    Args:
+        heatmap_hw1: float32 [h, w, 1].
+        offset_hw2: float32 [h, w, 2], (dy, dx) in pixels of this size.
+        size: (H, W).
+    """
+    source = exactness.sizes(heatmap_hw1)[:2]
+    if not exactness.are_known_equal(source, size):
+        steps = tf.cast(tf.stack(source), tf.float32) - 1.0
+        new_steps = tf.cast(tf.stack(size), tf.float32) - 1.0
+        scale = tf.where(steps > 0.0, new_steps / steps, 1.0)
+        offset_hw2 = offset_hw2 * scale
+    maps = tf.transpose(tf.concat([heatmap_hw1, offset_hw2], -1), [2, 0, 1])
+    if not exactness.are_known_equal(source, size):
+        maps = upsampling.upsample_maps(maps, size)
+    return InstanceInputs(maps[0], maps[1:])
+
+
+def segment_instances(
+    semantic_hw: tf.Tensor,
+    inputs: InstanceInputs,
+    is_valid_hw: tf.Tensor,
+    class_rules: ClassRules,
+    center_rules: CenterRules,
+    compute_probability: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> tuple[Fields, Fields]:
+    """Finds the instances and merges them with the stuff classes.
+
+    Args:
+        semantic_hw: int32 [H, W], classes.
+        inputs: Heatmap and offsets.
+        is_valid_hw: bool [H, W].
+        class_rules: The classes.
+        center_rules: What counts as a center.
+        compute_probability: Gives the probability, float32 [H, W], of a class
+            for each pixel, int32 [H, W]; 1 if there is none.
+
+    Returns:
+        The fields of `Prediction`, and of the instances before merging:
+        instance int32 [H, W], instance_score float32 [H, W].
+    """
+    found = centers.find_centers(
+        tf.where(is_valid_hw, inputs.heatmap, 0.0), center_rules
+    )
+    is_thing = class_rules.are_things(semantic_hw) & is_valid_hw
+    instance = grouping.group_pixels(found, inputs.offset, is_thing)
+    merged = merging.merge(
+        semantic_hw, instance, is_valid_hw, found.score, class_rules
+    )
+    num_stuff = len(class_rules.stuff_ids)
+    score = tf.concat([found.score, tf.ones([num_stuff])], axis=0)
+    if compute_probability is not None:
+        # Void pixels, whose row is beyond the table, keep their class.
+        categories = tf.concat([merged.category, [0]], axis=0)
+        is_void = merged.row == tf.size(merged.category)
+        category = tf.where(
+            is_void, semantic_hw, tf.gather(categories, merged.row)
+        )
+        score *= merging.average_by_row(
+            compute_probability(category), merged.row, merged.area
+        )
+    fields = _make_table(merged, score) | {
+        "semantic": tf.where(
+            is_valid_hw, semantic_hw, class_rules.ignore_label
+        ),
+        "panoptic": merged.panoptic,
+        "num_dropped": merged.num_dropped,
+    }
+    scores = tf.concat([[0.0], found.score], axis=0)
+    return fields, {
+        "instance": instance,
+        "instance_score": tf.gather(scores, instance),
+    }
+
+
+def segment_classes(
+    classes: semantic.SemanticMap,
+    is_valid_hw: tf.Tensor,
+    class_rules: ClassRules,
+) -> Fields:
+    """Makes a segment of each class that occurs; there are no instances."""
+    merged = merging.merge_classes(classes.category, is_valid_hw, class_rules)
+    score = merging.average_by_row(classes.probability, merged.row, merged.area)
+    return _make_table(merged, score) | {
+        "semantic": tf.where(
+            is_valid_hw, classes.category, class_rules.ignore_label
+        ),
+        "num_dropped": merged.num_dropped,
+    }
+
+
+def _make_table(merged: merging.Merged, score: tf.Tensor) -> Fields:
+    """Clears the rows that are no segments."""
+    columns = {
+        "segment_id": merged.segment_id,
+        "segment_category": merged.category,
+        "segment_score": score,
+        "segment_area": merged.area,
+    }
+    table = {
+        name: tf.where(merged.is_valid, values, tf.zeros_like(values))
+        for name, values in columns.items()
+    }
+    return table | {"segment_is_valid": merged.is_valid}
+
+
+def describe(
+    size: tuple[Size, Size],
+    class_rules: ClassRules,
+    center_rules: CenterRules | None,
+) -> dict[str, tf.TensorSpec]:
+    """Gives shape and type of the fields of one image.
+
+    Args:
+        size: (H, W).
+        class_rules: The classes.
+        center_rules: None for systems without instances.
+    """
+    shape = [n if isinstance(n, int) else None for n in size]
+    maps = {"semantic": tf.TensorSpec(shape, tf.int32)}
+    num_rows = len(class_rules.known_ids)
+    if center_rules is not None:
+        maps["panoptic"] = tf.TensorSpec(shape, tf.int32)
+        num_rows = center_rules.limit + len(class_rules.stuff_ids)
+    columns = {
+        "segment_id": tf.int32,
+        "segment_category": tf.int32,
+        "segment_score": tf.float32,
+        "segment_area": tf.int32,
+        "segment_is_valid": tf.bool,
+    }
+    return maps | {
+        "num_dropped": tf.TensorSpec([], tf.int32),
+        **{n: tf.TensorSpec([num_rows], t) for n, t in columns.items()},
+    }
+
+
+def describe_instances(size: tuple[Size, Size]) -> dict[str, tf.TensorSpec]:
+    """Gives shape and type of the instances before merging."""
+    shape = [n if isinstance(n, int) else None for n in size]
+    return {
+        "instance": tf.TensorSpec(shape, tf.int32),
+        "instance_score": tf.TensorSpec(shape, tf.float32),
+    }
+
+
+def map_images(
+    process: Callable[..., Fields],
+    inputs: Sequence[tf.Tensor],
+    valid_size: tf.Tensor | None,
+    size: tuple[Size, Size],
+    description: Mapping[str, tf.TensorSpec],
+) -> Fields:
+    """Applies `process` to each image of a batch and stacks the results.
+
+    Args:
+        process: Takes the valid size, int32 [2], and each input of an image.
+        inputs: [B, ...] each.
+        valid_size: int32 [B, 2]; None for the whole images.
+        size: (H, W).
+        description: Shape and type of what `process` gives.
+    """
+    batch = exactness.sizes(inputs[0])[0]
+    if valid_size is None:
+        valid_size = tf.broadcast_to(tf.stack(size), [batch, 2])
+    inputs = [tf.cast(valid_size, tf.int32), *inputs]
+    if isinstance(batch, int) and batch == 1:
+        fields = process(*(x[0] for x in inputs))
+        return {name: value[tf.newaxis] for name, value in fields.items()}
+    return tf.map_fn(
+        lambda image: process(*image),
+        tuple(inputs),
+        fn_output_signature=dict(description),
+        parallel_iterations=1,
+    )

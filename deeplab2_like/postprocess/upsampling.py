@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bilinear upsampling, corners on corners, by rows and then by columns.
+
+Equal to TensorFlow's ResizeBilinear with align_corners, height first and then
+width, up to rounding; the result is the same in every mode.
+
+Reading every column through an index is slow. The columns of a target that
+is about P times as wide as the source fall into P phases, each of which reads
+neighbours of the source in order: all columns of a phase are computed
+together, and interleaved at the end.
+
+h, w: source size; H, W: target size; P phases of Q columns each.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from deeplab2_like.postprocess import exactness
+from deeplab2_like.postprocess.exactness import Size
+
+# Phases that are tried where sizes are unknown: heads have stride 4.
+_USUAL_PHASES = 4
+
+
+class Taps(NamedTuple):
+    """Where the pixels of one target axis read on the source axis.
+
+    Attributes:
+        lower: int32 [...], source index.
+        upper: int32 [...], the next one, or the same at the end.
+        fraction: float32 [...] in 0..1, the weight of `upper`.
+    """
+
+    lower: tf.Tensor
+    upper: tf.Tensor
+    fraction: tf.Tensor
+
+
+Expand = Callable[[tf.Tensor], tf.Tensor]
+_T = TypeVar("_T")
+
+
+class ColumnPlan(NamedTuple):
+    """How to widen rows.
+
+    Attributes:
+        taps: Taps of each column, [P, Q]. Columns beyond the target repeat
+            the last one.
+        is_previous: bool [P, Q], the column of quotient q reads q - 1 and q,
+            else q and q + 1; None if that never happens.
+        is_regular: Whether the above describes all columns.
+        source: w.
+        target: W.
+    """
+
+    taps: Taps
+    is_previous: tf.Tensor | None
+    is_regular: bool | tf.Tensor
+    source: Size
+    target: Size
+
+
+def compute_taps(source: Size, target: Size) -> Taps:
+    """Computes the taps of an axis in ResizeBilinear's own arithmetic."""
+    if isinstance(source, int) and isinstance(target, int):
+        return Taps(*map(tf.constant, _compute_known_taps(source, target)))
+    steps = tf.cast(tf.stack([source - 1, target - 1]), tf.float64)
+    scale = tf.cast(tf.math.divide_no_nan(steps[0], steps[1]), tf.float32)
+    place = exactness.rounded(tf.cast(tf.range(target), tf.float32) * scale)
+    floor = tf.floor(place)
+    lower = tf.cast(floor, tf.int32)
+    return Taps(lower, tf.minimum(lower + 1, source - 1), place - floor)
+
+
+def _compute_known_taps(
+    source: int, target: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scale = np.float32((source - 1) / (target - 1) if target > 1 else 0.0)
+    place = np.arange(target, dtype=np.float32) * scale
+    lower = np.floor(place).astype(np.int32)
+    return lower, np.minimum(lower + 1, source - 1), place - lower
+
+
+def interpolate(
+    lower: tf.Tensor, upper: tf.Tensor, fraction: tf.Tensor
+) -> tf.Tensor:
+    """Gives lower + fraction * (upper - lower), the same in every mode."""
+    return lower + exactness.rounded(fraction * (upper - lower))
+
+
+def plan_columns(source: Size, target: Size) -> ColumnPlan:
+    """Plans how rows of `source` values become rows of `target` values."""
+    is_known = isinstance(source, int) and isinstance(target, int)
+    phases = _USUAL_PHASES
+    if is_known and source > 1:
+        phases = max(1, round((target - 1) / (source - 1)))
+    per_phase = exactness.ceil_divide(target, phases)
+    column = tf.reshape(tf.range(per_phase * phases), [per_phase, phases])
+    quotient = tf.transpose(column // phases)
+    column = tf.minimum(tf.transpose(column), target - 1)
+    taps = Taps(*(tf.gather(x, column) for x in compute_taps(source, target)))
+    is_previous = taps.lower == quotient - 1
+    is_regular = tf.reduce_all(is_previous | (taps.lower == quotient))
+    if not is_known:
+        return ColumnPlan(taps, is_previous, is_regular, source, target)
+    # Known sizes are computed once more, outside of any graph.
+    lower, _, _ = _compute_known_taps(source, target)
+    difference = lower - np.arange(target) // phases
+    return ColumnPlan(
+        taps,
+        is_previous if np.any(difference < 0) else None,
+        bool(np.all((difference == 0) | (difference == -1))),
+        source,
+        target,
+    )
+
+
+def pad_rows(rows: tf.Tensor) -> tf.Tensor:
+    """Repeats the ends of rows [..., w], so that phases can read past them."""
+    first, last = rows[..., :1], rows[..., -1:]
+    return tf.concat([first, rows, last, last], axis=-1)
+
+
+def widen(plan: ColumnPlan, compute: Callable[[Expand], _T]) -> _T:
+    """Computes something from widened rows.
+
+    Args:
+        plan: From `plan_columns`.
+        compute: Takes a function that widens rows, float32 [..., w + 3] from
+            `pad_rows`, to [..., P, Q]. Two are tried where sizes are unknown.
+
+    Returns:
+        What `compute` gives.
+    """
+
+    def by_phases(padded: tf.Tensor) -> tf.Tensor:
+        return _widen_by_phases(plan, padded)
+
+    def by_index(padded: tf.Tensor) -> tf.Tensor:
+        return interpolate(
+            tf.gather(padded, plan.taps.lower + 1, axis=-1),
+            tf.gather(padded, plan.taps.upper + 1, axis=-1),
+            plan.taps.fraction,
+        )
+
+    if isinstance(plan.is_regular, bool):
+        return compute(by_phases if plan.is_regular else by_index)
+    return tf.cond(
+        plan.is_regular, lambda: compute(by_phases), lambda: compute(by_index)
+    )
+
+
+def _widen_by_phases(plan: ColumnPlan, padded: tf.Tensor) -> tf.Tensor:
+    """Widens padded rows [..., w + 3] to [..., P, Q] without indices."""
+    # All quotients are below w + 1, since each column reads q or q - 1.
+    count = exactness.sizes(plan.taps.fraction)[1]
+    padded = padded[..., tf.newaxis, :]
+    here = padded[..., 1 : count + 1]
+    after = padded[..., 2 : count + 2]
+    if plan.is_previous is None:
+        return interpolate(here, after, plan.taps.fraction)
+    before = padded[..., :count]
+    return interpolate(
+        tf.where(plan.is_previous, before, here),
+        tf.where(plan.is_previous, here, after),
+        plan.taps.fraction,
+    )
+
+
+def interleave(plan: ColumnPlan, phases: tf.Tensor) -> tf.Tensor:
+    """Puts the columns [N, P, Q] of all phases in order, [N, W]."""
+    count, number, quotients = exactness.sizes(phases)
+    columns = tf.transpose(phases, [0, 2, 1])
+    columns = tf.reshape(columns, [count, number * quotients])
+    return columns[:, : plan.target]
+
+
+def upsample_maps(maps_chw: tf.Tensor, size: tuple[Size, Size]) -> tf.Tensor:
+    """Upsamples a few maps.
+
+    Args:
+        maps_chw: float32 [C, h, w].
+        size: (H, W).
+
+    Returns:
+        float32 [C, H, W].
+    """
+    channels, height, width = exactness.sizes(maps_chw)
+    taps = compute_taps(height, size[0])
+    rows = interpolate(
+        tf.gather(maps_chw, taps.lower, axis=1),
+        tf.gather(maps_chw, taps.upper, axis=1),
+        taps.fraction[:, tf.newaxis],
+    )
+    padded = pad_rows(tf.reshape(rows, [channels * size[0], width]))
+    plan = plan_columns(width, size[1])
+    phases = widen(plan, lambda expand: expand(padded))
+    return tf.reshape(interleave(plan, phases), [channels, *size])
