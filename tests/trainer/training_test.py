@@ -124,9 +124,7 @@ def test_a_loss_that_grows_beyond_numbers_is_reported_after_the_loop():
 
 
 def test_the_state_has_weights_optimizer_and_random_generators():
-    trainer, model = _make_trainer(
-        _make_dataset([1.0, 1.0]), average_decay=0.9
-    )
+    trainer, model = _make_trainer(_make_dataset([1.0, 1.0]), average_decay=0.9)
     state = trainer.state()
     assert set(state["variables"]) == {"line/kernel", "line/bias"}
     assert list(state["random"]) == ["0"]

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small config on drawn scenes, and their records."""
+
+import pytest
+
+CONFIG = """
+experiment_name: "small"
+model_options {
+  backbone {
+    name: "mobilenet_v3_small"
+    use_squeeze_and_excite: true
+    output_stride: 32
+  }
+  decoder {
+    feature_key: "res5"
+    decoder_channels: 16
+    aspp_channels: 16
+    atrous_rates: [1, 2, 3]
+  }
+  panoptic_deeplab {
+    low_level { feature_key: "res3" channels_project: 8 }
+    low_level { feature_key: "res2" channels_project: 8 }
+    instance {
+      center_head { head_channels: 8 }
+      regression_head { head_channels: 8 }
+    }
+    semantic_head { head_channels: 16 }
+  }
+}
+trainer_options {
+  save_checkpoints_steps: 2
+  save_summaries_steps: 2
+  steps_per_loop: 2
+  seed: 3
+  loss_options {
+    semantic_loss { name: "softmax_cross_entropy" }
+    center_loss { name: "mse" weight: 200 }
+    regression_loss { name: "l1" weight: 0.1 }
+  }
+  solver_options {
+    base_learning_rate: 0.001
+    training_number_of_steps: 4
+  }
+}
+train_dataset_options {
+  dataset: "scenes"
+  file_pattern: "${TRAIN_SET}"
+  batch_size: 2
+  crop_size: [65, 129]
+  sigma: 4
+}
+eval_dataset_options {
+  dataset: "scenes"
+  file_pattern: "${VAL_SET}"
+  batch_size: 2
+  crop_size: [65, 129]
+}
+evaluator_options { eval_interval: 100 num_vis_samples: 1 keep_k_centers: 20 }
+"""
+
+
+@pytest.fixture(scope="session")
+def scene_records(tmp_path_factory):
+    """A folder with 8 training and 3 validation scenes."""
+    from deeplab2_like.testing import scenes_records
+
+    folder = tmp_path_factory.mktemp("scenes")
+    for split, count in (("train", 8), ("val", 3)):
+        scenes_records.write_records(
+            str(folder), split, count, size=(65, 129), num_shards=2
+        )
+    return folder
+
+
+@pytest.fixture
+def config_file(scene_records, tmp_path, monkeypatch):
+    """The config as a file; its place-holders are set in the environment."""
+    monkeypatch.setenv("TRAIN_SET", f"{scene_records}/train-*")
+    monkeypatch.setenv("VAL_SET", f"{scene_records}/val-*")
+    file = tmp_path / "small.textproto"
+    file.write_text(CONFIG)
+    return file

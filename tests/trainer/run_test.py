@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs of the training program, whole ones and ones that must stop early."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from deeplab2_like import checkpoint_files, config, errors
+from deeplab2_like.trainer import run
+
+_PROGRAM = pathlib.Path(__file__).parents[2] / "trainer" / "main.py"
+_TWELVE_DETERMINISTIC_STEPS = (
+    "trainer_options { deterministic: true "
+    "solver_options { training_number_of_steps: 12 } }"
+)
+
+
+def _run_in_process(config_file, model_dir, mode, *overrides, **kwargs):
+    loaded = config.load(str(config_file), overrides)
+    return run.run_experiment(loaded, str(model_dir), mode, **kwargs)
+
+
+def _start(config_file, model_dir, *arguments):
+    return subprocess.Popen(
+        [
+            sys.executable,
+            str(_PROGRAM),
+            f"--config_file={config_file}",
+            f"--model_dir={model_dir}",
+            *arguments,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_train_and_evaluate_leaves_a_complete_model_folder(
+    config_file, tmp_path
+):
+    folder = tmp_path / "run"
+    results = _run_in_process(config_file, folder, "train_and_eval")
+    assert (folder / "config.textproto").exists()
+    assert checkpoint_files.find_checkpoint(str(folder)).endswith("ckpt-4")
+    assert list((folder / "train").glob("events*"))
+    written = json.loads((folder / "eval" / "metrics.json").read_text())
+    assert written["summaries"].keys() == results["summaries"].keys()
+    assert 0 <= results["summaries"]["evaluation/iou/IoU"] <= 1
+    assert not (folder / "training.lock").exists()
+    # The same command finds that all is done, and evaluates.
+    again = _run_in_process(config_file, folder, "train_and_eval")
+    assert again["summaries"] == results["summaries"]
+    evaluated = _run_in_process(config_file, folder, "eval")
+    assert evaluated["summaries"] == results["summaries"]
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "message"),
+    [
+        (
+            "train_dataset_options { file_pattern: '/nowhere/train-*' }",
+            errors.DataError,
+            "/nowhere/train-",
+        ),
+        (
+            "train_dataset_options { augmentations { "
+            "autoaugment_policy_name: 'simple' } }",
+            errors.ConfigError,
+            "autoaugment_policy_name",
+        ),
+        (
+            "train_dataset_options { crop_size: [64, 129] }",
+            errors.ConfigError,
+            "65",
+        ),
+        (
+            "model_options { initial_checkpoint: '/nowhere/ckpt' }",
+            errors.CheckpointError,
+            "/nowhere/ckpt",
+        ),
+        (
+            "train_dataset_options { dataset: 'nuclei' } "
+            "eval_dataset_options { dataset: 'nuclei' }",
+            errors.DataError,
+            "train_000",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_stops_with_one_sentence(
+    config_file, tmp_path, override, error, message
+):
+    with pytest.raises(error, match=message):
+        _run_in_process(config_file, tmp_path / "run", "train", override)
+
+
+def test_a_place_holder_without_value_names_its_variable(
+    config_file, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("TRAIN_SET")
+    with pytest.raises(errors.ConfigError, match="TRAIN_SET"):
+        _run_in_process(config_file, tmp_path / "run", "train")
+
+
+def test_evaluating_a_folder_without_checkpoint_is_one_sentence(
+    config_file, tmp_path
+):
+    with pytest.raises(errors.CheckpointError, match="no checkpoint"):
+        _run_in_process(config_file, tmp_path, "eval")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stopped_run_continues_to_the_same_weights(
+    config_file, tmp_path, signal_number
+):
+    long = f"--config_override={_TWELVE_DETERMINISTIC_STEPS}"
+    whole = _start(config_file, tmp_path / "whole", long)
+    assert whole.wait() == 0, whole.stdout.read()
+
+    folder = tmp_path / "stopped"
+    process = _start(config_file, folder, long)
+    _wait_for_checkpoint(process, folder)
+    os.kill(process.pid, signal_number)
+    code = process.wait()
+    expected = -9 if signal_number == signal.SIGKILL else 75
+    assert code == expected, process.stdout.read()
+    steps = checkpoint_files.list_checkpoints(str(folder))
+    assert not steps[-1].endswith("ckpt-12")
+
+    continued = _start(config_file, folder, long)
+    assert continued.wait() == 0, continued.stdout.read()
+    assert "Continuing from" in continued.stdout.read()
+    a = checkpoint_files.read_checkpoint(str(tmp_path / "whole" / "ckpt-12"))
+    b = checkpoint_files.read_checkpoint(str(folder / "ckpt-12"))
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def _wait_for_checkpoint(process, folder):
+    """Reads the state file in a loop until a checkpoint is written."""
+    while process.poll() is None:
+        if (folder / "checkpoint").exists():
+            return
+    raise AssertionError(process.stdout.read())
+
+
+@pytest.mark.slow
+def test_a_program_prints_one_line_and_its_exit_code(config_file, tmp_path):
+    process = _start(
+        config_file,
+        tmp_path / "run",
+        "--config_override=train_dataset_options { crop_size: [64, 129] }",
+    )
+    text, _ = process.communicate()
+    assert process.returncode == 2
+    assert "Traceback" not in text
+    assert "crop_size" in text
