@@ -63,9 +63,8 @@ def _print_contents(count: int) -> None:
     for kind, instance_areas in areas.items():
         marks = np.percentile(instance_areas, (0, 5, 50, 95, 100)).astype(int)
         text = " ".join(f"{mark:6}" for mark in marks)
-        print(
-            f"{scenes.CLASS_NAMES[kind]:12}{len(instance_areas) / count:9.2f}   {text}"
-        )
+        number = len(instance_areas) / count
+        print(f"{scenes.CLASS_NAMES[kind]:12}{number:9.2f}   {text}")
     print(
         f"{'all':12}{instances.mean():9.2f}   ({instances.min():.0f} to"
         f" {instances.max():.0f} in a scene), crowds {crowds / count:.2f}"
