@@ -2,7 +2,7 @@
 """Compares a written SavedModel with the live model that it came from."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +19,9 @@ from deeplab2_like.testing import scenes
 MIN_EQUAL_PIXELS = 0.9999
 
 NamedImage = tuple[str, npt.NDArray[np.uint8]]
+Predict = Callable[
+    [npt.NDArray[np.uint8]], tuple[npt.NDArray[np.int32], set[int] | None]
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,46 +68,54 @@ def make_images(canvas_size: Sequence[int]) -> list[NamedImage]:
     ]
 
 
-def predict_live(
+def make_live_predictor(
     system: contract.MetaArchitecture,
     model: keras.Model,
     preprocessing: preprocessing_lib.Preprocessing,
-    image_hwc: npt.NDArray[np.uint8],
-) -> tuple[npt.NDArray[np.int32], set[int] | None]:
-    """Predicts as the evaluation does.
+) -> Predict:
+    """Makes the function that predicts one image as the evaluation does.
 
     Args:
-        system: The system.
+        system: The live system.
         model: Its model.
-        preprocessing: What is done to the image.
-        image_hwc: uint8 [H, W, 3].
+        preprocessing: What is done to an image.
 
     Returns:
-        int32 [H, W], panoptic ids, classes where there are no instances; and
-        the ids of the segments, None where there are no instances.
+        Function of an image, uint8 [H, W, 3]. It gives int32 [H, W], panoptic
+        ids, classes where there are no instances; and the ids of the segments,
+        None where there are no instances.
     """
-    size = image_hwc.shape[:2]
-    canvas, _, valid_size = preprocessing_lib.make_evaluation_canvas(
-        tf.constant(image_hwc), tf.zeros(size, tf.int32), preprocessing, void=0
-    )
-    outputs = model(canvas[tf.newaxis], training=False)
     postprocess = tf.function(system.postprocess, autograph=False)
-    height, width = canvas.shape[:2]
-    prediction = postprocess(outputs, (height, width), valid_size[tf.newaxis])
-    chosen = (
-        prediction.semantic
-        if prediction.panoptic is None
-        else prediction.panoptic
-    )
-    valid_height, valid_width = valid_size.numpy().tolist()
-    restored = restoring.resize_nearest(
-        chosen.numpy()[0, :valid_height, :valid_width], size
-    )
-    if prediction.panoptic is None:
-        return restored, None
-    ids = prediction.segment_id.numpy()[0]
-    is_valid = prediction.segment_is_valid.numpy()[0]
-    return restored, set(ids[is_valid].tolist()) & set(np.unique(restored))
+
+    def predict(
+        image_hwc: npt.NDArray[np.uint8],
+    ) -> tuple[npt.NDArray[np.int32], set[int] | None]:
+        height, width = image_hwc.shape[:2]
+        canvas, _, valid_size = preprocessing_lib.make_evaluation_canvas(
+            tf.constant(image_hwc),
+            tf.zeros([height, width], tf.int32),
+            preprocessing,
+            void=0,
+        )
+        outputs = model(canvas[tf.newaxis], training=False)
+        prediction = postprocess(
+            outputs, tuple(canvas.shape[:2]), valid_size[tf.newaxis]
+        )
+        maps = prediction.as_dict()
+        map_hw = maps.get("panoptic", maps["semantic"]).numpy()[0]
+        valid_height, valid_width = valid_size.numpy().tolist()
+        restored = restoring.resize_nearest(
+            map_hw[:valid_height, :valid_width], (height, width)
+        )
+        if prediction.panoptic is None:
+            return restored, None
+        ids = prediction.segment_id.numpy()[0]
+        is_valid = prediction.segment_is_valid.numpy()[0]
+        return restored, set(ids[is_valid].tolist()) & set(
+            np.unique(restored).tolist()
+        )
+
+    return predict
 
 
 def compare(
@@ -127,8 +138,9 @@ def compare(
     serve = loaded.signatures[serving.IMAGES_SIGNATURE]
     equal = total = count = 0
     problems = []
+    predict_live = make_live_predictor(system, model, preprocessing)
     for name, image in images:
-        expected, segments = predict_live(system, model, preprocessing, image)
+        expected, segments = predict_live(image)
         outputs = serve(images=tf.constant(image[np.newaxis]))
         key = "semantic" if segments is None else "panoptic"
         equal += int(np.sum(outputs[key].numpy()[0] == expected))

@@ -99,7 +99,7 @@ def make_readme(
     if info.jit_compile:
         jit = (
             "\nPost-processing is compiled by XLA: the first request of each "
-            "size of\ncanvas and batch takes longer."
+            "size of\ncanvas takes longer."
         )
     row = _PANOPTIC_ROW.format(
         divisor=descriptor.label_divisor, void=descriptor.void_id

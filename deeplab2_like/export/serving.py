@@ -7,7 +7,6 @@ import tensorflow as tf
 from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.export import byte_guard, canvas
 from deeplab2_like.meta_architectures import contract
-from deeplab2_like.postprocess import prediction as prediction_lib
 
 IMAGES_SIGNATURE = "serving_default"
 BYTES_SIGNATURE = "encoded"
@@ -51,7 +50,7 @@ class ServingModule(tf.Module):
             preprocessing: What is done to an image.
             max_pixels: Most pixels of a request, all its images together.
             jit_compile: Whether XLA compiles the post-processing, once for
-                each size of the canvas and of the batch.
+                each size of the canvas.
         """
         super().__init__()
         # Session loaders restore only what is tracked as a plain variable.
@@ -75,7 +74,8 @@ class ServingModule(tf.Module):
             )
             outputs = model(canvas_bhwc, training=False)
             size = canvas.static_size(preprocessing)
-            prediction = postprocess(
+            prediction = map_images(
+                postprocess,
                 outputs,
                 size or tf.shape(canvas_bhwc)[1:3],
                 valid_size,
@@ -110,8 +110,53 @@ class ServingModule(tf.Module):
         )
 
 
+def map_images(
+    postprocess: tf.types.experimental.PolymorphicFunction,
+    outputs: contract.Tensors,
+    canvas_size: tuple[int, int] | tf.Tensor,
+    valid_size_b2: tf.Tensor,
+) -> dict[str, tf.Tensor]:
+    """Post-processes the images of a batch one by one.
+
+    So XLA compiles for one image, and not anew for each size of a batch.
+
+    Args:
+        postprocess: `MetaArchitecture.postprocess` as a `tf.function`.
+        outputs: Of the network, B images.
+        canvas_size: As in `MetaArchitecture.postprocess`.
+        valid_size_b2: int32 [B, 2].
+
+    Returns:
+        The fields of a `Prediction` that are not None.
+    """
+
+    def process(
+        image: tuple[contract.Tensors, tf.Tensor],
+    ) -> dict[str, tf.Tensor]:
+        maps, valid_size = tf.nest.map_structure(lambda x: x[tf.newaxis], image)
+        prediction = postprocess(maps, canvas_size, valid_size)
+        return {name: x[0] for name, x in prediction.as_dict().items()}
+
+    def one(x: tf.Tensor) -> tf.TensorSpec:
+        return tf.TensorSpec([1, *x.shape[1:]], x.dtype)
+
+    outputs = dict(outputs)
+    # The function that this finds is the one that the loop calls.
+    function = postprocess.get_concrete_function(
+        tf.nest.map_structure(one, outputs), canvas_size, one(valid_size_b2)
+    )
+    return tf.map_fn(
+        process,
+        (outputs, valid_size_b2),
+        fn_output_signature={
+            name: tf.TensorSpec(x.shape[1:], x.dtype)
+            for name, x in function.structured_outputs.as_dict().items()
+        },
+    )
+
+
 def restore_prediction(
-    prediction: prediction_lib.Prediction,
+    prediction: contract.Tensors,
     valid_size_b2: tf.Tensor,
     size: tf.Tensor,
     system: contract.MetaArchitecture,
@@ -121,7 +166,7 @@ def restore_prediction(
     Segments without a pixel at that size are no longer valid.
 
     Args:
-        prediction: Of B canvases.
+        prediction: Fields of a `Prediction`, of B canvases.
         valid_size_b2: int32 [B, 2], the parts that are image; all equal.
         size: int32 [2], height and width of the images.
         system: Says what the ids are.
@@ -131,26 +176,25 @@ def restore_prediction(
     """
     valid_size = valid_size_b2[0]
     outputs = {
-        "semantic": canvas.restore_map(prediction.semantic, valid_size, size)
+        name: canvas.restore_map(prediction[name], valid_size, size)
+        for name in ("semantic", "panoptic")
+        if name in prediction
     }
-    table = {
-        "segment_id": prediction.segment_id,
-        "segment_category": prediction.segment_category,
-        "segment_score": prediction.segment_score,
-        "segment_area": prediction.segment_area,
-    }
-    is_valid = prediction.segment_is_valid
-    if prediction.panoptic is not None:
-        panoptic = canvas.restore_map(prediction.panoptic, valid_size, size)
-        outputs["panoptic"] = panoptic
-        descriptor = system.descriptor
-        classes = max(descriptor.num_classes, descriptor.ignore_label + 1)
-        table["segment_area"] = count_pixels(
-            panoptic, prediction.segment_id, classes * descriptor.label_divisor
-        )
-        is_valid &= table["segment_area"] > 0
-    for name, column in table.items():
-        outputs[name] = tf.where(is_valid, column, tf.zeros_like(column))
+    descriptor = system.descriptor
+    divisor = descriptor.label_divisor
+    # Without instances the segments are the classes.
+    ids_bhw = outputs.get("panoptic", outputs["semantic"] * divisor)
+    area = count_pixels(
+        ids_bhw,
+        prediction["segment_id"],
+        max(descriptor.num_classes, descriptor.ignore_label + 1) * divisor,
+    )
+    table = {**prediction, "segment_area": area}
+    is_valid = prediction["segment_is_valid"] & (area > 0)
+    for name in ("id", "category", "score", "area"):
+        column = table[f"segment_{name}"]
+        column = tf.where(is_valid, column, tf.zeros_like(column))
+        outputs[f"segment_{name}"] = column
     outputs["segment_is_valid"] = is_valid
     return outputs
 
