@@ -147,18 +147,24 @@ class Predictor:
         return {name: value.numpy()[0] for name, value in outputs.items()}
 
     def _to_result(self, outputs: Mapping[str, Any]) -> result.PanopticResult:
-        if "panoptic" not in outputs:
-            divisor = self.descriptor.label_divisor
-            return result.PanopticResult.from_label(
-                outputs["semantic"] * divisor, self.descriptor
-            )
+        panoptic = outputs.get("panoptic")
+        if panoptic is None:
+            panoptic = self._classes_as_segments(outputs)
         return result.PanopticResult.from_prediction(
-            outputs["panoptic"],
+            panoptic,
             self.descriptor,
             segment_ids=outputs["segment_id"],
             segment_scores=outputs["segment_score"],
             is_valid=outputs["segment_is_valid"],
         )
+
+    def _classes_as_segments(
+        self, outputs: Mapping[str, Any]
+    ) -> npt.NDArray[np.int32]:
+        """Gives int32 [H, W], the ids of a model without instances."""
+        ids = outputs["semantic"] * self.descriptor.label_divisor
+        known = outputs["segment_id"][outputs["segment_is_valid"]]
+        return np.where(np.isin(ids, known), ids, self.descriptor.void_id)
 
 
 @dataclasses.dataclass(frozen=True)
