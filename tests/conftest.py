@@ -3,6 +3,8 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
@@ -14,3 +16,98 @@ def pytest_addoption(parser):
         dest="reference_complete",
         help="fail when a golden case is not compared in full",
     )
+
+
+_TINY_CONFIG = """
+experiment_name: "tiny"
+model_options {
+  backbone {
+    name: "mobilenet_v3_small"
+    use_squeeze_and_excite: true
+    output_stride: 16
+  }
+  decoder {
+    feature_key: "res5"
+    decoder_channels: 16
+    aspp_channels: 16
+    atrous_rates: [3, 6, 9]
+  }
+  panoptic_deeplab {
+    low_level { feature_key: "res3" channels_project: 8 }
+    low_level { feature_key: "res2" channels_project: 8 }
+    instance {
+      center_head { head_channels: 8 }
+      regression_head { head_channels: 8 }
+    }
+    semantic_head { head_channels: 16 }
+  }
+}
+trainer_options {
+  loss_options {
+    semantic_loss { name: "softmax_cross_entropy" }
+    center_loss { name: "mse" }
+    regression_loss { name: "l1" }
+  }
+}
+train_dataset_options { dataset: "scenes" crop_size: [65, 129] }
+eval_dataset_options { dataset: "scenes" crop_size: [65, 129] }
+evaluator_options { nms_kernel: 7 keep_k_centers: 20 }
+"""
+
+
+def _make_lively(model):
+    """Makes classes, centers and offsets vary, as after training."""
+    import keras
+    import numpy as np
+
+    from deeplab2_like.model.layers.batch_norm import BatchNorm
+    from deeplab2_like.testing import scenes
+
+    images = [scenes.make_scene(seed, (65, 129)).image for seed in range(4)]
+    for layer in model._flatten_layers():
+        if isinstance(layer, BatchNorm):
+            layer.momentum = 0.0
+    model(np.stack(images), training=True)
+    for head in (model.semantic_head, model.center_head, model.offset_head):
+        kernel = head.last_layer.kernel
+        kernel.assign(-keras.random.normal(kernel.shape, stddev=0.5, seed=2))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A model folder with the config and a checkpoint of random weights."""
+    import keras
+    import tensorflow as tf
+
+    from deeplab2_like import config as config_lib
+    from deeplab2_like.data import descriptor
+    from deeplab2_like.meta_architectures import build
+    from deeplab2_like.trainer import checkpoints
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    folder.mkdir()
+    config = config_lib.parse(_TINY_CONFIG)
+    (folder / "config.textproto").write_text(config.text)
+    keras.utils.set_random_seed(1)
+    system = build.build_system(config.options, descriptor.load("scenes"))
+    model = system.build_model(synchronize_batch_norm=False)
+    _make_lively(model)
+    manager = checkpoints.make_manager(
+        str(folder),
+        {"variables": {v.path: v.value for v in model.variables}},
+        tf.Variable(7, dtype=tf.int64),
+        keep=1,
+        interval_steps=1,
+    )
+    manager.save(checkpoint_number=7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_run, tmp_path_factory):
+    """The SavedModel of `tiny_run`, all images on one canvas."""
+    from deeplab2_like.export import saved_model
+
+    out = tmp_path_factory.mktemp("exported") / "tiny"
+    saved_model.export(str(tiny_run), str(out))
+    return out
