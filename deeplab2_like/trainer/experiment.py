@@ -133,14 +133,14 @@ class Experiment:
             controller.train(total)
             return
         evaluator_options = self._options.evaluator_options
-        if int(controller.global_step) >= total:
+        step = int(controller.global_step)
+        while True:
+            step = min(step + evaluator_options.eval_interval, total)
+            # Saved before it is evaluated: what was trained is never lost.
+            controller.train(step)
             controller.evaluate(evaluator_options.eval_steps)
-            return
-        controller.train_and_evaluate(
-            total,
-            eval_steps=evaluator_options.eval_steps,
-            eval_interval=evaluator_options.eval_interval,
-        )
+            if step >= total:
+                return
 
     def evaluate(self) -> None:
         """Evaluates the newest checkpoint of the model folder."""
