@@ -44,10 +44,10 @@ THING_IDS = (layout.CAR, layout.PERSON, layout.SIGN, layout.TREE)
 IGNORE_LABEL = layout.CLUTTER
 LABEL_DIVISOR = 1000
 MIN_INSTANCE_AREA = 20
-MIN_INSTANCE_PART = 1 / 512
+MIN_INSTANCE_PART = 1 / 400
 """Things with fewer visible pixels, or a smaller part of all pixels, are left
 out of image and label."""
-MIN_STUFF_PART = 1 / 200
+MIN_STUFF_PART = 1 / 100
 """Stuff that fills a smaller part of the picture is not labelled."""
 MIN_VISIBLE_PART = 0.5
 """Things of which nearer ones hide more than the rest are left out."""

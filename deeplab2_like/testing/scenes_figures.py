@@ -52,10 +52,10 @@ def draw_person(dice: Dice, place: Place) -> Sprite:
     is_child = dice.chance(0.2)
     tall = dice.uniform(1.15, 1.4) if is_child else dice.uniform(1.65, 1.95)
     k = tall / 1.75
-    sprite = place.open(0.75 * k, 0.75 * k, tall + 0.2)
+    sprite = place.open(0.8 * k, 0.8 * k, tall + 0.25)
     coat, legs = _paint(dice), _paint(dice) * 0.8
     skin, hair = dice.pick(_SKINS), dice.pick(_HAIRS)
-    way, step = dice.sign(), dice.uniform(0.1, 0.26)
+    way, step = dice.sign(), dice.uniform(0.12, 0.26)
 
     def at(u: float, v: float) -> Point:
         return way * u * k, v * k
@@ -67,7 +67,7 @@ def draw_person(dice: Dice, place: Place) -> Sprite:
     arm(-0.24, -0.28 - 0.6 * step, coat * 0.75)
     for side, bright in ((-1, 0.8), (1, 1.0)):
         hip, foot = at(side * 0.1, 0.78), at(side * step, 0.1)
-        sprite.line(legs * bright, hip, foot, 0.14 * k)
+        sprite.line(legs * bright, hip, foot, 0.16 * k)
         shoe = at(side * step + 0.06, 0.05)
         sprite.ellipse(_BLACK, shoe, (0.15 * k, 0.07 * k))
     if dice.chance(0.3):
@@ -76,15 +76,15 @@ def draw_person(dice: Dice, place: Place) -> Sprite:
     if dice.chance(0.3):
         bag = _paint(dice)
         sprite.box(bag, at(-0.26, 1.15), (0.15 * k, 0.26 * k), 0.08 * k)
-    sprite.box(coat, at(0, 1.06), (0.31 * k, 0.36 * k), 0.2 * k)
+    sprite.box(coat, at(0, 1.06), (0.34 * k, 0.37 * k), 0.2 * k)
     arm(0.22, 0.27 + 0.6 * step, coat * 0.88)
     sprite.box(skin * 0.9, at(0, 1.42), (0.07 * k, 0.08 * k))
-    sprite.ellipse(hair, at(-0.03, 1.58), (0.24 * k, 0.22 * k))
-    sprite.ellipse(skin, at(0.04, 1.54), (0.19 * k, 0.19 * k))
+    sprite.ellipse(hair, at(-0.03, 1.58), (0.27 * k, 0.25 * k))
+    sprite.ellipse(skin, at(0.04, 1.54), (0.21 * k, 0.21 * k))
     if dice.chance(0.25):
         hat = _paint(dice)
-        sprite.box(hat, at(0.04, 1.67), (0.29 * k, 0.04 * k), 0.03 * k)
-        sprite.box(hat, at(0, 1.74), (0.2 * k, 0.1 * k), 0.06 * k)
+        sprite.box(hat, at(0.04, 1.69), (0.32 * k, 0.04 * k), 0.03 * k)
+        sprite.box(hat, at(0, 1.77), (0.22 * k, 0.1 * k), 0.06 * k)
     return finish(sprite, place, 0.4 * k, tall)
 
 
@@ -94,11 +94,11 @@ def draw_sign(dice: Dice, place: Place) -> Sprite:
         ("round", "triangle", "octagon", "diamond", "board", "lights")
     )
     high = dice.uniform(1.5, 2.0)
-    size = dice.uniform(0.52, 0.66)
-    sprite = place.open(1.0, 1.0, high + 0.85)
+    size = dice.uniform(0.58, 0.72)
+    sprite = place.open(1.0, 1.0, high + 0.95)
     pole = color(0.62, 0.63, 0.64) * dice.uniform(0.6, 1.0)
-    sprite.box(pole, (0, high / 2), (0.1, high / 2))
-    sprite.box(pole * 0.8, (0, 0.06), (0.17, 0.08), 0.04)
+    sprite.box(pole, (0, high / 2), (0.13, high / 2))
+    sprite.box(pole * 0.8, (0, 0.06), (0.22, 0.1), 0.05)
     paint = pick_paint(dice, SIGN_PAINTS, 0.85)
     plain = _WHITE if paint.min() < 0.6 else _BLACK
     rim, field = (paint, plain) if dice.chance(0.5) else (plain, paint)

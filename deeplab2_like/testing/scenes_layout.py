@@ -77,9 +77,9 @@ def _find_spot(dice: Dice, kind: int, setting: _Setting) -> tuple[float, float]:
     """Draws where a thing stands: column and scale."""
     camera, street = setting.camera, setting.street
     for _ in range(_TRIES):
-        part = dice.uniform(0.36, 0.8)
+        part = dice.uniform(0.4, 0.8)
         if dice.chance(0.15):
-            part = dice.uniform(0.22, 0.36)
+            part = dice.uniform(0.25, 0.4)
         across = _find_across(dice, kind, street)
         if street.is_along:
             scale = part * camera.nearest_scale()

@@ -36,9 +36,9 @@ def test_a_seed_gives_the_same_bytes_each_time():
 @pytest.mark.parametrize(
     ("seed", "size", "digest"),
     [
-        (0, (129, 257), "2ee5f8182a237c0c"),
+        (0, (129, 257), "fa45733012a417fe"),
         (1, (97, 129), "70e1c0f871e93103"),
-        (2_000_003, (161, 321), "a8c1562cc72131d8"),
+        (2_000_003, (161, 321), "ee824b2479c91099"),
     ],
 )
 def test_scenes_are_the_same_on_every_machine(seed, size, digest):
