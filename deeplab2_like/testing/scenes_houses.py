@@ -34,6 +34,8 @@ from deeplab2_like.testing.scenes_street import (
 )
 
 _FLAT, _GABLE, _MANSARD, _STEPPED = range(4)
+_GLASS = color(0.20, 0.25, 0.32)
+_LAMP = color(1.0, 0.82, 0.45)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,7 @@ class _Row:
 
     Attributes:
         bounds: float32 [n + 1], where they begin and end along u, metres.
-        values: float32 [n, 15], see `_VALUES`.
+        values: float32 [n, 11], see `_VALUES`.
         colors: float32 [4, 3, n], wall, roof, trim and awning.
     """
 
@@ -116,160 +118,173 @@ def _make_row(dice: Dice, start: float, end: float, green: float) -> _Row:
     )
 
 
-def _profile(at: dict[str, np.ndarray], part: np.ndarray) -> np.ndarray:
-    """Returns how much of its rise the roof has reached at each column.
+@dataclasses.dataclass(frozen=True)
+class _Plane:
+    """The columns of the image that see a row, w of them, float32 [w] each.
 
-    Args:
-        at: Values of `_VALUES`, each [w].
-        part: float32 [w], place on the house, 0 at its left, 1 at its right.
-
-    Returns:
-        float32 [w] in 0..1.2.
+    Attributes:
+        columns: Which columns.
+        u: Place along the row that each column sees, metres.
+        scale: Pixels of a metre upwards.
+        stretch: Pixels of a metre along u.
+        bright: Factor for the side of the street, in sun or shadow; a number.
     """
-    slope = 1.0 - np.abs(2.0 * part - 1.0)
-    rise = np.where(at["roof"] == _GABLE, slope, np.float32(1.0))
-    rise = np.where(at["roof"] == _MANSARD, ramp(slope * 5.0), rise)
-    steps = np.floor(slope * 5.0 + 1.0) * 0.2
-    rise = np.where(at["roof"] == _STEPPED, ramp(steps), rise)
-    chimney = (np.abs(part - at["chimney"]) < 0.05) & (at["roof"] != _FLAT)
-    return rise + np.where(chimney, np.float32(0.25), np.float32(0))
+
+    columns: slice
+    u: np.ndarray
+    scale: np.ndarray
+    stretch: np.ndarray
+    bright: float
+
+
+class _Fronts:
+    """What each column of a plane sees of a row; arrays [w] or [3, w].
+
+    Attributes:
+        index: Which house or hedge.
+        at: Its measures, by the names of `_VALUES`.
+        from_left: Distance from its left end, metres.
+        width: Its width, metres.
+        green: Whether it is a hedge.
+        wall, roof, trim, awning: Its colours.
+        top: Its height at this column, metres.
+    """
+
+    def __init__(self, row: _Row, u: np.ndarray):
+        """Looks up what stands at `u`, float32 [w], metres."""
+        index = np.searchsorted(row.bounds, u, side="right") - 1
+        index = np.clip(index, 0, len(row.values) - 1)
+        self.index = index
+        self.at = {k: row.values[index, i] for i, k in enumerate(_VALUES)}
+        self.wall, self.roof, self.trim, self.awning = row.colors[:, :, index]
+        self.from_left = u - row.bounds[index]
+        self.width = row.bounds[index + 1] - row.bounds[index]
+        self.green = self.at["is_house"] < 0.5
+        bumps = texture("leaf", index * 37.0, u * 14.0) * 0.5
+        bumps = bumps + texture("cloud", index * 37.0, u * 9.0) * 0.5
+        rise = np.where(self.green, bumps, self._profile())
+        self.top = self.at["eaves"] + self.at["rise"] * rise
+
+    def _profile(self) -> np.ndarray:
+        """Returns how much of its rise the roof has reached: 0..1.25."""
+        part, roof = self.from_left / self.width, self.at["roof"]
+        slope = 1.0 - np.abs(2.0 * part - 1.0)
+        rise = np.where(roof == _GABLE, slope, np.float32(1.0))
+        rise = np.where(roof == _MANSARD, ramp(slope * 5.0), rise)
+        steps = np.floor(slope * 5.0 + 1.0) * 0.2
+        rise = np.where(roof == _STEPPED, ramp(steps), rise)
+        chimney = (np.abs(part - self.at["chimney"]) < 0.05) & (roof != _FLAT)
+        return rise + np.where(chimney, np.float32(0.25), np.float32(0))
 
 
 def _paint_row(
-    canvas: Canvas,
-    camera: Camera,
-    row: _Row,
-    columns: slice,
-    *,
-    u: np.ndarray,
-    scale: np.ndarray,
-    stretch: np.ndarray,
-    light: Light,
-    bright: float,
+    canvas: Canvas, camera: Camera, row: _Row, plane: _Plane, light: Light
 ) -> None:
-    """Paints a row over what is there.
-
-    Args:
-        canvas: The picture; changed.
-        camera: The camera.
-        row: What stands there.
-        columns: Columns that see the plane, w of them.
-        u: float32 [w], place along the row that each column sees, metres.
-        scale: float32 [w], pixels of a metre upwards.
-        stretch: float32 [w], pixels of a metre along u.
-        light: The weather.
-        bright: Factor for the side of the street, in sun or shadow.
-    """
-    index = np.searchsorted(row.bounds, u, side="right") - 1
-    index = np.clip(index, 0, len(row.values) - 1)
-    at = {k: row.values[index, i] for i, k in enumerate(_VALUES)}
-    wall, roof, trim, awning = row.colors[:, :, index]
-    start, end = row.bounds[index], row.bounds[index + 1]
-    from_left = u - start
-    green = at["is_house"] < 0.5
-    bumps = texture("leaf", index * 37.0, u * 14.0) * 0.5
-    bumps = bumps + texture("cloud", index * 37.0, u * 9.0) * 0.5
-    rise = np.where(green, bumps, _profile(at, from_left / (end - start)))
-    top = at["eaves"] + at["rise"] * rise
+    """Paints a row over what is there; changes the canvas."""
+    fronts, scale = _Fronts(row, plane.u), plane.scale
     base = np.float32(camera.horizon) + np.float32(camera.eye) * scale
-    first = int(max(np.min(base - top * scale) - 1, 0))
+    first = int(max(np.min(base - fronts.top * scale) - 1, 0))
     last = int(min(np.max(base) + 2, camera.height))
     if first >= last:
         return
     y = np.arange(first, last, dtype=np.float32)[:, None]
     v = (base - y) / scale
-    cover = ramp((top - v) * scale + 0.5) * ramp(v * scale + 0.5)
-    look = _wall(row, at, wall, roof, v, u, index, scale)
-    _windows(
-        look,
-        at,
-        trim,
-        awning,
-        v,
-        from_left,
-        end - start,
-        index,
-        (scale, stretch),
-        light,
-    )
+    look = _paint_walls(fronts, plane, v)
+    _paint_windows(look, fronts, plane, v, light)
+    green = fronts.green
     if green.any():
-        leaf = texture("leaf", v * 13.0, u * 13.0)
-        lit = (0.55 + 0.75 * leaf) * (0.75 + 0.25 * ramp(v / top))
-        look = np.where(green, wall[:, None] * lit, look)
-    pale = light.sky_low[:, None, None]
-    look += (pale - look) * np.where(green, np.float32(0.05), np.float32(0.2))
-    look *= bright
+        leaf = texture("leaf", v * 13.0, plane.u * 13.0)
+        lit = (0.55 + 0.75 * leaf) * (0.75 + 0.25 * ramp(v / fronts.top))
+        look = np.where(green, fronts.wall[:, None] * lit, look)
+    haze = light.sky_low[:, None, None]
+    look += (haze - look) * np.where(green, np.float32(0.05), np.float32(0.2))
+    look *= plane.bright
     look *= 0.82 + 0.18 * ramp(v * 0.7)
-    air = light.hidden(scale, camera.focal)
-    look += (light.sky_low[:, None, None] - look) * air
-    rgb = canvas.rgb[:, first:last, columns]
+    look += (haze - look) * light.hidden(scale, camera.focal)
+    cover = ramp((fronts.top - v) * scale + 0.5) * ramp(v * scale + 0.5)
+    rgb = canvas.rgb[:, first:last, plane.columns]
     rgb += (look - rgb) * cover
     kind = np.where(green, np.int32(VEGETATION), np.int32(BUILDING))
-    label = canvas.panoptic[first:last, columns]
+    label = canvas.panoptic[first:last, plane.columns]
     label[:] = np.where(cover > 0.5, kind, label)
 
 
-def _wall(row, at, wall, roof, v, u, index, scale) -> np.ndarray:
-    """Returns the colours of walls and roofs, float32 [3, h, w]."""
-    del row
+def _paint_walls(fronts: _Fronts, plane: _Plane, v: np.ndarray) -> np.ndarray:
+    """Returns the colours of walls and roofs, float32 [3, h, w].
+
+    Args:
+        fronts: What stands there.
+        plane: Which columns see it.
+        v: float32 [h, w], metres above the ground.
+    """
+    at, scale = fronts.at, plane.scale
     near = ramp(scale * 0.06)
-    stain = texture("grain", v * 6.0, u * 6.0 + index * 31.0) - 0.5
+    shift = fronts.index * 31.0
+    stain = texture("grain", v * 6.0, plane.u * 6.0 + shift) - 0.5
     courses = ramp(np.abs(fraction(v / 0.5) - 0.5) * 8.0 - 0.6)
-    look = wall[:, None] * (
+    look = fronts.wall[:, None] * (
         1.0 + 0.16 * near * stain - 0.12 * near * (1.0 - courses)
     )
     tiles = 0.86 + 0.28 * near * np.abs(fraction(v / 0.6) - 0.5)
     over = ramp((v - at["eaves"]) * scale + 0.5)
     over = np.where(at["roof"] == _STEPPED, np.float32(0), over)
-    look += (roof[:, None] * tiles - look) * over
+    look += (fronts.roof[:, None] * tiles - look) * over
     cornice = np.abs(v - at["eaves"] + 0.12) * scale
     look *= 1.0 - 0.3 * ramp(1.2 - cornice)
     return look
 
 
-def _windows(
-    look, at, trim, awning, v, from_left, width, index, sizes, light
+def _paint_windows(
+    look: np.ndarray,
+    fronts: _Fronts,
+    plane: _Plane,
+    v: np.ndarray,
+    light: Light,
 ) -> None:
-    """Paints windows, doors, shop windows and awnings on walls; in place."""
-    scale, stretch = sizes
-    pitch = width / np.maximum(np.floor(width / at["pitch_u"]), 1.0)
-    cell_u = from_left / pitch
-    cell_v = v / at["pitch_v"]
-    part_u = np.abs(fraction(cell_u) - 0.5)
-    part_v = fraction(cell_v)
-    has_shop = at["has_shop"] > 0.5
-    ground = v < at["storey"]
+    """Paints windows, doors, shop windows and awnings over walls.
+
+    Args:
+        look: float32 [3, h, w], colours of the walls; changed.
+        fronts: What stands there.
+        plane: Which columns see it.
+        v: float32 [h, w], metres above the ground.
+        light: The weather.
+    """
+    at, scale = fronts.at, plane.scale
+    columns = np.maximum(np.floor(fronts.width / at["pitch_u"]), 1.0)
+    pitch = fronts.width / columns
+    cell_u, cell_v = fronts.from_left / pitch, v / at["pitch_v"]
+    place_v = fraction(cell_v)
+    has_shop, ground = at["has_shop"] > 0.5, v < at["storey"]
     shop = has_shop & ground
-    half_u = np.where(shop, np.float32(0.42), at["half_u"])
-    half_v = np.where(shop, np.float32(0.26), at["half_v"])
-    middle = np.where(shop, np.float32(0.42), np.float32(0.52))
-    chance = scatter(np.floor(cell_u) + index * 61, np.floor(cell_v), 3)
+    chance = scatter(np.floor(cell_u) + fronts.index * 61, np.floor(cell_v), 3)
     door = ground & (chance < 0.22) & (np.floor(cell_v) == 0)
-    half_v = np.where(door, np.float32(0.35), half_v)
-    middle = np.where(door, np.float32(0.35), middle)
-    half_u = np.where(door, np.float32(0.26), half_u)
-    right = (half_u - part_u) * pitch * stretch
-    up = (half_v - np.abs(part_v - middle)) * at["pitch_v"] * scale
-    distance = np.minimum(right, up)
-    distance = np.where(v < at["eaves"] - 0.2, distance, np.float32(-9))
-    frame = ramp(distance + np.maximum(scale * 0.16, 0.6))
-    glass = ramp(distance + 0.2)
-    look += (trim[:, None] - look) * (frame * 0.85)
-    dark = color(0.20, 0.25, 0.32)[:, None, None]
-    pane = mix(dark, light.sky_low[:, None, None], 0.15 + 0.4 * part_v)
+
+    def choose(plain, of_shop: float, of_door: float) -> np.ndarray:
+        chosen = np.where(shop, np.float32(of_shop), plain)
+        return np.where(door, np.float32(of_door), chosen)
+
+    half_u = choose(at["half_u"], 0.42, 0.26)
+    half_v = choose(at["half_v"], 0.26, 0.35)
+    middle = choose(np.float32(0.52), 0.42, 0.35)
+    right = (half_u - np.abs(fraction(cell_u) - 0.5)) * pitch * plane.stretch
+    up = (half_v - np.abs(place_v - middle)) * at["pitch_v"] * scale
+    inside = np.minimum(right, up)
+    inside = np.where(v < at["eaves"] - 0.2, inside, np.float32(-9))
+    frame = ramp(inside + np.maximum(scale * 0.16, 0.6))
+    look += (fronts.trim[:, None] - look) * (frame * 0.85)
+    sky = light.sky_low[:, None, None]
+    pane = mix(_GLASS[:, None, None], sky, 0.15 + 0.4 * place_v)
     pane *= 0.75 + 0.5 * chance
-    warm = color(1.0, 0.82, 0.45)[:, None, None]
     lit = fraction(chance * 7.0) < light.lit
-    pane = np.where(lit, warm, pane)
-    leaf = awning[:, None] * np.float32(0.6)
-    pane = np.where(door, leaf, pane)
-    look += (pane - look) * glass
-    stripes = fraction(from_left / 0.9) < 0.5
-    cloth = np.where(stripes, awning[:, None], np.float32(0.93))
+    pane = np.where(lit, _LAMP[:, None, None], pane)
+    pane = np.where(door, fronts.awning[:, None] * np.float32(0.6), pane)
+    look += (pane - look) * ramp(inside + 0.2)
+    stripes = fraction(fronts.from_left / 0.9) < 0.5
+    cloth = np.where(stripes, fronts.awning[:, None], np.float32(0.93))
     low, high = 0.72 * at["storey"], 0.92 * at["storey"]
     band = ramp(np.minimum(v - low, high - v) * scale + 0.5)
-    band = np.where(has_shop, band, np.float32(0))
-    look += (cloth - look) * band
+    look += (cloth - look) * np.where(has_shop, band, np.float32(0))
 
 
 def paint_houses(
@@ -283,17 +298,15 @@ def paint_houses(
     high = low + camera.width / scale + 2.0
     green = dice.pick((0.1, 0.3, 0.6))
     whole = np.full(camera.width, scale, np.float32)
-    _paint_row(
-        canvas,
-        camera,
-        _make_row(dice, low - dice.uniform(0, 6), high, green),
-        slice(0, camera.width),
+    row = _make_row(dice, low - dice.uniform(0, 6), high, green)
+    plane = _Plane(
+        columns=slice(0, camera.width),
         u=side / np.float32(scale),
         scale=whole,
         stretch=whole,
-        light=light,
         bright=dice.uniform(0.75, 1.05),
     )
+    _paint_row(canvas, camera, row, plane, light)
     if not street.is_along:
         return
     for front in street.fronts:
@@ -306,14 +319,11 @@ def paint_houses(
             continue
         columns = slice(int(seen[0]), int(seen[-1]) + 1)
         upright = upright[columns]
-        _paint_row(
-            canvas,
-            camera,
-            row,
-            columns,
+        plane = _Plane(
+            columns=columns,
             u=np.float32(camera.focal) / upright,
             scale=upright,
             stretch=upright * upright * np.float32(abs(front) / camera.focal),
-            light=light,
             bright=bright,
         )
+        _paint_row(canvas, camera, row, plane, light)

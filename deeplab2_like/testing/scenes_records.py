@@ -141,7 +141,22 @@ def write_coco(
     descriptor = descriptor_lib.load("scenes")
     root = pathlib.Path(folder)
     images, panoptic = root / split, root / f"panoptic_{split}"
-    json_path = root / f"panoptic_{split}.json"
+    _make_room(images, panoptic, split, overwrite)
+    with coco_format.CocoPanopticWriter(panoptic, descriptor) as writer:
+        for index, (name, scene) in enumerate(
+            _draw(split, count, size, seed, advance)
+        ):
+            (images / f"{name}.png").write_bytes(encode_png(scene.image))
+            result = PanopticResult.from_label(scene.panoptic, descriptor)
+            writer.add(result, f"{name}.png", index + 1)
+    return writer.json_path
+
+
+def _make_room(
+    images: pathlib.Path, panoptic: pathlib.Path, split: str, overwrite: bool
+) -> None:
+    """Makes the folders, and removes older files of the split."""
+    json_path = panoptic.with_suffix(".json")
     for path in (images, panoptic, json_path):
         if path.exists() and not overwrite:
             raise errors.DataError(
@@ -153,14 +168,6 @@ def write_coco(
         path.mkdir(parents=True, exist_ok=True)
         for old in path.glob(f"{split}_*.png"):
             old.unlink()
-    with coco_format.CocoPanopticWriter(panoptic, descriptor) as writer:
-        for index, (name, scene) in enumerate(
-            _draw(split, count, size, seed, advance)
-        ):
-            (images / f"{name}.png").write_bytes(encode_png(scene.image))
-            result = PanopticResult.from_label(scene.panoptic, descriptor)
-            writer.add(result, f"{name}.png", index + 1)
-    return writer.json_path
 
 
 def write_pictures(
