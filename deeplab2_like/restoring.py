@@ -71,14 +71,14 @@ def restore_images(
     """
     for index, name in enumerate(batch["name"]):
         height, width = (int(n) for n in batch["valid_size"][index])
-        size = tuple(int(n) for n in batch["original_size"][index])
+        rows, columns = (int(n) for n in batch["original_size"][index])
 
         def restore(
             maps: npt.NDArray[Any] | None,
             index: int = index,
             height: int = height,
             width: int = width,
-            size: tuple[int, ...] = size,
+            size: tuple[int, int] = (rows, columns),
         ) -> Any:
             if maps is None:
                 return None
@@ -89,7 +89,7 @@ def restore_images(
         yield RestoredImage(
             name=name.decode(),
             image=image.astype(np.uint8),
-            true_panoptic=batch["panoptic"][index, : size[0], : size[1]],
+            true_panoptic=batch["panoptic"][index, :rows, :columns],
             semantic=restore(outputs["semantic"]),
             panoptic=restore(outputs.get("panoptic")),
             segments={
