@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from deeplab2_like.postprocess import exactness
-from deeplab2_like.postprocess.exactness import Size
+from deeplab2_like.postprocess import compilation
+from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.rules import CenterRules
 
 # The best K of N values are among the best K blocks of this many values.
@@ -45,8 +45,10 @@ def find_centers(heatmap_hw: tf.Tensor, rules: CenterRules) -> Centers:
     """
     limit = rules.limit
     peaks = suppress_non_maxima(heatmap_hw, rules.threshold, rules.nms_kernel)
-    width = exactness.sizes(peaks)[1]
-    flat = tf.reshape(peaks, [-1])
+    # Blocks end with rows: cutting across rows is slow.
+    width = compilation.sizes(peaks)[1]
+    padded_width = compilation.ceil_divide(width, _BLOCK) * _BLOCK
+    flat = tf.reshape(tf.pad(peaks, [[0, 0], [0, padded_width - width]]), [-1])
     index = _find_largest(flat, limit)
     # Values that are not peaks go to the end.
     size = tf.size(flat)
@@ -57,7 +59,7 @@ def find_centers(heatmap_hw: tf.Tensor, rules: CenterRules) -> Centers:
     missing = limit - tf.size(index)
     y, x, score = (
         tf.ensure_shape(tf.pad(values, [[0, missing]]), [limit])
-        for values in (index // width, index % width, score)
+        for values in (index // padded_width, index % padded_width, score)
     )
     count = tf.reduce_sum(tf.cast(is_real, tf.int32))
     return Centers(y, x, score, count)
@@ -89,7 +91,7 @@ def _slide_maximum(values: tf.Tensor, kernel: int, axis: int) -> tf.Tensor:
 
     The window is doubled until it is long enough; zeros lie outside.
     """
-    length = exactness.sizes(values)[axis]
+    length = compilation.sizes(values)[axis]
     padding = [[0, 0], [0, 0]]
     padding[axis] = [(kernel - 1) // 2, kernel // 2]
     values = tf.pad(values, padding)
@@ -116,15 +118,15 @@ def _find_largest(values: tf.Tensor, count: int) -> tf.Tensor:
 
     Of equal values the first are taken. Each of them lies in one of the
     `count` blocks with the largest maxima, so that few values are sorted.
+
+    Args:
+        values: float32 [N], N a multiple of _BLOCK.
+        count: How many.
     """
-    (size,) = exactness.sizes(values)
-    blocks = exactness.ceil_divide(size, _BLOCK)
-    values = tf.pad(
-        values, [[0, blocks * _BLOCK - size]], constant_values=float("-inf")
-    )
-    values = tf.reshape(values, [blocks, _BLOCK])
+    (size,) = compilation.sizes(values)
+    values = tf.reshape(values, [-1, _BLOCK])
     _, block = tf.math.top_k(
-        tf.reduce_max(values, axis=1), _smaller(count, blocks)
+        tf.reduce_max(values, axis=1), _smaller(count, size // _BLOCK)
     )
     block = tf.sort(block)
     candidates = tf.reshape(tf.gather(values, block), [-1])

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like.postprocess import centers as centers_lib
-from deeplab2_like.postprocess import exactness
+from deeplab2_like.postprocess import compilation
 
 _TILE_HEIGHT = 64
 _TILE_WIDTH = 128
@@ -62,9 +62,24 @@ def group_pixels(
         int32 [H, W]: 1 + index of the center; 0 for other pixels, and
         everywhere if there is no center.
     """
-    height, width = exactness.sizes(is_thing_hw)
-    rows = exactness.ceil_divide(height, _TILE_HEIGHT)
-    columns = exactness.ceil_divide(width, _TILE_WIDTH)
+    size = compilation.sizes(is_thing_hw)
+    return compilation.compute_once(
+        centers.count,
+        lambda: _group(centers, offset_2hw, is_thing_hw),
+        size,
+        tf.int32,
+    )
+
+
+def _group(
+    centers: centers_lib.Centers,
+    offset_2hw: tf.Tensor,
+    is_thing_hw: tf.Tensor,
+) -> tf.Tensor:
+    """Does what `group_pixels` does, by tiles."""
+    height, width = compilation.sizes(is_thing_hw)
+    rows = compilation.ceil_divide(height, _TILE_HEIGHT)
+    columns = compilation.ceil_divide(width, _TILE_WIDTH)
     padding = [
         [0, rows * _TILE_HEIGHT - height],
         [0, columns * _TILE_WIDTH - width],
@@ -106,7 +121,7 @@ def _group_tiles(centers: centers_lib.Centers, tiles: _Tiles) -> tf.Tensor:
     """
     is_candidate = _find_candidates(centers, tiles)
     num_candidates = tf.reduce_sum(tf.cast(is_candidate, tf.int32), axis=1)
-    tile_order, num_active = _list_true(num_candidates > 0)
+    tile_order, num_active = compilation.list_true(num_candidates > 0)
     centers_y = tf.cast(centers.y, tf.float32)
     centers_x = tf.cast(centers.x, tf.float32)
 
@@ -114,7 +129,7 @@ def _group_tiles(centers: centers_lib.Centers, tiles: _Tiles) -> tf.Tensor:
         index: tf.Tensor, numbers: tf.TensorArray
     ) -> tuple[tf.Tensor, tf.TensorArray]:
         tile = tf.gather(tile_order, index)
-        candidates, count = _list_true(tf.gather(is_candidate, tile))
+        candidates, count = compilation.list_true(tf.gather(is_candidate, tile))
         number = _find_nearest(
             tf.gather(tiles.vote_y, tile),
             tf.gather(tiles.vote_x, tile),
@@ -127,7 +142,7 @@ def _group_tiles(centers: centers_lib.Centers, tiles: _Tiles) -> tf.Tensor:
 
     numbers = tf.TensorArray(
         tf.int32,
-        size=exactness.sizes(tiles.vote_y)[0],
+        size=compilation.sizes(tiles.vote_y)[0],
         element_shape=[_TILE_HEIGHT, _TILE_WIDTH],
     )
     _, numbers = tf.while_loop(
@@ -182,25 +197,6 @@ def _find_candidates(centers: centers_lib.Centers, tiles: _Tiles) -> tf.Tensor:
     return is_near & is_center & has_things
 
 
-def _list_true(flags: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Lists the places of true values in order.
-
-    Args:
-        flags: bool [N].
-
-    Returns:
-        int32 [N], the places; N in the rest. int32, their number.
-    """
-    count = tf.cast(flags, tf.int32)
-    size = tf.size(flags)
-    rank = tf.cumsum(count) - 1
-    # Negative ranks are left out; a segment without a value has the largest.
-    places = tf.math.unsorted_segment_min(
-        tf.range(size), tf.where(flags, rank, -1), size
-    )
-    return tf.minimum(places, size), tf.reduce_sum(count)
-
-
 def _take_centers(
     centers_y: tf.Tensor,
     centers_x: tf.Tensor,
@@ -213,7 +209,7 @@ def _take_centers(
     Args:
         centers_y: float32 [K].
         centers_x: float32 [K].
-        candidates: int32 [K], from `_list_true`.
+        candidates: int32 [K], from `list_true`.
         count: int32, number of candidates.
         steps: int32 [U], which candidates.
     """
@@ -248,8 +244,8 @@ def _find_nearest(
         numbers, y, x = take_centers(first + tf.range(_CENTERS_PER_STEP))
         for step in range(_CENTERS_PER_STEP):
             distance = tf.sqrt(
-                exactness.rounded_square(vote_y - y[step])
-                + exactness.rounded_square(vote_x - x[step])
+                compilation.rounded_square(vote_y - y[step])
+                + compilation.rounded_square(vote_x - x[step])
             )
             is_nearer = distance < best
             best = tf.where(is_nearer, distance, best)

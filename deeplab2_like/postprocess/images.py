@@ -12,13 +12,13 @@ import tensorflow as tf
 
 from deeplab2_like.postprocess import (
     centers,
-    exactness,
+    compilation,
     grouping,
     merging,
     semantic,
     upsampling,
 )
-from deeplab2_like.postprocess.exactness import Size
+from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.rules import CenterRules, ClassRules
 
 # Fields of a `Prediction` for one image, by name.
@@ -45,7 +45,10 @@ def mask_valid(size: tuple[Size, Size], valid_size: tf.Tensor) -> tf.Tensor:
 
 
 def upsample_instance_maps(
-    heatmap_hw1: tf.Tensor, offset_hw2: tf.Tensor, size: tuple[Size, Size]
+    heatmap_hw1: tf.Tensor,
+    offset_hw2: tf.Tensor,
+    size: tuple[Size, Size],
+    valid_height: tf.Tensor,
 ) -> InstanceInputs:
     """Brings heatmap and offsets to full size.
 
@@ -53,16 +56,23 @@ def upsample_instance_maps(
         heatmap_hw1: float32 [h, w, 1].
         offset_hw2: float32 [h, w, 2], (dy, dx) in pixels of this size.
         size: (H, W).
+        valid_height: int32, not a constant.
     """
-    source = exactness.sizes(heatmap_hw1)[:2]
-    if not exactness.are_known_equal(source, size):
-        steps = tf.cast(tf.stack(source), tf.float32) - 1.0
-        new_steps = tf.cast(tf.stack(size), tf.float32) - 1.0
-        scale = tf.where(steps > 0.0, new_steps / steps, 1.0)
-        offset_hw2 = offset_hw2 * scale
-    maps = tf.transpose(tf.concat([heatmap_hw1, offset_hw2], -1), [2, 0, 1])
-    if not exactness.are_known_equal(source, size):
-        maps = upsampling.upsample_maps(maps, size)
+    source = compilation.sizes(heatmap_hw1)[:2]
+    if compilation.are_known_equal(source, size):
+        return InstanceInputs(
+            heatmap_hw1[..., 0], tf.stack(tf.unstack(offset_hw2, axis=-1))
+        )
+    steps = tf.cast(tf.stack(source), tf.float32) - 1.0
+    new_steps = tf.cast(tf.stack(size), tf.float32) - 1.0
+    scale = tf.where(steps > 0.0, new_steps / steps, 1.0)
+    maps = tf.concat([heatmap_hw1, offset_hw2 * scale], axis=-1)
+    maps = compilation.compute_once(
+        valid_height,
+        lambda: upsampling.upsample_maps(tf.transpose(maps, [2, 0, 1]), size),
+        [3, *size],
+        tf.float32,
+    )
     return InstanceInputs(maps[0], maps[1:])
 
 
@@ -210,9 +220,10 @@ def map_images(
         size: (H, W).
         description: Shape and type of what `process` gives.
     """
-    batch = exactness.sizes(inputs[0])[0]
+    batch = compilation.sizes(inputs[0])[0]
     if valid_size is None:
-        valid_size = tf.broadcast_to(tf.stack(size), [batch, 2])
+        hidden = tf.stack([compilation.hide(n, inputs[-1]) for n in size])
+        valid_size = tf.broadcast_to(hidden, [batch, 2])
     inputs = [tf.cast(valid_size, tf.int32), *inputs]
     if isinstance(batch, int) and batch == 1:
         fields = process(*(x[0] for x in inputs))

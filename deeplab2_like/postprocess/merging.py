@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like.postprocess import exactness
-from deeplab2_like.postprocess.exactness import Size
+from deeplab2_like.postprocess import compilation
+from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.rules import ClassRules
 
 # Probabilities are summed in units of 1 / _UNITS, in blocks of rows of at
@@ -64,7 +64,7 @@ def merge(
         score_k: float32 [K], of each instance.
         rules: The classes.
     """
-    (num_instances,) = exactness.sizes(score_k)
+    (num_instances,) = compilation.sizes(score_k)
     count_kc = _count_classes(
         semantic_hw, instance_hw, is_valid_hw, num_instances, rules
     )
@@ -233,10 +233,10 @@ def average_by_row(
     Returns:
         float32 [S]; 0 where the area is 0.
     """
-    height, width = exactness.sizes(row_hw)
-    (num_rows,) = exactness.sizes(area)
+    height, width = compilation.sizes(row_hw)
+    (num_rows,) = compilation.sizes(area)
     block = _divide(_UNITS, width)
-    num_blocks = exactness.ceil_divide(height, block)
+    num_blocks = compilation.ceil_divide(height, block)
     units = tf.cast(values_hw * float(_UNITS) + 0.5, tf.int32)
     key = tf.range(height)[:, tf.newaxis] // block * (num_rows + 1) + row_hw
     sums = tf.math.unsorted_segment_sum(

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.postprocess import exactness, images, rules, semantic
-from deeplab2_like.postprocess.exactness import Size
+from deeplab2_like.postprocess import compilation, images, rules, semantic
+from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.prediction import Prediction
 
 
@@ -107,7 +107,9 @@ def postprocess(
             return images.segment_classes(classes, is_valid, class_rules)
         return images.segment_instances(
             classes.category,
-            images.upsample_instance_maps(maps[0], maps[1], size),
+            images.upsample_instance_maps(
+                maps[0], maps[1], size, valid_size[0]
+            ),
             is_valid,
             class_rules,
             center_rules,
@@ -150,7 +152,7 @@ def postprocess_full_size(
         center_rules: What counts as a center.
         valid_size: As in `postprocess`.
     """
-    _, height, width = exactness.sizes(semantic_bhw)
+    _, height, width = compilation.sizes(semantic_bhw)
     size = (height, width)
 
     def process(

@@ -13,11 +13,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from deeplab2_like.postprocess import exactness, upsampling
-from deeplab2_like.postprocess.exactness import Size
+from deeplab2_like.postprocess import compilation, upsampling
+from deeplab2_like.postprocess.compilation import Size
 
 # Values in the strip of all classes before it is widened: 8 MB.
 _STRIP_VALUES = 1 << 21
+# Pixels in a block, and blocks that are looked at together, where the class
+# in question is not the winning one.
+_BLOCK = 64
+_BLOCKS_PER_PASS = 2048
 
 
 class Scores(NamedTuple):
@@ -53,24 +57,36 @@ def compute_semantic_map(
     Args:
         scores: Logits or probabilities.
         size: (H, W).
-        valid_height: int32, rows from here on may be left out (class C - 1).
+        valid_height: int32, rows from here on may be left out (class C - 1);
+            not a constant.
     """
-    height, width, num_classes = exactness.sizes(scores.values)
-    if exactness.are_known_equal((height, width), size):
-        packed = _pack_winner(
-            tf.unstack(scores.values, num_classes, axis=-1),
-            scores.are_probabilities,
+    source = compilation.sizes(scores.values)
+    if compilation.are_known_equal(source[:2], size):
+        packed = compilation.compute_once(
+            valid_height,
+            lambda: _pack_winner(
+                tf.unstack(scores.values, axis=-1), scores.are_probabilities
+            ),
+            size,
+            tf.float32,
         )
-        return _unpack(packed, num_classes)
+    else:
+        packed = _pack_strips(scores, size, valid_height)
+    return _unpack(packed, source[2])
 
+
+def _pack_strips(
+    scores: Scores, size: tuple[Size, Size], valid_height: tf.Tensor
+) -> tf.Tensor:
+    """Does what `_pack_winner` does with upsampled scores: float32 [H, W]."""
+    height, width, num_classes = compilation.sizes(scores.values)
     # Rows of one class are contiguous, so that they can be widened.
     scores_hcw = tf.transpose(scores.values, [0, 2, 1])
     num_strips, strip_height = _plan_strips(size[0], width * num_classes)
-    taps = upsampling.compute_taps(height, size[0])
     row = tf.range(num_strips * strip_height)
-    row = tf.reshape(row, [num_strips, strip_height])
+    row = tf.reshape(tf.minimum(row, size[0] - 1), [num_strips, strip_height])
     taps = upsampling.Taps(
-        *(tf.gather(x, tf.minimum(row, size[0] - 1)) for x in taps)
+        *(tf.gather(x, row) for x in upsampling.compute_taps(height, size[0]))
     )
     plan = upsampling.plan_columns(width, size[1])
 
@@ -80,7 +96,7 @@ def compute_semantic_map(
             tf.gather(scores_hcw, tf.gather(taps.upper, index)),
             tf.gather(taps.fraction, index)[:, tf.newaxis, tf.newaxis],
         )
-        padded = upsampling.pad_rows(rows)
+        padded = upsampling.pad_rows(plan, rows)
         return upsampling.widen(
             plan,
             lambda expand: _pack_winner(
@@ -89,17 +105,16 @@ def compute_semantic_map(
             ),
         )
 
-    shape = [strip_height, *exactness.sizes(plan.taps.fraction)]
-
-    # The condition also keeps XLA from merging the reduction with the write
-    # of its result, which it would do on one core.
     def visit(index: tf.Tensor) -> tf.Tensor:
-        return tf.cond(
-            index * strip_height < valid_height,
+        phases = compilation.compute_once(
+            valid_height - index * strip_height,
             lambda: reduce_strip(index),
-            lambda: tf.fill(shape, 2.0),
+            [strip_height, *compilation.sizes(plan.taps.fraction)],
+            tf.float32,
         )
+        return upsampling.interleave(plan, phases)
 
+    shape = [strip_height, size[1]]
     strips = tf.map_fn(
         visit,
         tf.range(num_strips),
@@ -108,17 +123,15 @@ def compute_semantic_map(
         ),
         parallel_iterations=1,
     )
-    strips = tf.reshape(strips, [num_strips * strip_height, *shape[1:]])
-    packed = upsampling.interleave(plan, strips)[: size[0]]
-    return _unpack(packed, num_classes)
+    return tf.reshape(strips, [num_strips * strip_height, size[1]])[: size[0]]
 
 
 def _plan_strips(height: Size, row_values: Size) -> tuple[Size, Size]:
     """Gives the number of strips and their height."""
     most = _STRIP_VALUES // row_values
     most = max(most, 8) if isinstance(most, int) else tf.maximum(most, 8)
-    number = exactness.ceil_divide(height, most)
-    return number, exactness.ceil_divide(height, number)
+    number = compilation.ceil_divide(height, most)
+    return number, compilation.ceil_divide(height, number)
 
 
 def _pack_winner(
@@ -168,38 +181,97 @@ def compute_class_probability(
     Returns:
         float32 [H, W] in 0..1.
     """
-    height, width, num_classes = exactness.sizes(scores.values)
-    size = exactness.sizes(category_hw)
-    flat = tf.reshape(scores.values, [-1])
-    y = upsampling.compute_taps(height, size[0])
-    x = upsampling.compute_taps(width, size[1])
-
-    def read(row: tf.Tensor, column: tf.Tensor, category: tf.Tensor):
-        start = row[:, tf.newaxis] * width + column
-        return tf.gather(flat, start * num_classes + category)
-
-    def sample(category: tf.Tensor) -> tf.Tensor:
-        if exactness.are_known_equal((height, width), size):
-            return read(y.lower, x.lower, category)
-        fraction = y.fraction[:, tf.newaxis]
-        left = upsampling.interpolate(
-            read(y.lower, x.lower, category),
-            read(y.upper, x.lower, category),
-            fraction,
-        )
-        right = upsampling.interpolate(
-            read(y.lower, x.upper, category),
-            read(y.upper, x.upper, category),
-            fraction,
-        )
-        return upsampling.interpolate(left, right, x.fraction)
-
-    if scores.are_probabilities:
-        probability = tf.clip_by_value(sample(category_hw), 0.0, 1.0)
-    else:
-        difference = sample(category_hw) - sample(semantic.category)
-        ratio = tf.exp(tf.minimum(difference, 0.0))
-        probability = ratio * semantic.probability
-    return tf.where(
-        category_hw == semantic.category, semantic.probability, probability
+    height, width = compilation.sizes(category_hw)
+    category, winner, probability = (
+        _cut_blocks(x)
+        for x in (category_hw, semantic.category, semantic.probability)
     )
+    per_row = compilation.ceil_divide(width, _BLOCK)
+    empty = per_row * height
+    block, count = compilation.list_true(
+        tf.reduce_any(category != winner, axis=1)
+    )
+
+    def visit(
+        first: tf.Tensor, result: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        # Blocks beyond the last one are empty ones.
+        step = first + tf.range(_BLOCKS_PER_PASS)
+        chosen = tf.gather(block, tf.minimum(step, empty))
+        chosen = tf.where(step < count, chosen, empty)[:, tf.newaxis]
+        y = tf.minimum(chosen // per_row, height - 1)
+        x = chosen % per_row * _BLOCK + tf.range(_BLOCK)
+        x = tf.minimum(x, width - 1)
+        wanted, best, best_probability = (
+            tf.gather_nd(x, chosen) for x in (category, winner, probability)
+        )
+        sample = _sample(scores, (height, width), y, x, wanted)
+        if scores.are_probabilities:
+            other = tf.clip_by_value(sample, 0.0, 1.0)
+        else:
+            sample -= _sample(scores, (height, width), y, x, best)
+            other = tf.exp(tf.minimum(sample, 0.0)) * best_probability
+        values = tf.where(wanted == best, best_probability, other)
+        return first + _BLOCKS_PER_PASS, tf.tensor_scatter_nd_update(
+            result, chosen, values
+        )
+
+    _, result = tf.while_loop(
+        lambda first, _: first < count,
+        visit,
+        (0, probability),
+        parallel_iterations=1,
+    )
+    result = tf.reshape(result, [height + 1, per_row * _BLOCK])
+    return result[:height, :width]
+
+
+def _cut_blocks(values_hw: tf.Tensor) -> tf.Tensor:
+    """Cuts rows of pixels into blocks, and adds a row of empty blocks."""
+    _, width = compilation.sizes(values_hw)
+    padding = compilation.ceil_divide(width, _BLOCK) * _BLOCK - width
+    padded = tf.pad(values_hw, [[0, 1], [0, padding]])
+    return tf.reshape(padded, [-1, _BLOCK])
+
+
+def _sample(
+    scores: Scores,
+    size: tuple[Size, Size],
+    row: tf.Tensor,
+    column: tf.Tensor,
+    category: tf.Tensor,
+) -> tf.Tensor:
+    """Reads the upsampled scores of given classes in given places.
+
+    Args:
+        scores: The scores.
+        size: (H, W), to which they are upsampled.
+        row: int32 [N, 1].
+        column: int32 [N, M].
+        category: int32 [N, M].
+
+    Returns:
+        float32 [N, M].
+    """
+    height, width, num_classes = compilation.sizes(scores.values)
+    flat = tf.reshape(scores.values, [-1])
+
+    def read(y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        return tf.gather(flat, (y * width + x) * num_classes + category)
+
+    if compilation.are_known_equal((height, width), size):
+        return read(row, column)
+    y, x = (
+        upsampling.Taps(*(tf.gather(part, index) for part in taps))
+        for taps, index in (
+            (upsampling.compute_taps(height, size[0]), row),
+            (upsampling.compute_taps(width, size[1]), column),
+        )
+    )
+    left, right = (
+        upsampling.interpolate(
+            read(y.lower, place), read(y.upper, place), y.fraction
+        )
+        for place in (x.lower, x.upper)
+    )
+    return upsampling.interpolate(left, right, x.fraction)

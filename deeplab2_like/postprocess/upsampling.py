@@ -18,8 +18,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like.postprocess import exactness
-from deeplab2_like.postprocess.exactness import Size
+from deeplab2_like.postprocess import compilation
+from deeplab2_like.postprocess.compilation import Size
 
 # Phases that are tried where sizes are unknown: heads have stride 4.
 _USUAL_PHASES = 4
@@ -69,7 +69,7 @@ def compute_taps(source: Size, target: Size) -> Taps:
         return Taps(*map(tf.constant, _compute_known_taps(source, target)))
     steps = tf.cast(tf.stack([source - 1, target - 1]), tf.float64)
     scale = tf.cast(tf.math.divide_no_nan(steps[0], steps[1]), tf.float32)
-    place = exactness.rounded(tf.cast(tf.range(target), tf.float32) * scale)
+    place = compilation.rounded(tf.cast(tf.range(target), tf.float32) * scale)
     floor = tf.floor(place)
     lower = tf.cast(floor, tf.int32)
     return Taps(lower, tf.minimum(lower + 1, source - 1), place - floor)
@@ -80,15 +80,16 @@ def _compute_known_taps(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     scale = np.float32((source - 1) / (target - 1) if target > 1 else 0.0)
     place = np.arange(target, dtype=np.float32) * scale
-    lower = np.floor(place).astype(np.int32)
-    return lower, np.minimum(lower + 1, source - 1), place - lower
+    floor = np.floor(place)
+    lower = floor.astype(np.int32)
+    return lower, np.minimum(lower + 1, source - 1), place - floor
 
 
 def interpolate(
     lower: tf.Tensor, upper: tf.Tensor, fraction: tf.Tensor
 ) -> tf.Tensor:
     """Gives lower + fraction * (upper - lower), the same in every mode."""
-    return lower + exactness.rounded(fraction * (upper - lower))
+    return lower + compilation.rounded(fraction * (upper - lower))
 
 
 def plan_columns(source: Size, target: Size) -> ColumnPlan:
@@ -97,7 +98,7 @@ def plan_columns(source: Size, target: Size) -> ColumnPlan:
     phases = _USUAL_PHASES
     if is_known and source > 1:
         phases = max(1, round((target - 1) / (source - 1)))
-    per_phase = exactness.ceil_divide(target, phases)
+    per_phase = compilation.ceil_divide(target, phases)
     column = tf.reshape(tf.range(per_phase * phases), [per_phase, phases])
     quotient = tf.transpose(column // phases)
     column = tf.minimum(tf.transpose(column), target - 1)
@@ -118,10 +119,16 @@ def plan_columns(source: Size, target: Size) -> ColumnPlan:
     )
 
 
-def pad_rows(rows: tf.Tensor) -> tf.Tensor:
+def pad_rows(plan: ColumnPlan, rows: tf.Tensor) -> tf.Tensor:
     """Repeats the ends of rows [..., w], so that phases can read past them."""
     first, last = rows[..., :1], rows[..., -1:]
-    return tf.concat([first, rows, last, last], axis=-1)
+    padded = tf.concat([first, rows, last, last], axis=-1)
+    if isinstance(plan.is_regular, bool):
+        return padded
+    # In an irregular plan, phases that are not used must be possible too.
+    quotients = tf.shape(plan.taps.fraction)[1]
+    missing = tf.maximum(quotients + 2 - tf.shape(padded)[-1], 0)
+    return tf.pad(padded, [[0, 0]] * (rows.shape.rank - 1) + [[0, missing]])
 
 
 def widen(plan: ColumnPlan, compute: Callable[[Expand], _T]) -> _T:
@@ -156,7 +163,7 @@ def widen(plan: ColumnPlan, compute: Callable[[Expand], _T]) -> _T:
 def _widen_by_phases(plan: ColumnPlan, padded: tf.Tensor) -> tf.Tensor:
     """Widens padded rows [..., w + 3] to [..., P, Q] without indices."""
     # All quotients are below w + 1, since each column reads q or q - 1.
-    count = exactness.sizes(plan.taps.fraction)[1]
+    count = compilation.sizes(plan.taps.fraction)[1]
     padded = padded[..., tf.newaxis, :]
     here = padded[..., 1 : count + 1]
     after = padded[..., 2 : count + 2]
@@ -172,7 +179,7 @@ def _widen_by_phases(plan: ColumnPlan, padded: tf.Tensor) -> tf.Tensor:
 
 def interleave(plan: ColumnPlan, phases: tf.Tensor) -> tf.Tensor:
     """Puts the columns [N, P, Q] of all phases in order, [N, W]."""
-    count, number, quotients = exactness.sizes(phases)
+    count, number, quotients = compilation.sizes(phases)
     columns = tf.transpose(phases, [0, 2, 1])
     columns = tf.reshape(columns, [count, number * quotients])
     return columns[:, : plan.target]
@@ -188,14 +195,14 @@ def upsample_maps(maps_chw: tf.Tensor, size: tuple[Size, Size]) -> tf.Tensor:
     Returns:
         float32 [C, H, W].
     """
-    channels, height, width = exactness.sizes(maps_chw)
+    channels, height, width = compilation.sizes(maps_chw)
     taps = compute_taps(height, size[0])
     rows = interpolate(
         tf.gather(maps_chw, taps.lower, axis=1),
         tf.gather(maps_chw, taps.upper, axis=1),
         taps.fraction[:, tf.newaxis],
     )
-    padded = pad_rows(tf.reshape(rows, [channels * size[0], width]))
     plan = plan_columns(width, size[1])
+    padded = pad_rows(plan, tf.reshape(rows, [channels * size[0], width]))
     phases = widen(plan, lambda expand: expand(padded))
     return tf.reshape(interleave(plan, phases), [channels, *size])

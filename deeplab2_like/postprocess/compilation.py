@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What makes compiled code exact and fast, and works without a compiler too.
+
+XLA contracts a product and a sum into one operation with one rounding. Where
+the result decides (equal distances, peaks, winners), that must not happen, or
+results would differ between eager mode, graphs and XLA: `rounded`.
+
+XLA merges cheap operations into each of their uses and so computes them many
+times, in an order of access that suits the use: `compute_once`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import tensorflow as tf
+
+_SMALLEST_NORMAL_BITS = 0x00800000
+
+Size: TypeAlias = "int | tf.Tensor"
+
+
+def rounded(product: tf.Tensor) -> tf.Tensor:
+    """Gives a float product as it is, rounded; NaN becomes 0.
+
+    A compiler cannot see that this changes nothing, so that it cannot merge
+    the multiplication with an addition.
+    """
+    return tf.where(product == product, product, 0.0)
+
+
+def rounded_square(values: tf.Tensor) -> tf.Tensor:
+    """Gives the squares of float32 values, rounded, and at least 1e-38.
+
+    As `rounded`, with one integer operation.
+    """
+    bits = tf.bitcast(values * values, tf.int32)
+    return tf.bitcast(tf.maximum(bits, _SMALLEST_NORMAL_BITS), tf.float32)
+
+
+def compute_once(
+    number: tf.Tensor,
+    compute: Callable[[], tf.Tensor],
+    shape: Sequence[Size],
+    dtype: tf.DType,
+) -> tf.Tensor:
+    """Gives compute() if a number is positive, else zeros; computes it once.
+
+    Args:
+        number: int32, not a constant: see `hide`.
+        compute: Gives a tensor.
+        shape: Its shape.
+        dtype: Its type.
+    """
+
+    def compute_dearly() -> tf.Tensor:
+        # XLA computes both branches when they are cheap; a sort never is.
+        smaller = tf.sort(tf.stack([number, 1]))[0]
+        return compute() + tf.cast(tf.minimum(smaller, 0), dtype)
+
+    return tf.cond(number > 0, compute_dearly, lambda: tf.zeros(shape, dtype))
+
+
+def hide(number: Size, tensor: tf.Tensor) -> tf.Tensor:
+    """Gives a number that XLA does not know to be constant.
+
+    Args:
+        number: The number.
+        tensor: float32, any values.
+    """
+    some = tf.reshape(tensor, [-1])[0]
+    # True of any value, not-a-number included; XLA does not find that out.
+    is_anything = (some >= some) | (some != some)
+    return tf.where(is_anything, tf.cast(number, tf.int32), 0)
+
+
+def sizes(tensor: tf.Tensor) -> tuple[Size, ...]:
+    """Gives the size of each axis: a number where known, else a tensor.
+
+    Under XLA both are constants.
+    """
+    known = tensor.shape.as_list()
+    if None not in known:
+        return tuple(known)
+    dynamic = tf.unstack(tf.shape(tensor))
+    return tuple(
+        size if number is None else number
+        for number, size in zip(known, dynamic, strict=True)
+    )
+
+
+def list_true(flags: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Lists the places of true values in order.
+
+    Args:
+        flags: bool [N].
+
+    Returns:
+        int32 [N], the places; N in the rest. int32, their number.
+    """
+    count = tf.cast(flags, tf.int32)
+    size = tf.size(flags)
+    rank = tf.cumsum(count) - 1
+    # Negative ranks are left out; a segment without a value has the largest.
+    places = tf.math.unsorted_segment_min(
+        tf.range(size), tf.where(flags, rank, -1), size
+    )
+    return tf.minimum(places, size), tf.reduce_sum(count)
+
+
+def ceil_divide(size: Size, by: Size) -> Size:
+    """Gives size / by, rounded up."""
+    return -(-size // by)
+
+
+def are_known_equal(some: Sequence[Size], others: Sequence[Size]) -> bool:
+    """Whether sizes are known and equal."""
+    return all(
+        isinstance(a, int) and isinstance(b, int) and a == b
+        for a, b in zip(some, others, strict=True)
+    )

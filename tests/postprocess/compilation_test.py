@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results that must not depend on the compiler."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deeplab2_like.postprocess import compilation
+
+
+@pytest.fixture
+def numbers():
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=10000).astype(np.float32) for _ in range(3)]
+
+
+def test_products_are_rounded_under_xla(numbers):
+    a, b, c = numbers
+    compute = tf.function(
+        lambda a, b, c: c + compilation.rounded(a * b), jit_compile=True
+    )
+    np.testing.assert_array_equal(compute(a, b, c), c + a * b)
+
+
+def test_squares_are_rounded_under_xla(numbers):
+    a, b, _ = numbers
+    compute = tf.function(
+        lambda a, b: (
+            compilation.rounded_square(a) + compilation.rounded_square(b)
+        ),
+        jit_compile=True,
+    )
+    np.testing.assert_array_equal(compute(a, b), a * a + b * b)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("flags", [[], [0], [1], [0, 1, 1, 0, 1]])
+def test_true_values_are_listed_in_order(flags, jit_compile):
+    list_true = tf.function(compilation.list_true, jit_compile=jit_compile)
+    places, count = list_true(tf.constant(np.array(flags, bool)))
+    expected = np.nonzero(flags)[0].tolist()
+    assert int(count) == len(expected)
+    missing = [len(flags)] * (len(flags) - len(expected))
+    assert places.numpy().tolist() == expected + missing
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_what_is_not_wanted_is_zero(jit_compile):
+    compute = tf.function(
+        lambda number, x: compilation.compute_once(
+            number, lambda: x + 1.0, [2], tf.float32
+        ),
+        jit_compile=jit_compile,
+    )
+    x = tf.constant([1.0, 2.0])
+    np.testing.assert_array_equal(compute(tf.constant(1), x), [2, 3])
+    np.testing.assert_array_equal(compute(tf.constant(0), x), [0, 0])
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.inf, np.nan])
+def test_hidden_numbers_are_what_they_were(value):
+    assert compilation.hide(7, tf.constant([value, 1.0])) == 7

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Post-processing in NumPy, an instance at a time, and random scenes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from deeplab2_like.postprocess import rules
+
+
+@dataclasses.dataclass
+class Scene:
+    """Inputs at full size: what the network would say about an image."""
+
+    semantic: np.ndarray
+    heatmap: np.ndarray
+    offset: np.ndarray
+    valid_size: tuple[int, int]
+
+
+def find_centers(scene, center_rules):
+    """Gives (y, x, value) of the centers that are kept, in raster order."""
+    height, width = scene.heatmap.shape
+    heat = np.where(
+        scene.heatmap > np.float32(center_rules.threshold), scene.heatmap, 0
+    )
+    heat[scene.valid_size[0] :] = 0
+    heat[:, scene.valid_size[1] :] = 0
+    kernel = center_rules.nms_kernel
+    before, after = (kernel - 1) // 2, kernel // 2
+    padded = np.pad(heat, [(before, after), (before, after)])
+    largest = np.zeros_like(heat)
+    for dy in range(kernel):
+        for dx in range(kernel):
+            window = padded[dy : dy + height, dx : dx + width]
+            largest = np.maximum(largest, window)
+    y, x = np.nonzero((heat == largest) & (heat > 0))
+    value = heat[y, x]
+    best = np.argsort(-value, kind="stable")[: center_rules.limit]
+    kept = np.sort(best)
+    return y[kept], x[kept], value[kept]
+
+
+def group(scene, centers, is_thing):
+    """Gives 1 + index of the nearest center on things, 0 elsewhere."""
+    height, width = scene.semantic.shape
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    vote_y = rows + scene.offset[..., 0]
+    vote_x = columns + scene.offset[..., 1]
+    best = np.full((height, width), np.inf, np.float32)
+    instance = np.zeros((height, width), np.int32)
+    for number, (y, x) in enumerate(zip(*centers[:2], strict=True), 1):
+        dy, dx = vote_y - np.float32(y), vote_x - np.float32(x)
+        distance = np.sqrt(dy * dy + dx * dx)
+        is_nearer = distance < best
+        best = np.where(is_nearer, distance, best)
+        instance[is_nearer] = number
+    return np.where(is_thing, instance, 0)
+
+
+def merge(scene, instance, scores, is_valid, class_rules):
+    """Gives the panoptic map, {id: (category, area, row)}, and the dropped."""
+    r = class_rules
+    panoptic = np.full(instance.shape, r.void_id, np.int32)
+    segments = {}
+    members = {}
+    flat = np.where(is_valid, instance, 0).ravel()
+    numbers, first = np.unique(flat, return_index=True)
+    for number in numbers[np.argsort(first)]:
+        if number == 0:
+            continue
+        votes = scene.semantic[(instance == number) & is_valid]
+        category = int(np.argmax(np.bincount(votes)))
+        members.setdefault(category, []).append(number)
+    dropped = 0
+    for category, found in members.items():
+        by_score = sorted(found, key=lambda n: (-scores[n - 1], n))
+        kept = set(by_score[: r.label_divisor - 1])
+        dropped += len(found) - len(kept)
+        for place, number in enumerate([n for n in found if n in kept], 1):
+            mask = (instance == number) & is_valid
+            panoptic[mask] = category * r.label_divisor + place
+            segments[category * r.label_divisor + place] = (
+                category,
+                int(mask.sum()),
+                number - 1,
+            )
+    for place, category in enumerate(r.stuff_ids):
+        mask = (scene.semantic == category) & is_valid & (instance == 0)
+        if mask.sum() >= max(1, r.stuff_area_limit):
+            panoptic[mask] = category * r.label_divisor
+            segments[category * r.label_divisor] = (
+                category,
+                int(mask.sum()),
+                place - len(r.stuff_ids),
+            )
+    return panoptic, segments, dropped
+
+
+def postprocess(scene, class_rules, center_rules):
+    """The whole, as a dictionary."""
+    is_valid = np.zeros(scene.semantic.shape, bool)
+    is_valid[: scene.valid_size[0], : scene.valid_size[1]] = True
+    centers = find_centers(scene, center_rules)
+    is_thing = np.isin(scene.semantic, class_rules.thing_ids) & is_valid
+    instance = group(scene, centers, is_thing)
+    panoptic, segments, dropped = merge(
+        scene, instance, centers[2], is_valid, class_rules
+    )
+    scores = np.concatenate([[0], centers[2]]).astype(np.float32)
+    return {
+        "semantic": np.where(
+            is_valid, scene.semantic, class_rules.ignore_label
+        ),
+        "panoptic": panoptic,
+        "instance": instance,
+        "instance_score": scores[instance],
+        "segments": segments,
+        "num_dropped": dropped,
+    }
+
+
+def make_scene(rng, height, width):
+    """Blocks of classes, peaks of few heights, offsets that often tie."""
+    cells = rng.integers(1, 4)
+    blocks = rng.integers(0, 6, (height // cells + 1, width // cells + 1))
+    semantic = np.kron(blocks, np.ones((cells, cells), int))[:height, :width]
+    if rng.random() < 0.1:
+        semantic = np.minimum(semantic, 2)
+    density = rng.choice([0.0, 0.005, 0.02, 0.3])
+    heatmap = rng.integers(1, 9, (height, width)) / 8
+    heatmap *= rng.random((height, width)) < density
+    step = rng.choice([1.0, 0.5, 0.01])
+    offset = np.round(rng.normal(0, 4, (height, width, 2)) / step) * step
+    valid_size = (height, width)
+    if rng.random() < 0.3:
+        valid_size = tuple(rng.integers(1, [height + 1, width + 1]).tolist())
+    return Scene(
+        semantic.astype(np.int32),
+        heatmap.astype(np.float32),
+        offset.astype(np.float32),
+        valid_size,
+    )
+
+
+@pytest.fixture(scope="session")
+def twin():
+    """Post-processing in NumPy."""
+    return postprocess
+
+
+@pytest.fixture(scope="session")
+def random_scenes():
+    """A function that makes the n-th batch of scenes of a size."""
+
+    def make(seed, count, height, width):
+        rng = np.random.default_rng(seed)
+        return [make_scene(rng, height, width) for _ in range(count)]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def class_rules():
+    """Three stuff classes, three thing classes, void outside of them."""
+    return rules.ClassRules(
+        num_classes=6,
+        thing_ids=(3, 4, 5),
+        ignore_label=255,
+        label_divisor=1000,
+        stuff_area_limit=20,
+    )

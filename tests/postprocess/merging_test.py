@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Votes, areas, numbers and means of segments on scenes drawn as text."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deeplab2_like.postprocess import merging, rules
+
+RULES = rules.ClassRules(
+    num_classes=4,
+    thing_ids=(2, 3),
+    ignore_label=9,
+    label_divisor=10,
+    stuff_area_limit=3,
+)
+
+
+def _parse(text):
+    """Digits are values, a dot is 0; in classes, 9 is not in the image."""
+    rows = text.replace(".", "0").split()
+    return np.array([[int(digit) for digit in row] for row in rows], np.int32)
+
+
+def _merge(semantic, instance, scores=(0.5,) * 9, **changes):
+    semantic, instance = _parse(semantic), _parse(instance)
+    return merging.merge(
+        tf.constant(np.minimum(semantic, 3)),
+        tf.constant(instance),
+        tf.constant(semantic < 9),
+        tf.constant(scores, tf.float32),
+        dataclasses.replace(RULES, **changes),
+    )
+
+
+def test_most_pixels_decide_and_the_first_class_of_equals():
+    merged = _merge("2333 2233", "1111 2222")
+    assert merged.panoptic.numpy().tolist() == [[31] * 4, [21] * 4]
+
+
+def test_numbers_follow_the_first_pixels():
+    merged = _merge("222333", "531462")
+    assert merged.panoptic.numpy().tolist() == [[21, 22, 23, 31, 32, 33]]
+
+
+def test_stuff_of_the_smallest_area_is_kept():
+    merged = _merge("000 11.", "... ...", stuff_area_limit=4)
+    assert merged.panoptic.numpy().tolist() == [[0] * 3, [90, 90, 0]]
+    merged = _merge("000 111", "... ...", stuff_area_limit=4)
+    assert np.all(merged.panoptic == 90)
+
+
+def test_things_without_a_center_are_void():
+    assert np.all(_merge("2233 2233", ".... ....").panoptic == 90)
+
+
+def test_pixels_outside_of_the_image_count_for_nothing():
+    merged = _merge("9922 9933 9933", "1112 1122 1122")
+    expected = [[90, 90, 21, 31], [90, 90, 31, 31], [90, 90, 31, 31]]
+    assert merged.panoptic.numpy().tolist() == expected
+    assert merged.area.numpy()[:2].tolist() == [1, 5]
+
+
+def test_instances_beyond_the_divisor_are_dropped_by_their_scores():
+    scores = [0.3, 0.9, 0.1, 0.3, 0.8]
+    merged = _merge("22222", "12345", scores, label_divisor=4)
+    # Of the two scores 0.3 the first is kept. Void is 9 * 4.
+    assert merged.panoptic.numpy().tolist() == [[9, 10, 36, 36, 11]]
+    assert int(merged.num_dropped) == 2
+    assert np.nonzero(merged.is_valid)[0].tolist() == [0, 1, 4]
+
+
+@pytest.mark.parametrize("size", [(3, 5), (300, 200)])
+def test_means_are_exact(size):
+    rng = np.random.default_rng(0)
+    values = rng.random(size).astype(np.float32)
+    row = rng.integers(0, 4, size).astype(np.int32)
+    area = np.bincount(row.ravel(), minlength=4)[:3]
+    area = np.append(area, 0).astype(np.int32)
+    row[row == 3] = 4
+    means = merging.average_by_row(
+        tf.constant(values), tf.constant(row), tf.constant(area)
+    )
+    units = np.floor(values * 32768 + 0.5)
+    for index in range(3):
+        assert means[index].numpy() == pytest.approx(
+            units[row == index].mean() / 32768, rel=1e-6
+        )
+    assert means[3] == 0
+
+
+def test_means_of_large_segments_do_not_drift():
+    values = tf.fill([1500, 1400], 0.99)
+    means = merging.average_by_row(
+        values, tf.zeros([1500, 1400], tf.int32), tf.constant([1500 * 1400])
+    )
+    assert means[0].numpy() == pytest.approx(0.99, abs=2e-5)
+
+
+def test_thing_classes_need_not_be_in_a_row():
+    class_rules = dataclasses.replace(
+        RULES, num_classes=9, thing_ids=(8, 1, 2, 5)
+    )
+    are_things = class_rules.are_things(tf.range(9))
+    assert np.nonzero(are_things)[0].tolist() == [1, 2, 5, 8]

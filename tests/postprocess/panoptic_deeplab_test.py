@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole of post-processing: against a NumPy twin, and its properties."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deeplab2_like import errors
+from deeplab2_like.postprocess import panoptic_deeplab, rules
+
+CENTER_RULES = rules.CenterRules(0.2, 3, 6)
+
+
+def _compile(function, mode):
+    if mode == "eager":
+        return function
+    return tf.function(function, jit_compile=mode == "xla", autograph=False)
+
+
+def _stack(scenes):
+    return [
+        tf.constant(np.stack([getattr(scene, name) for scene in scenes]))
+        for name in ("semantic", "heatmap", "offset", "valid_size")
+    ]
+
+
+def _full_size(class_rules, center_rules, mode):
+    def process(semantic, heatmap, offset, valid_size):
+        return panoptic_deeplab.postprocess_full_size(
+            semantic,
+            heatmap,
+            offset,
+            valid_size=valid_size,
+            class_rules=class_rules,
+            center_rules=center_rules,
+        )
+
+    return _compile(process, mode)
+
+
+def _read_table(prediction, index):
+    """The valid rows: {id: (category, area)}, and that the rest is 0."""
+    valid = prediction.segment_is_valid[index].numpy()
+    columns = [
+        getattr(prediction, f"segment_{name}")[index].numpy()
+        for name in ("id", "category", "area", "score")
+    ]
+    assert all(not column[~valid].any() for column in columns)
+    ids, categories, areas, _ = (column[valid] for column in columns)
+    assert len(set(ids)) == len(ids)
+    return {i: (c, a) for i, c, a in zip(ids, categories, areas, strict=True)}
+
+
+def _assert_equal_to_twin(process, scenes, twin, class_rules, center_rules):
+    prediction, instances = process(*_stack(scenes))
+    for index, scene in enumerate(scenes):
+        expected = twin(scene, class_rules, center_rules)
+        actual = {
+            "semantic": prediction.semantic,
+            "panoptic": prediction.panoptic,
+            "instance": instances.instance,
+            "instance_score": instances.score,
+            "num_dropped": prediction.num_dropped,
+        }
+        for name, value in actual.items():
+            np.testing.assert_array_equal(value[index], expected[name], name)
+        assert _read_table(prediction, index) == {
+            i: segment[:2] for i, segment in expected["segments"].items()
+        }
+
+
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+@pytest.mark.parametrize("label_divisor", [1000, 4])
+def test_a_thousand_scenes_equal_the_twin(
+    mode, label_divisor, twin, random_scenes, class_rules
+):
+    class_rules = dataclasses.replace(class_rules, label_divisor=label_divisor)
+    process = _full_size(class_rules, CENTER_RULES, mode)
+    for seed in range(10):
+        scenes = random_scenes(seed, 100, 15, 22)
+        _assert_equal_to_twin(process, scenes, twin, class_rules, CENTER_RULES)
+
+
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+def test_scenes_of_several_tiles_equal_the_twin(
+    mode, twin, random_scenes, class_rules
+):
+    center_rules = rules.CenterRules(0.2, 5, 150)
+    process = _full_size(class_rules, center_rules, mode)
+    scenes = random_scenes(0, 12, 131, 259)
+    _assert_equal_to_twin(process, scenes, twin, class_rules, center_rules)
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 9), (9, 1), (2, 3), (64, 128), (65, 129)]
+)
+def test_any_size_works(size, twin, random_scenes, class_rules):
+    process = _full_size(class_rules, CENTER_RULES, "graph")
+    scenes = random_scenes(1, 5, *size)
+    _assert_equal_to_twin(process, scenes, twin, class_rules, CENTER_RULES)
+
+
+def test_unlimited_centers(twin, random_scenes, class_rules):
+    center_rules = rules.CenterRules(0.2, 1, -1)
+    process = _full_size(class_rules, center_rules, "graph")
+    scenes = random_scenes(2, 10, 30, 30)
+    _assert_equal_to_twin(process, scenes, twin, class_rules, center_rules)
+
+
+def test_void_may_be_a_class(twin, random_scenes, class_rules):
+    class_rules = dataclasses.replace(class_rules, ignore_label=0)
+    process = _full_size(class_rules, CENTER_RULES, "graph")
+    scenes = random_scenes(3, 30, 15, 22)
+    _assert_equal_to_twin(process, scenes, twin, class_rules, CENTER_RULES)
+
+
+def test_padding_never_counts(random_scenes, class_rules):
+    process = _full_size(class_rules, CENTER_RULES, "graph")
+    for scene in random_scenes(4, 20, 40, 50):
+        height, width = 31, 27
+        scene.valid_size = (height, width)
+        padded, _ = process(*_stack([scene]))
+        cropped, _ = process(
+            *(x[:, :height, :width] for x in _stack([scene])[:3]),
+            tf.constant([[height, width]]),
+        )
+        np.testing.assert_array_equal(
+            padded.panoptic[:, :height, :width], cropped.panoptic
+        )
+        assert _read_table(padded, 0) == _read_table(cropped, 0)
+        outside = np.ones((40, 50), bool)
+        outside[:height, :width] = False
+        assert np.all(padded.panoptic[0].numpy()[outside] == 255000)
+        assert np.all(padded.semantic[0].numpy()[outside] == 255)
+
+
+def test_offsets_that_are_no_numbers_harm_no_other_pixel(
+    random_scenes, class_rules
+):
+    process = _full_size(class_rules, CENTER_RULES, "xla")
+    (scene,) = random_scenes(5, 1, 15, 22)
+    scene.valid_size = (15, 22)
+    scene.semantic[:] = 3
+    scene.heatmap[3, 4] = scene.heatmap[9, 15] = 2.0
+    _, expected = process(*_stack([scene]))
+    scene.offset[7, 7] = np.nan
+    scene.offset[8, 8] = np.inf
+    scene.offset[9, 9] = -1e30
+    _, actual = process(*_stack([scene]))
+    is_same = np.ones((15, 22), bool)
+    is_same[[7, 8, 9], [7, 8, 9]] = False
+    np.testing.assert_array_equal(
+        actual.instance[0].numpy()[is_same],
+        expected.instance[0].numpy()[is_same],
+    )
+    assert np.all(actual.instance.numpy() > 0)
+
+
+def _make_heads(seed, batch, height, width, num_classes=6):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 3, (batch, height, width, num_classes))
+    heatmap = rng.random((batch, height, width, 1)) ** 4
+    offset = rng.normal(0, 2, (batch, height, width, 2))
+    return [tf.constant(x, tf.float32) for x in (logits, heatmap, offset)]
+
+
+def _postprocess(*heads, class_rules, canvas_size, **changes):
+    options = {
+        **dataclasses.asdict(class_rules),
+        "center_threshold": 0.2,
+        "nms_kernel": 3,
+        "keep_k_centers": 6,
+        "stuff_area_limit": 5,
+    }
+    return panoptic_deeplab.postprocess(
+        *heads, canvas_size=canvas_size, **{**options, **changes}
+    )
+
+
+def _assert_same(some, others, score_tolerance=1e-5):
+    for name, value in some.as_dict().items():
+        other = others.as_dict()[name]
+        if name == "segment_score":
+            np.testing.assert_allclose(value, other, atol=score_tolerance)
+        else:
+            np.testing.assert_array_equal(value, other, name)
+
+
+def test_eager_gives_the_same_as_a_graph(class_rules):
+    process = functools.partial(
+        _postprocess, class_rules=class_rules, canvas_size=(13, 21)
+    )
+    heads = _make_heads(0, 2, 4, 6)
+    _assert_same(process(*heads), _compile(process, "graph")(*heads))
+
+
+@pytest.mark.parametrize("canvas_size", [(40, 63), (19, 50)])
+def test_xla_gives_the_same_as_a_graph(canvas_size, class_rules):
+    process = functools.partial(
+        _postprocess, class_rules=class_rules, canvas_size=canvas_size
+    )
+    heads = _make_heads(0, 2, 10, 16)
+    _assert_same(
+        _compile(process, "graph")(*heads), _compile(process, "xla")(*heads)
+    )
+
+
+def test_bfloat16_gives_the_same_as_its_values_in_float32(class_rules):
+    process = functools.partial(
+        _postprocess, class_rules=class_rules, canvas_size=(37, 61)
+    )
+    heads = [tf.cast(x, tf.bfloat16) for x in _make_heads(1, 1, 10, 16)]
+    _assert_same(
+        process(*heads), process(*(tf.cast(x, tf.float32) for x in heads))
+    )
+
+
+def test_a_batch_is_the_same_as_its_images(class_rules):
+    process = _compile(
+        functools.partial(
+            _postprocess, class_rules=class_rules, canvas_size=(37, 61)
+        ),
+        "graph",
+    )
+    heads = _make_heads(2, 3, 10, 16)
+    whole = process(*heads)
+    for index in range(3):
+        single = process(*(x[index : index + 1] for x in heads))
+        part = type(whole)(*(x[index : index + 1] for x in whole))
+        _assert_same(part, single)
+
+
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+def test_sizes_that_are_unknown_at_first(mode, class_rules):
+    def process(logits, heatmap, offset, image):
+        return _postprocess(
+            logits,
+            heatmap,
+            offset,
+            class_rules=class_rules,
+            canvas_size=tf.shape(image)[1:3],
+        )
+
+    unknown = tf.function(
+        process,
+        input_signature=[
+            tf.TensorSpec([None, None, None, channels], tf.float32)
+            for channels in (6, 1, 2, 3)
+        ],
+        jit_compile=mode == "xla",
+        autograph=False,
+    )
+    for batch, source, canvas in (
+        (2, (10, 16), (40, 63)),
+        (1, (5, 7), (23, 50)),
+    ):
+        heads = _make_heads(3, batch, *source)
+        known = tf.function(_postprocess, autograph=False)(
+            *heads, class_rules=class_rules, canvas_size=canvas
+        )
+        image = tf.zeros([batch, *canvas, 3])
+        _assert_same(known, unknown(*heads, image))
+
+
+def test_one_compilation_serves_all_images(class_rules):
+    def process(*heads):
+        return _postprocess(
+            *heads, class_rules=class_rules, canvas_size=(37, 61)
+        )
+
+    process = tf.function(process, jit_compile=True, autograph=False)
+    heads = _make_heads(4, 1, 10, 16)
+    text = process.experimental_get_compiler_ir(*heads)(stage="hlo")
+    # Inputs that a compiled function depends on as constants are no
+    # parameters of it, and each image would be compiled for.
+    entry = text[text.index("ENTRY") :]
+    assert entry.count("parameter(") == 3
+
+
+def _upsample(x, size):
+    return tf.raw_ops.ResizeBilinear(
+        images=x, size=size, align_corners=True
+    ).numpy()
+
+
+@pytest.mark.parametrize("are_probabilities", [False, True])
+@pytest.mark.parametrize("canvas_size", [(37, 61), (10, 16)])
+def test_scores_are_heat_times_mean_probability(
+    are_probabilities, canvas_size, class_rules
+):
+    logits, heatmap, offset = _make_heads(5, 1, 10, 16)
+    scores = tf.nn.softmax(logits) if are_probabilities else logits
+    prediction = _postprocess(
+        scores,
+        heatmap,
+        offset,
+        class_rules=class_rules,
+        canvas_size=canvas_size,
+        are_probabilities=are_probabilities,
+    )
+    probability = _upsample(scores, canvas_size)[0]
+    if not are_probabilities:
+        probability = tf.nn.softmax(probability).numpy()
+    heat = _upsample(heatmap, canvas_size)[0, ..., 0]
+    panoptic = prediction.panoptic[0].numpy()
+    valid = prediction.segment_is_valid[0].numpy()
+    rows = np.nonzero(valid)[0]
+    assert np.any(rows < 6)
+    assert np.any(rows >= 6)
+    peaks = np.sort(heat.ravel())[-400:]
+    for row in rows:
+        category = prediction.segment_category[0, row]
+        mask = panoptic == prediction.segment_id[0, row].numpy()
+        mean = probability[mask][:, category].mean()
+        score = prediction.segment_score[0, row].numpy()
+        if row < 6:
+            # The center of an instance is one of the peaks.
+            assert np.min(np.abs(peaks * mean - score)) < 1e-4
+        else:
+            assert score == pytest.approx(mean, abs=1e-4)
+
+
+def test_the_table_describes_the_map(class_rules):
+    prediction = _postprocess(
+        *_make_heads(6, 2, 10, 16),
+        class_rules=class_rules,
+        canvas_size=(37, 61),
+        valid_size=tf.constant([[37, 61], [20, 33]]),
+    )
+    for index in range(2):
+        panoptic = prediction.panoptic[index].numpy()
+        ids, areas = np.unique(panoptic, return_counts=True)
+        counted = dict(zip(ids, areas, strict=True))
+        counted.pop(255000, None)
+        table = _read_table(prediction, index)
+        assert {i: area for i, (_, area) in table.items()} == counted
+        assert all(i // 1000 == c for i, (c, _) in table.items())
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_without_instances_classes_are_segments(batch, class_rules):
+    logits, _, _ = _make_heads(7, batch, 10, 16)
+    process = _compile(
+        functools.partial(
+            _postprocess, class_rules=class_rules, canvas_size=(37, 61)
+        ),
+        "xla",
+    )
+    prediction = process(
+        logits, None, None, valid_size=tf.constant([[37, 50]] * batch)
+    )
+    assert prediction.panoptic is None
+    assert "panoptic" not in prediction.as_dict()
+    for index in range(batch):
+        semantic = prediction.semantic[index].numpy()
+        assert np.all(semantic[:, 50:] == 255)
+        ids, areas = np.unique(semantic[:, :50], return_counts=True)
+        assert _read_table(prediction, index) == {
+            c * 1000: (c, a) for c, a in zip(ids, areas, strict=True)
+        }
+
+
+def test_logits_that_are_no_numbers_stay_in_range(class_rules):
+    logits, heatmap, offset = (x.numpy() for x in _make_heads(8, 1, 10, 16))
+    logits[0, 3:5] = np.nan
+    logits[0, 7, 7] = np.inf
+    prediction = _compile(
+        functools.partial(
+            _postprocess, class_rules=class_rules, canvas_size=(37, 61)
+        ),
+        "xla",
+    )(logits, heatmap, offset)
+    assert np.all(np.isin(prediction.semantic, range(6)))
+    assert np.all(np.isfinite(prediction.segment_score))
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"num_classes": 7}, "6 channels but the data set 7 classes"),
+        ({"thing_ids": (3, 9)}, r"thing_ids contains \[9\]"),
+        ({"label_divisor": 1}, "label_divisor is 1"),
+        ({"nms_kernel": 0}, "nms_kernel is 0"),
+    ],
+)
+def test_arguments_that_contradict_each_other(changes, text, class_rules):
+    with pytest.raises(errors.ConfigError, match=text):
+        _postprocess(
+            *_make_heads(9, 1, 3, 3),
+            class_rules=class_rules,
+            canvas_size=(9, 9),
+            **changes,
+        )
