@@ -81,13 +81,15 @@ def _export_and_predict(
 
 def _read_step_seconds(run: pathlib.Path) -> float:
     """Reads the median of the seconds a step from the summaries."""
+    import tensorflow as tf
     from tensorboard.backend.event_processing import event_accumulator
 
     events = event_accumulator.EventAccumulator(str(run / "train"))
     events.Reload()
     tag = "steps_per_second"
     rates = sorted(
-        event.tensor_proto.float_val[0] for event in events.Tensors(tag)
+        float(tf.make_ndarray(event.tensor_proto))
+        for event in events.Tensors(tag)
     )
     return 1.0 / rates[len(rates) // 2]
 
