@@ -11,7 +11,8 @@ from collections.abc import Iterator
 # Written by code that TF_CPP_MIN_LOG_LEVEL does not reach.
 _ROUTINE = re.compile(
     rb"All log messages before absl::InitializeLog|Compiled cluster using XLA"
-    rb"|failed call to cuInit|XLA service .* initialized|StreamExecutor device"
+    rb"|failed call to cuInit|oneDNN supports DT_"
+    rb"|XLA service .* initialized|StreamExecutor device"
 )
 
 

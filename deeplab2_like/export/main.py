@@ -71,9 +71,9 @@ _JIT_COMPILE = flags.DEFINE_enum(
     "jit_compile",
     "auto",
     ("auto", "true", "false"),
-    "Whether XLA compiles the post-processing, which makes it several times "
-    "faster, but each new canvas size slower once. auto: when there is one "
-    "canvas size.",
+    "Whether XLA compiles the post-processing: several times faster, but the "
+    "first image of each canvas size takes seconds. auto: when all images "
+    "have one large canvas.",
     flag_values=_FLAGS,
 )
 _PARITY_IMAGES = flags.DEFINE_list(

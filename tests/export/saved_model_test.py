@@ -230,16 +230,25 @@ def test_the_signatures_are_the_published_ones(loaded):
     assert _describe_signatures(loaded) == _SIGNATURES.read_text()
 
 
-def test_a_session_loader_gives_the_same(exported, loaded):
+def test_a_session_loader_gives_the_same_compiled(live, loaded, tmp_path):
+    options, system, model = live
+    module = serving.ServingModule(
+        system,
+        model,
+        canvas.build_preprocessing(options, "config", system.output_stride),
+        max_pixels=100_000,
+        jit_compile=True,
+    )
+    module.save(str(tmp_path))
     image = _make_image((80, 70))
-    encoded = _encode_png(image)
+    inputs = {
+        "serving_default": image[np.newaxis],
+        "encoded": [_encode_png(image)],
+    }
     expected = _serve(loaded, image)["panoptic"]
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(exported))
-        for name, fed in (
-            ("serving_default", image[np.newaxis]),
-            ("encoded", [encoded]),
-        ):
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(tmp_path))
+        for name, fed in inputs.items():
             signature = graph.signature_def[name]
             (tensor,) = signature.inputs.values()
             fetched = session.run(
@@ -300,6 +309,7 @@ def test_the_folder_explains_itself(exported, tiny_run):
     assert info.step == 7
     assert info.experiment_name == "tiny"
     assert info.canvas_size == [65, 129]
+    assert not info.jit_compile  # Compiling does not pay on so small a canvas.
     assert info.parity["images"] == 4
     assert info.parity["equal_pixels"] >= 0.9999
     assert exported_files.load_descriptor(exported) == descriptor.load("scenes")
