@@ -9,6 +9,7 @@
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 import re
@@ -189,6 +190,7 @@ def predict_files(
     inputs: Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
+    image_ids: Mapping[str, int | str] | None = None,
     say: progress.Progress | None = None,
 ) -> PredictedFiles:
     """Predicts files and folders, and writes pictures and a JSON file.
@@ -203,16 +205,19 @@ def predict_files(
         model: Folder that deeplab2-export wrote.
         inputs: Images and folders.
         out: Where the results go; created if need be.
+        image_ids: Ids of the images by file name, for the JSON file. When
+            None the path without extension, as a number where all are numbers.
         say: Shows the progress.
 
     Raises:
         ExportError: The model cannot be used.
-        DataError: An input does not exist or a folder holds no image; nothing
-            was done then. Or no image at all could be read; nothing was
-            written then.
+        DataError: An input does not exist, a folder holds no image, or
+            `image_ids` lacks one; nothing was done then. Or no image at all
+            could be read; nothing was written then.
     """
     say = say or progress.Progress()
     files = image_files.find_images(inputs)
+    ids = _choose_ids(files, image_ids)
     if os.path.exists(out) and not os.path.isdir(out):
         raise errors.DataError(f"--out={out} is a file. Give a folder.")
     say.say(f"Loading {model} ...")
@@ -225,7 +230,7 @@ def predict_files(
         say.phase("Predicting", len(files)) as phase,
     ):
         for number, (file, image_id) in enumerate(
-            zip(files, _choose_ids(files), strict=True), 1
+            zip(files, ids, strict=True), 1
         ):
             try:
                 results.add(file, image_id)
@@ -244,13 +249,53 @@ def predict_files(
     )
 
 
-def _choose_ids(files: Sequence[image_files.ImageFile]) -> list[int | str]:
-    """Gives the ids of the images: their names, or numbers as in COCO."""
+def _choose_ids(
+    files: Sequence[image_files.ImageFile],
+    known: Mapping[str, int | str] | None,
+) -> list[int | str]:
+    """Gives the id of each image, as `predict_files` says."""
+    if known is not None:
+        return [_look_up(file, known) for file in files]
     names = [file.name for file in files]
     is_numbered = all(name.isascii() and name.isdigit() for name in names)
     if is_numbered and len({int(name) for name in names}) == len(names):
         return [int(name) for name in names]
     return list(names)
+
+
+def _look_up(
+    file: image_files.ImageFile, known: Mapping[str, int | str]
+) -> int | str:
+    for name in (file.relative_path, file.path.name):
+        if name in known:
+            return known[name]
+    raise errors.DataError(
+        f"The image {file.path} is not among the {len(known)} images whose ids "
+        "are given. Give the images of that data set only."
+    )
+
+
+def load_image_ids(path: str | os.PathLike[str]) -> dict[str, int | str]:
+    """Loads the ids of a data set's images, by file name.
+
+    Args:
+        path: A JSON file in one of COCO's formats.
+
+    Raises:
+        DataError: The file cannot be read or has no list of images.
+    """
+    try:
+        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        ids: dict[str, int | str] = {}
+        for image in content["images"]:
+            name = pathlib.PurePath(image["file_name"])
+            ids[name.as_posix()] = ids[name.name] = image["id"]
+        return ids
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise errors.DataError(
+            f"{path} is no JSON file with a list `images` of file_name and id. "
+            "Give the COCO-panoptic file of the ground truth."
+        ) from error
 
 
 class _Results:

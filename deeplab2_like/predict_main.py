@@ -27,6 +27,14 @@ _MODEL = flags.DEFINE_string(
 _OUT = flags.DEFINE_string(
     "out", None, "Folder of the results.", flag_values=_FLAGS
 )
+_IMAGE_JSON = flags.DEFINE_string(
+    "image_json",
+    None,
+    "JSON file of the ground truth in COCO's format, whose image ids are taken "
+    "by file name, so that the results can be scored; by default the ids are "
+    "the file names.",
+    flag_values=_FLAGS,
+)
 
 
 def _main(arguments: Sequence[str]) -> None:
@@ -49,7 +57,12 @@ def _main(arguments: Sequence[str]) -> None:
     from deeplab2_like import predict, progress
 
     say = progress.Progress()
-    done = predict.predict_files(_MODEL.value, arguments, _OUT.value, say=say)
+    image_ids = None
+    if _IMAGE_JSON.value:
+        image_ids = predict.load_image_ids(_IMAGE_JSON.value)
+    done = predict.predict_files(
+        _MODEL.value, arguments, _OUT.value, image_ids=image_ids, say=say
+    )
     say.say(
         f"{done.num_images} image(s) predicted by {_MODEL.value}, "
         f"{done.milliseconds:.0f} ms per image"

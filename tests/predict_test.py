@@ -176,6 +176,38 @@ def test_numbered_images_keep_their_numbers_as_ids(tmp_path):
 
 
 @pytest.mark.usefixtures("_loaded")
+def test_ids_can_be_those_of_the_ground_truth(photos, tmp_path):
+    truth = tmp_path / "truth.json"
+    images = [
+        {"file_name": "val/a.png", "id": 11},
+        {"file_name": "val/b.png", "id": "twelve"},
+    ]
+    truth.write_text(json.dumps({"images": images}))
+    done = predict.predict_files(
+        "model",
+        [photos / "b.png", photos / "a.png"],
+        tmp_path / "out",
+        image_ids=predict.load_image_ids(truth),
+    )
+    content = json.loads(done.json_path.read_text())
+    assert [image["id"] for image in content["images"]] == ["twelve", 11]
+    with pytest.raises(errors.DataError, match=r"half\.png is not among the 4"):
+        predict.predict_files(
+            "model",
+            [photos / "half.png"],
+            tmp_path / "out",
+            image_ids=predict.load_image_ids(truth),
+        )
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"images": [{"id": 3}]}'])
+def test_a_file_without_image_ids_is_one_sentence(tmp_path, text):
+    (tmp_path / "ids.json").write_text(text)
+    with pytest.raises(errors.DataError, match=r"ids\.json is no JSON file"):
+        predict.load_image_ids(tmp_path / "ids.json")
+
+
+@pytest.mark.usefixtures("_loaded")
 def test_nothing_is_written_when_no_image_can_be_read(photos, tmp_path):
     out = tmp_path / "out"
     predict.predict_files("model", [photos / "a.png"], out)
