@@ -86,6 +86,13 @@ def make_live_predictor(
         None where there are no instances.
     """
     postprocess = tf.function(system.postprocess, autograph=False)
+    # As in the evaluation a graph, in which operations are fused: in bfloat16
+    # that rounds noticeably differently.
+    network = tf.function(
+        lambda images: model(images, training=False),
+        reduce_retracing=True,
+        autograph=False,
+    )
 
     def predict(
         image_hwc: npt.NDArray[np.uint8],
@@ -97,7 +104,7 @@ def make_live_predictor(
             preprocessing,
             void=0,
         )
-        outputs = model(canvas[tf.newaxis], training=False)
+        outputs = network(canvas[tf.newaxis])
         prediction = postprocess(
             outputs, tuple(canvas.shape[:2]), valid_size[tf.newaxis]
         )

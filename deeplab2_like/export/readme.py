@@ -42,7 +42,7 @@ request with INVALID_ARGUMENT and a sentence that says what is wrong.
 | output | | |
 |---|---|---|
 {panoptic_row}| `semantic` | int32 [B, H, W] | most probable class |
-| `segment_id` | int32 [B, S] | value in `panoptic` |
+| `segment_id` | int32 [B, S] | {segment_id} |
 | `segment_category` | int32 [B, S] | class |
 | `segment_score` | float32 [B, S] | 0..1 |
 | `segment_area` | int32 [B, S] | pixels |
@@ -110,6 +110,11 @@ def make_readme(
         step=info.step,
         max_pixels=info.max_pixels,
         main_map="panoptic" if info.has_instances else "semantic",
+        segment_id=(
+            "value in `panoptic`"
+            if info.has_instances
+            else f"class * {descriptor.label_divisor}"
+        ),
         panoptic_row=row if info.has_instances else "",
         canvas=canvas,
         jit=jit,
