@@ -18,6 +18,7 @@ from deeplab2_like import errors, program
 
 if TYPE_CHECKING:
     from deeplab2_like import config as config_lib
+    from deeplab2_like import progress
     from deeplab2_like.export import parity
 
 # Of this program only: others use the same names.
@@ -101,11 +102,6 @@ def _load_config() -> "config_lib.Config":
     overrides = _CONFIG_OVERRIDE.value
     if _CONFIG_FILE.value:
         return config_lib.load(_CONFIG_FILE.value, overrides)
-    if not _MODEL_DIR.value:
-        raise errors.ConfigError(
-            "--model_dir is missing. Give the folder of a training run, or "
-            "--config_file and --checkpoint."
-        )
     return run_config.load_checked(_MODEL_DIR.value, overrides)
 
 
@@ -123,38 +119,49 @@ def _load_images(
     )
 
 
-def _run(arguments: Sequence[str]) -> None:
+def _check_flags(arguments: Sequence[str]) -> None:
     if arguments:
         raise errors.ConfigError(
             f"Unexpected argument {arguments[0]!r}: everything is given by "
             "flags, see --help."
         )
-    out = _OUT.value
-    if not out:
+    if not _OUT.value:
         raise errors.ConfigError(
             "--out is missing. Give the folder to write, for example "
             "--out=saved."
         )
-    config = _load_config()
-    images = _load_images(_MAX_PIXELS.value)
-    if not (_CHECKPOINT.value or _MODEL_DIR.value):
+    if not (_MODEL_DIR.value or _CONFIG_FILE.value):
+        raise errors.ConfigError(
+            "--model_dir is missing. Give the folder of a training run, or "
+            "--config_file and --checkpoint."
+        )
+    if not (_MODEL_DIR.value or _CHECKPOINT.value):
         raise errors.ConfigError(
             "--checkpoint is missing. Give one, or the --model_dir of a run."
         )
+
+
+def _run(arguments: Sequence[str]) -> None:
+    _check_flags(arguments)
+    config = _load_config()
+    images = _load_images(_MAX_PIXELS.value)
     # Nothing that takes long is imported before the user's input is checked.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from deeplab2_like import checkpoint_files, progress
-    from deeplab2_like.export import saved_model
+    from deeplab2_like import native_logs
 
-    checkpoint = checkpoint_files.find_checkpoint(
-        _CHECKPOINT.value or _MODEL_DIR.value
-    )
+    with native_logs.hide_routine():
+        from deeplab2_like import checkpoint_files, progress
+        from deeplab2_like.export import saved_model
+
+        checkpoint = checkpoint_files.find_checkpoint(
+            _CHECKPOINT.value or _MODEL_DIR.value
+        )
     say = progress.Progress()
     jit = {"auto": None, "true": True, "false": False}[_JIT_COMPILE.value]
     saved_model.export_checkpoint(
         config,
         checkpoint,
-        out,
+        _OUT.value,
         saved_model.ExportOptions(
             canvas=_CANVAS_SIZE.value,
             max_pixels=_MAX_PIXELS.value,
@@ -165,7 +172,11 @@ def _run(arguments: Sequence[str]) -> None:
         images=images,
         say=say,
     )
-    files = (f for f in pathlib.Path(out).rglob("*") if f.is_file())
+    _report(_OUT.value, say)
+
+
+def _report(out: str, say: "progress.Progress") -> None:
+    files = (file for file in pathlib.Path(out).rglob("*") if file.is_file())
     size = sum(file.stat().st_size for file in files)
     say.say(f"Exported to {out} ({size / 1e6:.1f} MB); {out}/README.md says")
     say.say("how to load and serve it. Next, on images of your own:")

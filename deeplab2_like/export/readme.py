@@ -95,6 +95,9 @@ def make_readme(
             f"Each image is padded to height {height} and width {width}; "
             "larger ones are\nreduced to fit."
         )
+    name = info.experiment_name
+    if not name or "$" in name:  # A place-holder that nobody filled.
+        name = "model"
     jit = ""
     if info.jit_compile:
         jit = (
@@ -105,7 +108,7 @@ def make_readme(
         divisor=descriptor.label_divisor, void=descriptor.void_id
     )
     return _TEXT.format(
-        name=info.experiment_name or "model",
+        name=name,
         kind="panoptic" if info.has_instances else "semantic",
         step=info.step,
         max_pixels=info.max_pixels,

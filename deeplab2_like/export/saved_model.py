@@ -296,11 +296,13 @@ def _new_folder(out: str, *, overwrite: bool) -> Iterator[pathlib.Path]:
             if replaced.exists():
                 replaced.rename(target)
             raise
-    except tf.errors.ResourceExhaustedError as error:
-        # TensorFlow's way to say that the disk is full.
+    except tf.errors.OpError as error:
+        if "No space left on device" not in str(error):
+            raise
+        free = shutil.disk_usage(target.parent).free
         raise errors.ExportError(
-            f"Cannot write the SavedModel to {target.parent}: "
-            f"{str(error).splitlines()[0]}. Free some space and run again."
+            f"The disk of {target.parent} is full ({free} bytes free). "
+            "Nothing was written; free some space and run again."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -10,6 +10,8 @@ from deeplab2_like.meta_architectures import contract
 
 IMAGES_SIGNATURE = "serving_default"
 BYTES_SIGNATURE = "encoded"
+_IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
+_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
 # Up to here areas are counted through a table of all ids.
 _MAX_TABLE = 1 << 22
 
@@ -55,43 +57,17 @@ class ServingModule(tf.Module):
         super().__init__()
         # Session loaders restore only what is tracked as a plain variable.
         self.raw_variables = [v.value for v in model.variables]
-        postprocess = tf.function(
-            system.postprocess,
-            jit_compile=jit_compile or None,
-            autograph=False,
-        )
-
-        images_spec = tf.TensorSpec(
-            [None, None, None, 3], tf.uint8, name="images"
-        )
-        bytes_spec = tf.TensorSpec([None], tf.string, name="image_bytes")
-
         # One function, so that both signatures share one copy of the network.
-        @tf.function(input_signature=[images_spec], autograph=False)
-        def predict(images_bhwc: tf.Tensor) -> dict[str, tf.Tensor]:
-            canvas_bhwc, valid_size = canvas.place_images(
-                images_bhwc, preprocessing
-            )
-            outputs = model(canvas_bhwc, training=False)
-            size = canvas.static_size(preprocessing)
-            prediction = map_images(
-                postprocess,
-                outputs,
-                size or tf.shape(canvas_bhwc)[1:3],
-                valid_size,
-            )
-            return restore_prediction(
-                prediction, valid_size, tf.shape(images_bhwc)[1:3], system
-            )
+        predict = _make_predict(system, model, preprocessing, jit_compile)
 
-        @tf.function(input_signature=[images_spec], autograph=False)
+        @tf.function(input_signature=[_IMAGES], autograph=False)
         def serve_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
             shape = tf.shape(images)
             allowed = byte_guard.check_size(shape[0], shape[1:3], max_pixels)
             with byte_guard.after(allowed):
                 return predict(tf.identity(images))
 
-        @tf.function(input_signature=[bytes_spec], autograph=False)
+        @tf.function(input_signature=[_BYTES], autograph=False)
         def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
             return predict(byte_guard.decode_images(image_bytes, max_pixels))
 
@@ -108,6 +84,33 @@ class ServingModule(tf.Module):
                 BYTES_SIGNATURE: self.serve_bytes,
             },
         )
+
+
+def _make_predict(
+    system: contract.MetaArchitecture,
+    model: keras.Model,
+    preprocessing: preprocessing_lib.Preprocessing,
+    jit_compile: bool,
+) -> tf.types.experimental.PolymorphicFunction:
+    """Makes the function from images to the outputs of `ServingModule`."""
+    postprocess = tf.function(
+        system.postprocess, jit_compile=jit_compile or None, autograph=False
+    )
+
+    @tf.function(input_signature=[_IMAGES], autograph=False)
+    def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        canvas_bhwc, valid_size = canvas.place_images(images, preprocessing)
+        prediction = map_images(
+            postprocess,
+            model(canvas_bhwc, training=False),
+            canvas.static_size(preprocessing) or tf.shape(canvas_bhwc)[1:3],
+            valid_size,
+        )
+        return restore_prediction(
+            prediction, valid_size, tf.shape(images)[1:3], system
+        )
+
+    return predict
 
 
 def map_images(
