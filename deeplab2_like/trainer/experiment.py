@@ -98,7 +98,7 @@ class Experiment:
                 step = int(trainer.global_step)
                 phase.advance(step, _short_values(output))
                 if is_stopping():
-                    manager.save(checkpoint_number=step)
+                    manager.save(checkpoint_number=step, check_interval=False)
                     raise stopping.StopRequestedError()
 
             with _quiet_orbit():

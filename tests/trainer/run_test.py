@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from deeplab2_like.trainer import run
 
 _PROGRAM = pathlib.Path(__file__).parents[2] / "trainer" / "main.py"
 _TWELVE_DETERMINISTIC_STEPS = (
-    "trainer_options { deterministic: true "
+    "trainer_options { deterministic: true save_checkpoints_steps: 6 "
     "solver_options { training_number_of_steps: 12 } }"
 )
 
@@ -129,9 +130,13 @@ def test_a_stopped_run_continues_to_the_same_weights(
     os.kill(process.pid, signal_number)
     code = process.wait()
     expected = -9 if signal_number == signal.SIGKILL else 75
-    assert code == expected, process.stdout.read()
+    text = process.stdout.read()
+    assert code == expected, text
     steps = checkpoint_files.list_checkpoints(str(folder))
     assert not steps[-1].endswith("ckpt-12")
+    if signal_number == signal.SIGTERM:
+        step = re.search(r"after step (\d+), which is saved", text)[1]
+        assert steps[-1].endswith(f"ckpt-{step}")
 
     continued = _start(config_file, folder, long)
     assert continued.wait() == 0, continued.stdout.read()
