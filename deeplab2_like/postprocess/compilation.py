@@ -60,17 +60,20 @@ def compute_once(
     return tf.cond(number > 0, compute_dearly, lambda: tf.zeros(shape, dtype))
 
 
-def hide(number: Size, tensor: tf.Tensor) -> tf.Tensor:
-    """Gives a number that XLA does not know to be constant.
+def hide(numbers: Size, tensor: tf.Tensor) -> tf.Tensor:
+    """Gives numbers that XLA does not know to be constant.
 
     Args:
-        number: The number.
-        tensor: float32, any values.
+        numbers: Integers [...].
+        tensor: float32, any numbers.
+
+    Returns:
+        int32 [...], the numbers.
     """
     some = tf.reshape(tensor, [-1])[0]
     # True of any value, not-a-number included; XLA does not find that out.
     is_anything = (some >= some) | (some != some)
-    return tf.where(is_anything, tf.cast(number, tf.int32), 0)
+    return tf.where(is_anything, tf.cast(numbers, tf.int32), 0)
 
 
 def sizes(tensor: tf.Tensor) -> tuple[Size, ...]:

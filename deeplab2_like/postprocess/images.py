@@ -66,14 +66,20 @@ def upsample_instance_maps(
     steps = tf.cast(tf.stack(source), tf.float32) - 1.0
     new_steps = tf.cast(tf.stack(size), tf.float32) - 1.0
     scale = tf.where(steps > 0.0, new_steps / steps, 1.0)
-    maps = tf.concat([heatmap_hw1, offset_hw2 * scale], axis=-1)
-    maps = compilation.compute_once(
-        valid_height,
-        lambda: upsampling.upsample_maps(tf.transpose(maps, [2, 0, 1]), size),
-        [3, *size],
-        tf.float32,
+
+    # Two results: a part of one would be copied.
+    def upsample(maps_hwc: tf.Tensor) -> tf.Tensor:
+        maps_chw = tf.transpose(maps_hwc, [2, 0, 1])
+        return compilation.compute_once(
+            valid_height,
+            lambda: upsampling.upsample_maps(maps_chw, size),
+            [compilation.sizes(maps_chw)[0], *size],
+            tf.float32,
+        )
+
+    return InstanceInputs(
+        upsample(heatmap_hw1)[0], upsample(offset_hw2 * scale)
     )
-    return InstanceInputs(maps[0], maps[1:])
 
 
 def segment_instances(
@@ -107,17 +113,14 @@ def segment_instances(
     merged = merging.merge(
         semantic_hw, instance, is_valid_hw, found.score, class_rules
     )
-    num_stuff = len(class_rules.stuff_ids)
-    score = tf.concat([found.score, tf.ones([num_stuff])], axis=0)
+    num_classes = class_rules.num_classes
+    score = tf.pad(found.score, [[0, num_classes + 1]], constant_values=1.0)
     if compute_probability is not None:
-        # Void pixels, whose row is beyond the table, keep their class.
-        categories = tf.concat([merged.category, [0]], axis=0)
-        is_void = merged.row == tf.size(merged.category)
-        category = tf.where(
-            is_void, semantic_hw, tf.gather(categories, merged.row)
-        )
-        score *= merging.average_by_row(
-            compute_probability(category), merged.row, merged.area
+        # Outside of the image any class will do; the winner costs nothing.
+        category = tf.gather(merged.slot_category, merged.slot)
+        category = tf.where(is_valid_hw, category, semantic_hw)
+        score *= merging.average_by_slot(
+            compute_probability(category), merged.slot, merged.slot_area
         )
     fields = _make_table(merged, score) | {
         "semantic": tf.where(
@@ -140,7 +143,9 @@ def segment_classes(
 ) -> Fields:
     """Makes a segment of each class that occurs; there are no instances."""
     merged = merging.merge_classes(classes.category, is_valid_hw, class_rules)
-    score = merging.average_by_row(classes.probability, merged.row, merged.area)
+    score = merging.average_by_slot(
+        classes.probability, merged.slot, merged.slot_area
+    )
     return _make_table(merged, score) | {
         "semantic": tf.where(
             is_valid_hw, classes.category, class_rules.ignore_label
@@ -149,13 +154,13 @@ def segment_classes(
     }
 
 
-def _make_table(merged: merging.Merged, score: tf.Tensor) -> Fields:
-    """Clears the rows that are no segments."""
+def _make_table(merged: merging.Merged, slot_score: tf.Tensor) -> Fields:
+    """Takes the rows out of the slots, and clears those that are none."""
     columns = {
         "segment_id": merged.segment_id,
-        "segment_category": merged.category,
-        "segment_score": score,
-        "segment_area": merged.area,
+        "segment_category": tf.gather(merged.slot_category, merged.row_slot),
+        "segment_score": tf.gather(slot_score, merged.row_slot),
+        "segment_area": tf.gather(merged.slot_area, merged.row_slot),
     }
     table = {
         name: tf.where(merged.is_valid, values, tf.zeros_like(values))
@@ -215,16 +220,16 @@ def map_images(
 
     Args:
         process: Takes the valid size, int32 [2], and each input of an image.
-        inputs: [B, ...] each.
+        inputs: [B, ...] each; the last one is float32.
         valid_size: int32 [B, 2]; None for the whole images.
         size: (H, W).
         description: Shape and type of what `process` gives.
     """
     batch = compilation.sizes(inputs[0])[0]
     if valid_size is None:
-        hidden = tf.stack([compilation.hide(n, inputs[-1]) for n in size])
-        valid_size = tf.broadcast_to(hidden, [batch, 2])
-    inputs = [tf.cast(valid_size, tf.int32), *inputs]
+        valid_size = tf.broadcast_to(tf.stack(size), [batch, 2])
+    valid_size = compilation.hide(valid_size, inputs[-1])
+    inputs = [valid_size, *inputs]
     if isinstance(batch, int) and batch == 1:
         fields = process(*(x[0] for x in inputs))
         return {name: value[tf.newaxis] for name, value in fields.items()}

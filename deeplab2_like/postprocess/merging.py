@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instances and semantic classes to one panoptic map with its segments.
 
-H, W: image size; K: instances that there can be; C: classes; S = K + number
-of stuff classes, the rows of the segment table: first the instances by their
-number, then the stuff classes in order.
+H, W: image size; K: instances that there can be; C: classes.
+
+Each pixel has a slot, and some slots are rows of the segment table: slots
+0..K-1 are the instances by their number, slots K..K+C-1 the pixels of each
+class without an instance, and the last slot, K + C, is outside of the image.
+Systems without instances have K = 0.
 """
 
 from typing import NamedTuple
@@ -21,23 +24,25 @@ _UNITS = 1 << 15
 
 
 class Merged(NamedTuple):
-    """The result of `merge` for one image.
+    """The result of merging for one image; S rows of the segment table.
 
     Attributes:
         panoptic: int32 [H, W].
-        row: int32 [H, W], row of the segment table of each pixel; S for void.
-        category: int32 [S], class of each row.
+        slot: int32 [H, W] in 0..K+C.
+        slot_category: int32 [K + C + 1], class of each slot.
+        slot_area: int32 [K + C + 1], pixels of each slot; 0 for the last.
+        row_slot: int32 [S], slot of each row, ascending.
         segment_id: int32 [S].
-        area: int32 [S], in pixels.
         is_valid: bool [S], the row is a segment of `panoptic`.
         num_dropped: int32, instances beyond label_divisor - 1 in their class.
     """
 
     panoptic: tf.Tensor
-    row: tf.Tensor
-    category: tf.Tensor
+    slot: tf.Tensor
+    slot_category: tf.Tensor
+    slot_area: tf.Tensor
+    row_slot: tf.Tensor
     segment_id: tf.Tensor
-    area: tf.Tensor
     is_valid: tf.Tensor
     num_dropped: tf.Tensor
 
@@ -64,7 +69,7 @@ def merge(
         score_k: float32 [K], of each instance.
         rules: The classes.
     """
-    (num_instances,) = compilation.sizes(score_k)
+    (num_instances,) = score_k.shape
     count_kc = _count_classes(
         semantic_hw, instance_hw, is_valid_hw, num_instances, rules
     )
@@ -74,30 +79,29 @@ def merge(
     number, is_kept = _number_instances(
         thing_class, first_pixel, score_k, thing_area > 0, rules
     )
-
-    stuff_class = tf.constant(rules.stuff_ids, tf.int32, [len(rules.stuff_ids)])
-    stuff_area = tf.gather(count_kc[0], stuff_class)
+    stuff_area = tf.gather(count_kc[0], list(rules.stuff_ids))
     is_stuff = (stuff_area > 0) & (stuff_area >= rules.stuff_area_limit)
-    category = tf.concat([thing_class, stuff_class], axis=0)
-    is_valid = tf.concat([is_kept, is_stuff], axis=0)
-    segment_id = category * rules.label_divisor + tf.concat(
-        [number, tf.zeros_like(stuff_class)], axis=0
+    slot = tf.where(
+        instance_hw > 0, instance_hw - 1, num_instances + semantic_hw
     )
-
-    row = _find_rows(semantic_hw, instance_hw, num_instances, rules)
-    row = tf.where(is_valid_hw, row, tf.size(category))
-    named = tf.where(is_valid, segment_id, rules.void_id)
-    named = tf.concat([named, [rules.void_id]], axis=0)
-    return Merged(
-        panoptic=tf.gather(named, row),
-        row=row,
-        category=category,
-        segment_id=segment_id,
-        area=tf.concat([thing_area, stuff_area], axis=0),
-        is_valid=is_valid,
+    return _name_segments(
+        slot=tf.where(is_valid_hw, slot, num_instances + rules.num_classes),
+        slot_category=tf.concat(
+            [thing_class, tf.range(rules.num_classes), [0]], axis=0
+        ),
+        slot_area=tf.concat([thing_area, count_kc[0], [0]], axis=0),
+        row_slot=np.concatenate(
+            [
+                np.arange(num_instances),
+                num_instances + np.array(rules.stuff_ids, np.int64),
+            ]
+        ),
+        number=tf.pad(number, [[0, len(rules.stuff_ids)]]),
+        is_valid=tf.concat([is_kept, is_stuff], axis=0),
         num_dropped=tf.reduce_sum(
             tf.cast((thing_area > 0) & ~is_kept, tf.int32)
         ),
+        rules=rules,
     )
 
 
@@ -109,23 +113,53 @@ def merge_classes(
     Args:
         semantic_hw: int32 [H, W] in 0..C-1.
         is_valid_hw: bool [H, W]; other pixels are void.
-        rules: The classes. All but void are rows of the table, in order.
+        rules: The classes. All but void are rows of the table.
     """
-    row_of_class = np.full(rules.num_classes, len(rules.known_ids), np.int32)
-    row_of_class[list(rules.known_ids)] = np.arange(len(rules.known_ids))
-    row = tf.gather(tf.constant(row_of_class), semantic_hw)
-    row = tf.where(is_valid_hw, row, len(rules.known_ids))
-    area = _count(row, len(rules.known_ids) + 1)[:-1]
-    category = tf.constant(rules.known_ids, tf.int32)
-    segment_id = category * rules.label_divisor
-    return Merged(
-        panoptic=tf.gather(tf.concat([segment_id, [rules.void_id]], 0), row),
-        row=row,
-        category=category,
-        segment_id=segment_id,
-        area=area,
-        is_valid=area > 0,
+    slot = tf.where(is_valid_hw, semantic_hw, rules.num_classes)
+    area = _count(slot, rules.num_classes + 1)[:-1]
+    row_slot = np.array(rules.known_ids, np.int64)
+    return _name_segments(
+        slot=slot,
+        slot_category=tf.concat([tf.range(rules.num_classes), [0]], axis=0),
+        slot_area=tf.pad(area, [[0, 1]]),
+        row_slot=row_slot,
+        number=tf.zeros(len(row_slot), tf.int32),
+        is_valid=tf.gather(area, row_slot) > 0,
         num_dropped=tf.constant(0),
+        rules=rules,
+    )
+
+
+def _name_segments(
+    *,
+    slot: tf.Tensor,
+    slot_category: tf.Tensor,
+    slot_area: tf.Tensor,
+    row_slot: np.ndarray,
+    number: tf.Tensor,
+    is_valid: tf.Tensor,
+    num_dropped: tf.Tensor,
+    rules: ClassRules,
+) -> Merged:
+    """Makes panoptic ids from class and number, int32 [S], of each row."""
+    row_slot = tf.constant(row_slot, tf.int32)
+    category = tf.gather(slot_category, row_slot)
+    segment_id = category * rules.label_divisor + number
+    # Slots that are no rows are void.
+    slot_id = tf.tensor_scatter_nd_update(
+        tf.fill(tf.shape(slot_area), rules.void_id),
+        row_slot[:, tf.newaxis],
+        tf.where(is_valid, segment_id, rules.void_id),
+    )
+    return Merged(
+        panoptic=tf.gather(slot_id, slot),
+        slot=slot,
+        slot_category=slot_category,
+        slot_area=slot_area,
+        row_slot=row_slot,
+        segment_id=segment_id,
+        is_valid=is_valid,
+        num_dropped=num_dropped,
     )
 
 
@@ -203,48 +237,31 @@ def _number_instances(
     return tf.where(is_kept, number, 0), is_kept
 
 
-def _find_rows(
-    semantic_hw: tf.Tensor,
-    instance_hw: tf.Tensor,
-    num_instances: Size,
-    rules: ClassRules,
+def average_by_slot(
+    values_hw: tf.Tensor, slot_hw: tf.Tensor, area: tf.Tensor
 ) -> tf.Tensor:
-    """Gives the row of the segment table of each pixel: int32 [H, W].
-
-    It is S for things without an instance and for the void class.
-    """
-    row_of_class = np.full(rules.num_classes, len(rules.stuff_ids), np.int32)
-    for place, category in enumerate(rules.stuff_ids):
-        row_of_class[category] = place
-    stuff_row = tf.gather(tf.constant(row_of_class), semantic_hw)
-    return tf.where(instance_hw > 0, instance_hw - 1, num_instances + stuff_row)
-
-
-def average_by_row(
-    values_hw: tf.Tensor, row_hw: tf.Tensor, area: tf.Tensor
-) -> tf.Tensor:
-    """Averages values over the pixels of each row of the segment table.
+    """Averages values over the pixels of each slot.
 
     Args:
         values_hw: float32 [H, W] in 0..1; they are rounded to 1 / 32768.
-        row_hw: int32 [H, W] in 0..S; S is left out.
-        area: int32 [S], pixels of each row.
+        slot_hw: int32 [H, W] in 0..N-1.
+        area: int32 [N], pixels of each slot.
 
     Returns:
-        float32 [S]; 0 where the area is 0.
+        float32 [N]; 0 where the area is 0.
     """
-    height, width = compilation.sizes(row_hw)
-    (num_rows,) = compilation.sizes(area)
+    height, width = compilation.sizes(slot_hw)
+    (num_slots,) = area.shape
     block = _divide(_UNITS, width)
     num_blocks = compilation.ceil_divide(height, block)
     units = tf.cast(values_hw * float(_UNITS) + 0.5, tf.int32)
-    key = tf.range(height)[:, tf.newaxis] // block * (num_rows + 1) + row_hw
+    key = tf.range(height)[:, tf.newaxis] // block * num_slots + slot_hw
     sums = tf.math.unsorted_segment_sum(
         tf.reshape(units, [-1]),
         tf.reshape(key, [-1]),
-        num_blocks * (num_rows + 1),
+        num_blocks * num_slots,
     )
-    sums = tf.reshape(sums, [num_blocks, num_rows + 1])[:, :num_rows]
+    sums = tf.reshape(sums, [num_blocks, num_slots])
     whole = tf.cast(tf.reduce_sum(sums // _UNITS, axis=0), tf.float32)
     part = tf.cast(tf.reduce_sum(sums % _UNITS, axis=0), tf.float32)
     total = whole + part * (1.0 / _UNITS)

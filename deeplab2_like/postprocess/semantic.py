@@ -41,12 +41,27 @@ class SemanticMap(NamedTuple):
     """The winning class of every pixel.
 
     Attributes:
-        category: int32 [H, W] in 0..C-1, the first of equally good ones.
-        probability: float32 [H, W] in 0..1, of that class.
+        packed: float32 [H, W], 2 * (C - class) + probability.
+        num_classes: C.
     """
 
-    category: tf.Tensor
-    probability: tf.Tensor
+    packed: tf.Tensor
+    num_classes: int
+
+    @property
+    def category(self) -> tf.Tensor:
+        """int32 [H, W] in 0..C-1, the first of equally good ones."""
+        # A class whose probability is 1 is still below the next one.
+        rank = tf.cast(self.packed * 0.5, tf.int32)
+        return tf.clip_by_value(
+            self.num_classes - rank, 0, self.num_classes - 1
+        )
+
+    @property
+    def probability(self) -> tf.Tensor:
+        """float32 [H, W] in 0..1, of that class."""
+        rank = tf.cast(self.packed * 0.5, tf.int32)
+        return self.packed - 2.0 * tf.cast(rank, tf.float32)
 
 
 def compute_semantic_map(
@@ -72,7 +87,7 @@ def compute_semantic_map(
         )
     else:
         packed = _pack_strips(scores, size, valid_height)
-    return _unpack(packed, source[2])
+    return SemanticMap(packed, source[2])
 
 
 def _pack_strips(
@@ -158,16 +173,6 @@ def _pack_winner(
     return rank + tf.where(probability > 0.0, probability, 0.0)
 
 
-def _unpack(packed: tf.Tensor, num_classes: int) -> SemanticMap:
-    # A class whose probability is 1 is still below the next one.
-    rank = tf.cast(packed * 0.5, tf.int32)
-    probability = packed - 2.0 * tf.cast(rank, tf.float32)
-    category = num_classes - rank
-    return SemanticMap(
-        tf.clip_by_value(category, 0, num_classes - 1), probability
-    )
-
-
 def compute_class_probability(
     scores: Scores, semantic: SemanticMap, category_hw: tf.Tensor
 ) -> tf.Tensor:
@@ -182,14 +187,12 @@ def compute_class_probability(
         float32 [H, W] in 0..1.
     """
     height, width = compilation.sizes(category_hw)
-    category, winner, probability = (
-        _cut_blocks(x)
-        for x in (category_hw, semantic.category, semantic.probability)
-    )
+    category = _cut_blocks(category_hw)
+    winner = semantic._replace(packed=_cut_blocks(semantic.packed))
     per_row = compilation.ceil_divide(width, _BLOCK)
     empty = per_row * height
     block, count = compilation.list_true(
-        tf.reduce_any(category != winner, axis=1)
+        tf.reduce_any(category != winner.category, axis=1)
     )
 
     def visit(
@@ -202,16 +205,15 @@ def compute_class_probability(
         y = tf.minimum(chosen // per_row, height - 1)
         x = chosen % per_row * _BLOCK + tf.range(_BLOCK)
         x = tf.minimum(x, width - 1)
-        wanted, best, best_probability = (
-            tf.gather_nd(x, chosen) for x in (category, winner, probability)
-        )
+        wanted = tf.gather_nd(category, chosen)
+        best = winner._replace(packed=tf.gather_nd(winner.packed, chosen))
         sample = _sample(scores, (height, width), y, x, wanted)
         if scores.are_probabilities:
             other = tf.clip_by_value(sample, 0.0, 1.0)
         else:
-            sample -= _sample(scores, (height, width), y, x, best)
-            other = tf.exp(tf.minimum(sample, 0.0)) * best_probability
-        values = tf.where(wanted == best, best_probability, other)
+            sample -= _sample(scores, (height, width), y, x, best.category)
+            other = tf.exp(tf.minimum(sample, 0.0)) * best.probability
+        values = tf.where(wanted == best.category, best.probability, other)
         return first + _BLOCKS_PER_PASS, tf.tensor_scatter_nd_update(
             result, chosen, values
         )
@@ -219,7 +221,7 @@ def compute_class_probability(
     _, result = tf.while_loop(
         lambda first, _: first < count,
         visit,
-        (0, probability),
+        (0, winner.probability),
         parallel_iterations=1,
     )
     result = tf.reshape(result, [height + 1, per_row * _BLOCK])

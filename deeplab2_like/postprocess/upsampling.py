@@ -67,8 +67,8 @@ def compute_taps(source: Size, target: Size) -> Taps:
     """Computes the taps of an axis in ResizeBilinear's own arithmetic."""
     if isinstance(source, int) and isinstance(target, int):
         return Taps(*map(tf.constant, _compute_known_taps(source, target)))
-    steps = tf.cast(tf.stack([source - 1, target - 1]), tf.float64)
-    scale = tf.cast(tf.math.divide_no_nan(steps[0], steps[1]), tf.float32)
+    steps = tf.cast(tf.stack([source - 1, target - 1]), tf.float32)
+    scale = tf.math.divide_no_nan(steps[0], steps[1])
     place = compilation.rounded(tf.cast(tf.range(target), tf.float32) * scale)
     floor = tf.floor(place)
     lower = tf.cast(floor, tf.int32)
@@ -78,7 +78,7 @@ def compute_taps(source: Size, target: Size) -> Taps:
 def _compute_known_taps(
     source: int, target: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    scale = np.float32((source - 1) / (target - 1) if target > 1 else 0.0)
+    scale = np.float32(source - 1) / np.float32(max(target - 1, 1))
     place = np.arange(target, dtype=np.float32) * scale
     floor = np.floor(place)
     lower = floor.astype(np.int32)

@@ -1,11 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nearest centers: exact distances, ties, tiles with many centers."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from deeplab2_like.postprocess import centers, grouping
+
+
+@functools.cache
+def _compile(limit, jit_compile):
+    def group(y, x, count, offset, is_thing):
+        found = centers.Centers(y, x, tf.zeros([limit]), count)
+        return grouping.group_pixels(found, offset, is_thing)
+
+    return tf.function(group, jit_compile=jit_compile, autograph=False)
 
 
 def _group(places, offset, is_thing=None, jit_compile=False, limit=None):
@@ -15,12 +26,7 @@ def _group(places, offset, is_thing=None, jit_compile=False, limit=None):
     padded[: len(places)] = np.reshape(places, (-1, 2))
     if is_thing is None:
         is_thing = np.ones(offset.shape[:2], bool)
-
-    def group(y, x, count, offset, is_thing):
-        found = centers.Centers(y, x, tf.zeros([limit]), count)
-        return grouping.group_pixels(found, offset, is_thing)
-
-    return tf.function(group, jit_compile=jit_compile, autograph=False)(
+    return _compile(limit, jit_compile)(
         tf.constant(padded[:, 0]),
         tf.constant(padded[:, 1]),
         tf.constant(len(places)),

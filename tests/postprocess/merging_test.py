@@ -60,7 +60,7 @@ def test_pixels_outside_of_the_image_count_for_nothing():
     merged = _merge("9922 9933 9933", "1112 1122 1122")
     expected = [[90, 90, 21, 31], [90, 90, 31, 31], [90, 90, 31, 31]]
     assert merged.panoptic.numpy().tolist() == expected
-    assert merged.area.numpy()[:2].tolist() == [1, 5]
+    assert merged.slot_area.numpy()[:2].tolist() == [1, 5]
 
 
 def test_instances_beyond_the_divisor_are_dropped_by_their_scores():
@@ -76,24 +76,22 @@ def test_instances_beyond_the_divisor_are_dropped_by_their_scores():
 def test_means_are_exact(size):
     rng = np.random.default_rng(0)
     values = rng.random(size).astype(np.float32)
-    row = rng.integers(0, 4, size).astype(np.int32)
-    area = np.bincount(row.ravel(), minlength=4)[:3]
-    area = np.append(area, 0).astype(np.int32)
-    row[row == 3] = 4
-    means = merging.average_by_row(
-        tf.constant(values), tf.constant(row), tf.constant(area)
+    slot = rng.integers(0, 3, size).astype(np.int32)
+    area = np.bincount(slot.ravel(), minlength=4).astype(np.int32)
+    means = merging.average_by_slot(
+        tf.constant(values), tf.constant(slot), tf.constant(area)
     )
     units = np.floor(values * 32768 + 0.5)
     for index in range(3):
         assert means[index].numpy() == pytest.approx(
-            units[row == index].mean() / 32768, rel=1e-6
+            units[slot == index].mean() / 32768, rel=1e-6
         )
     assert means[3] == 0
 
 
 def test_means_of_large_segments_do_not_drift():
     values = tf.fill([1500, 1400], 0.99)
-    means = merging.average_by_row(
+    means = merging.average_by_slot(
         values, tf.zeros([1500, 1400], tf.int32), tf.constant([1500 * 1400])
     )
     assert means[0].numpy() == pytest.approx(0.99, abs=2e-5)

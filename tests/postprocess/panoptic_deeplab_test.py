@@ -94,9 +94,7 @@ def test_scenes_of_several_tiles_equal_the_twin(
     _assert_equal_to_twin(process, scenes, twin, class_rules, center_rules)
 
 
-@pytest.mark.parametrize(
-    "size", [(1, 1), (1, 9), (9, 1), (2, 3), (64, 128), (65, 129)]
-)
+@pytest.mark.parametrize("size", [(1, 1), (9, 1), (65, 129)])
 def test_any_size_works(size, twin, random_scenes, class_rules):
     process = _full_size(class_rules, CENTER_RULES, "graph")
     scenes = random_scenes(1, 5, *size)
@@ -193,11 +191,13 @@ def test_eager_gives_the_same_as_a_graph(class_rules):
     process = functools.partial(
         _postprocess, class_rules=class_rules, canvas_size=(13, 21)
     )
-    heads = _make_heads(0, 2, 4, 6)
+    heads = _make_heads(0, 1, 4, 6)
     _assert_same(process(*heads), _compile(process, "graph")(*heads))
 
 
-@pytest.mark.parametrize("canvas_size", [(40, 63), (19, 50)])
+@pytest.mark.parametrize(
+    "canvas_size", [(40, 63), pytest.param((19, 50), marks=pytest.mark.slow)]
+)
 def test_xla_gives_the_same_as_a_graph(canvas_size, class_rules):
     process = functools.partial(
         _postprocess, class_rules=class_rules, canvas_size=canvas_size
@@ -233,8 +233,19 @@ def test_a_batch_is_the_same_as_its_images(class_rules):
         _assert_same(part, single)
 
 
-@pytest.mark.parametrize("mode", ["graph", "xla"])
-def test_sizes_that_are_unknown_at_first(mode, class_rules):
+@pytest.mark.parametrize(
+    ("mode", "cases"),
+    [
+        ("graph", [(2, (10, 16), (40, 63)), (1, (5, 7), (23, 50))]),
+        ("xla", [(1, (10, 16), (40, 63))]),
+        pytest.param(
+            "xla",
+            [(2, (10, 16), (10, 16)), (1, (5, 7), (23, 50))],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_sizes_that_are_unknown_at_first(mode, cases, class_rules):
     def process(logits, heatmap, offset, image):
         return _postprocess(
             logits,
@@ -253,10 +264,7 @@ def test_sizes_that_are_unknown_at_first(mode, class_rules):
         jit_compile=mode == "xla",
         autograph=False,
     )
-    for batch, source, canvas in (
-        (2, (10, 16), (40, 63)),
-        (1, (5, 7), (23, 50)),
-    ):
+    for batch, source, canvas in cases:
         heads = _make_heads(3, batch, *source)
         known = tf.function(_postprocess, autograph=False)(
             *heads, class_rules=class_rules, canvas_size=canvas
@@ -371,7 +379,7 @@ def test_logits_that_are_no_numbers_stay_in_range(class_rules):
         functools.partial(
             _postprocess, class_rules=class_rules, canvas_size=(37, 61)
         ),
-        "xla",
+        "graph",
     )(logits, heatmap, offset)
     assert np.all(np.isin(prediction.semantic, range(6)))
     assert np.all(np.isfinite(prediction.segment_score))

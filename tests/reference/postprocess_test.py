@@ -62,7 +62,9 @@ def _compare_segments(case, prediction, instances):
     case.information("panoptic_custom_op", "numbers instances by chance")
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_postprocessing_equals_the_reference(reference_case, jit_compile):
     with reference_case() as case:
         class_rules, center_rules = _make_rules(case.meta["options"])
