@@ -22,7 +22,8 @@ class Prediction(NamedTuple):
             None for systems without instances.
         segment_id: int32 [B, S], value in `panoptic`. It may be 0: class 0.
         segment_category: int32 [B, S], class.
-        segment_score: float32 [B, S] in 0..1, how sure the segment is.
+        segment_score: float32 [B, S], how sure the segment is; from 0, and
+            rarely above 1: the heatmap of centers has no upper bound.
         segment_area: int32 [B, S], pixels in `panoptic`.
         segment_is_valid: bool [B, S].
         num_dropped: int32 [B], instances that became void because their
