@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from google.protobuf import text_format
 
 from deeplab2_like import errors, run_config
+from deeplab2_like.config import report
 from deeplab2_like.protos import config_pb2
 
 _LOCK_FILE = "training.lock"
@@ -76,7 +77,7 @@ def compare_configs(
     old: config_pb2.ExperimentOptions, new: config_pb2.ExperimentOptions
 ) -> list[str]:
     """Lists the fields that differ and matter for continuing a run."""
-    old_values, new_values = _flatten(old), _flatten(new)
+    old_values, new_values = _list_values(old), _list_values(new)
     differences = []
     for path in sorted({*old_values, *new_values}):
         if path.startswith(_FREE_FIELDS):
@@ -87,22 +88,15 @@ def compare_configs(
     return differences
 
 
-def _flatten(message, prefix: str = "") -> dict[str, object]:
-    """Lists the fields that are set, by path."""
-    values: dict[str, object] = {}
-    for field, value in message.ListFields():
-        path = f"{prefix}{field.name}"
-        if field.message_type is None:
-            is_many = isinstance(value, str | bytes) or not hasattr(
-                value, "__len__"
-            )
-            values[path] = value if is_many else list(value)
-        elif hasattr(value, "ListFields"):
-            values.update(_flatten(value, f"{path}."))
-        else:
-            for index, item in enumerate(value):
-                values.update(_flatten(item, f"{path}[{index}]."))
-    return values
+def _list_values(
+    options: config_pb2.ExperimentOptions,
+) -> dict[str, object]:
+    """Lists the values that are set, by path."""
+    return {
+        path: value
+        for path, _, field, value in report.iterate_fields(options)
+        if field.message_type is None
+    }
 
 
 def _make_writable(folder: pathlib.Path) -> None:

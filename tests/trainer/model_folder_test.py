@@ -41,7 +41,7 @@ def test_another_config_is_refused_with_the_differences(tmp_path):
         _prepare(tmp_path, other)
     text = str(info.value)
     assert "training_number_of_steps: was 100, is now 200" in text
-    assert "crop_size: was [65, 129], is now [65, 257]" in text
+    assert "crop_size[1]: was 129, is now 257" in text
     assert run_config.load_run_config(str(tmp_path)) == _make_options()
 
 
