@@ -138,11 +138,12 @@ def find_dataset(name: str, folder: pathlib.Path | None) -> pathlib.Path | None:
 
     Args:
         name: Name of a shipped descriptor, or a path that ends in
-            ".textproto", relative to the working directory or to `folder`.
-        folder: Folder of the config that names the data set.
+            ".textproto", relative to `folder` or to the working directory.
+        folder: Folder of the config that names the data set. It comes first,
+            so that a config and its descriptor travel together.
     """
     if name.endswith(SUFFIX):
-        bases = [pathlib.Path()] + ([folder] if folder is not None else [])
+        bases = ([folder] if folder is not None else []) + [pathlib.Path()]
         for base in bases:
             if _is_file(base / name):
                 return base / name

@@ -114,7 +114,7 @@ def load(
     Args:
         name: Name of a shipped descriptor ("cityscapes_panoptic"), or the path
             of a text file that ends in ".textproto".
-        folder: Where a relative path is looked up after the working directory.
+        folder: Where a relative path is looked up before the working directory.
 
     Raises:
         deeplab2_like.errors.ConfigError: There is none of that name (the text

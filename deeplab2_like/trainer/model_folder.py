@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from google.protobuf import text_format
 
@@ -42,6 +42,8 @@ def prepare(
     Args:
         directory: The model folder.
         options: The resolved config, which is written into the folder.
+            Data set descriptors that are files of the user's are copied
+            beside it, so that the folder needs nothing outside of it.
         sha256: Fingerprint of the resolved config.
         allow_config_change: Accepts a folder that another config made.
 
@@ -56,11 +58,13 @@ def prepare(
     folder = pathlib.Path(directory)
     _make_writable(folder)
     file = folder / run_config.CONFIG_FILE
+    kept, descriptors = _plan_descriptors(folder, options)
     differences: list[str] = []
     if file.exists():
         differences = compare_configs(
-            run_config.load_run_config(directory), options
+            run_config.load_run_config(directory), kept
         )
+        differences += _changed_descriptors(folder, descriptors)
         if differences and not allow_config_change:
             listed = "\n  ".join(differences)
             raise errors.CheckpointError(
@@ -68,9 +72,47 @@ def prepare(
                 "another --model_dir, the config that made it "
                 f"({file}), or --allow_config_change."
             )
-    text = text_format.MessageToString(options)
+    for name, content in descriptors.items():
+        _write_atomically(folder / name, content)
+    text = text_format.MessageToString(kept)
     _write_atomically(file, f"# sha256 of this config: {sha256}\n{text}")
     return differences
+
+
+def _plan_descriptors(
+    folder: pathlib.Path, options: config_pb2.ExperimentOptions
+) -> tuple[config_pb2.ExperimentOptions, dict[str, str]]:
+    """Gives the config to keep, and the text of each descriptor to copy.
+
+    Descriptors that come with the package keep their name.
+    """
+    kept = config_pb2.ExperimentOptions()
+    kept.CopyFrom(options)
+    descriptors = {}
+    for split in ("train", "eval"):
+        dataset_options = getattr(kept, f"{split}_dataset_options")
+        if not dataset_options.dataset.endswith(".textproto"):
+            continue
+        source = pathlib.Path(dataset_options.dataset)
+        name = f"{split}_{source.name}"
+        if source.resolve().parent == folder.resolve():
+            name = source.name  # The run continues from its own config.
+        descriptors[name] = source.read_text(encoding="utf-8")
+        dataset_options.dataset = name
+    return kept, descriptors
+
+
+def _changed_descriptors(
+    folder: pathlib.Path, descriptors: Mapping[str, str]
+) -> list[str]:
+    """Lists the training descriptors that differ from the folder's copies."""
+    return [
+        f"train_dataset_options.dataset: {name} has another content"
+        for name, content in descriptors.items()
+        if name.startswith("train_")
+        and (folder / name).exists()
+        and (folder / name).read_text(encoding="utf-8") != content
+    ]
 
 
 def compare_configs(

@@ -53,6 +53,41 @@ def test_another_config_is_accepted_on_request(tmp_path):
     assert len(differences) == 1
 
 
+def _make_options_of_own_dataset(folder, text):
+    folder.mkdir(exist_ok=True)
+    file = folder / "cells.textproto"
+    file.write_text(text)
+    options = _make_options()
+    options.train_dataset_options.dataset = str(file)
+    options.eval_dataset_options.dataset = str(file)
+    return options
+
+
+def test_descriptors_of_the_user_are_kept_in_the_folder(tmp_path):
+    run = tmp_path / "run"
+    options = _make_options_of_own_dataset(tmp_path / "mine", "name: 'cells'")
+    _prepare(run, options)
+    (tmp_path / "mine" / "cells.textproto").unlink()
+    kept = run_config.load_run_config(str(run))
+    assert kept.train_dataset_options.dataset == "train_cells.textproto"
+    assert kept.eval_dataset_options.dataset == "eval_cells.textproto"
+    assert (run / "train_cells.textproto").read_text() == "name: 'cells'"
+    # A run that continues from the folder's own config keeps the names.
+    for split in (kept.train_dataset_options, kept.eval_dataset_options):
+        split.dataset = str(run / split.dataset)
+    assert _prepare(run, kept) == []
+    assert len(list(run.glob("*.textproto"))) == 3
+
+
+def test_another_descriptor_of_the_same_name_is_refused(tmp_path):
+    run = tmp_path / "run"
+    _prepare(run, _make_options_of_own_dataset(tmp_path / "mine", "name: 'a'"))
+    other = _make_options_of_own_dataset(tmp_path / "theirs", "name: 'b'")
+    with pytest.raises(errors.CheckpointError, match="another content"):
+        _prepare(run, other)
+    assert (run / "train_cells.textproto").read_text() == "name: 'a'"
+
+
 def test_what_does_not_touch_the_weights_may_change(tmp_path):
     _prepare(tmp_path, _make_options())
     other = _make_options()
