@@ -11,11 +11,12 @@ OUT ?= demo
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
-.PHONY: help install demo test test-slow test-reference check format protos \
-	check-protos clean
+.PHONY: help install demo benchmark test test-slow test-reference check format \
+	protos check-protos clean
 
 help:
 	@echo "make demo            train, evaluate, export and predict on drawn scenes"
+	@echo "make benchmark       measure each aim in 5 minutes, into OUT=results.jsonl"
 	@echo "make test            the tests"
 	@echo "make test-slow       the tests that take minutes each"
 	@echo "make test-reference  only the comparisons with golden data"
@@ -34,6 +35,10 @@ $(STAMP): setup.cfg
 
 demo: $(STAMP)
 	$(BIN)/python trainer/demo.py --out=$(OUT)
+
+benchmark: OUT = results.jsonl
+benchmark: $(STAMP)
+	$(BIN)/python benchmarks/quick.py --out=$(OUT)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"

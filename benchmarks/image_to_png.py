@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measures the whole way from an image file of 1024x2048 to a panoptic PNG.
+
+    python benchmarks/image_to_png.py
+
+A network of random weights is exported as `deeplab2-export` does it; then a
+JPEG is read, predicted and written in COCO's panoptic format by the code of
+`deeplab2-predict`. The parts are measured too: reading, the SavedModel,
+segments and their PNG.
+"""
+
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import tensorflow as tf
+from PIL import Image
+
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from benchmarks import inputs, measuring, models, running  # noqa: E402
+from deeplab2_like import (  # noqa: E402
+    coco_format,
+    predict,
+    progress,
+)
+from deeplab2_like.export import saved_model  # noqa: E402
+
+_BACKBONE = "mobilenet_v3_large"
+_SIZES = {"height": inputs.SIZE[0], "width": inputs.SIZE[1]}
+
+
+def _export(folder: pathlib.Path) -> pathlib.Path:
+    """Exports a network of random weights."""
+    config = models.load_config(_BACKBONE)
+    _, model = models.build(config)
+    checkpoint = tf.train.Checkpoint(
+        variables={v.path: v.value for v in model.variables}
+    )
+    out = folder / "saved"
+    _, panoptic = inputs.load_label(running.inputs_folder(), 30)
+    image = inputs.draw_image(panoptic, seed=0)
+    saved_model.export_checkpoint(
+        config,
+        checkpoint.write(str(folder / "random")),
+        str(out),
+        images=[("drawn", image)],
+        say=progress.Progress(),
+    )
+    return out
+
+
+def _measure() -> Iterator[measuring.Measurement]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        predictor = predict.Predictor.from_saved_model(_export(folder))
+        image, _ = inputs.load_label(running.inputs_folder(), 30)
+        file = folder / "picture.jpg"
+        Image.fromarray(image).save(file, quality=90)
+        writer = coco_format.CocoPanopticWriter(
+            folder / "out", predictor.descriptor
+        )
+        numbers = iter(range(1_000_000))
+
+        def whole_way():
+            found = predictor.predict(file)
+            writer.add(found, f"{next(numbers)}.jpg")
+
+        yield _measure_part(f"image_to_png/{_BACKBONE}/1024x2048", whole_way)
+        yield from _measure_parts(predictor, file, writer, numbers)
+        writer.close()
+
+
+def _measure_parts(
+    predictor: predict.Predictor,
+    file: pathlib.Path,
+    writer: coco_format.CocoPanopticWriter,
+    numbers: Iterator[int],
+) -> Iterator[measuring.Measurement]:
+    pixels = predictor.load_image(file)
+    found = predictor.predict(pixels)
+    yield _measure_part(
+        "image_to_png/part/read", lambda: predictor.load_image(file)
+    )
+    yield _measure_part(
+        "image_to_png/part/predict", lambda: predictor.predict(pixels)
+    )
+    yield _measure_part(
+        "image_to_png/part/write",
+        lambda: writer.add(found, f"{next(numbers)}.jpg"),
+    )
+
+
+def _measure_part(name: str, run) -> measuring.Measurement:
+    return measuring.measure(
+        name,
+        run,
+        sizes=_SIZES,
+        effort=running.effort(),
+        with_memory=True,
+    )
+
+
+if __name__ == "__main__":
+    running.run({"whole": _measure})

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long something takes, and how much memory it needs on top of its inputs.
+
+Wall time is what a user waits; processor time (of all threads together) is
+what is left of it on a machine that does other work too. The peak of the
+memory is that of the resident set during one run, less what was resident
+before it, after released memory went back to the system. Linux only; None
+elsewhere.
+"""
+
+import ctypes
+import ctypes.util
+import dataclasses
+import gc
+import os
+import pathlib
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_PROC = pathlib.Path("/proc")
+# Resets the peak of the resident set; see `man 5 proc`.
+_RESET_PEAK = "5"
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How long is measured.
+
+    Attributes:
+        seconds: Runs are repeated for this long,
+        min_runs: but at least so often,
+        max_runs: and at most so often.
+        warm_ups: Runs before that are not measured.
+    """
+
+    seconds: float = 15.0
+    min_runs: int = 5
+    max_runs: int = 50
+    warm_ups: int = 2
+
+    def __post_init__(self):
+        if not 1 <= self.min_runs <= self.max_runs:
+            raise ValueError(
+                f"min_runs is {self.min_runs} and max_runs {self.max_runs} - "
+                "at least 1 run, and no more at least than at most."
+            )
+
+
+QUICK = Effort(seconds=3.0, min_runs=3, max_runs=20, warm_ups=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What one measurement gave; times in milliseconds a run.
+
+    Attributes:
+        name: What was measured, unique among the benchmarks.
+        sizes: Numbers that describe the input.
+        wall_ms: Median of the wall times.
+        wall_ms_min: Least of them.
+        cpu_ms: Median of the processor times, all threads together.
+        cpu_ms_min: Least of them.
+        peak_mb: Memory above the inputs in 10**6 bytes; None: not measured.
+        runs: How many were measured.
+        other_load: Processors that others kept busy meanwhile, their mean.
+            Above 0.1 the wall times say little.
+        values: Other results by name, such as a bandwidth.
+    """
+
+    name: str
+    sizes: Mapping[str, Any]
+    wall_ms: float
+    wall_ms_min: float
+    cpu_ms: float
+    cpu_ms_min: float
+    peak_mb: float | None
+    runs: int
+    other_load: float | None
+    values: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+def measure(
+    name: str,
+    run: Callable[[], object],
+    *,
+    sizes: Mapping[str, Any] | None = None,
+    effort: Effort | None = None,
+    with_memory: bool = False,
+) -> Measurement:
+    """Measures a function.
+
+    Args:
+        name: Of the measurement.
+        run: Does the work once and returns when it is done. Its inputs exist
+            already.
+        sizes: Numbers that describe the input.
+        effort: How often it is run; `Effort()` when None.
+        with_memory: Whether to measure the memory too, in one more run.
+    """
+    effort = effort or Effort()
+    for _ in range(effort.warm_ups):
+        run()
+    peak = measure_peak_mb(run) if with_memory else None
+    walls: list[float] = []
+    processors: list[float] = []
+    gc.collect()
+    busy, own = _busy_seconds(), time.process_time()
+    start = time.perf_counter()
+    while len(walls) < effort.min_runs or (
+        len(walls) < effort.max_runs
+        and time.perf_counter() - start < effort.seconds
+    ):
+        wall, processor = time.perf_counter(), time.process_time()
+        run()
+        processors.append(time.process_time() - processor)
+        walls.append(time.perf_counter() - wall)
+    elapsed = time.perf_counter() - start
+    own = time.process_time() - own
+    return Measurement(
+        name=name,
+        sizes=dict(sizes or {}),
+        wall_ms=1000 * statistics.median(walls),
+        wall_ms_min=1000 * min(walls),
+        cpu_ms=1000 * statistics.median(processors),
+        cpu_ms_min=1000 * min(processors),
+        peak_mb=peak,
+        runs=len(walls),
+        other_load=_other_load(busy, own, elapsed),
+    )
+
+
+def per_item(measurement: Measurement, items: int) -> Measurement:
+    """Gives the times of one of `items` things that each run does."""
+    times = {
+        name: getattr(measurement, name) / items
+        for name in ("wall_ms", "wall_ms_min", "cpu_ms", "cpu_ms_min")
+    }
+    return dataclasses.replace(measurement, **times)
+
+
+def with_values(
+    measurement: Measurement, values: Mapping[str, float]
+) -> Measurement:
+    """Adds other results to a measurement."""
+    return dataclasses.replace(
+        measurement, values={**measurement.values, **values}
+    )
+
+
+def measure_peak_mb(run: Callable[[], object]) -> float | None:
+    """Runs once and gives the memory that it added, in 10**6 bytes.
+
+    Only as good as the process is fresh: what libraries keep for themselves
+    from earlier runs is not seen.
+    """
+    gc.collect()
+    return_free_memory()
+    before = _resident_bytes("VmRSS")
+    if before is None or not _reset_peak():
+        return None
+    run()
+    after = _resident_bytes("VmHWM")
+    return None if after is None else max(0, after - before) / 1e6
+
+
+def return_free_memory() -> None:
+    """Gives memory that was freed back to the system, where glibc can."""
+    name = ctypes.util.find_library("c")
+    library = ctypes.CDLL(name) if name else None
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
+
+
+def _resident_bytes(field: str) -> int | None:
+    """Reads VmRSS (present) or VmHWM (peak) of this process."""
+    try:
+        text = (_PROC / "self/status").read_text()
+    except OSError:
+        return None
+    found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
+    return None if found is None else 1024 * int(found[1])
+
+
+def _reset_peak() -> bool:
+    try:
+        (_PROC / "self/clear_refs").write_text(_RESET_PEAK)
+    except OSError:
+        return False
+    return True
+
+
+def _busy_seconds() -> float | None:
+    """Gives how long the processors worked since the start, summed up."""
+    try:
+        line = (_PROC / "stat").read_text().splitlines()[0]
+    except OSError:
+        return None
+    user, nice, system, _, _, irq, soft_irq = map(int, line.split()[1:8])
+    ticks = user + nice + system + irq + soft_irq
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _other_load(
+    busy_before: float | None, own: float, elapsed: float
+) -> float | None:
+    busy_after = _busy_seconds()
+    if busy_before is None or busy_after is None:
+        return None
+    return max(0.0, busy_after - busy_before - own) / elapsed

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measures the metrics: an image of 1024x2048 more, and the final numbers.
+
+python benchmarks/metrics.py
+"""
+
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from benchmarks import inputs, measuring, running  # noqa: E402
+from deeplab2_like.metrics import (  # noqa: E402
+    average_precision,
+    panoptic_quality,
+)
+
+_THINGS = (10, 30, 100)
+_IMAGES_OF_A_RESULT = 6
+_SIZES = {"height": inputs.SIZE[0], "width": inputs.SIZE[1]}
+
+
+def _make_quality() -> panoptic_quality.PanopticQuality:
+    return panoptic_quality.PanopticQuality(
+        num_classes=inputs.NUM_CLASSES,
+        thing_ids=inputs.THING_IDS,
+        ignore_label=inputs.IGNORE_LABEL,
+        label_divisor=inputs.LABEL_DIVISOR,
+    )
+
+
+def _measure_quality() -> Iterator[measuring.Measurement]:
+    for things in _THINGS:
+        truth, predicted = inputs.load_metric_pair(
+            running.inputs_folder(), things
+        )
+        metric = _make_quality()
+
+        def run(metric=metric, truth=truth, predicted=predicted):
+            metric.update(truth, predicted)
+
+        yield measuring.measure(
+            f"pq_update/{things}",
+            run,
+            sizes=_SIZES,
+            effort=running.effort(),
+            with_memory=True,
+        )
+
+
+def _make_precision() -> average_precision.AveragePrecision:
+    return average_precision.AveragePrecision(
+        inputs.THING_IDS, label_divisor=inputs.LABEL_DIVISOR
+    )
+
+
+def _measure_precision() -> Iterator[measuring.Measurement]:
+    for things in _THINGS:
+        truth, predicted = inputs.load_metric_pair(
+            running.inputs_folder(), things
+        )
+        ids = np.unique(predicted)
+        scores = np.random.default_rng(things).random(len(ids))
+        metric = _make_precision()
+
+        def update(
+            metric=metric,
+            truth=truth,
+            predicted=predicted,
+            ids=ids,
+            scores=scores,
+        ):
+            metric.update(truth, predicted, ids, scores)
+
+        yield measuring.measure(
+            f"ap_update/{things}",
+            update,
+            sizes=_SIZES,
+            effort=running.effort(),
+            with_memory=True,
+        )
+        some = _make_precision()
+        for _ in range(_IMAGES_OF_A_RESULT):
+            update(metric=some)
+        yield measuring.measure(
+            f"ap_result_of_{_IMAGES_OF_A_RESULT}/{things}",
+            lambda some=some: some.result(),
+            sizes=_SIZES,
+            effort=running.effort(),
+            with_memory=True,
+        )
+
+
+if __name__ == "__main__":
+    running.run(
+        {
+            "panoptic_quality": _measure_quality,
+            "average_precision": _measure_precision,
+        }
+    )

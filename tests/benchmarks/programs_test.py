@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark programs: their inputs, and that they run at all."""
+
+import importlib
+import pathlib
+
+import numpy as np
+import pytest
+
+from benchmarks import inputs, quick, running
+
+SIZE = (128, 256)
+FOLDER = pathlib.Path(quick.__file__).parent
+
+
+@pytest.fixture(name="maps", scope="module")
+def _maps():
+    return inputs.draw_network_maps(inputs.draw_label(12, SIZE), seed=1)
+
+
+def test_drawn_labels_have_the_instances_that_were_asked_for():
+    label = inputs.draw_label(12, SIZE)
+    ids = np.unique(label[label % inputs.LABEL_DIVISOR > 0])
+    assert 8 <= len(ids) <= 12
+    assert set(ids // inputs.LABEL_DIVISOR) <= set(inputs.THING_IDS)
+    assert np.array_equal(label, inputs.draw_label(12, SIZE))
+
+
+def test_drawn_offsets_point_at_the_centers(maps):
+    label = inputs.draw_label(12, SIZE)
+    ids, areas = np.unique(label, return_counts=True)
+    is_instance = ids % inputs.LABEL_DIVISOR > 0
+    number = ids[is_instance][np.argmax(areas[is_instance])]
+    places = np.argwhere(label == number)
+    votes = places + maps.offset[label == number]
+    miss = np.abs(np.median(votes, axis=0) - places.mean(axis=0))
+    assert miss.max() < 2
+
+
+def test_the_winners_of_drawn_scores_are_the_classes(maps):
+    probabilities = inputs.make_probabilities(maps.semantic)
+    np.testing.assert_array_equal(probabilities.argmax(-1), maps.semantic)
+    np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
+
+
+def test_head_outputs_have_a_quarter_of_the_canvas(maps):
+    heads = inputs.make_head_outputs(maps)
+    assert heads.logits.shape == (1, 33, 65, inputs.NUM_CLASSES)
+    assert heads.heatmap.shape == (1, 33, 65, 1)
+    np.testing.assert_array_equal(
+        heads.offset[0, 3, 5], maps.offset[12, 20] / 4
+    )
+
+
+def test_archives_are_read_where_a_folder_is_given(tmp_path, maps):
+    np.savez(
+        tmp_path / "post_007.npz",
+        semantic=maps.semantic,
+        heatmap=maps.heatmap.astype(np.float16),
+        offsets=maps.offset.astype(np.float16),
+    )
+    found = inputs.load_network_maps(tmp_path, 7)
+    np.testing.assert_array_equal(found.semantic, maps.semantic)
+    assert found.heatmap.dtype == found.offset.dtype == np.float32
+
+
+def test_a_missing_archive_is_one_sentence(tmp_path):
+    with pytest.raises(inputs.errors.DataError, match=r"label_010\.npz cannot"):
+        inputs.load_label(tmp_path, 10)
+
+
+def test_the_quick_set_names_programs_that_exist():
+    for name, _ in quick.CASES:
+        assert (FOLDER / f"{name}.py").is_file()
+
+
+def test_a_case_runs_in_a_process_of_its_own(tmp_path):
+    out = tmp_path / "out.jsonl"
+    program = str(FOLDER / "metrics.py")
+    options = ["--quick", f"--out={out}"]
+    running.measure_case(program, "panoptic_quality", options)
+    reporting = importlib.import_module("benchmarks.reporting")
+    found = reporting.load_lines(out)
+    assert list(found) == ["pq_update/10", "pq_update/30", "pq_update/100"]
+
+
+def test_a_case_that_fails_is_an_error():
+    with pytest.raises(running.errors.UserError, match="failed with code 2"):
+        running.measure_case(str(FOLDER / "metrics.py"), "none", [])
