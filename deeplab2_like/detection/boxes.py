@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boxes: areas, overlaps, clipping, and their coding relative to others.
+
+A box is (y1, x1, y2, x2), float32, in pixels: pixel i reaches from i to i + 1,
+so that the box of a whole image is (0, 0, height, width). Boxes without area,
+or with ends in the wrong order, have the area 0 and overlap with nothing.
+
+The same numbers come out in eager mode, graphs and XLA: products are rounded
+before they are added to anything. Only the coding uses functions (exponential
+and logarithm) that differ in their last bit.
+"""
+
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+# Largest change of a side by one decoding, a factor of 62.5; as detectron2.
+MAX_LOG_SCALE = math.log(1000.0 / 16.0)
+
+# Sides are taken to have at least this many pixels where they divide.
+_SMALLEST_SIDE = 1e-3
+
+
+def compute_area(boxes: tf.Tensor) -> tf.Tensor:
+    """Gives the area of boxes, float32 [..., 4]: float32 [...], pixels."""
+    y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
+    return _multiply(tf.maximum(y2 - y1, 0.0), tf.maximum(x2 - x1, 0.0))
+
+
+def compute_overlap(boxes_nx4: tf.Tensor, others_mx4: tf.Tensor) -> tf.Tensor:
+    """Gives intersection over union of all pairs.
+
+    Args:
+        boxes_nx4: float32 [..., N, 4].
+        others_mx4: float32 [..., M, 4]; leading axes broadcast.
+
+    Returns:
+        float32 [..., N, M] in 0..1; 0 where both areas are 0.
+    """
+    a = boxes_nx4[..., :, tf.newaxis, :]
+    b = others_mx4[..., tf.newaxis, :, :]
+    height = tf.minimum(a[..., 2], b[..., 2]) - tf.maximum(a[..., 0], b[..., 0])
+    width = tf.minimum(a[..., 3], b[..., 3]) - tf.maximum(a[..., 1], b[..., 1])
+    shared = _multiply(tf.maximum(height, 0.0), tf.maximum(width, 0.0))
+    both = compute_area(a) + compute_area(b)
+    # What is shared is within each box, so that the difference is not negative.
+    return tf.math.divide_no_nan(shared, both - shared)
+
+
+def clip(boxes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Cuts boxes at the borders of their image.
+
+    Args:
+        boxes: float32 [..., N, 4].
+        size: int32 or float32 [..., 2], (height, width); leading axes as those
+            of `boxes` without N.
+    """
+    size = tf.cast(size, tf.float32)[..., tf.newaxis, :]
+    limit = tf.concat([size, size], axis=-1)
+    return tf.maximum(tf.minimum(boxes, limit), 0.0)
+
+
+def encode(
+    boxes: tf.Tensor, anchors: tf.Tensor, weights: Sequence[float]
+) -> tf.Tensor:
+    """Codes boxes relative to anchors.
+
+    R-CNN (arXiv:1311.2524), appendix C: shifts of the centre in sides of the
+    anchor, and logarithms of the ratio of the sides.
+
+    Args:
+        boxes: float32 [..., 4].
+        anchors: float32 [..., 4].
+        weights: Factors of (dy, dx, dh, dw).
+
+    Returns:
+        float32 [..., 4], (dy, dx, dh, dw).
+    """
+    center, size = _split(boxes)
+    anchor_center, anchor_size = _split(anchors)
+    size = tf.maximum(size, _SMALLEST_SIDE)
+    anchor_size = tf.maximum(anchor_size, _SMALLEST_SIDE)
+    shift = (center - anchor_center) / anchor_size
+    scale = tf.math.log(size / anchor_size)
+    return tf.concat([shift, scale], axis=-1) * tf.constant(
+        list(weights), tf.float32
+    )
+
+
+def decode(
+    codes: tf.Tensor, anchors: tf.Tensor, weights: Sequence[float]
+) -> tf.Tensor:
+    """Gives the boxes that codes stand for; the inverse of `encode`.
+
+    Sides grow at most by the factor exp(MAX_LOG_SCALE).
+
+    Args:
+        codes: float [..., 4], (dy, dx, dh, dw).
+        anchors: float32 [..., 4].
+        weights: As in `encode`.
+    """
+    codes = tf.cast(codes, tf.float32)
+    codes /= tf.constant(list(weights), tf.float32)
+    anchor_center, anchor_size = _split(anchors)
+    center = anchor_center + codes[..., :2] * anchor_size
+    size = tf.exp(tf.minimum(codes[..., 2:], MAX_LOG_SCALE)) * anchor_size
+    return tf.concat([center - 0.5 * size, center + 0.5 * size], axis=-1)
+
+
+def _split(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gives centers and sizes, [..., 2] each, (y, x)."""
+    size = boxes[..., 2:] - boxes[..., :2]
+    return boxes[..., :2] + 0.5 * size, size
+
+
+def _multiply(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Gives a * b, rounded; NaN becomes 0.
+
+    A compiler cannot see that the choice changes nothing, so that it cannot
+    merge the product with a sum that follows.
+    """
+    product = a * b
+    return tf.where(product == product, product, 0.0)
