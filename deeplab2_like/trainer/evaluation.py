@@ -108,9 +108,10 @@ class Evaluator(orbit.AbstractEvaluator):
         """Runs the model on batches, as many at a time as there are replicas.
 
         The replicas share no computation in evaluation, so each gets a whole
-        batch, whose size may differ from the others'.
+        batch, whose size may differ from the others'. Of several workers each
+        evaluates all batches on its own replicas, without the others.
         """
-        replicas = self._strategy.num_replicas_in_sync
+        replicas = len(self._strategy.extended.worker_devices)
         group: list[Batch] = []
         for batch in dataset:
             group.append(batch)
@@ -127,7 +128,7 @@ class Evaluator(orbit.AbstractEvaluator):
             {key: batch[key] for key in ("image", "valid_size", "targets")}
             for batch in group
         ]
-        replicas = self._strategy.num_replicas_in_sync
+        replicas = len(self._strategy.extended.worker_devices)
         if replicas == 1:
             outputs = [self._run(inputs[0])]
         else:
@@ -135,7 +136,9 @@ class Evaluator(orbit.AbstractEvaluator):
             inputs += [inputs[-1]] * (replicas - len(inputs))
             shared = (
                 self._strategy.experimental_distribute_values_from_function(
-                    lambda context: inputs[context.replica_id_in_sync_group]
+                    lambda context: inputs[
+                        context.replica_id_in_sync_group % replicas
+                    ]
                 )
             )
             together = self._run(shared)

@@ -78,7 +78,7 @@ class Experiment:
             self._say.say(f"Already trained to step {start}.")
         trainer.train_dataset = self._training_dataset(start)
         manager = checkpoints.make_manager(
-            self._checkpoint_directory(),
+            self._output_directory(),
             state,
             trainer.global_step,
             keep=self._trainer_options.num_checkpoints_to_keep,
@@ -95,7 +95,7 @@ class Experiment:
         ):
 
             def after_loop(output: Mapping[str, tf.Tensor]) -> None:
-                step = int(trainer.global_step)
+                step = int(trainer.global_step.numpy())
                 phase.advance(step, _short_values(output))
                 if is_stopping():
                     manager.save(checkpoint_number=step, check_interval=False)
@@ -110,14 +110,14 @@ class Experiment:
                     train_actions=[after_loop],
                     steps_per_loop=self._trainer_options.steps_per_loop,
                     checkpoint_manager=manager,
-                    summary_dir=f"{self._model_dir}/train",
-                    eval_summary_dir=f"{self._model_dir}/eval",
+                    summary_dir=f"{self._output_directory()}/train",
+                    eval_summary_dir=f"{self._output_directory()}/eval",
                     summary_interval=self._trainer_options.save_summaries_steps,
                 )
                 try:
                     self._run_controller(controller, total, evaluate)
                 except stopping.StopRequestedError:
-                    step = int(trainer.global_step)
+                    step = int(trainer.global_step.numpy())
                     self._say.say(
                         f"Stopped as asked after step {step}, which is saved. "
                         "The same command continues."
@@ -133,7 +133,7 @@ class Experiment:
             controller.train(total)
             return
         evaluator_options = self._options.evaluator_options
-        step = int(controller.global_step)
+        step = int(controller.global_step.numpy())
         while True:
             step = min(step + evaluator_options.eval_interval, total)
             # Saved before it is evaluated: what was trained is never lost.
@@ -181,7 +181,7 @@ class Experiment:
                 global_step=step,
                 evaluator=evaluator,
                 strategy=self._strategy,
-                eval_summary_dir=f"{self._model_dir}/eval",
+                eval_summary_dir=f"{self._output_directory()}/eval",
             )
             controller.evaluate(self._options.evaluator_options.eval_steps)
         self._report(evaluator)
@@ -220,7 +220,7 @@ class Experiment:
         )
         if prefix is not None:
             self._say.say(f"Continuing from {prefix}")
-            return int(trainer.global_step)
+            return int(trainer.global_step.numpy())
         if self._options.model_options.initial_checkpoint:
             report = initialization.initialize(
                 self._options.model_options, self._system, self._model
@@ -268,17 +268,18 @@ class Experiment:
             self._system,
             self._model,
             make_dataset,
-            directory=f"{self._model_dir}/eval",
+            directory=f"{self._output_directory()}/eval",
             pq_variant=build.pq_variant(options),
             num_pictures=options.num_vis_samples,
             average=average,
             say=self._say,
         )
 
-    def _checkpoint_directory(self) -> str:
+    def _output_directory(self) -> str:
         if distribution.is_chief(self._strategy):
             return self._model_dir
-        # Every worker takes part in saving; the chief's files are the ones.
+        # Every worker takes part in saving and evaluates; the chief's files
+        # are the ones, and no other may write to them.
         task = self._strategy.cluster_resolver.task_id
         return f"{self._model_dir}/worker_{task}"
 

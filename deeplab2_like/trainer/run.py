@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_files, errors, progress
+from deeplab2_like import checkpoint_files, errors, native_logs, progress
 from deeplab2_like.config import Config
 from deeplab2_like.data import checks, graph_errors, pipeline
 from deeplab2_like.data import descriptor as descriptor_lib
@@ -61,7 +61,9 @@ def run_experiment(
     if mode != "train":
         build.check_evaluable(config.options)
     _check_first_records(config.options, mode)
-    strategy = distribution.build_strategy(master, num_gpus)
+    with native_logs.hide_routine():
+        strategy = distribution.build_strategy(master, num_gpus)
+        _start_xla()
     chief = distribution.is_chief(strategy)
     with contextlib.ExitStack() as stack:
         if trains and chief:
@@ -93,6 +95,12 @@ def run_experiment(
 def quiet_tensorflow() -> None:
     """Keeps TensorFlow's advice for its programmers off the terminal."""
     tf.get_logger().setLevel("ERROR")
+
+
+def _start_xla() -> None:
+    """Compiles a first program: XLA announces it once in a process."""
+    one = tf.constant(1.0)
+    tf.function(lambda x: x + 1.0, jit_compile=True, autograph=False)(one)
 
 
 def _needed_fields(mode: str) -> list[str]:

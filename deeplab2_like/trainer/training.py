@@ -118,7 +118,7 @@ class Trainer(orbit.StandardTrainer):
             )
             raise errors.TrainingError(
                 "The loss is not a finite number in the steps up to "
-                f"{int(self.global_step)}: {parts}. {_HOW_TO_CALM}"
+                f"{int(self.global_step.numpy())}: {parts}. {_HOW_TO_CALM}"
             )
         means["learning_rate"] = self._learning_rate(self.global_step - 1)
         return means

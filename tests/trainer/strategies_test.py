@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole runs on several replicas and on several workers."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from deeplab2_like import checkpoint_files
+
+pytestmark = pytest.mark.slow
+
+# Trains on as many logical CPUs as the first argument says.
+_PROGRAM = """
+import sys
+import tensorflow as tf
+
+replicas = int(sys.argv[1])
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * replicas)
+from deeplab2_like import config
+from deeplab2_like.trainer import distribution, run
+
+if replicas > 1:
+    strategy = tf.distribute.MirroredStrategy(
+        [f"CPU:{i}" for i in range(replicas)])
+    distribution.build_strategy = lambda *_: strategy
+loaded = config.load(sys.argv[2], sys.argv[4:])
+run.run_experiment(loaded, sys.argv[3], "train_and_eval")
+"""
+# Dropout is off, so that replicas compute what one device does.
+_NO_DROPOUT = (
+    "model_options { decoder { aspp_use_only_1x1_proj_conv: true } } "
+    "trainer_options { deterministic: true }"
+)
+_TRAINER = pathlib.Path(__file__).parents[2] / "trainer" / "main.py"
+
+
+def _train(replicas, config_file, folder, *overrides):
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            _PROGRAM,
+            str(replicas),
+            str(config_file),
+            str(folder),
+            _NO_DROPOUT,
+            *overrides,
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+
+def _read(folder, step=4):
+    values = checkpoint_files.read_checkpoint(f"{folder}/ckpt-{step}")
+    metrics = json.loads((folder / "eval" / "metrics.json").read_text())
+    return values, metrics["summaries"]
+
+
+def test_two_replicas_train_and_score_as_one_device_does(config_file, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    _train(1, config_file, one)
+    _train(2, config_file, two)
+    values_one, scores_one = _read(one)
+    values_two, scores_two = _read(two)
+    assert values_one.keys() == values_two.keys()
+    for name in values_one:
+        if name.startswith("variables/"):
+            # A step of Adam moves a weight by its rate, however small its
+            # gradient is, so that rounding shows: 4 steps of 0.001.
+            np.testing.assert_allclose(
+                values_one[name],
+                values_two[name],
+                atol=0.004,
+                rtol=0.01,
+                err_msg=name,
+            )
+    assert scores_one.keys() == scores_two.keys()
+    # The same weights score the same, whoever evaluates them: three images
+    # in batches of two, so that the last group of replicas is short.
+    for file in (one / "eval" / "metrics.json", two / "eval" / "metrics.json"):
+        file.unlink()
+    _train(2, config_file, one)
+    _, again = _read(one)
+    assert again.keys() == scores_one.keys()
+    for name in again:
+        np.testing.assert_allclose(
+            again[name], scores_one[name], rtol=1e-5, err_msg=name
+        )
+
+
+def _free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for item in sockets:
+            item.bind(("localhost", 0))
+        return [item.getsockname()[1] for item in sockets]
+    finally:
+        for item in sockets:
+            item.close()
+
+
+def _start_workers(config_file, folder):
+    hosts = [f"localhost:{port}" for port in _free_ports(2)]
+    processes = []
+    for index in range(2):
+        cluster = {
+            "cluster": {"worker": hosts},
+            "task": {"type": "worker", "index": index},
+        }
+        processes.append(
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    str(_TRAINER),
+                    "--mode=train_and_eval",
+                    f"--config_file={config_file}",
+                    f"--model_dir={folder}",
+                ],
+                env={**os.environ, "TF_CONFIG": json.dumps(cluster)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    return [process.communicate()[0] for process in processes], processes
+
+
+def test_two_workers_train_evaluate_and_continue(config_file, tmp_path):
+    folder = tmp_path / "run"
+    texts, processes = _start_workers(config_file, folder)
+    for text, process in zip(texts, processes, strict=True):
+        assert process.returncode == 0, text
+    values, scores = _read(folder)
+    assert int(values["global_step"]) == 4
+    assert "2 replica(s) of CollectiveAllReduceStrategy" in texts[0]
+    # The same command finds that all is done, and scores the same.
+    texts, processes = _start_workers(config_file, folder)
+    for text, process in zip(texts, processes, strict=True):
+        assert process.returncode == 0, text
+        assert "Already trained to step 4" in text
+    _, again = _read(folder)
+    assert again == scores
