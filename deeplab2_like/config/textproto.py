@@ -31,7 +31,7 @@ Field: TypeAlias = Any
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n\f\v]+|\#[^\n]*)
     |(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-    |(?P<word>[A-Za-z0-9_.+]+(?:[eE]-[0-9]+f?)?)
+    |(?P<word>[0-9.]+[eE]-[0-9]+f?|[A-Za-z0-9_.+]+)
     |(?P<sign>[-:{}<>\[\],;/])""",
     re.VERBOSE,
 )

@@ -23,7 +23,12 @@ def test_every_file_of_the_configs_folder_is_listed():
 @pytest.mark.parametrize("name", config.list_configs())
 def test_every_shipped_config_is_valid_without_warnings(name):
     loaded = config.load(name, environ={})
-    assert [str(w) for w in loaded.warnings if w.severity == "warning"] == []
+    warned = {w.path for w in loaded.warnings if w.severity == "warning"}
+    # Those of deeplab2 for COCO have 400 centers and ids for 255.
+    is_coco = name.startswith("coco/")
+    assert warned == (
+        {"evaluator_options.keep_k_centers"} if is_coco else set()
+    )
 
 
 @pytest.mark.parametrize("name", config.list_configs())
