@@ -29,6 +29,7 @@ FAMILIES = {
     "metrics": "*.npz",
     "schedules": "*.json",
     "metrics_coco_panoptic": "*/expected.json",
+    "roi_align": "*.npz",
 }
 
 
@@ -80,7 +81,8 @@ class Case:
 
     Attributes:
         name: Name of the file or folder.
-        meta: The options that made the case, from its `meta` entry.
+        meta: The options that made the case, from its `meta` entry;
+            empty where it has none.
     """
 
     def __init__(
@@ -103,9 +105,7 @@ class Case:
             path.name if path.name != "expected.json" else (path.parent.name)
         )
         self._arrays = dict(np.load(path)) if is_arrays else {}
-        self.meta = (
-            json.loads(str(self._arrays.pop("meta"))) if is_arrays else {}
-        )
+        self.meta = json.loads(str(self._arrays.pop("meta", "{}")))
         self._open = set(self._arrays if entries is None else entries)
         self._score = score
         self._failures: list[str] = []

@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RoIAlign: features, or labels, in the boxes of regions of interest.
+
+Mask R-CNN (arXiv:1703.06870), section 3. A region is divided into P x P bins;
+in each bin the map is interpolated bilinearly at S x S points and averaged.
+
+Rows and columns are independent of each other. Along an axis, a bin reads
+K = 2 * S places of the map, two for each point, with weights; so the values
+are a gather of K x K places, weighted by the products. All shapes are static.
+
+B images, N regions of each, P bins of an axis, K places of a bin, C channels.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+# Values that are gathered at once: bounds the memory to some 100 MB.
+_MAX_VALUES = 1 << 24
+
+
+class Sampling(NamedTuple):
+    """How bins are sampled.
+
+    Attributes:
+        bins: P.
+        points: S, points of a bin along an axis; or their largest number.
+        is_adaptive: Whether each region has its own number of points, one for
+            each pixel of the map that a bin covers, rounded up. Regions that
+            would need more than `points` get `points`.
+        is_aligned: Whether pixel i of the map is centered on i + 0.5. If not,
+            on i, and regions have sides of at least one pixel of the map: the
+            definition from before 2019, which some weights were trained with.
+    """
+
+    bins: int
+    points: int = 2
+    is_adaptive: bool = False
+    is_aligned: bool = True
+
+
+class Taps(NamedTuple):
+    """Where bins read along one axis.
+
+    Attributes:
+        place: int32 [..., P, K], pixels of the map.
+        weight: float32 [..., P, K], 0 where nothing is read.
+    """
+
+    place: tf.Tensor
+    weight: tf.Tensor
+
+
+def compute_taps(
+    start: tf.Tensor, end: tf.Tensor, size: tf.Tensor, sampling: Sampling
+) -> Taps:
+    """Computes where the bins of regions read along one axis.
+
+    Args:
+        start: float32 [...], in pixels of the map.
+        end: float32 [...].
+        size: int32 [...], pixels of the map.
+        sampling: How.
+    """
+    shift = 0.5 if sampling.is_aligned else 0.0
+    start = start - shift
+    extent = end - shift - start
+    if not sampling.is_aligned:
+        extent = tf.maximum(extent, 1.0)
+    step = extent / sampling.bins
+    count = tf.fill(tf.shape(step), float(sampling.points))
+    if sampling.is_adaptive:
+        count = tf.clip_by_value(tf.math.ceil(step), 0.0, count)
+    count = count[..., tf.newaxis, tf.newaxis]
+    point = tf.range(sampling.points, dtype=tf.float32)
+    bins = tf.range(sampling.bins, dtype=tf.float32)[:, tf.newaxis]
+    within = (point + 0.5) / tf.maximum(count, 1.0)
+    position = (
+        start[..., tf.newaxis, tf.newaxis]
+        + (bins + within) * (step[..., tf.newaxis, tf.newaxis])
+    )
+    size = size[..., tf.newaxis, tf.newaxis]
+    limit = tf.cast(size, tf.float32)
+    is_read = (point < count) & (position >= -1.0) & (position <= limit)
+    position = tf.clip_by_value(position, 0.0, limit - 1.0)
+    lower = tf.floor(position)
+    fraction = position - lower
+    lower = tf.cast(lower, tf.int32)
+    weight = tf.where(is_read, 1.0 / tf.maximum(count, 1.0), 0.0)
+    place = tf.concat([lower, tf.minimum(lower + 1, size - 1)], axis=-1)
+    weight = tf.concat([weight * (1.0 - fraction), weight * fraction], axis=-1)
+    return Taps(place, weight)
+
+
+def choose_levels(
+    boxes: tf.Tensor,
+    num_levels: int,
+    *,
+    first_level: int = 2,
+    usual_side: float = 224.0,
+    usual_level: int = 4,
+) -> tf.Tensor:
+    """Gives the level of the pyramid that suits the size of each box.
+
+    Feature pyramid networks (arXiv:1612.03144), equation 1.
+
+    Args:
+        boxes: float32 [..., 4], (y1, x1, y2, x2) in pixels of the image.
+        num_levels: How many there are.
+        first_level: Number of the finest one.
+        usual_side: A square of this side belongs to `usual_level`.
+        usual_level: See above.
+
+    Returns:
+        int32 [...] in 0..num_levels - 1, 0 for the finest.
+    """
+    sides = tf.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
+    side = tf.sqrt(sides[..., 0] * sides[..., 1])
+    level = usual_level + tf.math.log(side / usual_side + 1e-8) / tf.math.log(
+        2.0
+    )
+    level = tf.cast(tf.floor(level), tf.int32) - first_level
+    return tf.clip_by_value(level, 0, num_levels - 1)
+
+
+def align_regions(
+    features: Sequence[tf.Tensor],
+    boxes_bn4: tf.Tensor,
+    level_bn: tf.Tensor,
+    *,
+    strides: Sequence[float],
+    sampling: Sampling,
+) -> tf.Tensor:
+    """Gives the features in each region.
+
+    The gradient goes to the features and not to the boxes.
+
+    Args:
+        features: float [B, h, w, C] of each level of a pyramid.
+        boxes_bn4: float32 [B, N, 4], (y1, x1, y2, x2) in pixels of the image.
+        level_bn: int32 [B, N], the level that a region is read from.
+        strides: Pixels of the image in one of each level.
+        sampling: How bins are sampled.
+
+    Returns:
+        [B, N, P, P, C] in the dtype of the features, computed in float32.
+    """
+    boxes_bn4 = tf.stop_gradient(boxes_bn4)
+    shapes = [tf.unstack(tf.shape(x)[1:3]) for x in features]
+    areas = [height * width for height, width in shapes]
+    starts = [sum(areas[:level]) for level in range(len(areas))]
+
+    def of_level(values: Sequence[float | tf.Tensor], dtype: tf.DType):
+        table = tf.stack([tf.cast(value, dtype) for value in values])
+        return tf.gather(table, level_bn)
+
+    scale = 1.0 / of_level(strides, tf.float32)
+    width = of_level([size[1] for size in shapes], tf.int32)
+    y1, x1, y2, x2 = tf.unstack(boxes_bn4 * scale[..., tf.newaxis], axis=-1)
+    rows = compute_taps(
+        y1, y2, of_level([size[0] for size in shapes], tf.int32), sampling
+    )
+    columns = compute_taps(x1, x2, width, sampling)
+    batch = tf.shape(boxes_bn4)[0]
+    first = of_level(starts, tf.int32) + (
+        tf.range(batch)[:, tf.newaxis] * sum(areas)
+    )
+    row_start = rows.place * width[..., tf.newaxis, tf.newaxis]
+    row_start += first[..., tf.newaxis, tf.newaxis]
+    channels = features[0].shape[-1]
+    flat = tf.concat(
+        [tf.reshape(x, [batch, -1, channels]) for x in features], axis=1
+    )
+    return _pool(
+        tf.reshape(flat, [-1, channels]),
+        Taps(row_start, rows.weight),
+        columns,
+    )
+
+
+def align_labels(
+    labels_bhw: tf.Tensor,
+    boxes_bn4: tf.Tensor,
+    wanted_bn: tf.Tensor,
+    sampling: Sampling,
+) -> tf.Tensor:
+    """Gives the share of a label in the bins of each region.
+
+    The masks of all labels need not exist for that.
+
+    Args:
+        labels_bhw: int32 [B, H, W].
+        boxes_bn4: float32 [B, N, 4], in pixels of the labels.
+        wanted_bn: int32 [B, N], the label that is looked for in a region.
+        sampling: How bins are sampled.
+
+    Returns:
+        float32 [B, N, P, P] in 0..1.
+    """
+    batch, height, width = tf.unstack(tf.shape(labels_bhw))
+    y1, x1, y2, x2 = tf.unstack(boxes_bn4, axis=-1)
+    rows = compute_taps(y1, y2, tf.fill(tf.shape(y1), height), sampling)
+    columns = compute_taps(x1, x2, tf.fill(tf.shape(x1), width), sampling)
+    first = tf.range(batch) * (height * width)
+    row_start = rows.place * width
+    row_start += tf.reshape(first, [-1, 1, 1, 1])
+    flat = tf.reshape(labels_bhw, [-1])
+    found = tf.gather(flat, _combine(row_start, columns.place))
+    is_found = found == wanted_bn[:, :, *[tf.newaxis] * 4]
+    return _weigh(
+        tf.cast(is_found, tf.float32)[..., tf.newaxis],
+        rows.weight,
+        columns.weight,
+    )[..., 0]
+
+
+def _combine(row_start: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+    """Gives int32 [B, N, P, K, P, K], places in the flat map."""
+    return (
+        row_start[..., tf.newaxis, tf.newaxis]
+        + column[:, :, tf.newaxis, tf.newaxis]
+    )
+
+
+def _weigh(
+    values: tf.Tensor, row_weight: tf.Tensor, column_weight: tf.Tensor
+) -> tf.Tensor:
+    """Sums float32 [B, N, P, K, P, K, C] to [B, N, P, P, C]."""
+    rows = row_weight[..., tf.newaxis, tf.newaxis, tf.newaxis]
+    columns = column_weight[:, :, tf.newaxis, :, :, tf.newaxis]
+    return tf.reduce_sum(tf.reduce_sum(values * rows, axis=3) * columns, axis=4)
+
+
+def _pool(flat: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
+    """Reads and averages, some regions of all images at a time.
+
+    Args:
+        flat: float [places, C].
+        rows: Places of rows in `flat`, [B, N, P, K].
+        columns: Places of columns within a row.
+    """
+
+    @tf.custom_gradient
+    def pool(flat):
+        def read(part: Sequence[tf.Tensor]) -> tf.Tensor:
+            row, row_weight, column, column_weight = part
+            values = tf.gather(flat, _combine(row, column))
+            values = tf.cast(values, tf.float32)
+            return tf.cast(
+                _weigh(values, row_weight, column_weight), flat.dtype
+            )
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return _scatter(tf.shape(flat), upstream, [*rows, *columns])
+
+        pooled = _map_parts(read, [*rows, *columns], flat)
+        return pooled, gradient
+
+    return pool(flat)
+
+
+def _scatter(
+    shape: tf.Tensor, upstream: tf.Tensor, taps: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """Adds the gradient of each read to its place: [places, C]."""
+    channels = upstream.shape[-1]
+
+    def add(total: tf.Tensor, part: Sequence[tf.Tensor]) -> tf.Tensor:
+        row, row_weight, column, column_weight, values = part
+        values = tf.cast(values, tf.float32)[:, :, :, tf.newaxis, :, tf.newaxis]
+        values *= row_weight[..., tf.newaxis, tf.newaxis, tf.newaxis]
+        values *= column_weight[:, :, tf.newaxis, tf.newaxis, :, :, tf.newaxis]
+        place = tf.reshape(_combine(row, column), [-1, 1])
+        values = tf.reshape(values, [-1, channels])
+        return tf.tensor_scatter_nd_add(total, place, values)
+
+    parts = _cut([*taps, upstream], _part_size(taps, channels))
+    total = tf.zeros(shape, tf.float32)
+    if parts[0].shape[0] == 1:
+        total = add(total, [x[0] for x in parts])
+    else:
+        _, total = tf.while_loop(
+            lambda index, _: index < parts[0].shape[0],
+            lambda index, total: (
+                index + 1,
+                add(total, [tf.gather(x, index) for x in parts]),
+            ),
+            (0, total),
+            parallel_iterations=1,
+        )
+    return tf.cast(total, upstream.dtype)
+
+
+def _map_parts(
+    read: Callable[[Sequence[tf.Tensor]], tf.Tensor],
+    taps: Sequence[tf.Tensor],
+    flat: tf.Tensor,
+) -> tf.Tensor:
+    """Applies `read` to parts of the regions: [B, N, P, P, C]."""
+    number = taps[0].shape[1]
+    channels = flat.shape[-1]
+    size = _part_size(taps, channels)
+    if size >= number:
+        return read(taps)
+    bins = taps[0].shape[2]
+    batch = taps[0].shape[0]
+    pooled = tf.map_fn(
+        read,
+        _cut(taps, size),
+        fn_output_signature=tf.TensorSpec(
+            [batch, size, bins, bins, channels], flat.dtype
+        ),
+        parallel_iterations=1,
+    )
+    pooled = tf.transpose(pooled, [1, 0, 2, 3, 4, 5])
+    shape = [tf.shape(taps[0])[0], -1, bins, bins, channels]
+    return tf.reshape(pooled, shape)[:, :number]
+
+
+def _part_size(taps: Sequence[tf.Tensor], channels: int) -> int:
+    """Gives how many regions of each image are read at once."""
+    batch, number, bins, places = taps[0].shape
+    values = (batch or 1) * (bins * places) ** 2 * channels
+    return max(1, min(number, _MAX_VALUES // values))
+
+
+def _cut(values: Sequence[tf.Tensor], size: int) -> list[tf.Tensor]:
+    """Cuts [B, N, ...] into [parts, B, size, ...], the last filled with 0."""
+    number = values[0].shape[1]
+    parts = -(-number // size)
+    cut = []
+    for value in values:
+        rest = value.shape[2:].as_list()
+        padding = [[0, 0], [0, parts * size - number]] + [[0, 0]] * len(rest)
+        shape = [tf.shape(value)[0], parts, size, *rest]
+        blocks = tf.reshape(tf.pad(value, padding), shape)
+        cut.append(tf.transpose(blocks, [1, 0, *range(2, blocks.shape.rank)]))
+    return cut
