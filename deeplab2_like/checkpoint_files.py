@@ -6,20 +6,24 @@ the model's, `optimizer/` the optimizer's, `average/` the averaged weights, and
 the step.
 """
 
+import contextlib
 import pathlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like import errors
+from deeplab2_like import errors, object_graph
 
-_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _STATE_FILE = "checkpoint"
-_BOOKKEEPING = {"_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter"}
+_BOOKKEEPING = {object_graph.GRAPH_KEY, "save_counter"}
 _READ_ERRORS = (tf.errors.OpError, IndexError, ValueError, RuntimeError)
+_KERAS_ENDINGS = (".h5", ".hdf5", ".keras")
+# The last bytes of a file in TensorFlow's table format: an index, or a whole
+# checkpoint of TensorFlow's first format.
+_TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
 
 
 def find_checkpoint(path: str) -> str:
@@ -30,27 +34,82 @@ def find_checkpoint(path: str) -> str:
             `run/ckpt-1000`, or one of the files that belong to it.
 
     Raises:
-        CheckpointError: There is no checkpoint.
+        CheckpointError: There is no checkpoint, or it is of another kind.
     """
     if tf.io.gfile.isdir(path):
-        candidates = list_checkpoints(path)
-        if candidates:
-            return candidates[-1]
-        found = tf.train.latest_checkpoint(path)
-        if found:
-            return found
-        raise errors.CheckpointError(
-            f"The folder {path} holds no checkpoint. Give a folder with "
-            "ckpt-*.index files, or the prefix of a checkpoint."
-        )
-    prefix = re.sub(r"\.(index|data-\d+-of-\d+)$", "", path)
+        return _find_in_folder(path)
+    prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
     if tf.io.gfile.exists(prefix + ".index"):
         return prefix
+    if tf.io.gfile.exists(path):
+        raise errors.CheckpointError(_describe_other_file(path))
     raise errors.CheckpointError(
         f"There is no checkpoint {prefix}: the file {prefix}.index does not "
         "exist. Give a folder, a prefix such as run/ckpt-1000, or an .index "
         "file."
     )
+
+
+def _find_in_folder(path: str) -> str:
+    candidates = list_checkpoints(path)
+    if candidates:
+        return candidates[-1]
+    for name in ("saved_model.pb", "saved_model.pbtxt"):
+        if tf.io.gfile.exists(f"{path}/{name}"):
+            raise errors.CheckpointError(
+                f"{path} is a SavedModel, not a checkpoint: give the "
+                "checkpoint that it was exported from."
+            )
+    with contextlib.suppress(*_READ_ERRORS):
+        found = tf.train.latest_checkpoint(path)
+        if found:
+            return found
+    indices = tf.io.gfile.glob(f"{path}/*.index")
+    if len(indices) == 1:
+        return indices[0].removesuffix(".index")
+    if indices:
+        names = ", ".join(pathlib.Path(file).stem for file in sorted(indices))
+        raise errors.CheckpointError(
+            f"The folder {path} holds several checkpoints, and nothing says "
+            f"which is the latest: give the prefix of one of {names}."
+        )
+    raise errors.CheckpointError(
+        f"The folder {path} holds no checkpoint. Give a folder with "
+        "ckpt-*.index files, or the prefix of a checkpoint."
+    )
+
+
+def _describe_other_file(path: str) -> str:
+    """Says what an existing file is that belongs to no checkpoint."""
+    if is_keras_file(path):
+        return (
+            f"{path} is a Keras file, whose weights can only start an encoder "
+            "(model_options.initial_checkpoint): give a checkpoint of a whole "
+            "model, a folder or a prefix such as run/ckpt-1000."
+        )
+    with tf.io.gfile.GFile(path, "rb") as file:
+        file.seek(max(0, file.size() - len(_TABLE_MAGIC)))
+        ending = file.read()
+    if ending == _TABLE_MAGIC:
+        return describe_tensorflow1(path)
+    return (
+        f"{path} is no part of a checkpoint: give a folder, a prefix such as "
+        "run/ckpt-1000, or an .index file."
+    )
+
+
+def describe_tensorflow1(path: str) -> str:
+    """Says why a checkpoint of TensorFlow 1 cannot be read."""
+    return (
+        f"{path} is a checkpoint of TensorFlow 1, which names operations "
+        "instead of objects and cannot be matched with a model: give one that "
+        "TensorFlow 2 wrote."
+    )
+
+
+def is_keras_file(path: str) -> bool:
+    """Tells whether a path is that of a Keras weights or model file."""
+    return path.lower().endswith(_KERAS_ENDINGS)
 
 
 def list_checkpoints(directory: str) -> list[str]:
@@ -107,6 +166,20 @@ def purge_unfinished(directory: str) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _reporting_damage(prefix: str) -> Iterator[None]:
+    try:
+        yield
+    except _READ_ERRORS as error:
+        if isinstance(error, errors.CheckpointError):
+            raise
+        reason = str(error).split("\n")[0][:200]
+        raise errors.CheckpointError(
+            f"The checkpoint {prefix} is damaged or incomplete ({reason}). "
+            "Use an older one or copy its files again."
+        ) from error
+
+
 def read_checkpoint(prefix: str) -> dict[str, np.ndarray]:
     """Reads all values of a checkpoint.
 
@@ -116,34 +189,64 @@ def read_checkpoint(prefix: str) -> dict[str, np.ndarray]:
     Raises:
         CheckpointError: The files are damaged or incomplete.
     """
-    try:
-        reader = tf.train.load_checkpoint(prefix)
-        # Bookkeeping is read too: any part that cannot be read is damage.
-        values = {
-            name: reader.get_tensor(name)
-            for name in reader.get_variable_to_shape_map()
-        }
-    except _READ_ERRORS as error:
-        reason = str(error).split("\n")[0][:200]
-        raise errors.CheckpointError(
-            f"The checkpoint {prefix} is damaged or incomplete ({reason}). "
-            "Use an older one or copy its files again."
-        ) from error
+    keys = [key for key in list_keys(prefix) if not _is_bookkeeping(key)]
+    values = read_values(prefix, keys)
     return {
-        _unescape(strip_suffix(name)): value
-        for name, value in values.items()
-        if strip_suffix(name) not in _BOOKKEEPING
+        object_graph.readable_name(key): value for key, value in values.items()
     }
 
 
-def strip_suffix(key: str) -> str:
-    """Gives the readable part of a key in TensorFlow's object graph."""
-    return key.removesuffix(_SUFFIX)
+def _is_bookkeeping(key: str) -> bool:
+    return key.removesuffix(object_graph.SUFFIX) in _BOOKKEEPING
 
 
-def _unescape(name: str) -> str:
-    # TensorFlow's object graph writes "/" of a name as ".S" and "." as "..".
-    return re.sub(r"\.(S|\.)", lambda m: "/" if m[1] == "S" else ".", name)
+def list_keys(prefix: str) -> list[str]:
+    """Lists the keys of a checkpoint, as they stand in its index.
+
+    Raises:
+        CheckpointError: The index is damaged.
+    """
+    with _reporting_damage(prefix):
+        reader = tf.train.load_checkpoint(prefix)
+        return sorted(reader.get_variable_to_shape_map())
+
+
+def read_values(prefix: str, keys: Collection[str]) -> dict[str, np.ndarray]:
+    """Reads some values of a checkpoint, and checks that all can be read.
+
+    Args:
+        prefix: Of the checkpoint.
+        keys: Those whose values are kept; the others are read too, one after
+            the other, because any part that cannot be read is damage.
+
+    Raises:
+        CheckpointError: The files are damaged or incomplete.
+    """
+    wanted = set(keys)
+    values = {}
+    with _reporting_damage(prefix):
+        reader = tf.train.load_checkpoint(prefix)
+        for key in sorted(reader.get_variable_to_shape_map()):
+            value = reader.get_tensor(key)
+            if key in wanted:
+                values[key] = value
+    return values
+
+
+def read_graph(prefix: str) -> object_graph.ObjectGraph:
+    """Reads the object graph of a checkpoint.
+
+    Raises:
+        CheckpointError: The files are damaged, or there is none, as in
+            checkpoints of TensorFlow 1.
+    """
+    with _reporting_damage(prefix):
+        reader = tf.train.load_checkpoint(prefix)
+        if not reader.has_tensor(object_graph.GRAPH_KEY):
+            raise errors.CheckpointError(describe_tensorflow1(prefix))
+        return object_graph.ObjectGraph(
+            reader.get_tensor(object_graph.GRAPH_KEY)
+        )
 
 
 def model_values(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting a model from an earlier checkpoint, strictly and with a report."""
 
+import collections
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import keras
 import numpy as np
 import rich.table
 
-from deeplab2_like import checkpoint_files, errors
+from deeplab2_like import checkpoint_source, errors
 from deeplab2_like.meta_architectures import contract
-from deeplab2_like.model import deeplab2_keys
 from deeplab2_like.protos import model_pb2
 
 _LAST_LAYERS = {
@@ -22,7 +22,7 @@ _LAST_LAYERS = {
         "offset_last_layer",
     ),
 }
-_BOOKKEEPING = ("optimizer", "backbone_optimizer", "global_step", "average/")
+_ENCODER_ONLY = "the checkpoint holds only an encoder"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +30,15 @@ class RestoreReport:
     """What became of each variable and of each value of a checkpoint.
 
     Attributes:
-        checkpoint: Its prefix.
+        checkpoint: Its prefix, or the file of weights.
         loaded: Names of the variables that were restored.
-        skipped: Names of those that the config leaves out, with the reason.
+        skipped: Names of those that keep their initial values, with the
+            reason.
         missing: Names of variables that the checkpoint does not have.
         mismatched: Descriptions of variables of another shape.
         unused: Names in the checkpoint that no variable took.
+        bookkeeping: Names in the checkpoint that belong to no model:
+            optimizers, averages, counters.
     """
 
     checkpoint: str
@@ -44,17 +47,27 @@ class RestoreReport:
     missing: list[str]
     mismatched: dict[str, str]
     unused: list[str]
+    bookkeeping: list[str] = dataclasses.field(default_factory=list)
 
-    def table(self) -> rich.table.Table:
+    def table(self, title: str = "Initial checkpoint") -> rich.table.Table:
         """Draws the report."""
         table = rich.table.Table(
-            title=f"Initial checkpoint {self.checkpoint}", title_justify="left"
+            title=f"{title} {self.checkpoint}", title_justify="left"
         )
         table.add_column("")
         table.add_column("variables", justify="right")
         table.add_column("first of them", overflow="fold")
-        for name in ("loaded", "skipped", "missing", "mismatched", "unused"):
-            members = list(getattr(self, name))
+        rows = [("loaded", self.loaded)]
+        by_reason = collections.defaultdict(list)
+        for name, reason in self.skipped.items():
+            by_reason[f"skipped: {reason}"].append(name)
+        rows += by_reason.items() or [("skipped", [])]
+        rows += [
+            ("missing", self.missing),
+            ("mismatched", list(self.mismatched)),
+            ("unused", self.unused),
+        ]
+        for name, members in rows:
             table.add_row(name, str(len(members)), ", ".join(members[:2]))
         return table
 
@@ -66,9 +79,13 @@ def initialize(
 ) -> RestoreReport:
     """Restores a model from `options.initial_checkpoint`.
 
+    A checkpoint may hold only an encoder, as those that were trained on
+    ImageNet do; the rest of the model then keeps its initial values.
+
     Args:
-        options: Names the checkpoint, of this package or of deeplab2, and
-            says whether the layers that depend on the classes are restored.
+        options: Names the checkpoint, of this package or of deeplab2, or a
+            weights file of `keras.applications`, and says whether the layers
+            that depend on the classes are restored.
         system: Knows which variables these layers are.
         model: The model that `system` built.
 
@@ -76,20 +93,66 @@ def initialize(
         CheckpointError: There is no such checkpoint, or a variable is missing
             or has another shape; nothing is changed then.
     """
-    prefix = checkpoint_files.find_checkpoint(options.initial_checkpoint)
-    values = checkpoint_files.read_checkpoint(prefix)
+    source = checkpoint_source.load_source(options.initial_checkpoint, model)
+    report = match_start(options, system, model, source)
+    _assign(source, report, model)
+    return report
+
+
+def match_start(
+    options: model_pb2.ModelOptions,
+    system: contract.MetaArchitecture,
+    model: keras.Model,
+    source: checkpoint_source.Source,
+    *,
+    skips_fitting: bool = True,
+) -> RestoreReport:
+    """Says what a model that starts from `source` takes; changes nothing.
+
+    Args:
+        options: Say whether the layers that depend on the classes are taken.
+        system: Knows which variables these layers are.
+        model: The model that `system` built.
+        source: What a checkpoint has for it.
+        skips_fitting: Layers that the options leave out are left out even
+            where their shapes fit.
+
+    Raises:
+        CheckpointError: A variable is missing or has another shape.
+    """
     groups = system.variable_groups(model)
-    left_out = {
-        variable.path: f"{field} is false"
+    fields = {
+        variable.path: field
         for field, names in _LAST_LAYERS.items()
-        if not getattr(options, field)
         for name in names
         for variable in groups.get(name, ())
     }
-    report, assignments = _match(prefix, values, model, left_out)
-    _raise_on_differences(report)
-    for variable, value in assignments:
-        variable.assign(value)
+    left_out = {
+        path: f"{field} is false"
+        for path, field in fields.items()
+        if not getattr(options, field)
+    }
+    encoder = {variable.path for variable in groups["backbone"]}
+    report = _match(source, model, left_out, encoder, skips_fitting)
+    _raise_on_differences(report, encoder, fields)
+    return report
+
+
+def match_all(
+    source: checkpoint_source.Source, model: keras.Model
+) -> RestoreReport:
+    """Says that a model takes everything from `source`; changes nothing.
+
+    Raises:
+        CheckpointError: A variable is missing or has another shape.
+    """
+    report = _match(source, model, {}, None, True)
+    encoder = {
+        v.path
+        for v in checkpoint_source.matched_variables(model)
+        if v.path.split("/")[1:2] == ["backbone"]
+    }
+    _raise_on_differences(report, encoder, {})
     return report
 
 
@@ -102,11 +165,10 @@ def assign_all(
         CheckpointError: A variable is missing or has another shape; nothing
             is changed then.
     """
-    own = {f"variables/{name}": value for name, value in values.items()}
-    report, assignments = _match(prefix, own, model, {})
-    _raise_on_differences(report)
-    for variable, value in assignments:
-        variable.assign(value)
+    source = checkpoint_source.Source(
+        prefix, checkpoint_source.Layout.OWN, values
+    )
+    _assign(source, match_all(source, model), model)
 
 
 def restore_all(prefix: str, model: keras.Model) -> int:
@@ -127,86 +189,119 @@ def restore_all(prefix: str, model: keras.Model) -> int:
         CheckpointError: The files are damaged, or a variable is missing or has
             another shape; nothing is changed then.
     """
-    values = checkpoint_files.read_checkpoint(prefix)
-    report, assignments = _match(prefix, values, model, {})
-    _raise_on_differences(report)
-    for variable, value in assignments:
-        variable.assign(value)
-    return int(values.get("global_step", 0))
+    source = checkpoint_source.load_source(prefix, model)
+    _assign(source, match_all(source, model), model)
+    return source.counters.get("global_step", 0)
+
+
+def _assign(
+    source: checkpoint_source.Source,
+    report: RestoreReport,
+    model: keras.Model,
+) -> None:
+    variables = {variable.path: variable for variable in model.variables}
+    for path in report.loaded:
+        variables[path].assign(source.values[path])
 
 
 def _match(
-    prefix: str,
-    values: Mapping[str, np.ndarray],
+    source: checkpoint_source.Source,
     model: keras.Model,
     left_out: Mapping[str, str],
-) -> tuple[RestoreReport, list[tuple[keras.Variable, np.ndarray]]]:
-    """Pairs variables with values."""
-    names = _names_in_checkpoint(values, model)
-    source = dict(values)
-    if any(name.startswith("variables/") for name in values):
-        averaged = checkpoint_files.model_values(values)
-        source.update({f"variables/{n}": v for n, v in averaged.items()})
-    loaded, missing, mismatched, skipped, used = [], [], {}, {}, set()
-    assignments = []
-    for variable in model.variables:
-        path, name = variable.path, names.get(variable.path)
-        if name is None:
-            continue
-        used.add(name)
-        if path in left_out:
-            skipped[path] = left_out[path]
-        elif name not in source:
-            missing.append(path)
-        elif tuple(source[name].shape) != tuple(variable.shape):
-            mismatched[path] = (
-                f"{tuple(source[name].shape)} in the checkpoint, "
+    encoder: Collection[str] | None,
+    skips_fitting: bool,
+) -> RestoreReport:
+    """Pairs variables with values.
+
+    Args:
+        source: The values.
+        model: The variables.
+        left_out: Reason by path of the variables that keep their values.
+        encoder: Paths of the encoder, which may be all that there is; None
+            when all variables are needed.
+        skips_fitting: As in `match_start`.
+    """
+    report = RestoreReport(
+        source.path,
+        *([], {}, [], {}),
+        unused=list(source.unused),
+        bookkeeping=list(source.bookkeeping),
+    )
+    is_encoder = bool(source.values) and encoder is not None
+    is_encoder = is_encoder and set(source.values) <= set(encoder or ())
+    impossible = set(source.impossible) if encoder is not None else set()
+    for variable in checkpoint_source.matched_variables(model):
+        path, value = variable.path, source.values.get(variable.path)
+        fits = value is not None and value.shape == tuple(variable.shape)
+        difference = ""
+        if value is not None and not fits:
+            difference = (
+                f"{value.shape} in the checkpoint, "
                 f"{tuple(variable.shape)} in the model"
             )
+        if path in left_out and (skips_fitting or not fits):
+            reason = left_out[path]
+            report.skipped[path] = (
+                f"{reason} ({difference})" if difference else reason
+            )
+        elif path in impossible:
+            report.skipped[path] = "deeplab2 has no such part"
+        elif difference:
+            report.mismatched[path] = difference
+        elif fits:
+            report.loaded.append(path)
+        elif is_encoder and path not in (encoder or ()):
+            report.skipped[path] = _ENCODER_ONLY
         else:
-            loaded.append(path)
-            assignments.append((variable, source[name]))
-    unused = sorted(
-        name
-        for name in values
-        if name not in used and not name.startswith(_BOOKKEEPING)
-    )
-    report = RestoreReport(prefix, loaded, skipped, missing, mismatched, unused)
-    return report, assignments
+            report.missing.append(path)
+    return report
 
 
-def _names_in_checkpoint(
-    values: Mapping[str, np.ndarray], model: keras.Model
-) -> dict[str, str]:
-    """Gives the checkpoint's name of each variable, by its path."""
-    is_own = any(name.startswith("variables/") for name in values)
-    if is_own:
-        return {
-            v.path: f"variables/{v.path}"
-            for v in model.variables
-            if not v.path.endswith("/seed_generator_state")
-        }
-    by_key = deeplab2_keys.deeplab2_keys(model.variables)
-    return {
-        variable.path: checkpoint_files.strip_suffix(key)
-        for key, variable in by_key.items()
-    }
+def _raise_on_differences(
+    report: RestoreReport,
+    encoder: Collection[str],
+    fields: Mapping[str, str],
+) -> None:
+    """Raises if a variable is missing or has another shape.
 
-
-def _raise_on_differences(report: RestoreReport) -> None:
+    Args:
+        report: What was found.
+        encoder: Paths of the encoder.
+        fields: By the path of a variable that depends on the classes, the
+            field of the config that leaves it out.
+    """
     if not (report.missing or report.mismatched):
         return
     lines = [f"{path}: not in the checkpoint" for path in report.missing]
     lines += [f"{path}: {text}" for path, text in report.mismatched.items()]
     shown = "\n  ".join(lines[:10])
     more = f"\n  and {len(lines) - 10} more" if len(lines) > 10 else ""
-    hint = ""
-    if report.mismatched and not report.missing:
-        hint = (
-            " If only the classes differ, set model_options."
-            "restore_semantic_last_layer_from_initial_checkpoint to false."
-        )
     raise errors.CheckpointError(
-        f"{report.checkpoint} does not fit the model:\n  {shown}{more}\nUse "
-        f"the config that it was made with.{hint}"
+        f"{report.checkpoint} does not fit the model:\n  {shown}{more}\n"
+        f"{_describe_fix(report, encoder, fields)}"
     )
+
+
+def _describe_fix(
+    report: RestoreReport,
+    encoder: Collection[str],
+    fields: Mapping[str, str],
+) -> str:
+    is_encoder = set(report.loaded) == set(encoder) != set()
+    if is_encoder and not report.mismatched:
+        return (
+            "It holds only an encoder: train from it "
+            "(model_options.initial_checkpoint)."
+        )
+    concerned: Sequence[str] = sorted(
+        {fields.get(path, "") for path in report.mismatched}
+    )
+    if report.mismatched and all(concerned) and not report.missing:
+        settings = " and ".join(
+            f"model_options.{field}: false" for field in concerned
+        )
+        return (
+            "Use the config that it was made with, or start these layers "
+            f"anew with {settings}."
+        )
+    return "Use the config that it was made with."

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading a checkpoint of any layout for the variables of a model.
+
+| layout | where the variables stand |
+|---|---|
+| `OWN` | `variables/<path>`, averaged ones also `average/<path>` |
+| `DEEPLAB2` | `encoder/...`, `semantic_decoder/...`, as `deeplab2_keys` says |
+| `MODEL_GARDEN` | `backbone/_encoder/...`: deeplab2's encoder alone |
+| `KERAS` | files of `keras.applications`: an encoder alone |
+"""
+
+import dataclasses
+import enum
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+
+from deeplab2_like import checkpoint_files, errors, keras_files, object_graph
+from deeplab2_like.model import deeplab2_keys
+
+_ENCODER = "encoder"
+_GARDEN_ENCODER = "backbone/_encoder"
+_OWN_GROUPS = ("variables/", "average/")
+_GROUPS_OF_OPTIMIZERS = ("optimizer/", "backbone_optimizer/", "average/")
+_COUNTERS = {"global_step", "save_counter", object_graph.GRAPH_KEY}
+
+
+class Layout(enum.StrEnum):
+    """How a checkpoint names its values."""
+
+    OWN = "deeplab2_like"
+    DEEPLAB2 = "deeplab2"
+    MODEL_GARDEN = "model_garden"
+    KERAS = "keras"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The values of a checkpoint, by the paths of a model's variables.
+
+    Attributes:
+        path: What was read.
+        layout: Its layout.
+        values: Value of each variable that the checkpoint has.
+        impossible: Variables that this layout has no place for.
+        unused: Names in the checkpoint that no variable of the model has.
+        bookkeeping: Names of optimizers, averages, counters and the like.
+        counters: "global_step" and "save_counter", where it has them.
+    """
+
+    path: str
+    layout: Layout
+    values: Mapping[str, np.ndarray]
+    impossible: Sequence[str] = ()
+    unused: Sequence[str] = ()
+    bookkeeping: Sequence[str] = ()
+    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+def load_source(path: str, model: keras.Model) -> Source:
+    """Loads what a checkpoint has for a model.
+
+    Args:
+        path: A folder, a prefix, one of the files of a checkpoint, or a
+            weights file of `keras.applications`.
+        model: Any model of this package; it is not changed.
+
+    Raises:
+        CheckpointError: There is no checkpoint, it is damaged, of another
+            kind, or of a layout that cannot hold the model's encoder.
+    """
+    if checkpoint_files.is_keras_file(path):
+        values, unused = keras_files.load_encoder(path, model)
+        return Source(path, Layout.KERAS, values, unused=unused)
+    prefix = checkpoint_files.find_checkpoint(path)
+    graph = checkpoint_files.read_graph(prefix)
+    layout = _find_layout(prefix, graph)
+    keys = checkpoint_files.list_keys(prefix)
+    impossible: list[str] = []
+    if layout is Layout.OWN:
+        key_of = _own_keys(keys, model)
+    else:
+        key_of, impossible = _object_keys(prefix, graph, layout, model)
+    counters = {
+        name: key
+        for name in ("global_step", "save_counter")
+        if (key := graph.key_of(name)) is not None
+    }
+    values = checkpoint_files.read_values(
+        prefix, {*key_of.values(), *counters.values()}
+    )
+    used = set(key_of.values())
+    others = [object_graph.readable_name(k) for k in keys if k not in used]
+    return Source(
+        prefix,
+        layout,
+        {path: values[key] for path, key in key_of.items()},
+        impossible,
+        unused=[name for name in others if not _is_bookkeeping(name)],
+        bookkeeping=[name for name in others if _is_bookkeeping(name)],
+        counters={name: int(values[key]) for name, key in counters.items()},
+    )
+
+
+def matched_variables(model: keras.Model) -> list[keras.Variable]:
+    """Lists what checkpoints must hold: all but random generators' states."""
+    return [v for v in model.variables if not _is_random_state(v.path)]
+
+
+def _is_random_state(name: str) -> bool:
+    return name.endswith("/seed_generator_state")
+
+
+def _is_bookkeeping(name: str) -> bool:
+    return (
+        name in _COUNTERS
+        or name.startswith(_GROUPS_OF_OPTIMIZERS)
+        or "/.OPTIMIZER_SLOT/" in name
+        or "/.ATTRIBUTES/" in name
+        or _is_random_state(name)
+    )
+
+
+def _find_layout(prefix: str, graph: object_graph.ObjectGraph) -> Layout:
+    parts = graph.children()
+    if "variables" in parts:
+        return Layout.OWN
+    if "_encoder" in graph.children("backbone"):
+        return Layout.MODEL_GARDEN
+    if _ENCODER in parts:
+        return Layout.DEEPLAB2
+    raise errors.CheckpointError(
+        f"The checkpoint {prefix} is neither of this package nor of deeplab2: "
+        f"it holds {', '.join(parts[:8]) or 'nothing'}, and no part called "
+        f'"variables", "{_ENCODER}" or "{_GARDEN_ENCODER}".'
+    )
+
+
+def _own_keys(keys: Sequence[str], model: keras.Model) -> dict[str, str]:
+    """Gives the keys of a checkpoint of this package, averages first."""
+    by_name = {object_graph.readable_name(key): key for key in keys}
+    variables = matched_variables(model)
+    renamed = _renamed_root(by_name, variables)
+    found = {}
+    for group in _OWN_GROUPS:
+        for variable in variables:
+            name = f"{group}{renamed(variable.path)}"
+            if name in by_name:
+                found[variable.path] = by_name[name]
+    return found
+
+
+def _renamed_root(names, variables: Sequence[keras.Variable]):
+    """Gives the function from a path here to the path in the checkpoint.
+
+    The first part of a path is the model's name; an encoder of one system is
+    an encoder of the other.
+    """
+    theirs = {
+        name.split("/")[1] for name in names if name.startswith(_OWN_GROUPS[0])
+    }
+    ours = {variable.path.split("/")[0] for variable in variables}
+    if len(theirs) != 1 or len(ours) != 1:
+        return lambda path: path
+    (root,) = theirs
+    return lambda path: f"{root}/{path.partition('/')[2]}"
+
+
+def _object_keys(
+    prefix: str,
+    graph: object_graph.ObjectGraph,
+    layout: Layout,
+    model: keras.Model,
+) -> tuple[dict[str, str], list[str]]:
+    """Gives the keys of a checkpoint in deeplab2's or Model Garden's layout."""
+    found, impossible = {}, []
+    for variable in matched_variables(model):
+        path = deeplab2_path(variable.path)
+        if path is None:
+            impossible.append(variable.path)
+            continue
+        if layout is Layout.MODEL_GARDEN:
+            if not path.startswith(f"{_ENCODER}/"):
+                continue
+            path = _GARDEN_ENCODER + path.removeprefix(_ENCODER)
+        key = graph.key_of(path)
+        if key is not None:
+            found[variable.path] = key
+    encoder = [path for path in impossible if "/backbone/" in path]
+    if encoder:
+        raise errors.CheckpointError(
+            f"The checkpoint {prefix} is of deeplab2, which has no encoder "
+            f"like this model's (it has no place for {encoder[0]}): start "
+            "from a checkpoint of this encoder."
+        )
+    return found, impossible
+
+
+def deeplab2_path(variable_path: str) -> str | None:
+    """Gives the attributes that lead to a variable in deeplab2's objects.
+
+    Args:
+        variable_path: Of one of our variables.
+
+    Returns:
+        Names joined by "/"; None when deeplab2 has no such variable.
+    """
+    try:
+        key = deeplab2_keys.deeplab2_key(variable_path)
+    except KeyError:
+        return None
+    return key.removesuffix(object_graph.SUFFIX)

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights of `keras.applications` for an encoder, read from Keras' files.
+
+`.h5` (weights or a whole model), `.weights.h5` and `.keras` are read without
+making the Keras model, by the names of its layers, with or without the
+classifier. The networks have to agree layer for layer; only EfficientNet does.
+
+In reading order: what is loaded and refused, the input's normalisation, the
+three kinds of files.
+"""
+
+import collections
+import dataclasses
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deeplab2_like import errors
+from deeplab2_like.model import keras_keys
+
+# Why a class of encoders cannot take weights of keras.applications.
+_REFUSED = {
+    "ResNet": (
+        "the ResNets of keras.applications are other networks (convolutions "
+        "have biases, a max pooling follows the stem, the first 1x1 "
+        "convolution of a stage has the stride)"
+    ),
+    "MobileNetV3": (
+        "the MobileNetV3 of keras.applications is another network (its "
+        "squeeze-and-excite gates are hard sigmoids, here they are sigmoids)"
+    ),
+}
+# Standard deviations of ImageNet's RGB values. Files that keras.applications
+# offers hold them where the variances belong, and the nets that they are for
+# divide by their square roots once more.
+_IMAGENET_DEVIATIONS = np.array([0.229, 0.224, 0.225])
+# Names of the variables of a layer, in the order of a `.weights.h5` file.
+_VARIABLES = {
+    "conv2d": ("kernel", "bias"),
+    "depthwise_conv2d": ("kernel", "bias"),
+    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "normalization": ("mean", "variance", "count"),
+    "dense": ("kernel", "bias"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class KerasWeights:
+    """The weights of a Keras model.
+
+    Attributes:
+        values: By layer and variable, such as "stem_conv/kernel".
+        config: The model's config, where the file has it.
+        by_class: Layers are called by their class and number ("conv2d_3"),
+            as in files of older versions, and not by their own names.
+    """
+
+    values: Mapping[str, np.ndarray]
+    config: Mapping[str, Any] | None = None
+    by_class: bool = False
+
+
+def load_encoder(
+    path: str, model: keras.Model
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Loads what a Keras file has for a model's encoder.
+
+    Args:
+        path: A `.h5`, `.weights.h5` or `.keras` file.
+        model: Any model of this package; it is not changed.
+
+    Returns:
+        Values by the path of the encoder's variables, and the names in the
+        file that no variable took.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is of a network that
+            differs from the encoder.
+    """
+    backbone = getattr(model, "backbone", None)
+    kind = type(backbone).__name__
+    if kind != "EfficientNet":
+        reason = _REFUSED.get(kind, f"there is no table of names for {kind}")
+        raise errors.CheckpointError(
+            f"The Keras file {path} cannot start this encoder: {reason}. Take "
+            "a checkpoint of this package or of deeplab2."
+        )
+    weights = read_weights(path)
+    keys = keras_keys.keras_keys(v.path for v in model.backbone.variables)
+    if weights.by_class:
+        weights = _rename(path, weights, list(keys))
+    _check_variant(path, weights, set(keys.values()))
+    values = {
+        variable: weights.values[name]
+        for variable, name in keys.items()
+        if name in weights.values
+    }
+    used = set(keys.values())
+    scale_path, offset_path = keras_keys.input_paths(keys)
+    if "normalization/mean" in weights.values:
+        scale, offset = compute_input_normalization(path, weights)
+        values[scale_path], values[offset_path] = scale, offset
+        used |= {
+            f"normalization/{name}" for name in _VARIABLES["normalization"]
+        }
+    return values, sorted(set(weights.values) - used)
+
+
+def _check_variant(path: str, weights: KerasWeights, known: set[str]) -> None:
+    """Refuses a file of a smaller or larger net of the same kind."""
+    layers = {name.rpartition("/")[0] for name in known}
+    others = [
+        name
+        for name in weights.values
+        if keras_keys.is_encoder_layer(name.rpartition("/")[0])
+        and name.rpartition("/")[0] not in layers
+    ]
+    if others:
+        raise errors.CheckpointError(
+            f"The Keras file {path} is of another variant than the encoder, "
+            f"which has no {others[0]}: choose the model_options.backbone.name "
+            "that the file is for."
+        )
+    if not {name for name in weights.values if name.startswith("stem_conv/")}:
+        first = ", ".join(sorted(weights.values)[:2]) or "nothing"
+        raise errors.CheckpointError(
+            f"The Keras file {path} is not of an EfficientNet of "
+            f"keras.applications: it has no layer stem_conv (it holds {first})."
+        )
+
+
+def compute_input_normalization(
+    path: str, weights: KerasWeights
+) -> tuple[np.ndarray, np.ndarray]:
+    """Computes what a file's net does to its input, in our terms.
+
+    The net rescales 0..255, subtracts a mean, divides by a deviation and may
+    rescale again; ours gets images x in -1..1, and 255 (x + 1) / 2 is theirs.
+
+    Args:
+        path: For the error.
+        weights: Those of the file; without a config, the second rescaling is
+            taken to be there if the variances are ImageNet's deviations.
+
+    Returns:
+        scale and offset, float32 [3] (RGB): x * scale + offset is what the
+        stem's convolution gets. Exact at the borders too, where the zeros of
+        the padding stand beside it.
+
+    Raises:
+        CheckpointError: The config rescales in another way.
+    """
+    mean = np.asarray(weights.values["normalization/mean"], np.float64)
+    variance = np.asarray(weights.values["normalization/variance"], np.float64)
+    deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+    is_imagenet = np.allclose(variance, _IMAGENET_DEVIATIONS, atol=1e-6)
+    factors: list[Any] = [1.0 / 255.0]
+    if weights.config is not None:
+        layers = list(_find_layers(weights.config, "Rescaling"))
+        factors = [layer.get("scale") for layer in layers]
+        if not 1 <= len(layers) <= 2 or any(x.get("offset") for x in layers):
+            raise errors.CheckpointError(
+                f"The Keras file {path} rescales its input in another way "
+                "than the EfficientNets of keras.applications, and cannot be "
+                "converted."
+            )
+    elif is_imagenet:
+        factors.append(1.0 / np.sqrt(_IMAGENET_DEVIATIONS))
+    before = np.asarray(factors[0], np.float64)
+    after = np.asarray(factors[1] if len(factors) > 1 else 1.0, np.float64)
+    scale = 127.5 * before / deviation * after * np.ones(3)
+    offset = (127.5 * before - mean) / deviation * after
+    return scale.astype(np.float32), offset.astype(np.float32)
+
+
+def _find_layers(config: Any, kind: str) -> Iterator[Mapping[str, Any]]:
+    """Yields the configs of all layers of a class, nested models included."""
+    if isinstance(config, Mapping):
+        if config.get("class_name") == kind:
+            yield config.get("config", {})
+            return
+        config = list(config.values())
+    if isinstance(config, list):
+        for item in config:
+            yield from _find_layers(item, kind)
+
+
+def read_weights(path: str) -> KerasWeights:
+    """Reads the weights of a Keras file.
+
+    Raises:
+        CheckpointError: There is no such file, or it is damaged.
+    """
+    if not tf.io.gfile.exists(path):
+        raise errors.CheckpointError(f"The Keras file {path} does not exist.")
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            content = io.BytesIO(file.read())
+        config = None
+        if zipfile.is_zipfile(content):
+            with zipfile.ZipFile(content) as archive:
+                config = json.loads(archive.read("config.json"))
+                content = io.BytesIO(archive.read("model.weights.h5"))
+        with h5py.File(content, "r") as store:
+            if config is None and "model_config" in store.attrs:
+                config = json.loads(store.attrs["model_config"])
+            values, by_class = _read_store(path, store)
+    except errors.CheckpointError:
+        raise
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        tf.errors.OpError,
+    ) as error:
+        reason = str(error).split("\n")[0][:150]
+        raise errors.CheckpointError(
+            f"The Keras file {path} is damaged or of another kind ({reason})."
+        ) from error
+    return KerasWeights(values, config, by_class)
+
+
+def _read_store(
+    path: str, store: h5py.File
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Reads all layers' weights, whatever the depth they stand in."""
+    found: dict[str, h5py.Dataset] = {}
+    by_class = False
+
+    def visit(place: str, item: h5py.Group | h5py.Dataset) -> None:
+        nonlocal by_class
+        parts = place.split("/")
+        if not isinstance(item, h5py.Dataset):
+            return
+        if parts[0] in ("optimizer", "optimizer_weights"):
+            return
+        if len(parts) >= 3 and parts[-2] == "vars":
+            own = _own_name(item)
+            by_class = by_class or own is None
+            layer = own or parts[-3]
+            variable = _variable_name(parts[-3], int(parts[-1]))
+        elif len(parts) >= 2:
+            layer, variable = parts[-2], parts[-1].partition(":")[0]
+            variable = variable.replace("depthwise_kernel", "kernel")
+        else:
+            return
+        layer = re.sub(r"^normalization_\d+$", "normalization", layer)
+        name = f"{layer}/{variable}"
+        if name in found:
+            raise errors.CheckpointError(
+                f"The Keras file {path} holds several layers called {layer}: "
+                "give one of a single network."
+            )
+        found[name] = item
+
+    store.visititems(visit)
+    return {name: item[()] for name, item in found.items()}, by_class
+
+
+def _own_name(item: h5py.Dataset) -> str | None:
+    """Gives the name of the layer that a `vars/<number>` belongs to."""
+    for group in (item.parent, item.parent.parent):
+        if "name" in group.attrs:
+            name = group.attrs["name"]
+            return name.decode() if isinstance(name, bytes) else str(name)
+    return None
+
+
+def _variable_name(layer_class: str, number: int) -> str:
+    names = _VARIABLES.get(re.sub(r"_\d+$", "", layer_class), ())
+    return names[number] if number < len(names) else str(number)
+
+
+def _rename(
+    path: str, weights: KerasWeights, variable_paths: list[str]
+) -> KerasWeights:
+    """Gives layers that are called by class and number their own names.
+
+    Their order is that of the net, from the image to the classifier.
+    """
+    numbered = collections.defaultdict(set)
+    for name in weights.values:
+        layer = name.rpartition("/")[0]
+        kind = re.sub(r"_\d+$", "", layer)
+        digits = layer.removeprefix(kind).removeprefix("_")
+        numbered[kind].add(int(digits or 0))
+    renamed = {}
+    for kind, names in keras_keys.layers_in_order(variable_paths).items():
+        numbers = sorted(numbered[kind])
+        if len(numbers) != len(names):
+            raise errors.CheckpointError(
+                f"The Keras file {path} has {len(numbers)} layers of the kind "
+                f"{kind} and the encoder {len(names)}: choose the "
+                "model_options.backbone.name that the file is for."
+            )
+        for number, own in zip(numbers, names, strict=True):
+            renamed[kind if number == 0 else f"{kind}_{number}"] = own
+    values = {}
+    for name, value in weights.values.items():
+        layer, _, variable = name.rpartition("/")
+        values[f"{renamed.get(layer, layer)}/{variable}"] = value
+    return dataclasses.replace(weights, values=values, by_class=False)
