@@ -73,13 +73,78 @@ def merge(
     count_kc = _count_classes(
         semantic_hw, instance_hw, is_valid_hw, num_instances, rules
     )
-    thing_area = tf.reduce_sum(count_kc[1:], axis=1)
-    thing_class = tf.argmax(count_kc[1:], axis=1, output_type=tf.int32)
+    return _merge_slots(
+        semantic_hw,
+        instance_hw,
+        is_valid_hw,
+        score_k,
+        thing_class=tf.argmax(count_kc[1:], axis=1, output_type=tf.int32),
+        thing_area=tf.reduce_sum(count_kc[1:], axis=1),
+        class_area=count_kc[0],
+        rules=rules,
+    )
+
+
+def merge_known(
+    semantic_hw: tf.Tensor,
+    instance_hw: tf.Tensor,
+    is_valid_hw: tf.Tensor,
+    category_k: tf.Tensor,
+    score_k: tf.Tensor,
+    rules: ClassRules,
+) -> Merged:
+    """Merges instances whose classes are known, and stuff.
+
+    As `merge` for the rest. What is of a thing class and in no instance is
+    void.
+
+    Args:
+        semantic_hw: int32 [H, W] in 0..C-1.
+        instance_hw: int32 [H, W] in 0..K, 0 where there is no instance.
+        is_valid_hw: bool [H, W]; other pixels are void and count for nothing.
+        category_k: int32 [K], class of each instance.
+        score_k: float32 [K], of each instance.
+        rules: The classes.
+    """
+    (num_instances,) = score_k.shape
+    slot = tf.where(
+        instance_hw > 0, instance_hw - 1, num_instances + semantic_hw
+    )
+    size = num_instances + rules.num_classes
+    area = _count(tf.where(is_valid_hw, slot, size), size + 1)
+    return _merge_slots(
+        semantic_hw,
+        instance_hw,
+        is_valid_hw,
+        score_k,
+        thing_class=category_k,
+        thing_area=area[:num_instances],
+        class_area=area[num_instances:size],
+        rules=rules,
+    )
+
+
+def _merge_slots(
+    semantic_hw: tf.Tensor,
+    instance_hw: tf.Tensor,
+    is_valid_hw: tf.Tensor,
+    score_k: tf.Tensor,
+    *,
+    thing_class: tf.Tensor,
+    thing_area: tf.Tensor,
+    class_area: tf.Tensor,
+    rules: ClassRules,
+) -> Merged:
+    """Merges instances, whose class and area are known, with the classes.
+
+    `class_area`, int32 [C], counts the pixels without an instance.
+    """
+    (num_instances,) = score_k.shape
     first_pixel = _find_first_pixels(instance_hw, is_valid_hw, num_instances)
     number, is_kept = _number_instances(
         thing_class, first_pixel, score_k, thing_area > 0, rules
     )
-    stuff_area = tf.gather(count_kc[0], list(rules.stuff_ids))
+    stuff_area = tf.gather(class_area, list(rules.stuff_ids))
     is_stuff = (stuff_area > 0) & (stuff_area >= rules.stuff_area_limit)
     slot = tf.where(
         instance_hw > 0, instance_hw - 1, num_instances + semantic_hw
@@ -89,7 +154,7 @@ def merge(
         slot_category=tf.concat(
             [thing_class, tf.range(rules.num_classes), [0]], axis=0
         ),
-        slot_area=tf.concat([thing_area, count_kc[0], [0]], axis=0),
+        slot_area=tf.concat([thing_area, class_area, [0]], axis=0),
         row_slot=np.concatenate(
             [
                 np.arange(num_instances),

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small masks, one in the frame of each box, to pixels of the image.
+
+An image is cut into square tiles, and a mask is drawn into one tile at a
+time: only those that its box touches. Cost and memory follow the area of the
+boxes, and no map of the size of the image exists for each mask.
+
+h, w: size of a mask; K masks; T side of a tile; N tiles in raster order.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from deeplab2_like.postprocess import compilation
+from deeplab2_like.postprocess.compilation import Size
+
+TILE = 64
+
+
+class TileGrid(NamedTuple):
+    """The tiles of an image.
+
+    Attributes:
+        height: Of the image.
+        width: Of the image.
+        rows: Of tiles; the last ones may reach beyond the image.
+        columns: Of tiles.
+    """
+
+    height: Size
+    width: Size
+    rows: Size
+    columns: Size
+
+    @classmethod
+    def of(cls, size: tuple[Size, Size]) -> "TileGrid":
+        """Gives the grid for an image of (height, width)."""
+        rows, columns = (compilation.ceil_divide(n, TILE) for n in size)
+        return cls(*size, rows, columns)
+
+    def to_image(self, tiles_ntt: tf.Tensor) -> tf.Tensor:
+        """Puts tiles [N, T, T] together: [height, width]."""
+        shape = [self.rows, self.columns, TILE, TILE]
+        image = tf.transpose(tf.reshape(tiles_ntt, shape), [0, 2, 1, 3])
+        image = tf.reshape(image, [self.rows * TILE, self.columns * TILE])
+        return image[: self.height, : self.width]
+
+
+class PlacedMask(NamedTuple):
+    """A mask and where it lies.
+
+    Attributes:
+        mask: float32 [h + 2, w + 2], probabilities in 0..1, with a border of
+            zeros: see `pad_masks`.
+        box: float32 [4], (y1, x1, y2, x2) in pixels: where the mask without
+            its border lies. It may reach beyond the image.
+        valid_size: int32 [2], height and width of the part of the image, at
+            the top left, that is drawn into.
+        first_tile: int32 [2], row and column of the first tile to draw.
+        num_tiles: int32 [2], rows and columns of tiles to draw; 0 if none.
+    """
+
+    mask: tf.Tensor
+    box: tf.Tensor
+    valid_size: tf.Tensor
+    first_tile: tf.Tensor
+    num_tiles: tf.Tensor
+
+
+def pad_masks(masks_khw: tf.Tensor) -> tf.Tensor:
+    """Gives masks a border of zeros: [K, h + 2, w + 2]."""
+    return tf.pad(masks_khw, [[0, 0], [1, 1], [1, 1]])
+
+
+def place_mask(
+    mask: tf.Tensor, box: tf.Tensor, valid_size: tf.Tensor
+) -> PlacedMask:
+    """Finds the tiles that a mask touches.
+
+    Args:
+        mask: See `PlacedMask`.
+        box: See `PlacedMask`. Boxes without area touch nothing.
+        valid_size: See `PlacedMask`.
+    """
+    limit = tf.cast(valid_size, tf.float32)
+    start = tf.clip_by_value(box[:2], 0.0, limit)
+    end = tf.clip_by_value(box[2:], 0.0, limit)
+    is_there = tf.reduce_all(end > start)
+    first = tf.cast(tf.floor(start / TILE), tf.int32)
+    last = tf.cast(tf.math.ceil(end / TILE), tf.int32)
+    return PlacedMask(
+        mask, box, valid_size, first, tf.where(is_there, last - first, 0)
+    )
+
+
+def find_tile(placed: PlacedMask, number: tf.Tensor) -> tf.Tensor:
+    """Gives row and column, int32 [2], of the n-th tile of a mask."""
+    columns = tf.maximum(placed.num_tiles[1], 1)
+    return placed.first_tile + tf.stack([number // columns, number % columns])
+
+
+def draw_tile(
+    placed: PlacedMask, tile: tf.Tensor, threshold: float
+) -> tf.Tensor:
+    """Draws a mask into a tile.
+
+    detectron2: paste_masks_in_image. A pixel belongs to the mask if its
+    center lies in the box and the mask, interpolated bilinearly there with
+    zeros around it, is at least the threshold. The same in every mode.
+
+    Args:
+        placed: The mask.
+        tile: int32 [2], row and column of the tile.
+        threshold: More than 0.
+
+    Returns:
+        bool [T, T].
+    """
+    mask = placed.mask
+    height, width = mask.shape
+    rows = _compute_axis(placed, tile, 0, height)
+    columns = _compute_axis(placed, tile, 1, width)
+    # Columns are lines of the transposed mask: whole lines are read at once.
+    by_column = _interpolate(tf.transpose(mask), columns)
+    values = _interpolate(tf.transpose(by_column), rows)
+    is_inside = rows.is_inside[:, tf.newaxis] & columns.is_inside
+    return (values >= threshold) & is_inside
+
+
+class _Axis(NamedTuple):
+    """Where the pixels of a tile read along an axis of a mask; all [T]."""
+
+    lower: tf.Tensor
+    fraction: tf.Tensor
+    is_inside: tf.Tensor
+
+
+def _compute_axis(
+    placed: PlacedMask, tile: tf.Tensor, axis: int, padded: int
+) -> _Axis:
+    start, end = placed.box[axis], placed.box[axis + 2]
+    pixel = tile[axis] * TILE + tf.range(TILE)
+    center = tf.cast(pixel, tf.float32) + 0.5
+    is_inside = (center >= start) & (center <= end)
+    is_inside &= pixel < placed.valid_size[axis]
+    extent = tf.where(end > start, end - start, 1.0)
+    share = (center - start) / extent
+    # + 1 for the border, - 0.5 because values stand in the middle of pixels.
+    place = compilation.rounded(share * float(padded - 2)) + 0.5
+    place = tf.clip_by_value(place, 0.0, float(padded - 1))
+    lower = tf.minimum(tf.floor(place), float(padded - 2))
+    return _Axis(tf.cast(lower, tf.int32), place - lower, is_inside)
+
+
+def _interpolate(lines: tf.Tensor, axis: _Axis) -> tf.Tensor:
+    """Interpolates between lines [n, m]: [T, m]."""
+    lower = tf.gather(lines, axis.lower)
+    upper = tf.gather(lines, axis.lower + 1)
+    step = axis.fraction[:, tf.newaxis] * (upper - lower)
+    return lower + compilation.rounded(step)
+
+
+def paste_mask(
+    mask_hw: tf.Tensor,
+    box: tf.Tensor,
+    size: tuple[Size, Size],
+    *,
+    threshold: float = 0.5,
+) -> tf.Tensor:
+    """Draws a mask into an image: bool [height, width].
+
+    Args:
+        mask_hw: float32 [h, w] in 0..1.
+        box: float32 [4], where it lies.
+        size: (height, width) of the image.
+        threshold: As in `draw_tile`.
+    """
+    grid = TileGrid.of(size)
+    padded = pad_masks(mask_hw[tf.newaxis])[0]
+    placed = place_mask(padded, box, tf.stack(size))
+
+    def draw(
+        number: tf.Tensor, tiles: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        tile = find_tile(placed, number)
+        drawn = draw_tile(placed, tile, threshold)
+        place = tile[0] * grid.columns + tile[1]
+        return number + 1, tf.tensor_scatter_nd_update(
+            tiles, [[place]], drawn[tf.newaxis]
+        )
+
+    _, tiles = tf.while_loop(
+        lambda number, _: number < tf.reduce_prod(placed.num_tiles),
+        draw,
+        (0, tf.zeros([grid.rows * grid.columns, TILE, TILE], tf.bool)),
+        parallel_iterations=1,
+    )
+    return grid.to_image(tiles)
