@@ -89,7 +89,7 @@ def make_live_predictor(
     # As in the evaluation a graph, in which operations are fused: in bfloat16
     # that rounds noticeably differently.
     network = tf.function(
-        lambda images: model(images, training=False),
+        lambda images: system.infer(model, images),
         reduce_retracing=True,
         autograph=False,
     )

@@ -102,7 +102,7 @@ def _make_predict(
         canvas_bhwc, valid_size = canvas.place_images(images, preprocessing)
         prediction = map_images(
             postprocess,
-            model(canvas_bhwc, training=False),
+            system.infer(model, canvas_bhwc),
             canvas.static_size(preprocessing) or tf.shape(canvas_bhwc)[1:3],
             valid_size,
         )

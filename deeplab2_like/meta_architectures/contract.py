@@ -51,13 +51,34 @@ class MetaArchitecture(Protocol):
             system, also those of its losses.
         """
 
+    def infer(
+        self,
+        model: keras.Model,
+        images: tf.Tensor,
+        *,
+        for_losses: bool = False,
+    ) -> Tensors:
+        """Runs the model as evaluation, export and prediction do.
+
+        Where the config asks for several views of each image (scales,
+        mirrored), it is the average over them.
+
+        Args:
+            model: What `build_model` gave.
+            images: [B, H, W, 3], as the model takes them.
+            for_losses: Whether `compute_losses` will see the outputs.
+
+        Returns:
+            What `postprocess` takes, and `compute_losses` too if asked for.
+        """
+
     def compute_losses(
         self, outputs: Tensors, targets: Tensors
     ) -> dict[str, tf.Tensor]:
         """Computes the weighted parts of the loss.
 
         Args:
-            outputs: What the model gave.
+            outputs: What the model gave, or `infer`.
             targets: What `target_maker` made, with a batch axis.
 
         Returns:
@@ -85,7 +106,7 @@ class MetaArchitecture(Protocol):
         """Turns outputs into segments; static shapes, compiles under XLA.
 
         Args:
-            outputs: What the model gave.
+            outputs: What the model gave, or `infer`.
             canvas_size: Height and width of the images that the model saw.
             valid_size: int32 [B, 2], height and width of the part at the top
                 left that is image and not padding; all of it when None.

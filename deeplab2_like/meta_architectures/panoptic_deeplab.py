@@ -10,8 +10,8 @@ from deeplab2_like.data import descriptor as descriptor_lib
 from deeplab2_like.losses import pixelwise
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.model import build as model_build
+from deeplab2_like.model import multi_scale, weight_decay
 from deeplab2_like.model import outputs as outputs_lib
-from deeplab2_like.model import weight_decay
 from deeplab2_like.postprocess import panoptic_deeplab as postprocess_lib
 from deeplab2_like.postprocess import prediction as prediction_lib
 from deeplab2_like.protos import config_pb2, dataset_pb2
@@ -48,6 +48,10 @@ class PanopticDeepLab:
         self.has_instances = (
             model_options.WhichOneof("meta_architecture") == "panoptic_deeplab"
             and model_options.panoptic_deeplab.instance.enable
+        )
+        evaluator = options.evaluator_options
+        self._views = multi_scale.make_views(
+            evaluator.eval_scales, evaluator.add_flipped_images
         )
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
@@ -95,6 +99,24 @@ class PanopticDeepLab:
             synchronize_batch_norm=synchronize_batch_norm,
         )
 
+    def infer(
+        self,
+        model: keras.Model,
+        images: tf.Tensor,
+        *,
+        for_losses: bool = False,
+    ) -> contract.Tensors:
+        """Runs the network on each view of the images."""
+
+        def compute(view: tf.Tensor, scale: float) -> contract.Tensors:
+            if scale == 1.0:
+                return model(view, training=False)
+            return model(view, training=False, image_scale=scale)
+
+        return multi_scale.average_views(
+            compute, images, self._views, keep_logits=for_losses
+        )
+
     def compute_losses(
         self, outputs: contract.Tensors, targets: contract.Tensors
     ) -> dict[str, tf.Tensor]:
@@ -103,7 +125,9 @@ class PanopticDeepLab:
         size = targets["semantic"].shape[1:3]
         if None in size:
             size = tf.shape(targets["semantic"])[1:3]
-        resized = outputs_lib.resize_outputs(outputs, size)
+        kept = dict(outputs)
+        kept.pop("semantic_probs", None)
+        resized = outputs_lib.resize_outputs(kept, size)
         losses = {}
         if options.HasField("semantic_loss"):
             semantic = options.semantic_loss
@@ -163,8 +187,10 @@ class PanopticDeepLab:
     ) -> prediction_lib.Prediction:
         """Groups pixels to centers and merges with the semantic classes."""
         evaluator = self._options.evaluator_options
+        scores = outputs.get("semantic_probs")
+        are_probabilities = scores is not None
         return postprocess_lib.postprocess(
-            outputs["semantic_logits"],
+            scores if are_probabilities else outputs["semantic_logits"],
             outputs.get("center_heatmap"),
             outputs.get("offset_map"),
             canvas_size=canvas_size,
@@ -177,6 +203,7 @@ class PanopticDeepLab:
             nms_kernel=evaluator.nms_kernel,
             keep_k_centers=evaluator.keep_k_centers,
             stuff_area_limit=evaluator.stuff_area_limit,
+            are_probabilities=are_probabilities,
         )
 
 

@@ -98,17 +98,22 @@ class Decoder(keras.layers.Layer):
         """Channels of what `call` gives."""
         return self.fusion_channels if self.low_level else self.aspp.filters
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None, image_scale=1.0):
         """Gives the decoded features.
 
         Args:
             inputs: {endpoint: float [B, H, W, C]}.
             training: batch statistics and dropout.
+            image_scale: by which the images were enlarged (see `ASPP`).
 
         Returns:
             float [B, h, w, output_channels], (h, w) of the finest level.
         """
-        x = self.aspp(inputs[self.feature_key], training=training)
+        x = self.aspp(
+            inputs[self.feature_key],
+            training=training,
+            image_scale=image_scale,
+        )
         levels = zip(
             self.low_level, self.projections, self.fusions, strict=True
         )

@@ -79,19 +79,24 @@ class DeepLabV3(keras.Model):
         channels = self.semantic_decoder.output_channels
         self.semantic_head.build((None, None, None, channels))
 
-    def call(self, images, training=None):
+    def call(self, images, training=None, image_scale=1.0):
         """Gives the logits.
 
         Args:
             images: uint8 or float32 [B, H, W, 3], RGB, 0..255.
             training: batch statistics and dropout.
+            image_scale: by which the images were enlarged, for test-time
+                averages over scales: the pooling window of the ASPP is
+                enlarged with them.
 
         Returns:
             {"semantic_logits": float32 [B, h, w, classes]}.
         """
         x = normalize_images(images, self.compute_dtype)
         features = self.backbone(x, training=training)
-        x = self.semantic_decoder(features, training=training)
+        x = self.semantic_decoder(
+            features, training=training, image_scale=image_scale
+        )
         logits = self.semantic_head(x, training=training)
         return {Output.SEMANTIC_LOGITS.value: logits}
 

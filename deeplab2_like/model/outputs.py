@@ -18,11 +18,15 @@ class Output(enum.StrEnum):
         OFFSET_MAP: [B, h, w, 2], (dy, dx) from a pixel to the center of its
             instance, in pixels of the head resolution. deeplab2 calls this
             "regression".
+    Only where several views of an image are averaged (`multi_scale`), and then
+    everything is at the size of the images:
+        SEMANTIC_PROBS: [B, H, W, classes], the mean of the views' softmax.
     """
 
     SEMANTIC_LOGITS = "semantic_logits"
     CENTER_HEATMAP = "center_heatmap"
     OFFSET_MAP = "offset_map"
+    SEMANTIC_PROBS = "semantic_probs"
 
 
 def resize_outputs(

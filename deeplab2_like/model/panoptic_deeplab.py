@@ -97,26 +97,33 @@ class PanopticDeepLab(keras.Model):
             for head in heads:
                 head.build((None, None, None, decoder.output_channels))
 
-    def call(self, images, training=None):
+    def call(self, images, training=None, image_scale=1.0):
         """Gives the outputs at head resolution.
 
         Args:
             images: uint8 or float32 [B, H, W, 3], RGB, 0..255.
             training: batch statistics and dropout.
+            image_scale: by which the images were enlarged, for test-time
+                averages over scales: the pooling window of the ASPP is
+                enlarged with them.
 
         Returns:
             float32 maps under the keys that `Output` describes.
         """
         x = normalize_images(images, self.compute_dtype)
         features = self.backbone(x, training=training)
-        x = self.semantic_decoder(features, training=training)
+        x = self.semantic_decoder(
+            features, training=training, image_scale=image_scale
+        )
         outputs = {
             Output.SEMANTIC_LOGITS.value: self.semantic_head(
                 x, training=training
             )
         }
         if self.instance_decoder is not None:
-            x = self.instance_decoder(features, training=training)
+            x = self.instance_decoder(
+                features, training=training, image_scale=image_scale
+            )
             outputs[Output.CENTER_HEATMAP.value] = self.center_head(
                 x, training=training
             )

@@ -11,6 +11,7 @@ from deeplab2_like.model.layers.convolution import ConvBNAct
 from deeplab2_like.model.layers.dropout import Dropout
 from deeplab2_like.model.layers.resize import (
     resize_align_corners,
+    scaled_size,
     spatial_size,
 )
 
@@ -133,22 +134,33 @@ class ASPP(keras.layers.Layer):
         joined = self.filters * (len(self.branches) + 1)
         self.project.build((None, None, None, joined))
 
-    def call(self, inputs, training=None):
-        """Gives float [B, H, W, filters] from float [B, H, W, C]."""
+    def call(self, inputs, training=None, image_scale=1.0):
+        """Pools on several scales.
+
+        Args:
+            inputs: float [B, H, W, C].
+            training: batch statistics and dropout.
+            image_scale: by which the images were enlarged; the pooling window
+                is enlarged with them.
+
+        Returns:
+            float [B, H, W, filters].
+        """
         if self.pool is None:
             return self.project(inputs, training=training)
         outputs = [
             branch(inputs, training=training) for branch in self.branches
         ]
-        outputs.append(self._pooled(inputs, training))
+        outputs.append(self._pooled(inputs, training, image_scale))
         x = self.project(tf.concat(outputs, axis=-1), training=training)
         return self.dropout(x, training=training)
 
-    def _pooled(self, inputs, training):
+    def _pooled(self, inputs, training, image_scale):
         if self.pool_size is None:
             x = tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
         else:
-            x = average_pool(inputs, self.pool_size)
+            window = scaled_size(self.pool_size, image_scale)
+            x = average_pool(inputs, window)
         x = self.pool(x, training=training)
         return resize_align_corners(x, spatial_size(inputs))
 

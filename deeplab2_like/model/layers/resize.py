@@ -48,6 +48,25 @@ def spatial_size(x_bhwc: tf.Tensor):
     return height, width
 
 
+def scaled_size(size, factor: float):
+    """Gives the size that a factor leads to, corners on corners.
+
+    A side of n pixels becomes (n - 1) * factor + 1, rounded down. deeplab2:
+    `scale_mutable_sequence`.
+
+    Args:
+        size: (height, width), Python numbers, or int32 [2].
+        factor: > 0.
+
+    Returns:
+        (height, width), Python numbers where `size` has them, else int32 [2].
+    """
+    if tf.is_tensor(size):
+        steps = tf.cast(size - 1, tf.float64)
+        return tf.cast(steps * tf.cast(factor, tf.float64) + 1.0, tf.int32)
+    return tuple(int((side - 1) * factor + 1) for side in size)
+
+
 def _is_compiled_by_xla() -> bool:
     """Tells whether the code being traced will be compiled by XLA."""
     if tf.executing_eagerly() or control_flow_util is None:

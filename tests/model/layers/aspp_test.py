@@ -71,6 +71,17 @@ def test_a_window_of_the_whole_map_gives_a_constant_branch():
     np.testing.assert_allclose(layer(x), expected, atol=1e-6)
 
 
+def test_the_window_grows_with_the_images():
+    x = np.random.default_rng(0).normal(size=(1, 9, 13, 3)).astype(np.float32)
+    layer = ASPP(4, (1, 2, 3), pool_size=(3, 5), name="aspp")
+    larger = ASPP(4, (1, 2, 3), pool_size=(5, 9), name="aspp")
+    expected = larger(x)
+    layer.build(x.shape)
+    layer.set_weights(larger.get_weights())
+    np.testing.assert_array_equal(layer(x, image_scale=2.0), expected)
+    assert np.abs(layer(x) - expected).max() > 1e-3
+
+
 def test_dropout_acts_in_training_only():
     layer = ASPP(64, (1, 2, 3), dropout_rate=0.5, name="aspp")
     x = np.random.default_rng(0).normal(size=(1, 9, 9, 3))
