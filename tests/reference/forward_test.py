@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inference of whole networks equals deeplab2's, weight for weight.
 
-Cases whose backbone does not exist yet, and those of several scales, are
-skipped by name; this family is therefore not yet one of
-`reference.FAMILIES`.
+Cases whose backbone does not exist yet are skipped by name; this family is
+therefore not yet one of `reference.FAMILIES`.
 """
 
 import functools
@@ -17,6 +16,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.errors import ConfigError
+from deeplab2_like.model import multi_scale
 from deeplab2_like.model.build import build_model
 from deeplab2_like.model.deeplab2_keys import deeplab2_keys
 from deeplab2_like.model.encoder_input import normalize_images
@@ -99,18 +99,34 @@ def _build(meta, description):
     return model
 
 
+def _compute_full_size(model, image, meta, outputs):
+    """Gives logits, probabilities, heatmap and offsets at the image's size."""
+    views = multi_scale.make_views(
+        meta["eval_scales"], meta.get("add_flipped_images", False)
+    )
+    if len(views) > 1:
+        full = multi_scale.average_views(
+            lambda x, scale: model(x, training=False, image_scale=scale),
+            image,
+            views,
+        )
+        full["center_heatmap"] = tf.squeeze(full["center_heatmap"], axis=3)
+        return full
+    full = resize_outputs(outputs, image.shape[1:3])
+    return full | {"semantic_probs": tf.nn.softmax(full["semantic_logits"])}
+
+
 def _compute(model, image, meta):
     """Gives all arrays that a case may hold."""
     outputs = model(image, training=False)
     arrays = {f"raw/{key}": value for key, value in outputs.items()}
-    resized = resize_outputs(outputs, image.shape[1:3])
+    full = _compute_full_size(model, image, meta, outputs)
     step = meta["semantic_stride"]
-    logits = resized["semantic_logits"][:, ::step, ::step]
-    arrays["full/semantic_logits"] = logits
-    arrays["full/semantic_probs"] = tf.nn.softmax(logits)
-    if "offset_map" in resized:
-        arrays["full/center_heatmap"] = resized["center_heatmap"]
-        arrays["full/offset_map"] = resized["offset_map"][:, ::2, ::2]
+    for name in ("semantic_logits", "semantic_probs"):
+        arrays[f"full/{name}"] = full[name][:, ::step, ::step]
+    if "offset_map" in full:
+        arrays["full/center_heatmap"] = full["center_heatmap"]
+        arrays["full/offset_map"] = full["offset_map"][:, ::2, ::2]
     endpoints = model.backbone(
         normalize_images(image, "float32"), training=False
     )
@@ -134,8 +150,6 @@ def _compute(model, image, meta):
 )
 def test_networks_give_what_the_reference_gives(path):
     with reference.Case(path, reference.FamilyScore()) as case:
-        if case.meta["eval_scales"] != [1.0]:
-            pytest.skip("several scales are not evaluated yet")
         description = _read_json(
             f"deeplab2_checkpoints/{case.meta['name']}.json"
         )
