@@ -22,6 +22,7 @@ from deeplab2_like import errors
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # What programs of this package write beside images.
 OUTPUT_ENDINGS = (".panoptic.png", ".overlay.png")
+OUTPUT_FOLDERS = ("raw_semantic", "raw_panoptic")
 _ORIENTATION = 0x0112
 
 
@@ -86,6 +87,7 @@ def _search(folder: pathlib.Path) -> list[pathlib.Path]:
         if file.suffix.lower() in SUFFIXES
         and not file.name.endswith(OUTPUT_ENDINGS)
         and not file.name.startswith(".")
+        and not {*OUTPUT_FOLDERS}.intersection(file.relative_to(folder).parts)
         and file.is_file()
     )
     if not files:

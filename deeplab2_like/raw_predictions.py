@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Label maps of predictions as files, in the forms that deeplab2 writes.
+
+For an image `a/b`: `raw_semantic/a/b.png`, grey, the class of each pixel; and
+`raw_panoptic/a/b.png` or `.npy`, class and instance. Evaluation servers take
+them. Writing: `RawPredictionWriter`; reading: `load_raw_panoptic`. NumPy and
+Pillow only.
+"""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from deeplab2_like import errors, image_files, label_map
+
+if TYPE_CHECKING:
+    from deeplab2_like.data.descriptor import DatasetDescriptor
+
+SEMANTIC_FOLDER, PANOPTIC_FOLDER = image_files.OUTPUT_FOLDERS
+TWO_CHANNEL_PNG = "two_channel_png"
+THREE_CHANNEL_PNG = "three_channel_png"
+TWO_CHANNEL_ARRAY = "two_channel_numpy_array"
+# The largest instance number that each form holds.
+MAX_INSTANCE = {
+    TWO_CHANNEL_PNG: 255,
+    THREE_CHANNEL_PNG: 65535,
+    TWO_CHANNEL_ARRAY: 2**31 - 1,
+}
+_MAX_PNG_CLASS = 255
+_FORMAT_FIELD = "evaluator_options.raw_panoptic_format"
+
+
+class RawPredictionWriter:
+    """Writes the label maps of images, each as soon as it is known.
+
+    A file is complete or absent, whatever happens while it is written.
+
+    Attributes:
+        folder: Where the two folders are.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        descriptor: "DatasetDescriptor",
+        *,
+        panoptic_format: str = TWO_CHANNEL_PNG,
+        convert_ids: bool = True,
+    ):
+        """Takes what is the same for all images; writes nothing yet.
+
+        Args:
+            folder: Where the two folders go; files of earlier runs are
+                replaced.
+            descriptor: The data set.
+            panoptic_format: A key of `MAX_INSTANCE`.
+            convert_ids: Whether classes are written as the data set's own
+                category ids (Cityscapes: road is 7), void as
+                `void_category_id`; else as class indices, void as
+                ignore_label.
+
+        Raises:
+            ConfigError: There is no such format, or classes of the data set
+                do not fit into it.
+        """
+        check_format(
+            descriptor, panoptic_format=panoptic_format, convert_ids=convert_ids
+        )
+        self.folder = pathlib.Path(folder)
+        self._descriptor = descriptor
+        self._format = panoptic_format
+        self._class_ids = _make_class_ids(descriptor, convert_ids)
+        self._void = _choose_void(descriptor, convert_ids)
+        self._names: set[pathlib.PurePosixPath] = set()
+
+    def write(
+        self,
+        name: str,
+        semantic_hw: npt.NDArray[Any],
+        panoptic_hw: npt.NDArray[Any] | None = None,
+    ) -> list[pathlib.Path]:
+        """Writes the maps of one image.
+
+        Args:
+            name: Of the image, with or without the extension of a picture;
+                may have folders ("sequence/frame").
+            semantic_hw: Integers [H, W], class of each pixel; ignore_label is
+                void.
+            panoptic_hw: Integers [H, W], class * label_divisor + instance;
+                None for a system without instances.
+
+        Returns:
+            The files.
+
+        Raises:
+            DataError: The name is no path below the folder or was written
+                before, or an instance number does not fit into the format.
+        """
+        path = self._choose_path(name)
+        classes = self._convert(semantic_hw).astype(np.uint8)
+        panoptic = None
+        if panoptic_hw is not None:
+            panoptic = self._encode(name, np.asarray(panoptic_hw))
+        files = [self._save(SEMANTIC_FOLDER, path, classes)]
+        if panoptic is not None:
+            files.append(self._save(PANOPTIC_FOLDER, path, panoptic))
+        self._names.add(path)
+        return files
+
+    def _choose_path(self, name: str) -> pathlib.PurePosixPath:
+        path = pathlib.PurePosixPath(name)
+        if path.suffix.lower() in image_files.SUFFIXES:
+            path = path.with_suffix("")
+        if not path.name or path.is_absolute() or ".." in path.parts:
+            raise errors.DataError(
+                f"The image name {name!r} cannot become a file name below "
+                f"{self.folder}. Write the records with other names."
+            )
+        if path in self._names:
+            raise errors.DataError(
+                f"Two images are called {path.as_posix()!r}, so that one's "
+                f"predictions in {self.folder} would replace the other's. "
+                "Write the records with names that differ."
+            )
+        return path
+
+    def _convert(self, classes_hw: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+        """Gives the ids that classes are written as."""
+        number = np.arange(len(self._class_ids))
+        return label_map.replace_values(
+            classes_hw, number, self._class_ids, self._void
+        )
+
+    def _encode(
+        self, name: str, panoptic_hw: npt.NDArray[Any]
+    ) -> npt.NDArray[Any]:
+        divisor = self._descriptor.label_divisor
+        class_hw, instance_hw = np.divmod(panoptic_hw, divisor)
+        try:
+            return encode_panoptic(
+                self._convert(class_hw), instance_hw, self._format
+            )
+        except errors.DataError as error:
+            raise errors.DataError(f"Image {name!r}: {error}") from error
+
+    def _save(
+        self, kind: str, path: pathlib.PurePosixPath, map_hwn: npt.NDArray[Any]
+    ) -> pathlib.Path:
+        is_array = map_hwn.dtype != np.uint8
+        ending = ".npy" if is_array else ".png"
+        target = self.folder / kind / f"{path.as_posix()}{ending}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open_whole(target) as file:
+            if is_array:
+                np.save(file, map_hwn)
+            else:
+                picture = Image.fromarray(map_hwn)
+                picture.save(file, format="PNG", compress_level=3)
+        return target
+
+
+@contextlib.contextmanager
+def open_whole(path: pathlib.Path) -> Iterator[IO[bytes]]:
+    """Opens a file for writing, which appears when the block ends.
+
+    When the block fails nothing appears, and an earlier file stays.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_format(
+    descriptor: "DatasetDescriptor", *, panoptic_format: str, convert_ids: bool
+) -> None:
+    """Checks that a format can hold the classes of a data set.
+
+    The arguments are those of `RawPredictionWriter`.
+
+    Raises:
+        ConfigError: It cannot, or it does not exist.
+    """
+    if panoptic_format not in MAX_INSTANCE:
+        raise errors.ConfigError(
+            f"{_FORMAT_FIELD} is {panoptic_format!r}. Known are "
+            f"{', '.join(MAX_INSTANCE)}: choose one of them."
+        )
+    largest = max(
+        *_make_class_ids(descriptor, convert_ids).tolist(),
+        _choose_void(descriptor, convert_ids),
+    )
+    # Of arrays too: the semantic maps are PNGs in any case.
+    if largest > _MAX_PNG_CLASS:
+        kind = "category id" if convert_ids else "class"
+        raise errors.ConfigError(
+            f"The data set {descriptor.name!r} has the {kind} {largest}, but "
+            f"raw predictions hold 0 to {_MAX_PNG_CLASS}. Set "
+            "evaluator_options.convert_raw_to_eval_ids to "
+            f"{str(not convert_ids).lower()}, or save_raw_predictions to "
+            "false."
+        )
+
+
+def void_category_id(descriptor: "DatasetDescriptor") -> int:
+    """Gives the id that void pixels are written as in category ids.
+
+    That of the class that stands for void, where there is one (COCO: 0); else
+    0 (Cityscapes: "unlabeled"), unless it is the id of a class; else
+    ignore_label.
+    """
+    if 0 <= descriptor.ignore_label < descriptor.num_classes:
+        return int(descriptor.category_ids[descriptor.ignore_label])
+    return descriptor.ignore_label if 0 in descriptor.category_ids else 0
+
+
+def _make_class_ids(
+    descriptor: "DatasetDescriptor", convert_ids: bool
+) -> npt.NDArray[np.int64]:
+    """Gives the id that each class index is written as: int64 [C]."""
+    if convert_ids:
+        return np.array(descriptor.category_ids, np.int64)
+    return np.arange(descriptor.num_classes)
+
+
+def _choose_void(descriptor: "DatasetDescriptor", convert_ids: bool) -> int:
+    """Gives the id that void pixels are written as."""
+    if convert_ids:
+        return void_category_id(descriptor)
+    return descriptor.ignore_label
+
+
+def encode_panoptic(
+    class_hw: npt.NDArray[Any],
+    instance_hw: npt.NDArray[Any],
+    panoptic_format: str,
+) -> npt.NDArray[Any]:
+    """Puts classes and instances into one array.
+
+    Args:
+        class_hw: Integers [H, W].
+        instance_hw: Integers [H, W], 0 for stuff.
+        panoptic_format: A key of `MAX_INSTANCE`.
+
+    Returns:
+        two_channel_png: uint8 [H, W, 3], (class, instance, 0).
+        three_channel_png: uint8 [H, W, 3], (class, instance // 256,
+            instance % 256).
+        two_channel_numpy_array: int32 [H, W, 2], (class, instance). deeplab2
+            adds a third channel of zeros.
+
+    Raises:
+        DataError: A number is too large for the format.
+    """
+    limit = MAX_INSTANCE[panoptic_format]
+    largest = int(instance_hw.max(initial=0))
+    if largest > limit:
+        larger = [form for form in MAX_INSTANCE if MAX_INSTANCE[form] > limit]
+        raise errors.DataError(
+            f"it has the instance number {largest}, but {panoptic_format} "
+            f"holds 0 to {limit}. Write {_FORMAT_FIELD}: "
+            f"{' or '.join(larger)}."
+        )
+    if panoptic_format == TWO_CHANNEL_ARRAY:
+        return np.stack([class_hw, instance_hw], axis=-1).astype(np.int32)
+    if int(class_hw.max(initial=0)) > _MAX_PNG_CLASS:
+        raise errors.DataError(
+            f"it has the class id {int(class_hw.max())}, but a PNG holds 0 to "
+            f"{_MAX_PNG_CLASS}. Write {_FORMAT_FIELD}: {TWO_CHANNEL_ARRAY}."
+        )
+    if panoptic_format == TWO_CHANNEL_PNG:
+        channels = [class_hw, instance_hw, np.zeros_like(instance_hw)]
+    else:
+        channels = [class_hw, instance_hw // 256, instance_hw % 256]
+    return np.stack([c.astype(np.uint8) for c in channels], axis=-1)
+
+
+def load_raw_panoptic(
+    path: str | os.PathLike[str], panoptic_format: str
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Loads a file of the folder `raw_panoptic`.
+
+    Args:
+        path: The file.
+        panoptic_format: That it was written in; the two PNGs look alike.
+
+    Returns:
+        Two int32 [H, W]: the id of the class and the instance number of each
+        pixel.
+
+    Raises:
+        DataError: The file is missing, damaged or of another kind.
+    """
+    try:
+        if panoptic_format == TWO_CHANNEL_ARRAY:
+            values = np.load(path)
+        else:
+            with Image.open(path) as picture:
+                values = np.asarray(picture)
+        if values.ndim != 3 or values.shape[-1] not in (2, 3):
+            raise ValueError(f"its dimensions are {list(values.shape)}")
+    except FileNotFoundError as error:
+        raise errors.DataError(
+            f"{path} does not exist. Give a file of {PANOPTIC_FOLDER}."
+        ) from error
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
+        raise errors.DataError(
+            f"{path} is no panoptic map in the form {panoptic_format} "
+            f"({error}). Check the form, or write it again."
+        ) from error
+    channels = values.astype(np.int32)
+    if panoptic_format == THREE_CHANNEL_PNG:
+        return channels[..., 0], channels[..., 1] * 256 + channels[..., 2]
+    return channels[..., 0], channels[..., 1]
