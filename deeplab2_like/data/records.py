@@ -24,6 +24,8 @@ WIDTH = "image/width"
 CHANNELS = "image/channels"
 LABEL = "image/segmentation/class/encoded"
 LABEL_FORMAT = "image/segmentation/class/format"
+# Of frames of videos, whose names repeat from one sequence to the next.
+SEQUENCE = "video/sequence_id"
 
 
 def _bytes_feature(value: bytes) -> tf.train.Feature:
@@ -117,21 +119,32 @@ def encode_example(
 def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """Parses a record; the image and the label stay encoded.
 
+    Features of videos other than the sequence (deeplab2: neighbouring frames,
+    depth) are ignored.
+
     Args:
         serialized: string scalar.
 
     Returns:
-        Scalars: "name" string ("" where the record has none), "image" string,
-        "label" string ("" where the record has no label), "label_format"
-        string.
+        Scalars: "name" string, of a frame of a video "sequence/name" (""
+        where the record has none), "image" string, "label" string ("" where
+        the record has no label), "label_format" string.
     """
     text = tf.io.FixedLenFeature([], tf.string, default_value="")
     parsed = tf.io.parse_single_example(
         serialized,
-        {IMAGE: text, NAME: text, LABEL: text, LABEL_FORMAT: text},
+        {
+            IMAGE: text,
+            NAME: text,
+            SEQUENCE: text,
+            LABEL: text,
+            LABEL_FORMAT: text,
+        },
     )
+    name, sequence = parsed[NAME], parsed[SEQUENCE]
+    is_frame = tf.strings.length(sequence) > 0
     return {
-        "name": parsed[NAME],
+        "name": tf.where(is_frame, sequence + "/" + name, name),
         "image": parsed[IMAGE],
         "label": parsed[LABEL],
         "label_format": parsed[LABEL_FORMAT],

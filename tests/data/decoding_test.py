@@ -286,3 +286,93 @@ def test_labels_that_cannot_be_stored_are_refused(label, part):
         )
     assert part in str(caught.value)
     assert "'x'" in str(caught.value)
+
+
+# Records as the converters of deeplab2 write them.
+
+
+def make_deeplab2_record(values):
+    """A record of exactly these features; bytes, or integers."""
+    features = {
+        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        if isinstance(value, bytes)
+        else tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        for key, value in values.items()
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString()
+
+
+def deeplab2_features(size=(5, 7), file_format="PNG", label=None, **more):
+    encoded, _ = make_image(size=size, file_format=file_format)
+    features = {
+        "image/encoded": encoded,
+        "image/filename": b"aachen_000000_000019",
+        "image/format": file_format.lower().encode(),
+        "image/height": size[0],
+        "image/width": size[1],
+        "image/channels": 3,
+    }
+    if label is not None:
+        features["image/segmentation/class/encoded"] = label
+        features["image/segmentation/class/format"] = b"raw"
+    return features | {key.replace("__", "/"): v for key, v in more.items()}
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
+def test_panoptic_records_of_deeplab2_are_read_as_they_are(file_format):
+    panoptic = np.arange(35, dtype="<i4").reshape(5, 7)
+    panoptic[3] = 255 * 1000
+    panoptic[4] = 2001
+    features = deeplab2_features((5, 7), file_format, panoptic.tobytes())
+    decoded = decode(make_deeplab2_record(features))
+    assert decoded["image"].shape == (5, 7, 3)
+    np.testing.assert_array_equal(decoded["panoptic"], panoptic)
+    assert decoded["name"] == b"aachen_000000_000019"
+
+
+def test_coco_records_of_deeplab2_are_read_as_they_are():
+    panoptic = np.array([[0, 256 + 1, 133 * 256]], "<i4")
+    record = make_deeplab2_record(
+        deeplab2_features((1, 3), "JPEG", panoptic.tobytes())
+    )
+    decoded = decoding.decode_example(
+        record, num_classes=134, ignore_label=0, label_divisor=256
+    )
+    np.testing.assert_array_equal(decoded["panoptic"], panoptic)
+
+
+def test_semantic_records_of_deeplab2_are_read_as_they_are():
+    semantic = np.array([[0, 1], [2, 255]], np.uint8)
+    features = deeplab2_features((2, 2), label=make_png(semantic))
+    features["image/segmentation/class/format"] = b"png"
+    decoded = decode(make_deeplab2_record(features))
+    np.testing.assert_array_equal(decoded["panoptic"], semantic * 1000.0)
+
+
+def test_records_of_a_test_split_of_deeplab2_are_read_as_they_are():
+    record = make_deeplab2_record(deeplab2_features())
+    decoded = decode(record, is_label_required=False)
+    assert (decoded["panoptic"] == 255000).all()
+    assert "has no label" in decode_to_error(record)
+
+
+def test_frames_of_videos_are_read_one_by_one_and_named_by_sequence():
+    label = np.full((5, 7), 1001, "<i4").tobytes()
+    other, _ = make_image(size=(9, 9))
+    features = deeplab2_features(
+        label=label,
+        video__sequence_id=b"0007",
+        video__frame_id=b"000012",
+        prev_image__encoded=other,
+        prev_image__segmentation__class__encoded=b"short",
+        next_image__encoded=other,
+        next_image__segmentation__class__encoded=b"short",
+        image__depth__encoded=other,
+        image__depth__format=b"png",
+    )
+    features["image/filename"] = b"000012.png"
+    decoded = decode(make_deeplab2_record(features))
+    assert decoded["name"] == b"0007/000012.png"
+    assert decoded["image"].shape == (5, 7, 3)
+    assert (decoded["panoptic"] == 1001).all()
