@@ -3,14 +3,15 @@
 
 import keras
 
-from deeplab2_like import errors
+from deeplab2_like import errors, raw_predictions
+from deeplab2_like.data import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.protos import (
     config_pb2,
     evaluator_pb2,
     trainer_pb2,
 )
-from deeplab2_like.trainer import optimizers, schedules
+from deeplab2_like.trainer import optimizers, saving, schedules
 
 
 def check_trainable(options: config_pb2.ExperimentOptions) -> None:
@@ -36,14 +37,53 @@ def check_evaluable(options: config_pb2.ExperimentOptions) -> None:
         ConfigError: The config asks for something that evaluation cannot do.
     """
     evaluator = options.evaluator_options
-    scales = list(evaluator.eval_scales)
-    if scales not in ([], [1.0]) or evaluator.add_flipped_images:
-        raise errors.ConfigError(
-            "evaluator_options asks for several scales or flipped images "
-            f"(eval_scales {scales}, add_flipped_images "
-            f"{evaluator.add_flipped_images}), which evaluation does not do "
-            "yet. Remove both fields."
+    descriptor = descriptor_lib.load(options.eval_dataset_options.dataset)
+    if evaluator.save_raw_predictions:
+        raw_predictions.check_format(
+            descriptor,
+            panoptic_format=evaluator.raw_panoptic_format,
+            convert_ids=evaluator.convert_raw_to_eval_ids,
         )
+    saves = evaluator.save_raw_predictions or evaluator.save_predictions
+    if not options.eval_dataset_options.decode_groundtruth_label and not saves:
+        raise errors.ConfigError(
+            "eval_dataset_options.decode_groundtruth_label is false, so that "
+            "nothing can be scored, and nothing is to be saved either. Set "
+            "evaluator_options.save_raw_predictions or save_predictions to "
+            "true."
+        )
+
+
+def build_saver(
+    evaluator: evaluator_pb2.EvaluatorOptions,
+    descriptor: descriptor_lib.DatasetDescriptor,
+    directory: str,
+    *,
+    has_labels: bool = True,
+) -> saving.PredictionSaver:
+    """Builds what saves the predictions of one evaluation.
+
+    Args:
+        evaluator: The options of the evaluation.
+        descriptor: The data set.
+        directory: Where files go.
+        has_labels: Whether the images are labelled.
+    """
+    raw_writer = None
+    if evaluator.save_raw_predictions:
+        raw_writer = raw_predictions.RawPredictionWriter(
+            directory,
+            descriptor,
+            panoptic_format=evaluator.raw_panoptic_format,
+            convert_ids=evaluator.convert_raw_to_eval_ids,
+        )
+    return saving.PredictionSaver(
+        descriptor,
+        num_pictures=evaluator.num_vis_samples,
+        picture_folder=directory if evaluator.save_predictions else None,
+        raw_writer=raw_writer,
+        has_labels=has_labels,
+    )
 
 
 def build_learning_rate(

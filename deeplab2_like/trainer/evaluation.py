@@ -18,10 +18,29 @@ from deeplab2_like.metrics import (
     mean_iou,
     panoptic_quality,
 )
-from deeplab2_like.trainer import optimizers, pictures
+from deeplab2_like.trainer import optimizers, saving
 
 Batch = Mapping[str, Any]
 RESULTS_FILE = "metrics.json"
+_NO_LABELS = (
+    "Nothing was scored: eval_dataset_options.decode_groundtruth_label is "
+    "false."
+)
+# deeplab2's names of COCO's numbers.
+_AP_SUMMARIES = {
+    "AP": "AP_Mask",
+    "AP50": "AP_Mask_@IoU=0.5",
+    "AP75": "AP_Mask_@IoU=0.75",
+    "AP_small": "AP_Mask_small",
+    "AP_medium": "AP_Mask_medium",
+    "AP_large": "AP_Mask_large",
+    "AR1": "AR_Mask_maxdets=1",
+    "AR10": "AR_Mask_maxdets=10",
+    "AR100": "AR_Mask_maxdets=100",
+    "AR_small": "AR_Mask_small",
+    "AR_medium": "AR_Mask_medium",
+    "AR_large": "AR_Mask_large",
+}
 
 
 class Evaluator(orbit.AbstractEvaluator):
@@ -35,7 +54,9 @@ class Evaluator(orbit.AbstractEvaluator):
         *,
         directory: str,
         pq_variant: str = "panopticapi",
-        num_pictures: int = 0,
+        make_saver: Callable[[], saving.PredictionSaver] | None = None,
+        has_labels: bool = True,
+        detailed_ap: bool = False,
         average: optimizers.AveragedWeights | None = None,
         say: progress.Progress | None = None,
     ):
@@ -47,7 +68,12 @@ class Evaluator(orbit.AbstractEvaluator):
             make_dataset: Makes the evaluation batches, from the beginning.
             directory: Where summaries and `metrics.json` go.
             pq_variant: Rules of the panoptic quality.
-            num_pictures: How many images to draw.
+            make_saver: Makes what saves predictions, for each evaluation;
+                nothing is saved when None.
+            has_labels: Whether images are labelled; if not, they are only
+                predicted.
+            detailed_ap: Whether all twelve numbers of COCO's mask AP are
+                summaries, or the main one.
             average: Weights to evaluate in place of the model's own.
             say: Shows the progress.
         """
@@ -56,7 +82,11 @@ class Evaluator(orbit.AbstractEvaluator):
         self._make_dataset = make_dataset
         self._directory = pathlib.Path(directory)
         self._pq_variant = pq_variant
-        self._num_pictures = num_pictures
+        self._make_saver = make_saver or (
+            lambda: saving.PredictionSaver(system.descriptor)
+        )
+        self._has_labels = has_labels
+        self._detailed_ap = detailed_ap
         self._average = average
         self._progress = say or progress.Progress()
         self._strategy = tf.distribute.get_strategy()
@@ -77,8 +107,10 @@ class Evaluator(orbit.AbstractEvaluator):
             self._average.swap()
 
     def _evaluate(self, num_batches: int) -> dict[str, float]:
-        scores = Scores(self._system, self._pq_variant)
-        drawn = 0
+        scores = Scores(
+            self._system, self._pq_variant, detailed_ap=self._detailed_ap
+        )
+        saver = self._make_saver()
         dataset = self._make_dataset()
         if num_batches >= 0:
             dataset = dataset.take(num_batches)
@@ -88,12 +120,16 @@ class Evaluator(orbit.AbstractEvaluator):
         ) as phase:
             for done, (batch, outputs) in enumerate(self._predict(dataset)):
                 for image in restoring.restore_images(batch, outputs):
-                    scores.update(image)
-                    if drawn < self._num_pictures:
-                        pictures.write(image, self._system.descriptor, drawn)
-                        drawn += 1
+                    if self._has_labels:
+                        scores.update(image)
+                    saver.add(image)
                 scores.update_losses(outputs["losses"])
                 phase.advance(done + 1)
+        for line in saver.describe():
+            self._progress.say(line)
+        if not self._has_labels:
+            self.results = {"summaries": {}, "warnings": [_NO_LABELS]}
+            return {}
         self.results = scores.results()
         self._write_results()
         return {
@@ -162,8 +198,12 @@ class Evaluator(orbit.AbstractEvaluator):
 
     def _replica_step(self, inputs: Batch) -> dict[str, Any]:
         images = inputs["image"]
-        outputs = self._model(images, training=False)
-        losses = self._system.compute_losses(outputs, inputs["targets"])
+        outputs = self._system.infer(
+            self._model, images, for_losses=self._has_labels
+        )
+        losses: dict[str, tf.Tensor] = {}
+        if self._has_labels:
+            losses = self._system.compute_losses(outputs, inputs["targets"])
         canvas_size = (images.shape[1], images.shape[2])
         prediction = self._postprocess(
             outputs, canvas_size, inputs["valid_size"]
@@ -188,7 +228,14 @@ def _without_nan(value: Any) -> Any:
 class Scores:
     """All metrics of one evaluation."""
 
-    def __init__(self, system: contract.MetaArchitecture, pq_variant: str):
+    def __init__(
+        self,
+        system: contract.MetaArchitecture,
+        pq_variant: str,
+        *,
+        detailed_ap: bool = False,
+    ):
+        self._detailed_ap = detailed_ap
         descriptor = system.descriptor
         self._label_divisor = descriptor.label_divisor
         self._iou = mean_iou.MeanIoU.from_descriptor(descriptor)
@@ -237,7 +284,9 @@ class Scores:
             precision = self._ap.result()
             for name, value in quality.scalars().items():
                 summaries[f"evaluation/pq/{name}"] = value
-            summaries["evaluation/ap/AP_Mask"] = precision.ap
+            for key, value in precision.scalars().items():
+                if key == "AP" or self._detailed_ap:
+                    summaries[f"evaluation/ap/{_AP_SUMMARIES[key]}"] = value
             results["table"] = quality.table()
             results["average_precision"] = precision.scalars()
             results["warnings"] = [*quality.warnings, *precision.warnings]

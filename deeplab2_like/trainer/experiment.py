@@ -20,6 +20,7 @@ from deeplab2_like.trainer import (
     checkpoints,
     distribution,
     evaluation,
+    saving,
     stopping,
     training,
 )
@@ -256,12 +257,23 @@ class Experiment:
 
     def _build_evaluator(self, average) -> evaluation.Evaluator:
         options = self._options.evaluator_options
+        data = self._options.eval_dataset_options
+        has_labels = data.decode_groundtruth_label
 
         def make_dataset() -> tf.data.Dataset:
+            make_targets = self._system.target_maker(is_training=False)
             return data_build.build_evaluation_dataset(
-                self._options.eval_dataset_options,
+                data,
                 self._system.descriptor,
-                self._system.target_maker(is_training=False),
+                make_targets if has_labels else None,
+            )
+
+        def make_saver() -> saving.PredictionSaver:
+            return build.build_saver(
+                options,
+                self._system.descriptor,
+                self._prediction_directory(),
+                has_labels=has_labels,
             )
 
         return evaluation.Evaluator(
@@ -270,7 +282,9 @@ class Experiment:
             make_dataset,
             directory=f"{self._output_directory()}/eval",
             pq_variant=build.pq_variant(options),
-            num_pictures=options.num_vis_samples,
+            make_saver=make_saver,
+            has_labels=has_labels,
+            detailed_ap=options.detailed_ap_metrics,
             average=average,
             say=self._say,
         )
@@ -282,6 +296,12 @@ class Experiment:
         # are the ones, and no other may write to them.
         task = self._strategy.cluster_resolver.task_id
         return f"{self._model_dir}/worker_{task}"
+
+    def _prediction_directory(self) -> str:
+        override = self._options.evaluator_options.override_save_dir
+        if override and distribution.is_chief(self._strategy):
+            return override
+        return f"{self._output_directory()}/vis"
 
     def _report(self, evaluator: evaluation.Evaluator) -> None:
         self.results = evaluator.results

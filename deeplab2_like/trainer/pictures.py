@@ -1,31 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of predictions for TensorBoard."""
+"""Pictures of predictions, for TensorBoard and for files."""
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from deeplab2_like import restoring, visualize
 from deeplab2_like.data import descriptor as descriptor_lib
 
 
-def write(
+def make_picture(
     image: restoring.RestoredImage,
     descriptor: descriptor_lib.DatasetDescriptor,
-    index: int,
-) -> None:
-    """Writes image, truth, prediction and difference as one summary.
+    *,
+    has_label: bool = True,
+) -> npt.NDArray[np.uint8]:
+    """Draws image, truth, prediction and difference.
+
+    A system without instances is drawn by its classes.
 
     Args:
         image: The restored image.
         descriptor: Classes and colours.
-        index: Number of the picture, a part of its tag.
+        has_label: Whether there is a truth; if not, the prediction is drawn
+            over the image.
+
+    Returns:
+        uint8 [h, w, 3].
     """
-    if image.panoptic is None:
-        return
-    size = image.true_panoptic.shape
+    size = image.semantic.shape
     pixels = image.image
     if pixels.shape[:2] != size:
         pixels = tf.cast(tf.image.resize(pixels, size) + 0.5, tf.uint8).numpy()
-    picture = visualize.visualize_comparison(
-        pixels, image.true_panoptic, image.panoptic, descriptor
-    )
-    tf.summary.image(f"pictures/{index:02d}", picture[None])
+    true, predicted = image.true_panoptic, image.panoptic
+    if predicted is None:
+        divisor = descriptor.label_divisor
+        predicted = image.semantic * divisor
+        true = true // divisor * divisor
+    if not has_label:
+        return visualize.visualize(pixels, predicted, descriptor)
+    return visualize.visualize_comparison(pixels, true, predicted, descriptor)
+
+
+def write_summary(picture_hw3: npt.NDArray[np.uint8], index: int) -> None:
+    """Writes a picture as a summary of TensorBoard.
+
+    Args:
+        picture_hw3: uint8 [H, W, 3].
+        index: Number of the picture, a part of its tag.
+    """
+    tf.summary.image(f"pictures/{index:02d}", picture_hw3[None])

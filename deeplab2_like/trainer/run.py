@@ -119,13 +119,16 @@ def _check_first_records(
     """Decodes a record of each split, before anything long is run."""
     splits = []
     if mode in ("train", "train_and_eval"):
-        splits.append(options.train_dataset_options)
+        splits.append((options.train_dataset_options, True))
     if mode != "train":
-        splits.append(options.eval_dataset_options)
-    for split in splits:
+        data = options.eval_dataset_options
+        splits.append((data, data.decode_groundtruth_label))
+    for split, is_label_required in splits:
         descriptor = descriptor_lib.load(split.dataset)
         checks.check_first_record(
-            split.file_pattern, pipeline.LabelRules.from_descriptor(descriptor)
+            split.file_pattern,
+            pipeline.LabelRules.from_descriptor(descriptor),
+            is_label_required=is_label_required,
         )
 
 

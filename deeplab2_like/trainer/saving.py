@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an evaluation leaves behind besides its numbers."""
+
+import pathlib
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from deeplab2_like import raw_predictions, restoring
+from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.trainer import pictures
+
+
+class PredictionSaver:
+    """Draws the first images of an evaluation, writes the label maps of all.
+
+    Pictures go to TensorBoard and, if asked for, to files
+    `000000_comparison.png`, `000001_comparison.png` and so on. One image is
+    in memory at a time.
+    """
+
+    def __init__(
+        self,
+        descriptor: descriptor_lib.DatasetDescriptor,
+        *,
+        num_pictures: int = 0,
+        picture_folder: str | None = None,
+        raw_writer: raw_predictions.RawPredictionWriter | None = None,
+        has_labels: bool = True,
+    ):
+        """Takes what to save; writes nothing yet.
+
+        Args:
+            descriptor: The data set.
+            num_pictures: How many images are drawn.
+            picture_folder: Where pictures go as files; none when None.
+            raw_writer: Writes the label maps; none when None.
+            has_labels: Whether the images have a ground truth to draw.
+        """
+        self._descriptor = descriptor
+        self._num_pictures = num_pictures
+        self._picture_folder = (
+            pathlib.Path(picture_folder) if picture_folder else None
+        )
+        self._raw_writer = raw_writer
+        self._has_labels = has_labels
+        self._num_images = 0
+
+    def add(self, image: restoring.RestoredImage) -> None:
+        """Saves what is wanted of the next image."""
+        index = self._num_images
+        if index < self._num_pictures:
+            picture = pictures.make_picture(
+                image, self._descriptor, has_label=self._has_labels
+            )
+            pictures.write_summary(picture, index)
+            if self._picture_folder is not None:
+                self._write_picture(picture, self._picture_folder, index)
+        if self._raw_writer is not None:
+            self._raw_writer.write(image.name, image.semantic, image.panoptic)
+        self._num_images += 1
+
+    def describe(self) -> list[str]:
+        """Says in sentences what was written to which folder."""
+        lines = []
+        number = min(self._num_images, self._num_pictures)
+        if self._picture_folder and number:
+            lines.append(f"{number} pictures are in {self._picture_folder}")
+        if self._raw_writer is not None and self._num_images:
+            lines.append(
+                f"The label maps of {self._num_images} images are in "
+                f"{self._raw_writer.folder}"
+            )
+        return lines
+
+    def _write_picture(
+        self,
+        picture_hw3: npt.NDArray[np.uint8],
+        folder: pathlib.Path,
+        index: int,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        kind = "comparison" if self._has_labels else "prediction"
+        path = folder / f"{index:06d}_{kind}.png"
+        with raw_predictions.open_whole(path) as file:
+            picture = Image.fromarray(picture_hw3)
+            picture.save(file, format="PNG", compress_level=3)
