@@ -28,6 +28,7 @@ from deeplab2_like import (
     image_files,
     native_logs,
     progress,
+    raw_predictions,
     result,
     visualize,
 )
@@ -95,8 +96,20 @@ class Predictor:
         Raises:
             DataError: It is no image of an allowed size.
         """
-        pixels = self.load_image(image)
-        return self._to_result(self._run(pixels))
+        return self.to_result(self.predict_maps(image))
+
+    def predict_maps(self, image: ImageLike) -> dict[str, npt.NDArray[Any]]:
+        """Gives what the model itself says of an image.
+
+        Args:
+            image: As in `predict`, which also tells what is raised.
+
+        Returns:
+            The outputs that the model's README lists, without the axis of the
+            batch: "semantic" int32 [H, W], "panoptic" int32 [H, W] (not of
+            models without instances), and the table of the segments.
+        """
+        return dict(self._run(self.load_image(image)))
 
     def warm_up(self) -> None:
         """Runs the model once, so that the first image is as fast as others.
@@ -147,7 +160,8 @@ class Predictor:
             raise errors.DataError(said[1]) from error
         return {name: value.numpy()[0] for name, value in outputs.items()}
 
-    def _to_result(self, outputs: Mapping[str, Any]) -> result.PanopticResult:
+    def to_result(self, outputs: Mapping[str, Any]) -> result.PanopticResult:
+        """Gives the segments that `predict_maps` found."""
         panoptic = outputs.get("panoptic")
         if panoptic is None:
             panoptic = self._classes_as_segments(outputs)
@@ -191,6 +205,8 @@ def predict_files(
     out: str | os.PathLike[str],
     *,
     image_ids: Mapping[str, int | str] | None = None,
+    raw_panoptic_format: str | None = None,
+    convert_raw_to_eval_ids: bool = True,
     say: progress.Progress | None = None,
 ) -> PredictedFiles:
     """Predicts files and folders, and writes pictures and a JSON file.
@@ -207,10 +223,16 @@ def predict_files(
         out: Where the results go; created if need be.
         image_ids: Ids of the images by file name, for the JSON file. When
             None the path without extension, as a number where all are numbers.
+        raw_panoptic_format: Also writes the label maps of the images in this
+            form, to `out/raw_semantic` and `out/raw_panoptic`: see
+            `raw_predictions`.
+        convert_raw_to_eval_ids: Whether these have the data set's own category
+            ids.
         say: Shows the progress.
 
     Raises:
         ExportError: The model cannot be used.
+        ConfigError: The classes do not fit into `raw_panoptic_format`.
         DataError: An input does not exist, a folder holds no image, or
             `image_ids` lacks one; nothing was done then. Or no image at all
             could be read; nothing was written then.
@@ -223,10 +245,18 @@ def predict_files(
     say.say(f"Loading {model} ...")
     with native_logs.hide_routine():
         predictor = Predictor.from_saved_model(model)
+        raw_writer = None
+        if raw_panoptic_format is not None:
+            raw_writer = raw_predictions.RawPredictionWriter(
+                out,
+                predictor.descriptor,
+                panoptic_format=raw_panoptic_format,
+                convert_ids=convert_raw_to_eval_ids,
+            )
         predictor.warm_up()
     problems: list[str] = []
     with (
-        _Results(pathlib.Path(out), predictor) as results,
+        _Results(pathlib.Path(out), predictor, raw_writer) as results,
         say.phase("Predicting", len(files)) as phase,
     ):
         for number, (file, image_id) in enumerate(
@@ -301,9 +331,15 @@ def load_image_ids(path: str | os.PathLike[str]) -> dict[str, int | str]:
 class _Results:
     """The folder of results, in which nothing changes before the first one."""
 
-    def __init__(self, folder: pathlib.Path, predictor: Predictor):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        predictor: Predictor,
+        raw_writer: raw_predictions.RawPredictionWriter | None,
+    ):
         self._folder = folder
         self._predictor = predictor
+        self._raw_writer = raw_writer
         self._writer: coco_format.CocoPanopticWriter | None = None
         self.seconds: list[float] = []
         self.json_path = folder / JSON_FILE
@@ -320,9 +356,14 @@ class _Results:
         """Predicts a file and writes what was found."""
         pixels = self._predictor.load_image(file.path)
         start = time.monotonic()
-        found = self._predictor.predict(pixels)
+        maps = self._predictor.predict_maps(pixels)
+        found = self._predictor.to_result(maps)
         seconds = time.monotonic() - start
         descriptor = self._predictor.descriptor
+        if self._raw_writer is not None:
+            self._raw_writer.write(
+                file.name, maps["semantic"], maps.get("panoptic")
+            )
         if self._writer is None:
             self._writer = coco_format.CocoPanopticWriter(
                 self._folder, descriptor, json_path=self.json_path

@@ -36,6 +36,23 @@ _IMAGE_JSON = flags.DEFINE_string(
     flag_values=_FLAGS,
 )
 
+_RAW_PANOPTIC_FORMAT = flags.DEFINE_enum(
+    "raw_panoptic_format",
+    None,
+    ("two_channel_png", "three_channel_png", "two_channel_numpy_array"),
+    "Also write the label maps that evaluation servers take, to the folders "
+    "raw_semantic and raw_panoptic: class and instance of each pixel, in this "
+    "form.",
+    flag_values=_FLAGS,
+)
+_CONVERT_RAW_TO_EVAL_IDS = flags.DEFINE_bool(
+    "convert_raw_to_eval_ids",
+    True,
+    "Whether --raw_panoptic_format writes the data set's own category ids "
+    "instead of class indices.",
+    flag_values=_FLAGS,
+)
+
 
 def _main(arguments: Sequence[str]) -> None:
     if not _MODEL.value:
@@ -61,7 +78,13 @@ def _main(arguments: Sequence[str]) -> None:
     if _IMAGE_JSON.value:
         image_ids = predict.load_image_ids(_IMAGE_JSON.value)
     done = predict.predict_files(
-        _MODEL.value, arguments, _OUT.value, image_ids=image_ids, say=say
+        _MODEL.value,
+        arguments,
+        _OUT.value,
+        image_ids=image_ids,
+        raw_panoptic_format=_RAW_PANOPTIC_FORMAT.value,
+        convert_raw_to_eval_ids=_CONVERT_RAW_TO_EVAL_IDS.value,
+        say=say,
     )
     say.say(
         f"{done.num_images} image(s) predicted by {_MODEL.value}, "
@@ -69,6 +92,8 @@ def _main(arguments: Sequence[str]) -> None:
     )
     say.say(f"Pictures      {_OUT.value}/*{predict.OVERLAY_ENDING}")
     say.say(f"COCO-panoptic {done.json_path} and *{predict.PANOPTIC_ENDING}")
+    if _RAW_PANOPTIC_FORMAT.value:
+        say.say(f"Label maps    {_OUT.value}/raw_semantic, raw_panoptic")
     if done.problems:
         total = done.num_images + len(done.problems)
         raise errors.DataError(

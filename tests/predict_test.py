@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab2_like import coco_format, errors, predict
+from deeplab2_like import (
+    coco_format,
+    errors,
+    image_files,
+    predict,
+    raw_predictions,
+)
 from deeplab2_like.testing import scenes
 
 
@@ -219,7 +225,7 @@ def test_nothing_is_written_when_no_image_can_be_read(photos, tmp_path):
 
 @pytest.mark.usefixtures("_loaded")
 def test_an_interrupt_keeps_what_was_done(photos, tmp_path, monkeypatch):
-    plain = predict.Predictor.predict
+    plain = predict.Predictor.predict_maps
     calls = []
 
     def interrupted(self, image):
@@ -228,11 +234,46 @@ def test_an_interrupt_keeps_what_was_done(photos, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return plain(self, image)
 
-    monkeypatch.setattr(predict.Predictor, "predict", interrupted)
+    monkeypatch.setattr(predict.Predictor, "predict_maps", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict.predict_files("model", [photos], tmp_path / "out")
     content = json.loads((tmp_path / "out/panoptic.json").read_text())
     assert [image["id"] for image in content["images"]] == ["a"]
+
+
+@pytest.mark.usefixtures("_loaded")
+@pytest.mark.parametrize("converts", [True, False])
+def test_label_maps_are_written_on_request(
+    photos, tmp_path, predictor, converts
+):
+    out = tmp_path / "out"
+    predict.predict_files(
+        "model",
+        [photos / "a.png", photos / "sub"],
+        out,
+        raw_panoptic_format="three_channel_png",
+        convert_raw_to_eval_ids=converts,
+    )
+    raw = {p.relative_to(out).as_posix() for p in out.glob("raw_*/*")}
+    assert raw == {
+        f"raw_{kind}/{name}.png"
+        for kind in ("semantic", "panoptic")
+        for name in ("a", "a-2")
+    }
+    maps = predictor.predict_maps(photos / "a.png")
+    semantic = np.asarray(Image.open(out / "raw_semantic/a.png"))
+    ids = np.array([*predictor.descriptor.category_ids])
+    classes = maps["semantic"]
+    np.testing.assert_array_equal(
+        semantic, ids[classes] if converts else classes
+    )
+    _, instance = raw_predictions.load_raw_panoptic(
+        out / "raw_panoptic/a.png", "three_channel_png"
+    )
+    np.testing.assert_array_equal(instance, maps["panoptic"] % 1000)
+    # They are not taken for images.
+    file = _write_image(tmp_path / "new.png")
+    assert [f.path for f in image_files.find_images([tmp_path])] == [file]
 
 
 def test_inputs_are_checked_before_the_model_is_loaded(tmp_path):
