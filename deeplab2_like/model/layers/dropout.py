@@ -7,6 +7,19 @@ import keras
 import tensorflow as tf
 
 
+def draw_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
+    """Gives the next seed of a generator, another one in each replica.
+
+    Returns:
+        int32 [2], for stateless random operations.
+    """
+    seed = tf.cast(generator.next(), tf.int32)
+    context = tf.distribute.get_replica_context()
+    if context is not None:
+        seed += tf.stack([context.replica_id_in_sync_group, 0])
+    return seed
+
+
 @keras.saving.register_keras_serializable("deeplab2_like")
 class Dropout(keras.layers.Layer):
     """Sets a share of the values to zero in training, and scales the rest.
@@ -44,12 +57,8 @@ class Dropout(keras.layers.Layer):
         """Gives `inputs`, in training with dropped values."""
         if not training or self.generator is None:
             return inputs
-        seed = tf.cast(self.generator.next(), tf.int32)
-        context = tf.distribute.get_replica_context()
-        if context is not None:
-            seed += tf.stack([context.replica_id_in_sync_group, 0])
         return tf.nn.experimental.stateless_dropout(
-            inputs, self.rate, seed=seed
+            inputs, self.rate, seed=draw_seed(self.generator)
         )
 
     def get_config(self) -> dict[str, Any]:
