@@ -22,7 +22,7 @@ _LAST_LAYERS = {
         "offset_last_layer",
     ),
 }
-_ENCODER_ONLY = "the checkpoint holds only an encoder"
+_ENCODER_ONLY = "the checkpoint has only an encoder for this model"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +223,10 @@ def _match(
     """
     report = RestoreReport(
         source.path,
-        *([], {}, [], {}),
+        loaded=[],
+        skipped={},
+        missing=[],
+        mismatched={},
         unused=list(source.unused),
         bookkeeping=list(source.bookkeeping),
     )
@@ -290,7 +293,7 @@ def _describe_fix(
     is_encoder = set(report.loaded) == set(encoder) != set()
     if is_encoder and not report.mismatched:
         return (
-            "It holds only an encoder: train from it "
+            "It has only an encoder for this model: train from it "
             "(model_options.initial_checkpoint)."
         )
     concerned: Sequence[str] = sorted(

@@ -151,7 +151,7 @@ def test_an_encoder_alone_stays_one(config, in_deeplab2, tmp_path):
         "global_step",
     }
     _, model = convert_checkpoint._build(config)
-    with pytest.raises(errors.CheckpointError, match="holds only an encoder"):
+    with pytest.raises(errors.CheckpointError, match="has only an encoder"):
         initialization.restore_all(done.prefix, model)
 
 

@@ -252,9 +252,9 @@ def test_of_a_model_garden_checkpoint_only_the_encoder_is_read(tiny, tmp_path):
     _check_loaded(tiny, report, tiny.backbone_paths())
     assert report.unused == ["head/dense/kernel"]
     assert set(report.skipped.values()) == {
-        "the checkpoint holds only an encoder"
+        "the checkpoint has only an encoder for this model"
     }
-    with pytest.raises(errors.CheckpointError, match="holds only an encoder"):
+    with pytest.raises(errors.CheckpointError, match="has only an encoder"):
         initialization.restore_all(str(tmp_path / "ckpt-1"), tiny.model)
 
 

@@ -28,8 +28,10 @@ FAMILIES = {
     "losses": "*.npz",
     "metrics": "*.npz",
     "schedules": "*.json",
+    "training": "*.npz",
     "metrics_coco_panoptic": "*/expected.json",
     "roi_align": "*.npz",
+    "panoptic_fpn": "*.npz",
 }
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests against golden data, and the score at the end.
 
-A test module names its family, and gets one test a case:
+A test module names its family, and gets one test a case; `is_slow(path)`, if
+it has one, says which of them are slow:
 
     FAMILY = "losses"
 
@@ -31,8 +32,13 @@ def pytest_generate_tests(metafunc):
     pattern = getattr(metafunc.module, "PATTERN", None)
     cases = reference.find_cases(family, pattern)
     present = (reference.folder() / family).is_dir()
+    is_slow = getattr(metafunc.module, "is_slow", lambda _: False)
     parameters = [
-        pytest.param(path, id=f"{path.parent.name}/{path.name}")
+        pytest.param(
+            path,
+            id=f"{path.parent.name}/{path.name}",
+            marks=[pytest.mark.slow] * is_slow(path),
+        )
         for path in cases
     ]
     if not parameters:
