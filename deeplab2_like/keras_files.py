@@ -244,6 +244,8 @@ def _read_store(
             return
         if parts[0] in ("optimizer", "optimizer_weights"):
             return
+        if any(part.startswith("seed_generator") for part in parts):
+            return  # the state of a dropout
         if len(parts) >= 3 and parts[-2] == "vars":
             own = _own_name(item)
             by_class = by_class or own is None

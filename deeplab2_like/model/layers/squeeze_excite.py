@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deeplab2_like.model.layers.convolution import activation_of
+
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class SqueezeExcite(keras.layers.Layer):
@@ -16,11 +18,16 @@ class SqueezeExcite(keras.layers.Layer):
 
     Args of the constructor:
         reduced_filters: channels between the two 1x1 convolutions.
+        activation: between them, a key of `convolution.ACTIVATIONS`.
     """
 
-    def __init__(self, reduced_filters: int, **kwargs: Any) -> None:
+    def __init__(
+        self, reduced_filters: int, *, activation: str = "relu", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.reduced_filters = reduced_filters
+        self.activation = activation
+        self._activate = activation_of(activation)
         self.reduce = keras.layers.Conv2D(
             reduced_filters,
             1,
@@ -46,9 +53,12 @@ class SqueezeExcite(keras.layers.Layer):
     def call(self, inputs):
         """Gives float [B, H, W, C], `inputs` times gates in 0..1."""
         means_b11c = tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
-        hidden = tf.nn.relu(self.reduce(means_b11c))
+        hidden = self._activate(self.reduce(means_b11c))
         return inputs * tf.sigmoid(self.expand(hidden))
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""
-        return super().get_config() | {"reduced_filters": self.reduced_filters}
+        return super().get_config() | {
+            "reduced_filters": self.reduced_filters,
+            "activation": self.activation,
+        }

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from deeplab2_like.model.backbones.efficientnet import (
+    VARIANTS,
+    ChannelAffine,
+    EfficientNet,
+    MBConv,
+)
+from deeplab2_like.testing import harness
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"expansion": 1, "filters": 8},
+        {"depthwise": {"kernel_size": 5, "strides": 2}},
+        {"filters": 8, "keep_prob": 0.5},
+        {
+            "depthwise": {"kernel_size": 3, "dilation_rate": 2},
+            "squeeze_excite": False,
+        },
+    ],
+)
+def test_the_block_passes_the_harness(options, tmp_path):
+    arguments = {
+        "filters": 6,
+        "expansion": 3,
+        "depthwise": {"kernel_size": 3},
+    } | options
+    harness.check_layer(lambda: MBConv(**arguments, name="block"), tmp_path)
+
+
+def test_the_normalisation_is_that_of_imagenet():
+    layer = ChannelAffine(name="normalize")
+    layer.build((None, None, None, 3))
+    pixels = np.array([0.0, 100.0, 255.0], np.float32)
+    image = np.broadcast_to(pixels[None, :, None, None], (1, 3, 2, 3))
+    mean, deviation = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(
+        layer(image / 127.5 - 1.0),
+        (image / 255.0 - mean) / deviation,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output_stride", [16, 32])
+def test_the_net_passes_the_harness(output_stride, tmp_path):
+    harness.check_model(
+        lambda: EfficientNet("b0", output_stride, keep_prob=0.8),
+        tmp_path,
+        takes_bytes=False,
+        tolerance=harness.Tolerance(bfloat16=0.3),
+    )
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "size"),
+    [(8, (65, 97)), (16, (50, 64)), (32, (33, 60))],
+)
+def test_endpoints_have_their_strides_at_any_size(output_stride, size):
+    backbone = EfficientNet("b0", output_stride)
+    endpoints = backbone(np.zeros((1, *size, 3), np.float32))
+    assert list(endpoints) == ["res1", "res2", "res3", "res4", "res5"]
+    for number, (name, feature) in enumerate(endpoints.items(), 1):
+        stride = min(2**number, output_stride)
+        expected = tuple((side - 1) // stride + 1 for side in size)
+        assert feature.shape[1:3] == expected
+        assert feature.shape[3] == backbone.output_channels[name]
+
+
+@pytest.mark.parametrize(
+    ("variant", "channels"),
+    [
+        ("b0", [16, 24, 40, 112, 1280]),
+        ("b4", [24, 32, 56, 160, 1792]),
+        ("b5", [24, 40, 64, 176, 2048]),
+    ],
+)
+def test_endpoints_have_the_channels_of_efficientps(variant, channels):
+    backbone = EfficientNet(variant)
+    assert list(backbone.output_channels.values()) == channels
+
+
+def test_atrous_nets_compute_the_same_at_the_pixels_of_the_strided_one():
+    """Exactly so without channel gates, whose means see all pixels."""
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 97, 65, 3))
+    nets = [
+        EfficientNet("b0", stride, squeeze_excite=False)
+        for stride in (32, 16, 8)
+    ]
+    for net in nets:
+        net.build((None, None, None, 3))
+        for variable, value in zip(
+            net.variables, nets[0].variables, strict=True
+        ):
+            variable.assign(value)
+    strided, *atrous = [net(image.astype("f4")) for net in nets]
+    for step, endpoints in zip((2, 4), atrous, strict=True):
+        fine = endpoints["res5"].numpy()[:, ::step, ::step]
+        coarse = strided["res5"].numpy()
+        assert fine.shape == coarse.shape
+        np.testing.assert_allclose(
+            fine, coarse, atol=1e-4 * np.abs(coarse).max()
+        )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "first", "last"),
+    [("constant", 0.8, 0.8), ("linear", 1.0, 1.0 - 0.2 * 15 / 16)],
+)
+def test_branches_are_dropped_as_scheduled(schedule, first, last):
+    net = EfficientNet("b0", keep_prob=0.8, drop_path_schedule=schedule)
+    blocks = [block for blocks in net.stages for block in blocks]
+    assert len(blocks) == 16
+    assert blocks[0].drop_path.keep_prob == pytest.approx(first)
+    assert blocks[-1].drop_path.keep_prob == pytest.approx(last)
+
+
+def test_only_branches_beside_an_input_are_dropped():
+    net = EfficientNet("b0", keep_prob=0.5)
+    net.build((None, None, None, 3))
+    random = {
+        variable.path.split("/")[1]
+        for variable in net.variables
+        if variable.path.endswith("seed_generator_state")
+    }
+    assert random == {
+        *("block2b", "block3b", "block4b", "block4c"),
+        *("block5b", "block5c", "block6b", "block6c", "block6d"),
+    }
+
+
+def test_wrong_values_are_refused():
+    with pytest.raises(ValueError, match="variant is 'b8'"):
+        EfficientNet("b8")
+    with pytest.raises(ValueError, match="output_stride is 4"):
+        EfficientNet("b0", 4)
+    with pytest.raises(ValueError, match="drop_path_schedule is 'cubic'"):
+        EfficientNet("b0", drop_path_schedule="cubic")
+    assert len(VARIANTS) == 8
