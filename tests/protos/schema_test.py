@@ -133,7 +133,8 @@ def test_generated_code_is_that_of_the_schema(tmp_path):
             *(str(python), "-m", "grpc_tools.protoc"),
             "-Ideeplab2_like/protos=protos",
             *(f"--python_out={tmp_path}", f"--pyi_out={tmp_path}"),
-            *(str(p) for p in sorted((_ROOT / "protos").glob("*.proto"))),
+            # Protoc wants the very prefix of its -I flag.
+            *(f"protos/{p.name}" for p in (_ROOT / "protos").glob("*.proto")),
         ],
         cwd=_ROOT,
         check=True,
