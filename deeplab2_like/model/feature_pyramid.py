@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feature pyramid network, and the semantic branch on it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.model.layers.group_norm import GroupNorm
+from deeplab2_like.model.layers.resize import spatial_size
+from deeplab2_like.model.layers.upsample import (
+    upsample_bilinear,
+    upsample_nearest,
+)
+
+# Endpoints of a backbone that the pyramid stands on, fine to coarse.
+ENDPOINTS = ("res2", "res3", "res4", "res5")
+LEVELS = ("p2", "p3", "p4", "p5")
+COARSEST = "p6"
+STRIDES: Mapping[str, int] = {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64}
+
+# Uniform with variance 1 / fan-in, "Xavier" in Caffe2.
+_XAVIER = {"scale": 1.0, "mode": "fan_in", "distribution": "uniform"}
+# Normal with variance 2 / fan-out, "MSRA" in Caffe2.
+_MSRA = {
+    "scale": 2.0,
+    "mode": "fan_out",
+    "distribution": "untruncated_normal",
+}
+
+
+def xavier_initializer() -> keras.initializers.Initializer:
+    """Gives the initializer of layers without a ReLU behind them."""
+    return keras.initializers.VarianceScaling(**_XAVIER)
+
+
+def msra_initializer() -> keras.initializers.Initializer:
+    """Gives the initializer of convolutions with a ReLU behind them."""
+    return keras.initializers.VarianceScaling(**_MSRA)
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class FeaturePyramid(keras.layers.Layer):
+    """Features of the same width at strides 4 to 64.
+
+    Lin et al., CVPR 2017 (arXiv:1612.03144), as detectron2: lateral 1x1
+    convolutions, the coarser level added by repetition, 3x3 convolutions; no
+    normalisation. The coarsest level is every second pixel of the one before.
+
+    Args of the constructor:
+        filters: channels of each level.
+    """
+
+    def __init__(self, filters: int = 256, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self._lateral = {
+            level: self._make(1, f"lateral_{level}") for level in LEVELS
+        }
+        self._output = {
+            level: self._make(3, f"output_{level}") for level in LEVELS
+        }
+
+    def _make(self, kernel_size: int, name: str) -> keras.layers.Conv2D:
+        return keras.layers.Conv2D(
+            self.filters,
+            kernel_size,
+            padding="same",
+            kernel_initializer=xavier_initializer(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, input_shape):
+        """Makes the variables for shapes [B, h, w, C] of `ENDPOINTS`."""
+        for endpoint, level in zip(ENDPOINTS, LEVELS, strict=True):
+            channels = input_shape[endpoint][-1]
+            self._lateral[level].build((None, None, None, channels))
+            self._output[level].build((None, None, None, self.filters))
+
+    def call(self, inputs):
+        """Gives {"p2": float [B, h, w, filters], ..., "p6": ...}.
+
+        Args:
+            inputs: float [B, h, w, C] of each of `ENDPOINTS`; others are not
+                looked at.
+        """
+        outputs: dict[str, tf.Tensor] = {}
+        above = None
+        pairs = list(zip(ENDPOINTS, LEVELS, strict=True))
+        for endpoint, level in reversed(pairs):
+            x = self._lateral[level](inputs[endpoint])
+            if above is not None:
+                x += upsample_nearest(above, _size(x))
+            outputs[level] = self._output[level](x)
+            above = x
+        outputs[COARSEST] = outputs[LEVELS[-1]][:, ::2, ::2]
+        return {level: outputs[level] for level in (*LEVELS, COARSEST)}
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {"filters": self.filters}
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class SemanticBranch(keras.layers.Layer):
+    """Class logits at stride 4 from the levels of a pyramid.
+
+    Kirillov et al., "Panoptic Feature Pyramid Networks" (arXiv:1901.02446),
+    section 3.1, as detectron2: each level is upsampled to stride 4 step by
+    step, with a convolution before each step, and all are summed.
+
+    Args of the constructor:
+        num_channels: logits of a pixel.
+        filters: channels of the convolutions.
+        groups: of the group normalisation.
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        filters: int = 128,
+        *,
+        groups: int = 32,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_channels = num_channels
+        self.filters = filters
+        self.groups = groups
+        self._steps = {
+            level: [
+                self._make_step(f"{level}_{number}")
+                for number in range(max(1, index))
+            ]
+            for index, level in enumerate(LEVELS)
+        }
+        self.last_layer = keras.layers.Conv2D(
+            num_channels,
+            1,
+            kernel_initializer=msra_initializer(),
+            dtype="float32",
+            name="last",
+        )
+
+    def _make_step(self, name: str) -> tuple[keras.layers.Layer, ...]:
+        conv = keras.layers.Conv2D(
+            self.filters,
+            3,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=msra_initializer(),
+            dtype=self.dtype_policy,
+            name=f"{name}_conv",
+        )
+        norm = GroupNorm(
+            self.groups, dtype=self.dtype_policy, name=f"{name}_norm"
+        )
+        return conv, norm
+
+    def build(self, input_shape):
+        """Makes the variables for shapes [B, h, w, C] of `LEVELS`."""
+        inner = (None, None, None, self.filters)
+        for level in LEVELS:
+            shape = (None, None, None, input_shape[level][-1])
+            for conv, norm in self._steps[level]:
+                conv.build(shape)
+                norm.build(inner)
+                shape = inner
+        self.last_layer.build(inner)
+
+    def call(self, inputs):
+        """Gives float32 [B, h, w, num_channels] at the size of level p2.
+
+        Args:
+            inputs: float [B, h, w, C] of each of `LEVELS`.
+        """
+        total = None
+        for index, level in enumerate(LEVELS):
+            x = inputs[level]
+            for number, (conv, norm) in enumerate(self._steps[level]):
+                x = tf.nn.relu(norm(conv(x)))
+                if index:
+                    finer = inputs[LEVELS[index - number - 1]]
+                    x = upsample_bilinear(x, _size(finer))
+            total = x if total is None else total + x
+        return self.last_layer(tf.cast(total, tf.float32))
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "num_channels": self.num_channels,
+            "filters": self.filters,
+            "groups": self.groups,
+        }
+
+
+def _size(x_bhwc: tf.Tensor) -> Sequence[int | tf.Tensor]:
+    """Gives (height, width), numbers where they are known."""
+    size = spatial_size(x_bhwc)
+    return size if isinstance(size, tuple) else tf.unstack(size)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Upsampling from a level of a feature pyramid to the next finer one.
+
+A level of n pixels has a next one of 2 * n or 2 * n - 1 pixels: the backbones
+give (size - 1) // stride + 1 of them. Slices and interleaving, so that it
+compiles everywhere and has a cheap gradient.
+"""
+
+import tensorflow as tf
+
+
+def upsample_nearest(x_bhwc: tf.Tensor, size) -> tf.Tensor:
+    """Repeats each pixel for the next level: pixel i comes from i // 2.
+
+    Args:
+        x_bhwc: float [B, h, w, C].
+        size: (height, width) of the next level, or of this one (which gives
+            `x_bhwc` itself), numbers or int32 scalars.
+    """
+    for axis, target in ((1, size[0]), (2, size[1])):
+        x_bhwc = _repeat(x_bhwc, target, axis)
+    return x_bhwc
+
+
+def upsample_bilinear(x_bhwc: tf.Tensor, size) -> tf.Tensor:
+    """Interpolates the next level.
+
+    2 * n pixels are those of the published nets: half-pixel centers, so that
+    pixel i is at (i + 0.5) / 2 - 0.5. With 2 * n - 1 pixels corners are on
+    corners: pixel i is at i / 2.
+
+    Args:
+        x_bhwc: float [B, h, w, C].
+        size: As in `upsample_nearest`.
+
+    Returns:
+        In the dtype of `x_bhwc`, computed in float32.
+    """
+    x = tf.cast(x_bhwc, tf.float32)
+    for axis, target in ((1, size[0]), (2, size[1])):
+        x = _interpolate(x, target, axis)
+    return tf.cast(x, x_bhwc.dtype)
+
+
+def _repeat(x: tf.Tensor, target, axis: int) -> tf.Tensor:
+    before, after = x.shape[axis], tf.get_static_value(target)
+    if before is not None and after is not None:
+        if before == after:
+            return x
+        _check(before, int(after))
+        return _cut(tf.repeat(x, 2, axis=axis), after, axis)
+    before = tf.shape(x)[axis]
+    return tf.gather(x, tf.range(target) * before // target, axis=axis)
+
+
+def _interpolate(x: tf.Tensor, target, axis: int) -> tf.Tensor:
+    before, after = x.shape[axis], tf.get_static_value(target)
+    if before is None or after is None:
+        return _interpolate_unknown(x, target, axis)
+    if before == after:
+        return x
+    _check(before, int(after))
+    following = tf.concat([_cut(x, None, axis, 1), _last(x, axis)], axis)
+    if after == 2 * before:
+        previous = tf.concat(
+            [_cut(x, 1, axis), _cut(x, before - 1, axis)], axis
+        )
+        positions = [0.25 * previous + 0.75 * x, 0.75 * x + 0.25 * following]
+    else:
+        positions = [x, 0.5 * x + 0.5 * following]
+    shape = tf.unstack(tf.shape(x))
+    shape[axis] = 2 * before
+    both = tf.reshape(tf.stack(positions, axis=axis + 1), shape)
+    both = tf.ensure_shape(
+        both, [*x.shape[:axis], 2 * before, *x.shape[axis + 1 :]]
+    )
+    return _cut(both, after, axis)
+
+
+def _interpolate_unknown(x: tf.Tensor, target, axis: int) -> tf.Tensor:
+    """Does what `_interpolate` does, by indices."""
+    before = tf.shape(x)[axis]
+    pixel = tf.range(target, dtype=tf.float32)
+    place = tf.where(
+        target == before,
+        pixel,
+        tf.where(target == 2 * before, (pixel - 0.5) * 0.5, pixel * 0.5),
+    )
+    last = before - 1
+    place = tf.clip_by_value(place, 0.0, tf.cast(last, tf.float32))
+    lower = tf.cast(tf.floor(place), tf.int32)
+    weight = place - tf.cast(lower, tf.float32)
+    weight = tf.reshape(weight, [-1, 1, 1] if axis == 1 else [-1, 1])
+    upper = tf.gather(x, tf.minimum(lower + 1, last), axis=axis)
+    lower = tf.gather(x, lower, axis=axis)
+    return lower * (1.0 - weight) + upper * weight
+
+
+def _check(before: int, after: int) -> None:
+    if after not in (2 * before, 2 * before - 1):
+        raise ValueError(
+            f"A level of {before} pixels cannot be followed by one of {after} "
+            f"- {2 * before - 1} and {2 * before} are possible."
+        )
+
+
+def _cut(x: tf.Tensor, end, axis: int, start: int = 0) -> tf.Tensor:
+    return x[:, start:end] if axis == 1 else x[:, :, start:end]
+
+
+def _last(x: tf.Tensor, axis: int) -> tf.Tensor:
+    return x[:, -1:] if axis == 1 else x[:, :, -1:]

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three heads of Mask R-CNN: proposals, boxes and masks.
+
+He et al., ICCV 2017 (arXiv:1703.06870), with the sizes and initial weights of
+detectron2. Heads see maps or regions as a batch; what comes last is float32
+in every dtype policy.
+
+C thing classes; A anchors of a pixel; R regions.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.model.feature_pyramid import (
+    msra_initializer,
+    xavier_initializer,
+)
+
+
+def _normal(stddev: float) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=stddev)
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class ProposalHead(keras.layers.Layer):
+    """Objectness and box codes of the anchors of each pixel.
+
+    Args of the constructor:
+        num_anchors: A.
+        filters: channels of the 3x3 convolution.
+    """
+
+    def __init__(
+        self, num_anchors: int, filters: int = 256, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_anchors = num_anchors
+        self.filters = filters
+        self.conv = keras.layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer=_normal(0.01),
+            dtype=self.dtype_policy,
+            name="conv",
+        )
+        self.objectness = keras.layers.Conv2D(
+            num_anchors,
+            1,
+            kernel_initializer=_normal(0.01),
+            dtype="float32",
+            name="objectness",
+        )
+        self.codes = keras.layers.Conv2D(
+            4 * num_anchors,
+            1,
+            kernel_initializer=_normal(0.01),
+            dtype="float32",
+            name="codes",
+        )
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, h, w, channels]."""
+        self.conv.build(input_shape)
+        for layer in (self.objectness, self.codes):
+            layer.build((None, None, None, self.filters))
+
+    def call(self, inputs):
+        """Gives logits and codes of a map, float [B, h, w, channels].
+
+        Returns:
+            float32 [B, h, w, A], objectness logits; float32 [B, h, w, 4 * A],
+            (dy, dx, dh, dw) of each anchor.
+        """
+        x = tf.cast(self.conv(inputs), tf.float32)
+        return self.objectness(x), self.codes(x)
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "num_anchors": self.num_anchors,
+            "filters": self.filters,
+        }
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class BoxHead(keras.layers.Layer):
+    """Class and box of each region, by two dense layers.
+
+    Args of the constructor:
+        num_classes: C.
+        units: of each dense layer.
+    """
+
+    def __init__(
+        self, num_classes: int, units: int = 1024, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.units = units
+        self.dense = [
+            keras.layers.Dense(
+                units,
+                activation="relu",
+                kernel_initializer=xavier_initializer(),
+                dtype=self.dtype_policy,
+                name=f"dense_{number}",
+            )
+            for number in range(2)
+        ]
+        self.classes = keras.layers.Dense(
+            num_classes + 1,
+            kernel_initializer=_normal(0.01),
+            dtype="float32",
+            name="classes",
+        )
+        self.codes = keras.layers.Dense(
+            4 * num_classes,
+            kernel_initializer=_normal(0.001),
+            dtype="float32",
+            name="codes",
+        )
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [R, P, P, channels]."""
+        _, height, width, channels = input_shape
+        self.dense[0].build((None, height * width * channels))
+        self.dense[1].build((None, self.units))
+        for layer in (self.classes, self.codes):
+            layer.build((None, self.units))
+
+    def call(self, inputs):
+        """Gives logits and codes of regions, float [R, P, P, channels].
+
+        Returns:
+            float32 [R, C + 1], class logits, background last; float32
+            [R, C, 4], (dy, dx, dh, dw) for each class.
+        """
+        size = inputs.shape[1:].num_elements()
+        x = tf.reshape(inputs, [-1, size])
+        for layer in self.dense:
+            x = layer(x)
+        x = tf.cast(x, tf.float32)
+        codes = tf.reshape(self.codes(x), [-1, self.num_classes, 4])
+        return self.classes(x), codes
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "num_classes": self.num_classes,
+            "units": self.units,
+        }
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class MaskHead(keras.layers.Layer):
+    """A mask for each class in each region.
+
+    Args of the constructor:
+        num_classes: C.
+        filters: channels of the convolutions.
+        num_convs: 3x3 convolutions before the upsampling.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        filters: int = 256,
+        *,
+        num_convs: int = 4,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.filters = filters
+        self.num_convs = num_convs
+        options = {
+            "activation": "relu",
+            "kernel_initializer": msra_initializer(),
+            "dtype": self.dtype_policy,
+        }
+        self.convs = [
+            keras.layers.Conv2D(
+                filters, 3, padding="same", name=f"conv_{number}", **options
+            )
+            for number in range(num_convs)
+        ]
+        self.upsample = keras.layers.Conv2DTranspose(
+            filters, 2, strides=2, name="upsample", **options
+        )
+        self.last_layer = keras.layers.Conv2D(
+            num_classes,
+            1,
+            kernel_initializer=_normal(0.001),
+            dtype="float32",
+            name="last",
+        )
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [R, h, w, channels]."""
+        shape = input_shape
+        inner = (None, None, None, self.filters)
+        for layer in (*self.convs, self.upsample, self.last_layer):
+            layer.build(shape)
+            shape = inner
+
+    def call(self, inputs):
+        """Gives float32 logits [R, 2 * h, 2 * w, C] of float [R, h, w, c]."""
+        x = inputs
+        for layer in (*self.convs, self.upsample):
+            x = layer(x)
+        return self.last_layer(tf.cast(x, tf.float32))
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "num_classes": self.num_classes,
+            "filters": self.filters,
+            "num_convs": self.num_convs,
+        }
