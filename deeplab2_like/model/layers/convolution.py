@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deeplab2_like.model.layers import atrous
 from deeplab2_like.model.layers.batch_norm import BatchNorm
 
 
@@ -175,7 +176,15 @@ class ConvBNAct(_ConvBase):
 
     def call(self, inputs, training=None):
         """Gives float [B, (H-1)//strides+1, (W-1)//strides+1, filters]."""
-        return self._apply(self.conv, inputs, training)
+        if self.dilation_rate == 1:
+            return self._apply(self.conv, inputs, training)
+        return self._apply(
+            lambda x: atrous.convolve(
+                x, self.conv.kernel, self.dilation_rate, training
+            ),
+            inputs,
+            training,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deeplab2_like.model.layers import atrous
 from deeplab2_like.model.layers.batch_norm import BatchNorm
 from deeplab2_like.model.layers.convolution import (
     activation_of,
@@ -100,22 +101,16 @@ class SwitchableConv2D(keras.layers.Layer):
         )
         self.switch.build((None, None, None, channels))
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         """Gives float [B, H, W, filters] from float [B, H, W, C]."""
         window = [_SWITCH_WINDOW, _SWITCH_WINDOW]
         means = tf.nn.avg_pool2d(inputs, window, 1, "SAME")
         switch_bhw1 = self.switch(means)
-        near = self._convolve(inputs, self.dilation_rate)
-        far = self._convolve(inputs, self.dilation_rate * _LARGE_RATE)
-        return near + switch_bhw1 * (far - near)
-
-    def _convolve(self, inputs, dilation_rate):
-        return keras.ops.conv(
-            inputs,
-            tf.convert_to_tensor(self.kernel),
-            padding="same",
-            dilation_rate=dilation_rate,
+        near, far = (
+            atrous.convolve(inputs, self.kernel, rate, training)
+            for rate in (self.dilation_rate, self.dilation_rate * _LARGE_RATE)
         )
+        return near + switch_bhw1 * (far - near)
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""
