@@ -5,97 +5,30 @@ Cases whose backbone does not exist yet are skipped by name; this family is
 therefore not yet one of `reference.FAMILIES`.
 """
 
-import functools
 import gc
-import importlib.util
-import json
-import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.errors import ConfigError
 from deeplab2_like.model import multi_scale
-from deeplab2_like.model.build import build_model
-from deeplab2_like.model.deeplab2_keys import deeplab2_keys
 from deeplab2_like.model.encoder_input import normalize_images
 from deeplab2_like.model.outputs import resize_outputs
-from deeplab2_like.protos import model_pb2, trainer_pb2
-from deeplab2_like.testing import reference
+from deeplab2_like.testing import reference, reference_networks
 
 _CASES = reference.find_cases("forward", "*.npz")
-_BOOKKEEPING = {
-    "global_step/.ATTRIBUTES/VARIABLE_VALUE",
-    "save_counter/.ATTRIBUTES/VARIABLE_VALUE",
-    "_CHECKPOINTABLE_OBJECT_GRAPH",
-}
 
 
-def _read_json(relative):
-    path = reference.find_support_file(relative)
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-@functools.cache
-def _fill_rule():
-    """The function that gives a variable's value from its key."""
-    path = reference.find_support_file("make_reference_checkpoint.py")
-    spec = importlib.util.spec_from_file_location("fill_rule", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.fill
-
-
-def _set_field(message, path, value):
-    """Sets a field by its dotted path, such as `low_level[1].feature_key`."""
-    *parents, last = path.split(".")
-    for parent in parents:
-        name, index = re.fullmatch(r"(\w+)(?:\[(\d+)\])?", parent).groups()
-        message = getattr(message, name)
-        if index is not None:
-            while len(message) <= int(index):
-                message.add()
-            message = message[int(index)]
-    if isinstance(value, list):
-        getattr(message, last).extend(value)
-    else:
-        setattr(message, last, value)
-
-
-def _options(config_path):
-    """Gives the model and solver options of a config that deeplab2 ships."""
-    facts = _read_json("deeplab2_configs.json")
-    name = config_path.removeprefix("configs/").removesuffix(".textproto")
-    model, solver = model_pb2.ModelOptions(), trainer_pb2.SolverOptions()
-    for path, value in (facts["common"] | facts["configs"][name]).items():
-        if path.startswith("model_options."):
-            _set_field(model, path.removeprefix("model_options."), value)
-        prefix = "trainer_options.solver_options."
-        if path.startswith(prefix):
-            _set_field(solver, path.removeprefix(prefix), value)
-    return model, solver
-
-
-def _build(meta, description):
+def _build(meta):
     """Builds the model and gives every variable its reference value."""
-    options, solver = _options(meta["config"])
-    num_classes = options.panoptic_deeplab.semantic_head.output_channels
-    try:
-        model = build_model(
-            options,
-            solver,
-            num_classes=num_classes,
-            train_crop_size=meta["crop"],
-        )
-    except ConfigError as error:
-        pytest.skip(str(error))
-    variables = deeplab2_keys(model.variables)
-    assert set(variables) == set(description["keys"]) - _BOOKKEEPING
-    for key, variable in variables.items():
-        assert list(variable.shape) == description["keys"][key]["shape"]
-        variable.assign(_fill_rule()(key, variable.shape, "float32"))
-    assert model.count_params() == description["n_parameters"]
+    missing = reference_networks.find_missing_backbone(meta["config"])
+    if missing:
+        pytest.skip(missing)
+    model = reference_networks.build_network(
+        meta["config"], tuple(meta["crop"])
+    )
+    description = reference_networks.load_description(meta["name"])
+    reference_networks.fill_network(model, description)
     return model
 
 
@@ -150,10 +83,7 @@ def _compute(model, image, meta):
 )
 def test_networks_give_what_the_reference_gives(path):
     with reference.Case(path, reference.FamilyScore()) as case:
-        description = _read_json(
-            f"deeplab2_checkpoints/{case.meta['name']}.json"
-        )
-        model = _build(case.meta, description)
+        model = _build(case.meta)
         arrays = _compute(model, case.input("image"), case.meta)
         for name in case.names():
             if name == "image":

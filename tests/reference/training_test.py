@@ -21,10 +21,6 @@ FAMILY = "training"
 _LOSS_NAMES = {"regression_loss": "offset_loss"}
 
 
-def is_slow(path):
-    return path is not None and "mobilenet" not in path.name
-
-
 def _make_system(meta):
     options = reference_networks.make_options(meta["config"])
     data = options.train_dataset_options
