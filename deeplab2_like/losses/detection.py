@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses of Mask R-CNN on boxes that were chosen to learn from.
+
+Faster R-CNN (arXiv:1506.01497), equation 1, and Mask R-CNN (arXiv:1703.06870),
+section 3, with the normalisation of detectron2. All give float32 [B], whose
+mean is the loss of the batch.
+
+B images, K chosen boxes or places for them, C classes.
+"""
+
+import tensorflow as tf
+
+from deeplab2_like.losses.cross_entropy import share_over_batch
+
+
+def compute_smooth_l1(error: tf.Tensor, beta: float) -> tf.Tensor:
+    """Gives the absolute error, made smooth around 0.
+
+    Args:
+        error: float32 [...].
+        beta: Below it the loss is error ** 2 / (2 * beta), above it
+            |error| - beta / 2; 0 for the absolute error.
+    """
+    size = tf.abs(error)
+    if beta <= 0.0:
+        return size
+    # The square is taken of the part below beta only, so that it is finite.
+    part = tf.minimum(size, beta)
+    return 0.5 / beta * tf.square(part) + (size - part)
+
+
+def compute_objectness_loss(
+    logits_bk: tf.Tensor,
+    is_object_bk: tf.Tensor,
+    is_chosen_bk: tf.Tensor,
+) -> tf.Tensor:
+    """Computes the binary cross entropy of anchors, sum / K.
+
+    Args:
+        logits_bk: float [B, K].
+        is_object_bk: bool [B, K].
+        is_chosen_bk: bool [B, K]; other places count as 0.
+    """
+    error = tf.nn.sigmoid_cross_entropy_with_logits(
+        labels=tf.cast(is_object_bk, tf.float32),
+        logits=tf.cast(logits_bk, tf.float32),
+    )
+    error = tf.where(is_chosen_bk, error, 0.0)
+    return tf.reduce_sum(error, axis=1) / logits_bk.shape[1]
+
+
+def compute_code_loss(
+    codes_bk4: tf.Tensor,
+    targets_bk4: tf.Tensor,
+    is_positive_bk: tf.Tensor,
+    *,
+    beta: float,
+) -> tf.Tensor:
+    """Computes the smooth absolute error of box codes, sum of each image.
+
+    Args:
+        codes_bk4: float [B, K, 4].
+        targets_bk4: float32 [B, K, 4]; anything where not positive.
+        is_positive_bk: bool [B, K], the boxes that stand for an object.
+        beta: See `compute_smooth_l1`.
+    """
+    mask = is_positive_bk[..., tf.newaxis]
+    difference = tf.cast(codes_bk4, tf.float32) - targets_bk4
+    # Chosen before the error is computed, for finite gradients.
+    error = compute_smooth_l1(tf.where(mask, difference, 0.0), beta)
+    return tf.reduce_sum(error, axis=[1, 2])
+
+
+def compute_class_loss(
+    logits_bkc: tf.Tensor, labels_bk: tf.Tensor, is_chosen_bk: tf.Tensor
+) -> tf.Tensor:
+    """Computes the cross entropy of regions, a mean over all of the batch.
+
+    Args:
+        logits_bkc: float [B, K, C + 1], background last.
+        labels_bk: int32 [B, K] in 0..C.
+        is_chosen_bk: bool [B, K]; other places do not count.
+    """
+    error = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=labels_bk, logits=tf.cast(logits_bkc, tf.float32)
+    )
+    error = tf.where(is_chosen_bk, error, 0.0)
+    return share_over_batch(tf.reduce_sum(error, axis=1), _count(is_chosen_bk))
+
+
+def compute_region_code_loss(
+    codes_bk4: tf.Tensor,
+    targets_bk4: tf.Tensor,
+    is_positive_bk: tf.Tensor,
+    is_chosen_bk: tf.Tensor,
+    *,
+    beta: float,
+) -> tf.Tensor:
+    """Computes `compute_code_loss` divided by the number of all regions.
+
+    Args:
+        codes_bk4: float [B, K, 4], those of the class of the object.
+        targets_bk4: float32 [B, K, 4].
+        is_positive_bk: bool [B, K].
+        is_chosen_bk: bool [B, K], positive or background.
+        beta: See `compute_smooth_l1`.
+    """
+    error = compute_code_loss(codes_bk4, targets_bk4, is_positive_bk, beta=beta)
+    return share_over_batch(error, _count(is_chosen_bk))
+
+
+def compute_mask_loss(
+    logits_bkhw: tf.Tensor, targets_bkhw: tf.Tensor, is_positive_bk: tf.Tensor
+) -> tf.Tensor:
+    """Computes the binary cross entropy of masks, a mean over all of them.
+
+    Args:
+        logits_bkhw: float [B, K, h, w], those of the class of the object.
+        targets_bkhw: float32 [B, K, h, w], 0 or 1.
+        is_positive_bk: bool [B, K]; other places do not count.
+    """
+    error = tf.nn.sigmoid_cross_entropy_with_logits(
+        labels=targets_bkhw, logits=tf.cast(logits_bkhw, tf.float32)
+    )
+    error = tf.reduce_mean(error, axis=[2, 3])
+    error = tf.where(is_positive_bk, error, 0.0)
+    return share_over_batch(
+        tf.reduce_sum(error, axis=1), _count(is_positive_bk)
+    )
+
+
+def _count(flags_bk: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(flags_bk, tf.float32), axis=1)
