@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The instance branch of Panoptic FPN: Mask R-CNN on a feature pyramid.
+
+Two ways through the same three heads: `infer`, from the pyramid to objects,
+and `train`, from the pyramid and the true objects to what the losses compare.
+
+B images; P proposals; M slots for true objects; K chosen anchors or regions;
+C thing classes; D detections.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.detection import anchors as anchors_lib
+from deeplab2_like.detection import boxes as boxes_lib
+from deeplab2_like.detection import matching, proposals, sampling
+from deeplab2_like.model.feature_pyramid import LEVELS, STRIDES
+from deeplab2_like.model.layers import roi_align
+from deeplab2_like.model.region_heads import BoxHead, MaskHead, ProposalHead
+
+Tensors = Mapping[str, tf.Tensor]
+
+# Detectron2's, in (y, x, height, width): standard deviations .1 and .2.
+BOX_CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+_BOX_BINS = 7
+_MASK_BINS = 14
+
+
+@dataclasses.dataclass(frozen=True)
+class InstanceOptions:
+    """How objects are found and learned; the defaults are detectron2's.
+
+    Attributes:
+        num_classes: C.
+        anchor_sizes: Root of the area of the anchors of each level, pixels.
+        anchor_ratios: Height / width.
+        filters: Channels of the proposal and mask heads.
+        units: Of the dense layers of the box head.
+        mask_convs: 3x3 convolutions of the mask head.
+        anchor_samples: Anchors that are learned from, of each image.
+        region_samples: Regions that are learned from, of each image.
+        positive_share: Most of these that stand for objects.
+        level_proposals: Anchors of a level that are suppressed, (in training,
+            in inference).
+        num_proposals: P, (in training, in inference).
+        proposal_overlap: Of the suppression of proposals.
+        score_threshold: Detections have a higher score.
+        detection_overlap: Of the suppression of detections.
+        max_detections: D.
+        candidates: Pairs of region and class that are suppressed.
+        sampling_points: Points of a bin of RoIAlign along an axis.
+    """
+
+    num_classes: int
+    anchor_sizes: Sequence[float] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0)
+    filters: int = 256
+    units: int = 1024
+    mask_convs: int = 4
+    anchor_samples: int = 256
+    region_samples: int = 512
+    positive_share: float = 0.25
+    level_proposals: Sequence[int] = (2000, 1000)
+    num_proposals: Sequence[int] = (1000, 1000)
+    proposal_overlap: float = 0.7
+    score_threshold: float = 0.05
+    detection_overlap: float = 0.5
+    max_detections: int = 100
+    candidates: int = 2000
+    sampling_points: int = 2
+
+    def __post_init__(self):
+        if len(self.anchor_sizes) != len(STRIDES):
+            raise ValueError(
+                f"anchor_sizes has {len(self.anchor_sizes)} values - the "
+                f"pyramid has {len(STRIDES)} levels, so it needs as many."
+            )
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class InstanceBranch(keras.layers.Layer):
+    """Finds boxes, classes and masks of objects.
+
+    He et al., ICCV 2017 (arXiv:1703.06870).
+
+    Args of the constructor:
+        options: the fields of `InstanceOptions` by name.
+    """
+
+    def __init__(self, options: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self._config = dict(options)
+        self.options = InstanceOptions(**options)
+        o = self.options
+        policy = {"dtype": self.dtype_policy}
+        self.proposal_head = ProposalHead(
+            len(o.anchor_ratios), o.filters, name="proposals", **policy
+        )
+        self.box_head = BoxHead(o.num_classes, o.units, name="boxes", **policy)
+        self.mask_head = MaskHead(
+            o.num_classes,
+            o.filters,
+            num_convs=o.mask_convs,
+            name="masks",
+            **policy,
+        )
+        self.seeds = keras.random.SeedGenerator()
+
+    def build(self, input_shape):
+        """Makes the variables for shapes [B, h, w, C] of the pyramid."""
+        channels = input_shape[LEVELS[0]][-1]
+        self.proposal_head.build((None, None, None, channels))
+        self.box_head.build((None, _BOX_BINS, _BOX_BINS, channels))
+        self.mask_head.build((None, _MASK_BINS, _MASK_BINS, channels))
+
+    def call(self, levels, size, targets=None, training=None):
+        """Gives what `infer` gives, what `train` gives, or both.
+
+        Args:
+            levels: float [B, h, w, channels] of each level of the pyramid.
+            size: (height, width) of the images, numbers or int32 scalars.
+            targets: see `train`; None: inference alone.
+            training: True: training alone.
+        """
+        found = self._propose(levels)
+        outputs: dict[str, tf.Tensor] = {}
+        if not training:
+            outputs |= self._infer(levels, found, size)
+        if targets is not None:
+            seeds = self._draw_seeds(is_fixed=not training)
+            outputs |= self._train(levels, found, size, targets, seeds)
+        return outputs
+
+    def _propose(self, levels: Tensors) -> list[proposals.Level]:
+        """Applies the proposal head to each level."""
+        found = []
+        o = self.options
+        for (name, stride), side in zip(
+            STRIDES.items(), o.anchor_sizes, strict=True
+        ):
+            x = levels[name]
+            objectness, codes = self.proposal_head(x)
+            known = x.shape[1:3].as_list()
+            shape = known if None not in known else tf.unstack(tf.shape(x)[1:3])
+            anchors = anchors_lib.make_anchors(
+                shape, stride, [side], o.anchor_ratios
+            )
+            number = anchors.shape[0] or -1
+            batch = tf.shape(x)[0]
+            found.append(
+                proposals.Level(
+                    tf.reshape(objectness, [batch, number]),
+                    tf.reshape(codes, [batch, number, 4]),
+                    anchors,
+                )
+            )
+        return found
+
+    def _select(self, found, size, *, is_training: bool) -> proposals.Proposals:
+        """Gives the proposals; no gradient goes through them."""
+        index = 0 if is_training else 1
+        o = self.options
+        batch = tf.shape(found[0].objectness)[0]
+        return proposals.select_proposals(
+            [proposals.Level(*map(tf.stop_gradient, level)) for level in found],
+            tf.broadcast_to(tf.stack(size), [batch, 2]),
+            level_limit=o.level_proposals[index],
+            limit=o.num_proposals[index],
+            overlap_threshold=o.proposal_overlap,
+        )
+
+    def _see(self, levels: Tensors, boxes_bk4: tf.Tensor, bins: int):
+        """Gives the features of regions: [B * K, bins, bins, channels]."""
+        features = [levels[name] for name in LEVELS]
+        pooled = roi_align.align_regions(
+            features,
+            boxes_bk4,
+            roi_align.choose_levels(boxes_bk4, len(features)),
+            strides=[STRIDES[name] for name in LEVELS],
+            sampling=roi_align.Sampling(bins, self.options.sampling_points),
+        )
+        return tf.reshape(pooled, [-1, bins, bins, pooled.shape[-1]])
+
+    def _judge(
+        self, levels: Tensors, boxes_bk4: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Gives class logits [B, K, C + 1] and box codes [B, K, C, 4]."""
+        number, classes = boxes_bk4.shape[1], self.options.num_classes
+        logits, codes = self.box_head(self._see(levels, boxes_bk4, _BOX_BINS))
+        return (
+            tf.reshape(logits, [-1, number, classes + 1]),
+            tf.reshape(codes, [-1, number, classes, 4]),
+        )
+
+    def _draw(
+        self, levels: Tensors, boxes_bk4: tf.Tensor, category_bk: tf.Tensor
+    ) -> tf.Tensor:
+        """Gives the mask logits of one class: float32 [B, K, 28, 28]."""
+        logits = self.mask_head(self._see(levels, boxes_bk4, _MASK_BINS))
+        chosen = tf.one_hot(
+            tf.reshape(category_bk, [-1]), self.options.num_classes
+        )
+        # A choice and no product: logits that are infinite stay alone.
+        is_chosen = chosen[:, tf.newaxis, tf.newaxis] > 0.0
+        logits = tf.reduce_sum(tf.where(is_chosen, logits, 0.0), axis=-1)
+        side = 2 * _MASK_BINS
+        return tf.reshape(logits, [-1, boxes_bk4.shape[1], side, side])
+
+    def _infer(self, levels, found, size) -> dict[str, tf.Tensor]:
+        """Finds objects.
+
+        Returns:
+            boxes float32 [B, D, 4] in pixels of the image, box_class int32
+            [B, D], box_score float32 [B, D], is_box bool [B, D] and masks
+            float32 [B, D, 28, 28], probabilities in the frames of the boxes.
+        """
+        o = self.options
+        regions = self._select(found, size, is_training=False)
+        logits, codes = self._judge(levels, regions.boxes)
+        batch = tf.shape(logits)[0]
+        objects = proposals.select_detections(
+            logits,
+            codes,
+            regions,
+            tf.broadcast_to(tf.stack(size), [batch, 2]),
+            code_weights=BOX_CODE_WEIGHTS,
+            score_threshold=o.score_threshold,
+            overlap_threshold=o.detection_overlap,
+            candidate_limit=o.candidates,
+            limit=o.max_detections,
+        )
+        masks = self._draw(levels, objects.boxes, objects.category)
+        return {
+            "boxes": objects.boxes,
+            "box_class": objects.category,
+            "box_score": objects.score,
+            "is_box": objects.is_valid,
+            "masks": tf.sigmoid(masks),
+        }
+
+    def _train(
+        self, levels, found, size, targets, seeds
+    ) -> dict[str, tf.Tensor]:
+        """Chooses what to learn from, and computes the heads for it.
+
+        Args:
+            levels: The pyramid.
+            found: What the proposal head said.
+            size: (height, width) of the images.
+            targets: boxes float32 [B, M, 4], box_class int32 [B, M] (-1 in
+                empty slots) and instance int32 [B, H, W] (1 + slot).
+            seeds: int32 [2, 2], of the two choices.
+
+        Returns:
+            What `losses.detection` takes; see `_train_proposals` and
+            `_train_regions`.
+        """
+        regions = self._select(found, size, is_training=True)
+        return {
+            **self._train_proposals(found, targets, seeds[0]),
+            **self._train_regions(levels, regions, targets, seeds[1]),
+        }
+
+    def _train_proposals(self, found, targets, seed) -> dict[str, tf.Tensor]:
+        """Gives, for K anchors of each image, what they say and should say.
+
+        Returns:
+            anchor_logits float32 [B, K], anchor_codes and
+            anchor_code_targets float32 [B, K, 4], anchor_is_object and
+            anchor_is_chosen bool [B, K].
+        """
+        o = self.options
+        anchors = tf.concat([level.anchors for level in found], axis=0)
+        is_true = targets["box_class"] >= 0
+        matches = matching.match_boxes(
+            anchors[tf.newaxis],
+            targets["boxes"],
+            is_true,
+            positive_overlap=0.7,
+            negative_overlap=0.3,
+            takes_best=True,
+        )
+        sample = sampling.sample_balanced(
+            matches.label,
+            seed,
+            num_samples=o.anchor_samples,
+            positive_share=0.5,
+        )
+        last = tf.shape(anchors)[0] - 1
+        index = tf.minimum(sample.index, last)
+        objectness = tf.concat([level.objectness for level in found], axis=1)
+        codes = tf.concat([level.codes for level in found], axis=1)
+        true_index = tf.gather(matches.index, index, batch_dims=1)
+        return {
+            "anchor_logits": tf.gather(objectness, index, batch_dims=1),
+            "anchor_codes": tf.gather(codes, index, batch_dims=1),
+            "anchor_code_targets": boxes_lib.encode(
+                tf.gather(targets["boxes"], true_index, batch_dims=1),
+                tf.gather(anchors, index),
+                proposals.PROPOSAL_WEIGHTS,
+            ),
+            "anchor_is_object": sample.is_positive,
+            "anchor_is_chosen": sample.is_chosen,
+        }
+
+    def _train_regions(
+        self, levels, regions, targets, seed
+    ) -> dict[str, tf.Tensor]:
+        """Gives, for K regions of each image, what they say and should say.
+
+        Returns:
+            region_logits float32 [B, K, C + 1], region_class int32 [B, K] (C
+            for background), region_codes and region_code_targets float32
+            [B, K, 4], region_is_object and region_is_chosen bool [B, K]; of
+            the first of them, which are those of objects, mask_logits and
+            mask_targets float32 [B, k, 28, 28] and mask_is_object bool [B, k].
+        """
+        o = self.options
+        sample, boxes, true_index = self._sample_regions(regions, targets, seed)
+        logits, codes = self._judge(levels, boxes)
+        true_class = tf.gather(targets["box_class"], true_index, batch_dims=1)
+        true_class = tf.where(sample.is_positive, true_class, o.num_classes)
+        known = tf.minimum(true_class, o.num_classes - 1)
+        number = max(1, int(o.region_samples * o.positive_share))
+        first = boxes[:, :number]
+        shares = roi_align.align_labels(
+            targets["instance"],
+            first,
+            1 + true_index[:, :number],
+            roi_align.Sampling(2 * _MASK_BINS, o.sampling_points),
+        )
+        return {
+            "region_logits": logits,
+            "region_class": true_class,
+            "region_codes": tf.gather(codes, known, batch_dims=2),
+            "region_code_targets": boxes_lib.encode(
+                tf.gather(targets["boxes"], true_index, batch_dims=1),
+                boxes,
+                BOX_CODE_WEIGHTS,
+            ),
+            "region_is_object": sample.is_positive,
+            "region_is_chosen": sample.is_chosen,
+            "mask_logits": self._draw(levels, first, known[:, :number]),
+            "mask_targets": tf.cast(shares >= 0.5, tf.float32),
+            "mask_is_object": sample.is_positive[:, :number],
+        }
+
+    def _sample_regions(self, regions, targets, seed):
+        """Chooses regions: the sample, boxes [B, K, 4], true slots [B, K].
+
+        True boxes are regions too, so that there is something to learn from
+        the beginning on.
+        """
+        o = self.options
+        is_true = targets["box_class"] >= 0
+        boxes = tf.concat([regions.boxes, targets["boxes"]], axis=1)
+        is_valid = tf.concat([regions.is_valid, is_true], axis=1)
+        matches = matching.match_boxes(
+            boxes,
+            targets["boxes"],
+            is_true,
+            positive_overlap=0.5,
+            negative_overlap=0.5,
+            takes_best=False,
+        )
+        sample = sampling.sample_balanced(
+            tf.where(is_valid, matches.label, matching.NEITHER),
+            seed,
+            num_samples=o.region_samples,
+            positive_share=o.positive_share,
+        )
+        index = tf.minimum(sample.index, boxes.shape[1] - 1)
+        return (
+            sample,
+            tf.gather(boxes, index, batch_dims=1),
+            tf.gather(matches.index, index, batch_dims=1),
+        )
+
+    def _draw_seeds(self, *, is_fixed: bool) -> tf.Tensor:
+        """Gives int32 [2, 2], two seeds; the same ones in evaluation."""
+        if is_fixed:
+            return tf.constant([[0, 1], [2, 3]])
+        seeds = [self.seeds.next() for _ in range(2)]
+        return tf.cast(tf.reshape(tf.stack(seeds), [2, 2]), tf.int32)
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {"options": dict(self._config)}
