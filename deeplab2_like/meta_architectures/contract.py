@@ -56,7 +56,7 @@ class MetaArchitecture(Protocol):
         model: keras.Model,
         images: tf.Tensor,
         *,
-        for_losses: bool = False,
+        targets: Tensors | None = None,
     ) -> Tensors:
         """Runs the model as evaluation, export and prediction do.
 
@@ -66,10 +66,26 @@ class MetaArchitecture(Protocol):
         Args:
             model: What `build_model` gave.
             images: [B, H, W, 3], as the model takes them.
-            for_losses: Whether `compute_losses` will see the outputs.
+            targets: What `target_maker` made, with a batch axis, if
+                `compute_losses` will see the outputs.
 
         Returns:
             What `postprocess` takes, and `compute_losses` too if asked for.
+        """
+
+    def infer_for_training(
+        self, model: keras.Model, images: tf.Tensor, targets: Tensors
+    ) -> Tensors:
+        """Runs the model as training does.
+
+        Args:
+            model: What `build_model` gave.
+            images: [B, H, W, 3], as the model takes them.
+            targets: What `target_maker` made, with a batch axis: systems
+                that learn from a choice of boxes need them to choose.
+
+        Returns:
+            What `compute_losses` takes.
         """
 
     def compute_losses(
@@ -78,7 +94,7 @@ class MetaArchitecture(Protocol):
         """Computes the weighted parts of the loss.
 
         Args:
-            outputs: What the model gave, or `infer`.
+            outputs: What `infer_for_training` gave, or `infer`.
             targets: What `target_maker` made, with a batch axis.
 
         Returns:
@@ -106,7 +122,7 @@ class MetaArchitecture(Protocol):
         """Turns outputs into segments; static shapes, compiles under XLA.
 
         Args:
-            outputs: What the model gave, or `infer`.
+            outputs: What `infer` gave.
             canvas_size: Height and width of the images that the model saw.
             valid_size: int32 [B, 2], height and width of the part at the top
                 left that is image and not padding; all of it when None.

@@ -104,7 +104,7 @@ class PanopticDeepLab:
         model: keras.Model,
         images: tf.Tensor,
         *,
-        for_losses: bool = False,
+        targets: contract.Tensors | None = None,
     ) -> contract.Tensors:
         """Runs the network on each view of the images."""
 
@@ -114,8 +114,18 @@ class PanopticDeepLab:
             return model(view, training=False, image_scale=scale)
 
         return multi_scale.average_views(
-            compute, images, self._views, keep_logits=for_losses
+            compute, images, self._views, keep_logits=targets is not None
         )
+
+    def infer_for_training(
+        self,
+        model: keras.Model,
+        images: tf.Tensor,
+        targets: contract.Tensors,
+    ) -> contract.Tensors:
+        """Runs the network; it needs no targets."""
+        del targets
+        return model(images, training=True)
 
     def compute_losses(
         self, outputs: contract.Tensors, targets: contract.Tensors

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panoptic-DeepLab: backbone, two decoders, three heads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from deeplab2_like.model.encoder_input import (
     normalize_images,
 )
 from deeplab2_like.model.heads import Head
+from deeplab2_like.model.layers.log_variances import LogVariances
 from deeplab2_like.model.outputs import Output
 
 
@@ -35,6 +36,8 @@ class PanopticDeepLab(keras.Model):
         center_head: as `semantic_head`, for one channel.
         offset_head: as `semantic_head`, for two channels.
         batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        weighed_losses: names of the losses whose weights are learned
+            (`losses.uncertainty`); `log_variances` holds them.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class PanopticDeepLab(keras.Model):
         center_head: Mapping[str, Any] | None = None,
         offset_head: Mapping[str, Any] | None = None,
         batch_norm: Mapping[str, Any] | None = None,
+        weighed_losses: Sequence[str] = (),
         name: str = "panoptic_deeplab",
         **kwargs: Any,
     ) -> None:
@@ -61,9 +65,15 @@ class PanopticDeepLab(keras.Model):
             "center_head": _optional_dict(center_head),
             "offset_head": _optional_dict(offset_head),
             "batch_norm": dict(batch_norm or {}),
+            "weighed_losses": list(weighed_losses),
         }
         self.backbone = backbone
         self.num_classes = num_classes
+        self.log_variances = None
+        if weighed_losses:
+            self.log_variances = LogVariances(
+                weighed_losses, name="log_variances"
+            )
         options = {"batch_norm": batch_norm, "dtype": self.dtype_policy}
         self.semantic_decoder = Decoder(
             **semantic_decoder, name="semantic_decoder", **options
@@ -96,6 +106,8 @@ class PanopticDeepLab(keras.Model):
             decoder.build(shapes)
             for head in heads:
                 head.build((None, None, None, decoder.output_channels))
+        if self.log_variances is not None:
+            self.log_variances.build()
 
     def call(self, images, training=None, image_scale=1.0):
         """Gives the outputs at head resolution.

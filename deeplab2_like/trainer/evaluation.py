@@ -198,12 +198,11 @@ class Evaluator(orbit.AbstractEvaluator):
 
     def _replica_step(self, inputs: Batch) -> dict[str, Any]:
         images = inputs["image"]
-        outputs = self._system.infer(
-            self._model, images, for_losses=self._has_labels
-        )
+        targets = inputs["targets"] if self._has_labels else None
+        outputs = self._system.infer(self._model, images, targets=targets)
         losses: dict[str, tf.Tensor] = {}
-        if self._has_labels:
-            losses = self._system.compute_losses(outputs, inputs["targets"])
+        if targets is not None:
+            losses = self._system.compute_losses(outputs, targets)
         canvas_size = (images.shape[1], images.shape[2])
         prediction = self._postprocess(
             outputs, canvas_size, inputs["valid_size"]

@@ -126,7 +126,9 @@ class Trainer(orbit.StandardTrainer):
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
         replicas = self._strategy.num_replicas_in_sync
         with tf.GradientTape() as tape:
-            outputs = self._model(batch["image"], training=True)
+            outputs = self._system.infer_for_training(
+                self._model, batch["image"], batch["targets"]
+            )
             parts = self._system.compute_losses(outputs, batch["targets"])
             losses = {name: tf.reduce_mean(x) for name, x in parts.items()}
             if self._decayed:
