@@ -6,27 +6,40 @@ shortcut *before* activation; the network activates it. All kinds have the
 same constructor, so that a stage is described by data alone.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
+from deeplab2_like.model.backbones.stages import BlockPlan
+from deeplab2_like.model.layers.axial_attention import AxialAttention2D
 from deeplab2_like.model.layers.convolution import ConvBNAct
+from deeplab2_like.model.layers.drop_path import DropPath
+from deeplab2_like.model.layers.recompute import call_recomputed
+from deeplab2_like.model.layers.simple_squeeze_excite import (
+    SimpleSqueezeExcite,
+)
+from deeplab2_like.model.layers.switchable_atrous import SwitchableConvBNAct
 
 
 class ResidualBlock(keras.layers.Layer):
     """What the kinds of blocks share: configuration, shortcut, sum.
 
     Args of the constructor:
-        filters: output channels of each convolution of the branch, in order.
+        filters: output channels of each layer of the branch, in order.
         stride: of the block.
         dilation_rate: of the convolution that carries the stride.
         next_dilation_rate: of a spatial convolution behind that one; differs
             only in the block where the rate changes.
+        keep_prob: probability that the branch is kept in training.
+        switchable: 3x3 convolutions are switchable atrous convolutions.
+        squeeze_excite: the branch ends with channel gates.
         batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
     """
 
-    num_convolutions: int
+    num_layers: int
 
     def __init__(
         self,
@@ -35,25 +48,40 @@ class ResidualBlock(keras.layers.Layer):
         stride: int = 1,
         dilation_rate: int = 1,
         next_dilation_rate: int = 1,
+        keep_prob: float = 1.0,
+        switchable: bool = False,
+        squeeze_excite: bool = False,
         batch_norm: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if len(filters) != self.num_convolutions:
+        if len(filters) != self.num_layers:
             raise ValueError(
-                f"filters is {list(filters)} - a {type(self).__name__} has "
-                f"{self.num_convolutions} convolutions."
+                f"filters is {list(filters)} - the branch of a "
+                f"{type(self).__name__} has {self.num_layers} layers."
             )
         self.filters = list(filters)
         self.stride = stride
         self.dilation_rate = dilation_rate
         self.next_dilation_rate = next_dilation_rate
+        self.switchable = switchable
         self.batch_norm = dict(batch_norm or {})
         self.branch = self._make_branch()
         self.shortcut: ConvBNAct | None = None
+        self.squeeze_excite: SimpleSqueezeExcite | None = None
+        if squeeze_excite:
+            self.squeeze_excite = SimpleSqueezeExcite(
+                dtype=self.dtype_policy, name="squeeze_excite"
+            )
+        self.drop_path = DropPath(
+            keep_prob, dtype=self.dtype_policy, name="drop_path"
+        )
 
     def _conv(self, filters: int, kernel_size: int, name: str, **kwargs: Any):
-        return ConvBNAct(
+        conv_class: type[keras.layers.Layer] = ConvBNAct
+        if self.switchable and kernel_size > 1:
+            conv_class = SwitchableConvBNAct
+        return conv_class(
             filters,
             kernel_size,
             batch_norm=self.batch_norm,
@@ -81,18 +109,21 @@ class ResidualBlock(keras.layers.Layer):
         for layer, filters in zip(self.branch, self.filters, strict=True):
             layer.build((None, None, None, channels))
             channels = filters
+        if self.squeeze_excite is not None:
+            self.squeeze_excite.build((None, None, None, channels))
+        self.drop_path.build((None, None, None, channels))
 
     def call(self, inputs, training=None):
         """Gives float [B, (H-1)//stride+1, (W-1)//stride+1, filters[-1]]."""
         x = inputs
         for layer in self.branch:
             x = layer(x, training=training)
+        if self.squeeze_excite is not None:
+            x = self.squeeze_excite(x)
+        x = self.drop_path(x, training=training)
         if self.shortcut is not None:
-            shortcut = self.shortcut(inputs, training=training)
-        else:
-            shortcut = inputs[:, :: self.stride, :: self.stride]
-        # Stochastic depth would scale x here.
-        return x + shortcut
+            return x + self.shortcut(inputs, training=training)
+        return x + inputs[:, :: self.stride, :: self.stride]
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""
@@ -101,6 +132,9 @@ class ResidualBlock(keras.layers.Layer):
             "stride": self.stride,
             "dilation_rate": self.dilation_rate,
             "next_dilation_rate": self.next_dilation_rate,
+            "keep_prob": self.drop_path.keep_prob,
+            "switchable": self.switchable,
+            "squeeze_excite": self.squeeze_excite is not None,
             "batch_norm": dict(self.batch_norm),
         }
 
@@ -109,7 +143,7 @@ class ResidualBlock(keras.layers.Layer):
 class BottleneckBlock(ResidualBlock):
     """1x1 convolution, 3x3 with the stride, 1x1: three values of filters."""
 
-    num_convolutions = 3
+    num_layers = 3
 
     def _make_branch(self) -> list[keras.layers.Layer]:
         return [
@@ -135,7 +169,7 @@ class BottleneckBlock(ResidualBlock):
 class BasicBlock(ResidualBlock):
     """3x3 convolution with the stride, 3x3: two values of filters."""
 
-    num_convolutions = 2
+    num_layers = 2
 
     def _make_branch(self) -> list[keras.layers.Layer]:
         return [
@@ -157,10 +191,98 @@ class BasicBlock(ResidualBlock):
         ]
 
 
+@keras.saving.register_keras_serializable("deeplab2_like")
+class AxialBlock(ResidualBlock):
+    """1x1 convolution, axial attention with the stride, 1x1 convolution.
+
+    Wang et al., "Axial-DeepLab", ECCV 2020, figure 4. It has no use for
+    dilation rates: attention sees the whole line. The three values of filters
+    are the channels of the first convolution, of the attended values, and of
+    the block.
+    """
+
+    num_layers = 3
+
+    def _make_branch(self) -> list[keras.layers.Layer]:
+        if self.switchable:
+            raise ValueError(
+                "switchable is True - an AxialBlock has no 3x3 convolution - "
+                "set it to False."
+            )
+        return [
+            self._conv(self.filters[0], 1, "reduce"),
+            AxialAttention2D(
+                self.filters[1],
+                strides=self.stride,
+                batch_norm=self.batch_norm,
+                dtype=self.dtype_policy,
+                name="attention",
+            ),
+            self._conv(
+                self.filters[2],
+                1,
+                "expand",
+                activation="none",
+                gamma_initializer="zeros",
+            ),
+        ]
+
+
 BLOCKS: Mapping[str, type[ResidualBlock]] = {
     "bottleneck": BottleneckBlock,
     "basic": BasicBlock,
+    "axial": AxialBlock,
 }
+
+
+def make_blocks(
+    plans: Sequence[BlockPlan], name: str, **kwargs: Any
+) -> list[ResidualBlock]:
+    """Gives the blocks of a stage, called NAME_block1, NAME_block2, ...
+
+    Args:
+        plans: of the blocks.
+        name: of the stage.
+        **kwargs: further arguments of each block.
+    """
+    blocks = []
+    for number, plan in enumerate(plans, 1):
+        arguments = dataclasses.asdict(plan)
+        block_class = BLOCKS[arguments.pop("kind")]
+        blocks.append(
+            block_class(**arguments, name=f"{name}_block{number}", **kwargs)
+        )
+    return blocks
+
+
+def call_blocks(
+    blocks: Sequence[ResidualBlock],
+    activated: tf.Tensor,
+    training: bool | None,
+    *,
+    recompute: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Calls blocks one after the other.
+
+    Args:
+        blocks: built.
+        activated: float [B, H, W, C], activated features.
+        training: batch statistics and drop path.
+        recompute: in training, compute each block again for the gradients
+            instead of keeping what is in it.
+
+    Returns:
+        The last block's output, float [B, h, w, C], before and after the
+        activation.
+    """
+    x = activated
+    for block in blocks:
+        if recompute and training:
+            x = call_recomputed(block, activated)
+        else:
+            x = block(activated, training=training)
+        activated = tf.nn.relu(x)
+    return x, activated
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")

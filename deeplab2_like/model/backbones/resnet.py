@@ -5,8 +5,9 @@ He et al., arXiv:1512.03385, as in deeplab2: the 3x3 convolution carries the
 stride, there is no max pooling (the first block of stage 2 has stride 2), and
 the last batch norm of a branch starts at zero.
 
-In reading order: the specification of stages, the plan of strides and rates,
-the network, the named variants. The blocks are in `residual_blocks.py`.
+In reading order: the network, then its plain variants by name. The wide and
+the axial ones are in `wide_resnet.py` and `axial_resnet.py`; stages are
+specified and planned in `stages.py`, the blocks are in `residual_blocks.py`.
 """
 
 import dataclasses
@@ -18,69 +19,23 @@ import keras
 import tensorflow as tf
 
 from deeplab2_like.model.backbones.residual_blocks import (
-    BLOCKS,
     DeepStem,
-    ResidualBlock,
+    call_blocks,
+    make_blocks,
     plain_stem,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class StageSpec:
-    """One stage.
-
-    Attributes:
-        number: 1 to 5; names the endpoints stageN and resN.
-        block: key of `residual_blocks.BLOCKS`.
-        num_blocks: how many of them.
-        filters: output channels of each convolution of a block.
-        stride: of the first block, in the classification net.
-    """
-
-    number: int
-    block: str
-    num_blocks: int
-    filters: tuple[int, ...]
-    stride: int = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class BlockPlan:
-    """Stride and rates of one block: arguments of `ResidualBlock`."""
-
-    stride: int
-    dilation_rate: int
-    next_dilation_rate: int
-
+from deeplab2_like.model.backbones.stages import (
+    BlockOptions,
+    StageSpec,
+    plan_stage,
+)
+from deeplab2_like.model.backbones.variation import UNVARIED, Variation
 
 STEMS: Mapping[str, Callable[..., keras.layers.Layer]] = {
     "conv7": functools.partial(plain_stem, 7),
     "conv3": functools.partial(plain_stem, 3),
     "deep": DeepStem,
 }
-
-
-def plan_stage(
-    spec: StageSpec, stride_before: int, output_stride: int
-) -> list[BlockPlan]:
-    """Gives strides and rates of a stage's blocks.
-
-    A stage whose stride would go beyond `output_stride` keeps the resolution.
-    Its first block keeps the rate from before, the later ones dilate by the
-    stage's stride more.
-
-    Args:
-        spec: the stage.
-        stride_before: stride of its input in the classification net.
-        output_stride: image size / size of the last feature map.
-    """
-    stride_after = stride_before * spec.stride
-    rate_before = max(1, stride_before // output_stride)
-    rate_after = max(1, stride_after // output_stride)
-    stride = spec.stride if rate_after == rate_before else 1
-    first = BlockPlan(stride, rate_before, rate_after)
-    later = BlockPlan(1, rate_after, rate_after)
-    return [first] + [later] * (spec.num_blocks - 1)
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")
@@ -93,6 +48,11 @@ class ResNet(keras.Model):
         output_stride: 8, 16 or 32.
         stem: key of `STEMS`.
         stem_filters: channels of the stem (of its first convolution).
+        block_options: `BlockOptions`, or a dictionary of its fields (None:
+            its defaults).
+        recompute: in training, keep only the inputs of blocks for the
+            gradients, and compute the blocks again: less memory, about a
+            third more computing.
         batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
     """
 
@@ -103,6 +63,8 @@ class ResNet(keras.Model):
         *,
         stem: str = "conv7",
         stem_filters: int = 64,
+        block_options: BlockOptions | Mapping[str, Any] | None = None,
+        recompute: bool = False,
         batch_norm: Mapping[str, Any] | None = None,
         name: str = "backbone",
         **kwargs: Any,
@@ -116,40 +78,23 @@ class ResNet(keras.Model):
             raise ValueError(
                 f"stem is {stem!r} - known are {', '.join(STEMS)}."
             )
-        self.stage_specs = [
-            spec if isinstance(spec, StageSpec) else StageSpec(**spec)
-            for spec in stages
-        ]
+        self.stage_specs = [StageSpec.of(spec) for spec in stages]
         self.output_stride = output_stride
         self.stem_kind = stem
         self.stem_filters = stem_filters
+        self.block_options = BlockOptions.of(block_options)
+        self.recompute = recompute
         self.batch_norm = dict(batch_norm or {})
-        self.stem = STEMS[stem](
-            stem_filters,
-            batch_norm=self.batch_norm,
-            dtype=self.dtype_policy,
-            name="stem",
-        )
+        options = {"batch_norm": self.batch_norm, "dtype": self.dtype_policy}
+        self.stem = STEMS[stem](stem_filters, name="stem", **options)
         self.stages = []
         stride = 2
         for spec in self.stage_specs:
-            self.stages.append(self._make_stage(spec, stride))
-            stride *= spec.stride
-
-    def _make_stage(
-        self, spec: StageSpec, stride_before: int
-    ) -> list[ResidualBlock]:
-        plans = plan_stage(spec, stride_before, self.output_stride)
-        return [
-            BLOCKS[spec.block](
-                spec.filters,
-                **dataclasses.asdict(plan),
-                batch_norm=self.batch_norm,
-                dtype=self.dtype_policy,
-                name=f"stage{spec.number}_block{number}",
+            plans = plan_stage(spec, stride, output_stride, self.block_options)
+            self.stages.append(
+                make_blocks(plans, f"stage{spec.number}", **options)
             )
-            for number, plan in enumerate(plans, 1)
-        ]
+            stride *= spec.stride
 
     @property
     def output_channels(self) -> dict[str, int]:
@@ -174,7 +119,7 @@ class ResNet(keras.Model):
 
         Args:
             inputs: float [B, H, W, 3], normalised to -1..1.
-            training: batch statistics.
+            training: batch statistics and drop path.
 
         Returns:
             {"stage1" ... "stage5": float [B, h, w, C] before, "res1" ...
@@ -185,52 +130,90 @@ class ResNet(keras.Model):
         activated = tf.nn.relu(x)
         endpoints = {"stage1": x, "res1": activated}
         for spec, blocks in zip(self.stage_specs, self.stages, strict=True):
-            for block in blocks:
-                x = block(activated, training=training)
-                activated = tf.nn.relu(x)
+            x, activated = call_blocks(
+                blocks, activated, training, recompute=self.recompute
+            )
             endpoints[f"stage{spec.number}"] = x
             endpoints[f"res{spec.number}"] = activated
         return endpoints
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""
-        stages = [dataclasses.asdict(spec) for spec in self.stage_specs]
-        for stage in stages:
-            stage["filters"] = list(stage["filters"])
         return super().get_config() | {
-            "stages": stages,
+            "stages": [spec.to_config() for spec in self.stage_specs],
             "output_stride": self.output_stride,
             "stem": self.stem_kind,
             "stem_filters": self.stem_filters,
+            "block_options": dataclasses.asdict(self.block_options),
+            "recompute": self.recompute,
             "batch_norm": dict(self.batch_norm),
         }
 
 
-def bottleneck_stages(num_blocks: Sequence[int]) -> list[StageSpec]:
+def bottleneck_stages(
+    num_blocks: Sequence[int], variation: Variation = UNVARIED
+) -> list[StageSpec]:
     """Gives stages 2 to 5 of the bottleneck nets of the ResNet paper."""
-    return [
-        StageSpec(number, "bottleneck", count, (width, width, 4 * width))
-        for number, count, width in zip(
-            (2, 3, 4, 5), num_blocks, (64, 128, 256, 512), strict=True
-        )
-    ]
+    stages = []
+    for number, count, channels in zip(
+        (2, 3, 4, 5),
+        variation.scale_counts(num_blocks),
+        variation.scale_channels((64, 128, 256, 512)),
+        strict=True,
+    ):
+        filters = (channels, channels, 4 * channels)
+        stages.append(StageSpec(number, "bottleneck", count, filters))
+    return stages
 
 
-def resnet50(output_stride: int = 32, **kwargs: Any) -> ResNet:
+def _bottleneck_net(
+    num_blocks: Sequence[int],
+    stem: str,
+    output_stride: int,
+    variation: Variation,
+    **kwargs: Any,
+) -> ResNet:
+    return ResNet(
+        bottleneck_stages(num_blocks, variation),
+        output_stride,
+        stem=stem,
+        stem_filters=variation.scale_stem(64),
+        block_options=variation.block_options(drop_path_beyond_stride=16),
+        **kwargs,
+    )
+
+
+def resnet50(
+    output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
+) -> ResNet:
     """Gives ResNet-50; the other arguments are those of `ResNet`."""
-    return ResNet(bottleneck_stages((3, 4, 6, 3)), output_stride, **kwargs)
+    return _bottleneck_net(
+        (3, 4, 6, 3), "conv7", output_stride, variation, **kwargs
+    )
 
 
-def resnet50_beta(output_stride: int = 32, **kwargs: Any) -> ResNet:
+def resnet50_beta(
+    output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
+) -> ResNet:
     """Gives ResNet-50 with the deep stem."""
-    return resnet50(output_stride, stem="deep", **kwargs)
+    return _bottleneck_net(
+        (3, 4, 6, 3), "deep", output_stride, variation, **kwargs
+    )
 
 
-def resnet101(output_stride: int = 32, **kwargs: Any) -> ResNet:
+def resnet101(
+    output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
+) -> ResNet:
     """Gives ResNet-101."""
-    return ResNet(bottleneck_stages((3, 4, 23, 3)), output_stride, **kwargs)
+    return _bottleneck_net(
+        (3, 4, 23, 3), "conv7", output_stride, variation, **kwargs
+    )
 
 
-def resnet101_beta(output_stride: int = 32, **kwargs: Any) -> ResNet:
+def resnet101_beta(
+    output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
+) -> ResNet:
     """Gives ResNet-101 with the deep stem."""
-    return resnet101(output_stride, stem="deep", **kwargs)
+    return _bottleneck_net(
+        (3, 4, 23, 3), "deep", output_stride, variation, **kwargs
+    )

@@ -4,11 +4,14 @@ import pytest
 
 from deeplab2_like.model.backbones import resnet
 from deeplab2_like.model.backbones.residual_blocks import (
+    AxialBlock,
     BasicBlock,
     BottleneckBlock,
     DeepStem,
 )
-from deeplab2_like.model.backbones.resnet import ResNet, StageSpec, plan_stage
+from deeplab2_like.model.backbones.resnet import ResNet
+from deeplab2_like.model.backbones.stages import StageSpec
+from deeplab2_like.model.backbones.variation import Variation
 from deeplab2_like.testing import harness
 
 _SMALL = [
@@ -27,6 +30,20 @@ _SMALL = [
         lambda: BasicBlock((4, 8), stride=2, name="block"),
         lambda: BasicBlock(
             (4, 6), dilation_rate=2, next_dilation_rate=4, name="block"
+        ),
+        lambda: BottleneckBlock(
+            (4, 4, 8), switchable=True, keep_prob=0.5, name="block"
+        ),
+        lambda: BasicBlock(
+            (4, 6), stride=2, switchable=True, squeeze_excite=True, name="block"
+        ),
+        lambda: AxialBlock((16, 16, 8), name="block"),
+        lambda: AxialBlock(
+            (8, 16, 12),
+            stride=2,
+            keep_prob=0.5,
+            squeeze_excite=True,
+            name="block",
         ),
         lambda: DeepStem(4, name="stem"),
     ],
@@ -49,35 +66,6 @@ def test_resnets_pass_the_harness(stem, output_stride, tmp_path):
         tmp_path,
         takes_bytes=False,
     )
-
-
-def _rates(plans):
-    return [(p.stride, p.dilation_rate, p.next_dilation_rate) for p in plans]
-
-
-def test_stages_within_the_output_stride_have_their_strides():
-    stage = StageSpec(3, "basic", 3, (8, 8))
-    assert _rates(plan_stage(stage, 4, 32)) == [
-        (2, 1, 1),
-        (1, 1, 1),
-        (1, 1, 1),
-    ]
-
-
-def test_the_first_block_beyond_the_output_stride_keeps_the_rate():
-    stage4 = StageSpec(4, "basic", 2, (8, 8))
-    stage5 = StageSpec(5, "basic", 3, (8, 8))
-    assert _rates(plan_stage(stage5, 16, 16)) == [
-        (1, 1, 2),
-        (1, 2, 2),
-        (1, 2, 2),
-    ]
-    assert _rates(plan_stage(stage4, 8, 8)) == [(1, 1, 2), (1, 2, 2)]
-    assert _rates(plan_stage(stage5, 16, 8)) == [
-        (1, 2, 4),
-        (1, 4, 4),
-        (1, 4, 4),
-    ]
 
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
@@ -148,10 +136,43 @@ def test_a_stage_with_number_1_replaces_the_stem_as_stage1():
     assert endpoints["stage2"].shape == (1, 9, 9, 8)
 
 
+def test_widths_and_depths_can_be_varied():
+    varied = Variation(
+        stem_width=0.5,
+        width=0.25,
+        depth=2.0,
+        keep_prob=0.5,
+        squeeze_excite=True,
+    )
+    backbone = resnet.resnet50(16, varied)
+    channels = backbone.output_channels
+    assert [channels[f"res{n}"] for n in range(1, 6)] == [32, 64, 128, 256, 512]
+    assert [len(blocks) for blocks in backbone.stages] == [6, 8, 12, 6]
+    probs = [
+        [b.drop_path.keep_prob for b in blocks] for blocks in backbone.stages
+    ]
+    assert probs == [[1.0] * 6, [1.0] * 8, [1.0] + [0.5] * 11, [0.5] * 6]
+    assert all(b.squeeze_excite for blocks in backbone.stages for b in blocks)
+
+
+@pytest.mark.parametrize("keep_prob", [0.25, 1.0])
+def test_a_dropped_branch_leaves_the_shortcut(keep_prob):
+    block = BasicBlock((4, 3), keep_prob=keep_prob, name="block")
+    x = np.random.default_rng(0).normal(size=(64, 3, 3, 3)).astype("float32")
+    block.build(x.shape)
+    block.branch[-1].bn.gamma.assign(np.ones(3))
+    is_shortcut = np.all(block(x, training=True).numpy() == x, axis=(1, 2, 3))
+    assert np.mean(is_shortcut) == pytest.approx(1.0 - keep_prob, abs=0.15)
+    is_shortcut = np.all(block(x, training=False).numpy() == x, axis=(1, 2, 3))
+    assert not np.any(is_shortcut)
+
+
 def test_wrong_values_are_refused():
     with pytest.raises(ValueError, match="8, 16 and 32 are allowed"):
         ResNet(_SMALL, 4)
     with pytest.raises(ValueError, match="stem is 'conv5'"):
         ResNet(_SMALL, stem="conv5")
-    with pytest.raises(ValueError, match="a BasicBlock has 2 convolutions"):
+    with pytest.raises(ValueError, match="branch of a BasicBlock has 2"):
         BasicBlock((4, 4, 8))
+    with pytest.raises(ValueError, match="has no 3x3 convolution"):
+        AxialBlock((16, 16, 8), switchable=True)
