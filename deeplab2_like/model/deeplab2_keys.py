@@ -34,6 +34,12 @@ _LAYERS = {
     "depthwise_conv/kernel": "_depthwise_conv/depthwise_kernel",
     "conv/kernel": "_conv/kernel",
     "bn": "_batch_norm",
+    "qkv_bn": "_batch_norm_qkv",
+    "similarity_bn": "_batch_norm_similarity",
+    "retrieved_bn": "_batch_norm_retrieved_output",
+    "query_rpe": "_query_rpe/embeddings",
+    "key_rpe": "_key_rpe/embeddings",
+    "value_rpe": "_value_rpe/embeddings",
 }
 
 # Inside a part, in this order: (pattern of whole segments, replacement).
@@ -63,6 +69,11 @@ _RESNET: _Rules = (
     (r"stem/conv([12])", r"_stem/_conv\1_bn_act"),
     (r"stem/conv3", "_stem/_conv3_bn"),
     (r"stem", "_stem"),
+    (r"resnet/stem", "_stem"),
+    (r"resnet/stage(\d+)_block(\d+)", r"_stage\1/_block\2"),
+    (r"stacked_decoder/stage(\d+)_block(\d+)", r"_decoder_stage\1/_block\2"),
+    (r"stacked_decoder/stage(\d+)_fuse", r"_decoder_stage\1_resized_fuse"),
+    (r"(strided|resized)(\d+)", r"_\1_conv_bn\2"),
     (r"stage(\d+)_block(\d+)", r"_stage\1/_block\2"),
     (r"shortcut", "_shortcut"),
     (r"reduce", "_conv1_bn_act"),
@@ -70,6 +81,13 @@ _RESNET: _Rules = (
     (r"expand", "_conv3_bn"),
     (r"spatial1", "_conv1_bn_act"),
     (r"spatial2", "_conv2_bn"),
+    (r"conv/switch", "_conv/_switch"),
+    (
+        r"(pre|post)_global_context/convolution",
+        r"_\1_global_context/convolution",
+    ),
+    (r"squeeze_excite/gate", "_squeeze_and_excite/_se_conv"),
+    (r"attention/(height|width)_axis", r"_attention/_\1_axis"),
 )
 
 

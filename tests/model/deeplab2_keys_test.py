@@ -26,6 +26,51 @@ _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
             "backbone/stage2_block1/shortcut/bn/moving_mean",
             "encoder/_stage2/_block1/_shortcut/_batch_norm/moving_mean",
         ),
+        (
+            "backbone/stage5_block1/spatial/conv/kernel",
+            "encoder/_stage5/_block1/_conv2_bn_act/_conv/kernel",
+        ),
+        (
+            "backbone/stage5_block1/spatial/conv/switch/bias",
+            "encoder/_stage5/_block1/_conv2_bn_act/_conv/_switch/bias",
+        ),
+        (
+            "backbone/stage5_block1/spatial/pre_global_context/convolution"
+            "/kernel",
+            "encoder/_stage5/_block1/_conv2_bn_act/_pre_global_context"
+            "/convolution/kernel",
+        ),
+        (
+            "backbone/stage3_block2/squeeze_excite/gate/kernel",
+            "encoder/_stage3/_block2/_squeeze_and_excite/_se_conv/kernel",
+        ),
+        (
+            "backbone/stage4_block2/attention/height_axis/qkv_kernel",
+            "encoder/_stage4/_block2/_attention/_height_axis/qkv_kernel",
+        ),
+        (
+            "backbone/stage4_block2/attention/width_axis/similarity_bn/gamma",
+            "encoder/_stage4/_block2/_attention/_width_axis"
+            "/_batch_norm_similarity/gamma",
+        ),
+        (
+            "backbone/stage4_block2/attention/width_axis/value_rpe",
+            "encoder/_stage4/_block2/_attention/_width_axis/_value_rpe"
+            "/embeddings",
+        ),
+        (
+            "backbone/resnet/stage1_block3/spatial1/conv/kernel",
+            "encoder/_stage1/_block3/_conv1_bn_act/_conv/kernel",
+        ),
+        (
+            "backbone/stacked_decoder/stage2_block1/spatial2/bn/beta",
+            "encoder/_decoder_stage2/_block1/_conv2_bn/_batch_norm/beta",
+        ),
+        (
+            "backbone/stacked_decoder/stage3_fuse/strided1/conv/kernel",
+            "encoder/_decoder_stage3_resized_fuse/_strided_conv_bn1/_conv"
+            "/kernel",
+        ),
         ("backbone/block0/conv/kernel", "encoder/_blocks/0/_conv/kernel"),
         (
             "backbone/block10/depthwise/depthwise_conv/kernel",
