@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from deeplab2_like.config import names
+from deeplab2_like.config import backbone_rules, names
 from deeplab2_like.config.report import Report
 from deeplab2_like.protos import (
     config_pb2,
@@ -91,22 +91,18 @@ def check(
 def _check_backbone(
     backbone: model_pb2.ModelOptions.BackboneOptions, report: Report
 ) -> None:
-    path = "model_options.backbone"
-    if backbone.name in names.MOBILENETS:
-        if not backbone.use_squeeze_and_excite:
-            report.add(
-                f"{path}.use_squeeze_and_excite",
-                False,
-                f"{backbone.name} exists only with squeeze-and-excite",
-                "Write use_squeeze_and_excite: true.",
-            )
-        if backbone.use_sac_beyond_stride > 0:
-            report.warn(
-                f"{path}.use_sac_beyond_stride",
-                backbone.use_sac_beyond_stride,
-                f"it has no effect on {backbone.name}",
-                "Remove the field.",
-            )
+    for found in backbone_rules.find_conflicts(backbone):
+        path = f"model_options.backbone.{found.field}"
+        report.add(path, found.value, found.rule, found.fix)
+    is_efficientnet = backbone.name in names.EFFICIENTNETS
+    if is_efficientnet and not backbone.use_squeeze_and_excite:
+        report.warn(
+            "model_options.backbone.use_squeeze_and_excite",
+            False,
+            f"{backbone.name} has no channel gates then, as in EfficientPS; "
+            "published weights were trained with them",
+            "Write use_squeeze_and_excite: true for the published network.",
+        )
 
 
 def _check_decoder(

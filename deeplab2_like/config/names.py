@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The names that a config may use.
 
-`BACKBONES` are all names that exist in this schema; building a model refuses
-one that it cannot build yet.
+`BACKBONES` are all names that exist in this schema; `backbone_rules` refuses
+those of another system.
 """
 
+EFFICIENTNETS = tuple(f"efficientnet_b{number}" for number in range(8))
 BACKBONES = (
     "resnet50",
     "resnet50_beta",
@@ -23,6 +24,7 @@ BACKBONES = (
     "max_deeplab_l_backbone",
     "mobilenet_v3_large",
     "mobilenet_v3_small",
+    *EFFICIENTNETS,
 )
 # The backbones that have no form without squeeze-and-excite.
 MOBILENETS = ("mobilenet_v3_large", "mobilenet_v3_small")

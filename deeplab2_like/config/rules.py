@@ -165,6 +165,7 @@ _MODEL: dict[str, Rule] = {
     "BackboneOptions.backbone_width_multiplier": Range(0, 64, low_is_open=True),
     "BackboneOptions.backbone_layer_multiplier": Range(0, 64, low_is_open=True),
     "BackboneOptions.use_sac_beyond_stride": OneOf((-1, 4, 8, 16, 32)),
+    "BackboneOptions.recompute": Free(),
     "DeeplabV3Options.num_classes": _CHANNELS,
     "DeeplabV3PlusOptions.num_classes": _CHANNELS,
     "ModelOptions.initial_checkpoint": Free(),

@@ -6,8 +6,17 @@ from typing import Any
 
 import keras
 
+from deeplab2_like.config import backbone_rules, report
 from deeplab2_like.errors import ConfigError
-from deeplab2_like.model.backbones import mobilenet_v3, resnet
+from deeplab2_like.model.backbones import (
+    axial_resnet,
+    efficientnet,
+    max_deeplab,
+    mobilenet_v3,
+    resnet,
+    wide_resnet,
+)
+from deeplab2_like.model.backbones.variation import Variation
 from deeplab2_like.model.deeplab_v3 import DeepLabV3, DeepLabV3Plus
 from deeplab2_like.model.layers.aspp import pool_size_of
 from deeplab2_like.model.panoptic_deeplab import PanopticDeepLab
@@ -71,47 +80,78 @@ def build_backbone(
         ConfigError: an unknown name, or a field that the named backbone does
             not have.
     """
-    if options.name not in _BACKBONES:
+    for found in backbone_rules.find_conflicts(options):
+        value = report.show(found.value)
+        raise ConfigError(
+            f"model_options.backbone.{found.field} is {value} - {found.rule} "
+            f"- {found.fix}"
+        )
+    builders = {**_FIXED_BACKBONES, **_RESNETS, **efficientnet.BUILDERS}
+    if options.name not in builders:
         raise ConfigError(
             f'model_options.backbone.name is "{options.name}" - known are '
-            f"{', '.join(_BACKBONES)} - choose one of them."
+            f"{', '.join(builders)} - choose one of them."
         )
-    _check_backbone(options)
-    builder = _BACKBONES[options.name]
-    return builder(options.output_stride, batch_norm=batch_norm)
+    arguments: dict[str, Any] = {"batch_norm": batch_norm}
+    if options.name in _RESNETS:
+        arguments["variation"] = _variation(options)
+        arguments["recompute"] = _is_recomputed(options)
+    if options.name in efficientnet.BUILDERS:
+        arguments["squeeze_excite"] = options.use_squeeze_and_excite
+        arguments["keep_prob"] = _decimal(options.drop_path_keep_prob)
+        arguments["drop_path_schedule"] = options.drop_path_schedule
+    return builders[options.name](options.output_stride, **arguments)
 
 
-_BACKBONES: Mapping[str, Callable[..., keras.Model]] = {
+_Builders = Mapping[str, Callable[..., keras.Model]]
+
+# Nets that a config cannot vary.
+_FIXED_BACKBONES: _Builders = {
+    "mobilenet_v3_large": mobilenet_v3.mobilenet_v3_large,
+    "mobilenet_v3_small": mobilenet_v3.mobilenet_v3_small,
+}
+_PLAIN_RESNETS: _Builders = {
     "resnet50": resnet.resnet50,
     "resnet50_beta": resnet.resnet50_beta,
     "resnet101": resnet.resnet101,
     "resnet101_beta": resnet.resnet101_beta,
-    "mobilenet_v3_large": mobilenet_v3.mobilenet_v3_large,
-    "mobilenet_v3_small": mobilenet_v3.mobilenet_v3_small,
 }
-
-# The value at which a field asks for nothing that the backbones above lack.
-_PLAIN_BACKBONE = {
-    "drop_path_keep_prob": 1.0,
-    "stem_width_multiplier": 1.0,
-    "backbone_width_multiplier": 1.0,
-    "backbone_layer_multiplier": 1.0,
-    "use_sac_beyond_stride": -1,
+# Nets so large, or with attention maps so large, that training recomputes
+# their blocks unless the config says otherwise.
+_LARGE_RESNETS: _Builders = {
+    "wide_resnet41": wide_resnet.wide_resnet41,
+    "swidernet": wide_resnet.swidernet,
+    "axial_swidernet": axial_resnet.axial_swidernet,
+    "axial_resnet_s": axial_resnet.axial_resnet_s,
+    "axial_resnet_l": axial_resnet.axial_resnet_l,
+    "axial_deeplab_s": axial_resnet.axial_deeplab_s,
+    "axial_deeplab_l": axial_resnet.axial_deeplab_l,
+    "max_deeplab_s_backbone": axial_resnet.max_deeplab_s_backbone,
+    "max_deeplab_l_backbone": max_deeplab.max_deeplab_l_backbone,
 }
+_RESNETS: _Builders = {**_PLAIN_RESNETS, **_LARGE_RESNETS}
 
 
-def _check_backbone(options: _Backbone) -> None:
-    """Refuses the fields that the named backbone cannot honour."""
-    plain = dict(_PLAIN_BACKBONE)
-    plain["use_squeeze_and_excite"] = options.name.startswith("mobilenet")
-    for field, allowed in plain.items():
-        value = getattr(options, field)
-        if value != allowed:
-            text = str(allowed).lower()
-            raise ConfigError(
-                f"model_options.backbone.{field} is {str(value).lower()} - "
-                f"{options.name} is built only with {text} - set it to {text}."
-            )
+def _variation(options: _Backbone) -> Variation:
+    """Gives what the config varies of the named network."""
+    width = None
+    if options.HasField("backbone_width_multiplier"):
+        width = _decimal(options.backbone_width_multiplier)
+    return Variation(
+        stem_width=_decimal(options.stem_width_multiplier),
+        width=width,
+        depth=_decimal(options.backbone_layer_multiplier),
+        keep_prob=_decimal(options.drop_path_keep_prob),
+        drop_path_schedule=options.drop_path_schedule,
+        switchable_beyond_stride=options.use_sac_beyond_stride,
+        squeeze_excite=options.use_squeeze_and_excite,
+    )
+
+
+def _is_recomputed(options: _Backbone) -> bool:
+    if options.HasField("recompute"):
+        return options.recompute
+    return options.name in _LARGE_RESNETS
 
 
 def _batch_norm_options(

@@ -140,30 +140,108 @@ def test_the_dtype_policy_of_the_program_holds_for_every_part():
     assert model.offset_head.last_layer.compute_dtype == "float32"
 
 
+def _backbone(text):
+    return build_backbone(_options(f"backbone {{ {text} }}").backbone)
+
+
 def test_an_unknown_backbone_names_the_known_ones():
-    options = _options('backbone { name: "swidernet" }').backbone
-    with pytest.raises(ConfigError, match='"swidernet" - known are resnet50'):
-        build_backbone(options)
+    with pytest.raises(ConfigError, match='"vgg" - known are mobilenet'):
+        _backbone('name: "vgg"')
+
+
+_VARIED = """
+  stem_width_multiplier: 0.25 backbone_width_multiplier: 0.125
+  backbone_layer_multiplier: 0.67 drop_path_keep_prob: 0.8
+  drop_path_schedule: "linear" use_squeeze_and_excite: true
+  output_stride: 8
+"""
 
 
 @pytest.mark.parametrize(
-    ("field", "sentence"),
+    "name",
     [
-        ("use_squeeze_and_excite: true", "use_squeeze_and_excite is true"),
-        ("drop_path_keep_prob: 0.5", "drop_path_keep_prob is 0.5"),
-        ("use_sac_beyond_stride: 32", "set it to -1"),
+        "resnet50",
+        "resnet50_beta",
+        "resnet101",
+        "resnet101_beta",
+        "wide_resnet41",
+        "swidernet",
+        "axial_swidernet",
+        "axial_resnet_s",
+        "axial_resnet_l",
+        "axial_deeplab_s",
+        "axial_deeplab_l",
+        "max_deeplab_s_backbone",
+        "max_deeplab_l_backbone",
     ],
 )
-def test_a_field_that_the_backbone_lacks_is_refused(field, sentence):
-    options = _options(f'backbone {{ name: "resnet50" {field} }}').backbone
+def test_every_field_of_the_resnet_family_is_honoured(name):
+    backbone = _backbone(f'name: "{name}" {_VARIED}')
+    net = getattr(backbone, "resnet", backbone)
+    assert backbone.output_stride == 8
+    assert net.stem_filters == 16
+    assert net.output_channels["res5"] == 256
+    assert len(net.stages[-1]) == 2
+    last = net.stages[-1][-1]
+    assert last.drop_path.keep_prob == pytest.approx(0.8)
+    assert net.stages[-1][0].drop_path.keep_prob == pytest.approx(0.85)
+    assert last.squeeze_excite is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [("resnet50", -1), ("swidernet", -1), ("axial_swidernet", -2)],
+)
+def test_switchable_convolutions_begin_at_their_stride(name, stage):
+    backbone = _backbone(f'name: "{name}" use_sac_beyond_stride: 16')
+    switched = [blocks[0].switchable for blocks in backbone.stages]
+    begin = next(i for i, s in enumerate(backbone.stage_specs) if s.number == 4)
+    expected = [i >= begin for i in range(len(switched))]
+    if stage == -2:
+        expected[-1] = False
+    assert switched == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('name: "resnet50"', False),
+        ('name: "resnet50" recompute: true', True),
+        ('name: "swidernet"', True),
+        ('name: "swidernet" recompute: false', False),
+        ('name: "max_deeplab_s_backbone"', True),
+    ],
+)
+def test_large_nets_are_recomputed_unless_the_config_says(text, expected):
+    assert _backbone(text).recompute == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            'name: "mobilenet_v3_small"',
+            "use_squeeze_and_excite is false.*Write use_squeeze_and_excite",
+        ),
+        (
+            'name: "mobilenet_v3_small" use_squeeze_and_excite: true '
+            "drop_path_keep_prob: 0.5",
+            "drop_path_keep_prob is 0.5 - mobilenet_v3_small does not have it",
+        ),
+        (
+            'name: "axial_resnet_l" use_sac_beyond_stride: 32',
+            "use_sac_beyond_stride is 32",
+        ),
+        ('name: "max_deeplab_s"', "mask transformer"),
+        (
+            'name: "axial_swidernet" backbone_width_multiplier: 0.3',
+            "cannot share",
+        ),
+    ],
+)
+def test_a_field_that_the_backbone_lacks_is_refused(text, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        build_backbone(options)
-
-
-def test_mobilenet_without_its_gates_is_refused():
-    options = _options('backbone { name: "mobilenet_v3_small" }').backbone
-    with pytest.raises(ConfigError, match="set it to true"):
-        build_backbone(options)
+        _backbone(text)
 
 
 def test_a_missing_or_unsupported_system_is_refused():
