@@ -60,10 +60,11 @@ def run_experiment(
         build.check_trainable(config.options)
     if mode != "train":
         build.check_evaluable(config.options)
-    _check_first_records(config.options, mode)
     with native_logs.hide_routine():
+        # Workers have to find each other before any operation is run.
         strategy = distribution.build_strategy(master, num_gpus)
         _start_xla()
+    _check_first_records(config.options, mode)
     chief = distribution.is_chief(strategy)
     with contextlib.ExitStack() as stack:
         if trains and chief:
