@@ -10,10 +10,19 @@ import keras
 import numpy as np
 import pytest
 
-from deeplab2_like import errors, keras_files
+from deeplab2_like import (
+    checkpoint_files,
+    convert_checkpoint,
+    errors,
+    initialization,
+    keras_files,
+    run_config,
+)
 from deeplab2_like.model.backbones.efficientnet import EfficientNet
 from deeplab2_like.model.backbones.mobilenet_v3 import MobileNetV3
 from deeplab2_like.model.backbones.resnet import resnet50
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 # Of odd sizes at every stride, so that both sides pad alike.
 _SIZE = (65, 97)
@@ -77,7 +86,8 @@ def b0_endpoints(b0):
 
 @pytest.fixture(scope="module")
 def with_classifier():
-    return _make_net("EfficientNetB0", top=True)
+    net = _make_net("EfficientNetB0", top=True)
+    return net, _compute_endpoints(net, _make_image())
 
 
 def _load(path, variant="b0", **options):
@@ -160,7 +170,7 @@ def test_weights_give_the_outputs_of_keras(b0, b0_endpoints, kind, tmp_path):
 def test_the_classifier_and_an_optimizer_are_left_over(
     with_classifier, kind, tmp_path
 ):
-    whole = with_classifier
+    whole, endpoints = with_classifier
     path = tmp_path / ("model.h5" if kind == ".h5" else "model.weights.h5")
     if kind == ".h5":
         whole.compile(keras.optimizers.SGD(momentum=0.9), "mse")
@@ -173,7 +183,7 @@ def test_the_classifier_and_an_optimizer_are_left_over(
     net, unused = _load(path)
     classifier = "dense" if kind == "without names" else "predictions"
     assert unused == [f"{classifier}/bias", f"{classifier}/kernel"]
-    _compare(net, _compute_endpoints(whole, _make_image()))
+    _compare(net, endpoints)
 
 
 def test_without_gates_their_weights_are_left_over(b0, tmp_path):
@@ -313,3 +323,64 @@ def test_nets_that_differ_are_refused_with_the_reason(backbone, reason):
     model = types.SimpleNamespace(backbone=backbone())
     with pytest.raises(errors.CheckpointError, match=reason):
         keras_files.load_encoder("resnet.weights.h5", model)
+
+
+@pytest.fixture
+def config(tiny_run):
+    """The tiny config with another encoder."""
+    return run_config.load_checked(
+        str(tiny_run),
+        [
+            "model_options { backbone { name: 'efficientnet_b0' } "
+            "decoder { atrous_rates: [2, 4, 6] } }"
+        ],
+    )
+
+
+def test_a_model_starts_from_a_file_and_from_what_it_was_converted_to(
+    b0, config, tmp_path
+):
+    path = tmp_path / "b0.weights.h5"
+    b0.save_weights(path)
+    options = config.options.model_options
+    system, model = convert_checkpoint._build(config)
+    groups = system.variable_groups(model)
+    others = [v for v in model.variables if "/backbone/" not in v.path]
+    before = [v.numpy() for v in others]
+    options.initial_checkpoint = str(path)
+    report = initialization.initialize(options, system, model)
+    encoder = {
+        v.path
+        for v in groups["backbone"]
+        if not v.path.endswith("seed_generator_state")
+    }
+    assert set(report.loaded) == encoder
+    for variable, value in zip(others, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    done = convert_checkpoint.convert(config, str(path), f"{tmp_path}/own/")
+    values = checkpoint_files.read_checkpoint(done.prefix)
+    for variable in groups["backbone"]:
+        if variable.path in encoder:
+            np.testing.assert_array_equal(
+                values[f"variables/{variable.path}"], variable
+            )
+            variable.assign(variable * 0.0)
+    options.initial_checkpoint = done.prefix
+    again = initialization.initialize(options, system, model)
+    assert set(again.loaded) == encoder
+    with pytest.raises(errors.CheckpointError, match="deeplab2 has no var"):
+        convert_checkpoint.convert(
+            config, str(path), f"{tmp_path}/theirs/", layout="deeplab2"
+        )
+
+
+def test_deeplab2_has_no_such_encoder(tiny_run, config, tmp_path):
+    theirs = convert_checkpoint.convert(
+        run_config.load_checked(str(tiny_run)),
+        str(tiny_run),
+        f"{tmp_path}/ckpt-1",
+        layout="deeplab2",
+    )
+    with pytest.raises(errors.CheckpointError, match="no encoder like") as info:
+        convert_checkpoint.convert(config, theirs.prefix, f"{tmp_path}/own/")
+    assert "\n" not in str(info.value)

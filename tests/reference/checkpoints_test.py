@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints with deeplab2's keys are imported, exported, and are equal.
-
-A network whose backbone does not exist yet is skipped by name.
-"""
+"""Checkpoints with deeplab2's keys are imported, exported, and are equal."""
 
 import gc
 import json
@@ -16,7 +13,6 @@ from deeplab2_like.model import deeplab2_keys
 from deeplab2_like.testing import reference_networks
 
 FAMILY = "deeplab2_checkpoints"
-PATTERN = "*.json"
 _LARGE = 100_000_000
 
 

@@ -2,12 +2,16 @@
 import numpy as np
 import pytest
 
+from deeplab2_like import errors
+from deeplab2_like.config import names
 from deeplab2_like.model.backbones.efficientnet import (
     VARIANTS,
     ChannelAffine,
     EfficientNet,
     MBConv,
 )
+from deeplab2_like.model.build import build_backbone
+from deeplab2_like.protos import model_pb2
 from deeplab2_like.testing import harness
 
 
@@ -141,3 +145,29 @@ def test_wrong_values_are_refused():
     with pytest.raises(ValueError, match="drop_path_schedule is 'cubic'"):
         EfficientNet("b0", drop_path_schedule="cubic")
     assert len(VARIANTS) == 8
+
+
+@pytest.mark.parametrize("name", names.EFFICIENTNETS)
+def test_configs_build_every_variant(name):
+    net = build_backbone(
+        model_pb2.ModelOptions.BackboneOptions(
+            name=name,
+            output_stride=16,
+            use_squeeze_and_excite=True,
+            drop_path_keep_prob=0.8,
+            drop_path_schedule="linear",
+        )
+    )
+    assert net.get_config()["variant"] == name[-2:]
+    assert net.output_stride == 16
+    assert net.get_config()["squeeze_excite"]
+    last = net.stages[-1][-1].drop_path.keep_prob
+    assert 0.8 < last < 0.82
+
+
+def test_what_it_does_not_have_is_refused():
+    options = model_pb2.ModelOptions.BackboneOptions(
+        name="efficientnet_b0", use_sac_beyond_stride=32
+    )
+    with pytest.raises(errors.ConfigError, match="does not have it"):
+        build_backbone(options)
