@@ -1,29 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inference of whole networks equals deeplab2's, weight for weight.
-
-Cases whose backbone does not exist yet are skipped by name; this family is
-therefore not yet one of `reference.FAMILIES`.
-"""
+"""Inference of whole networks equals deeplab2's, weight for weight."""
 
 import gc
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from deeplab2_like.model import multi_scale
 from deeplab2_like.model.encoder_input import normalize_images
 from deeplab2_like.model.outputs import resize_outputs
-from deeplab2_like.testing import reference, reference_networks
+from deeplab2_like.testing import reference_networks
 
-_CASES = reference.find_cases("forward", "*.npz")
+FAMILY = "forward"
+
+
+def is_slow(path):
+    """The small networks are enough for the fast tests."""
+    return "mobilenet" not in path.stem
 
 
 def _build(meta):
     """Builds the model and gives every variable its reference value."""
-    missing = reference_networks.find_missing_backbone(meta["config"])
-    if missing:
-        pytest.skip(missing)
     model = reference_networks.build_network(
         meta["config"], tuple(meta["crop"])
     )
@@ -49,6 +46,18 @@ def _compute_full_size(model, image, meta, outputs):
     return full | {"semantic_probs": tf.nn.softmax(full["semantic_logits"])}
 
 
+def _compute_endpoints(backbone, image):
+    """Gives what the backbone computes, and what it only stores."""
+    images = normalize_images(image, "float32")
+    endpoints = backbone(images, training=False)
+    endpoints["backbone_output"] = endpoints["res5"]
+    if hasattr(backbone, "stacked_decoder"):
+        endpoints["backbone_output"] = backbone.stacked_decoder(
+            endpoints, training=False
+        )
+    return endpoints
+
+
 def _compute(model, image, meta):
     """Gives all arrays that a case may hold."""
     outputs = model(image, training=False)
@@ -60,29 +69,15 @@ def _compute(model, image, meta):
     if "offset_map" in full:
         arrays["full/center_heatmap"] = full["center_heatmap"]
         arrays["full/offset_map"] = full["offset_map"][:, ::2, ::2]
-    endpoints = model.backbone(
-        normalize_images(image, "float32"), training=False
-    )
-    endpoints["backbone_output"] = endpoints["res5"]
+    endpoints = _compute_endpoints(model.backbone, image)
     for name, description in meta["endpoints"].items():
         flat = tf.reshape(endpoints[name], [-1])
         arrays[f"endpoint/{name}"] = flat[:: description["step"]]
     return arrays
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(
-            path,
-            id=path.stem,
-            marks=[] if "mobilenet" in path.stem else [pytest.mark.slow],
-        )
-        for path in _CASES
-    ],
-)
-def test_networks_give_what_the_reference_gives(path):
-    with reference.Case(path, reference.FamilyScore()) as case:
+def test_networks_give_what_the_reference_gives(reference_case):
+    with reference_case() as case:
         model = _build(case.meta)
         arrays = _compute(model, case.input("image"), case.meta)
         for name in case.names():
@@ -96,9 +91,3 @@ def test_networks_give_what_the_reference_gives(path):
             )
     del model, arrays
     gc.collect()
-
-
-def test_there_are_cases_where_there_is_a_folder():
-    if not (reference.folder() / "forward").is_dir():
-        pytest.skip("no golden data: the folder forward is absent")
-    assert _CASES
