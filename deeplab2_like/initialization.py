@@ -20,6 +20,7 @@ _LAST_LAYERS = {
     "restore_instance_last_layer_from_initial_checkpoint": (
         "center_last_layer",
         "offset_last_layer",
+        "instance_last_layer",
     ),
 }
 _ENCODER_ONLY = "the checkpoint has only an encoder for this model"

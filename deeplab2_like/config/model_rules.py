@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from deeplab2_like.config import backbone_rules, names
+from deeplab2_like.config import backbone_rules, names, panoptic_fpn_rules
 from deeplab2_like.config.report import Report
 from deeplab2_like.protos import (
     config_pb2,
@@ -76,12 +76,15 @@ def check(
             f"Add one of: {known}.",
         )
         return
+    descriptor = datasets.get(options.train_dataset_options.dataset)
+    if kind == "panoptic_fpn":
+        panoptic_fpn_rules.check(options, descriptor, report)
+        return
     path = "model_options.decoder"
     if not model.HasField("decoder"):
         report.add(path, None, "every system has one", "Add decoder { ... }.")
     else:
         _check_decoder(model.decoder, path, model.backbone, report)
-    descriptor = datasets.get(options.train_dataset_options.dataset)
     if kind == "panoptic_deeplab":
         _check_panoptic(model, descriptor, report)
     else:

@@ -37,6 +37,7 @@ LEARNING_POLICIES = ("poly", "cosine")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SEMANTIC_LOSSES = ("softmax_cross_entropy",)
 DENSE_LOSSES = ("l1", "mse")
+OTHER_LOSSES = ("sigmoid_cross_entropy", "soft_panoptic_quality")
 COMPUTE_PRECISIONS = ("float32", "bfloat16")
 RAW_PANOPTIC_FORMATS = (
     "two_channel_png",
@@ -48,4 +49,9 @@ AUTOAUGMENT_POLICIES = (
     "simple_classification_policy_magnitude_scale_0.2",
 )
 # The members of ModelOptions.meta_architecture that exist.
-META_ARCHITECTURES = ("deeplab_v3", "deeplab_v3_plus", "panoptic_deeplab")
+META_ARCHITECTURES = (
+    "deeplab_v3",
+    "deeplab_v3_plus",
+    "panoptic_deeplab",
+    "panoptic_fpn",
+)

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 
-from deeplab2_like.config import names
+from deeplab2_like.config import names, panoptic_fpn_rules
 from deeplab2_like.config.report import Report
 from deeplab2_like.protos import (
     config_pb2,
@@ -83,8 +83,19 @@ def _check_losses(
     kind = model.WhichOneof("meta_architecture")
     if kind not in names.META_ARCHITECTURES:
         return
+    if kind == "panoptic_fpn":
+        panoptic_fpn_rules.check_losses(options, report)
+        return
     losses = options.trainer_options.loss_options
     path = "trainer_options.loss_options"
+    for name in panoptic_fpn_rules.OWN_LOSSES:
+        if losses.HasField(name):
+            report.warn(
+                f"{path}.{name}",
+                "",
+                f"{path}.{name} has no effect on {kind}",
+                "Remove it.",
+            )
     has_instances = (
         kind == "panoptic_deeplab" and model.panoptic_deeplab.instance.enable
     )

@@ -8,13 +8,18 @@ import keras
 
 from deeplab2_like import errors
 from deeplab2_like.data import descriptor as descriptor_lib
-from deeplab2_like.meta_architectures import contract, panoptic_deeplab
+from deeplab2_like.meta_architectures import (
+    contract,
+    panoptic_deeplab,
+    panoptic_fpn,
+)
 from deeplab2_like.protos import config_pb2, trainer_pb2
 
 _SYSTEMS: dict[str, Callable[..., contract.MetaArchitecture]] = {
     "panoptic_deeplab": panoptic_deeplab.PanopticDeepLab,
     "deeplab_v3": panoptic_deeplab.PanopticDeepLab,
     "deeplab_v3_plus": panoptic_deeplab.PanopticDeepLab,
+    "panoptic_fpn": panoptic_fpn.PanopticFPN,
 }
 
 

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from deeplab2_like.data import descriptor as descriptor_lib
-from deeplab2_like.losses import pixelwise
+from deeplab2_like.losses import pixelwise, uncertainty
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.model import build as model_build
 from deeplab2_like.model import multi_scale, weight_decay
@@ -96,8 +96,17 @@ class PanopticDeepLab:
             self._options.trainer_options.solver_options,
             num_classes=self.descriptor.num_classes,
             train_crop_size=crop or None,
+            weighed_losses=self._weighed_losses(),
             synchronize_batch_norm=synchronize_batch_norm,
         )
+
+    def _weighed_losses(self) -> list[str]:
+        """Lists the losses whose weights are learned."""
+        options = self._options.trainer_options.loss_options
+        if not (options.learn_weights and self.has_instances):
+            return []
+        names = {"semantic_loss": "semantic_loss", **_LOSS_NAMES}
+        return [n for field, n in names.items() if options.HasField(field)]
 
     def infer(
         self,
@@ -113,9 +122,10 @@ class PanopticDeepLab:
                 return model(view, training=False)
             return model(view, training=False, image_scale=scale)
 
-        return multi_scale.average_views(
+        outputs = multi_scale.average_views(
             compute, images, self._views, keep_logits=targets is not None
         )
+        return outputs if targets is None else _add_variances(model, outputs)
 
     def infer_for_training(
         self,
@@ -125,7 +135,7 @@ class PanopticDeepLab:
     ) -> contract.Tensors:
         """Runs the network; it needs no targets."""
         del targets
-        return model(images, training=True)
+        return _add_variances(model, model(images, training=True))
 
     def compute_losses(
         self, outputs: contract.Tensors, targets: contract.Tensors
@@ -137,6 +147,7 @@ class PanopticDeepLab:
             size = tf.shape(targets["semantic"])[1:3]
         kept = dict(outputs)
         kept.pop("semantic_probs", None)
+        log_variances = kept.pop(_LOG_VARIANCES, None)
         resized = outputs_lib.resize_outputs(kept, size)
         losses = {}
         if options.HasField("semantic_loss"):
@@ -163,7 +174,14 @@ class PanopticDeepLab:
                     top_k_percent=chosen.top_k_percent,
                 )
             )
-        return losses
+        if log_variances is None:
+            return losses
+        return uncertainty.weigh_losses(
+            losses,
+            self._weighed_losses(),
+            log_variances,
+            regressions=set(_LOSS_NAMES.values()),
+        )
 
     def variable_groups(
         self, model: keras.Model
@@ -183,6 +201,9 @@ class PanopticDeepLab:
                     v for v in head.variables if id(v) not in is_last
                 ]
                 groups[f"{name}_last_layer"] = last
+        layer = getattr(model, _LOG_VARIANCES, None)
+        if layer is not None:
+            groups[_LOG_VARIANCES] = list(layer.variables)
         return groups
 
     def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
@@ -222,6 +243,18 @@ _LOSS_NAMES: Mapping[str, str] = {
     "center_loss": "center_loss",
     "regression_loss": "offset_loss",
 }
+
+_LOG_VARIANCES = "log_variances"
+
+
+def _add_variances(
+    model: keras.Model, outputs: contract.Tensors
+) -> contract.Tensors:
+    """Adds the learned weights of the losses, if the model has some."""
+    layer = getattr(model, _LOG_VARIANCES, None)
+    if layer is None:
+        return outputs
+    return {**outputs, _LOG_VARIANCES: layer.read()}
 
 
 def _with_channels(values: tf.Tensor) -> tf.Tensor:

@@ -20,6 +20,7 @@ from deeplab2_like.model.backbones.variation import Variation
 from deeplab2_like.model.deeplab_v3 import DeepLabV3, DeepLabV3Plus
 from deeplab2_like.model.layers.aspp import pool_size_of
 from deeplab2_like.model.panoptic_deeplab import PanopticDeepLab
+from deeplab2_like.model.panoptic_fpn import PanopticFPN
 from deeplab2_like.protos import model_pb2, trainer_pb2
 
 _Backbone = model_pb2.ModelOptions.BackboneOptions
@@ -32,6 +33,7 @@ def build_model(
     *,
     num_classes: int,
     train_crop_size: Sequence[int] | None,
+    weighed_losses: Sequence[str] = (),
     synchronize_batch_norm: bool | None = None,
 ) -> keras.Model:
     """Builds the model that `options` describes, with all its variables.
@@ -42,6 +44,8 @@ def build_model(
         num_classes: channels of the semantic logits.
         train_crop_size: (height, width) of the training crops in pixels, from
             which the pooling window of the ASPP follows; None: the whole map.
+        weighed_losses: names of the losses whose weights are learned; only
+            `PanopticDeepLab` has them.
         synchronize_batch_norm: whether batch statistics are those of all
             replicas; None: as `solver` says.
 
@@ -62,7 +66,10 @@ def build_model(
     batch_norm = _batch_norm_options(
         solver or trainer_pb2.SolverOptions(), synchronize_batch_norm
     )
-    model = _SYSTEMS[system](options, num_classes, train_crop_size, batch_norm)
+    more = {"weighed_losses": weighed_losses} if weighed_losses else {}
+    model = _SYSTEMS[system](
+        options, num_classes, train_crop_size, batch_norm, **more
+    )
     model.build((None, None, None, 3))
     return model
 
@@ -214,6 +221,7 @@ def _build_panoptic_deeplab(
     num_classes: int,
     crop_size: Sequence[int] | None,
     batch_norm: dict[str, Any],
+    weighed_losses: Sequence[str] = (),
 ) -> PanopticDeepLab:
     system = options.panoptic_deeplab
     instance = system.instance
@@ -237,6 +245,7 @@ def _build_panoptic_deeplab(
         ),
         semantic_head=_head_options(system.semantic_head),
         batch_norm=batch_norm,
+        weighed_losses=weighed_losses,
         **branch,
     )
 
@@ -291,3 +300,72 @@ _SYSTEMS: Mapping[str, Callable[..., keras.Model]] = {
     "deeplab_v3_plus": _build_deeplab_v3_plus,
     "panoptic_deeplab": _build_panoptic_deeplab,
 }
+
+
+def build_panoptic_fpn(
+    options: model_pb2.ModelOptions,
+    solver: trainer_pb2.SolverOptions,
+    *,
+    num_channels: int,
+    num_things: int,
+    weighed_losses: Sequence[str] = (),
+    synchronize_batch_norm: bool | None = None,
+) -> PanopticFPN:
+    """Builds the Panoptic FPN that `options` describes, with its variables.
+
+    Args:
+        options: the network.
+        solver: gives the batch norm options.
+        num_channels: channels of the semantic logits.
+        num_things: classes of the instance branch.
+        weighed_losses: names of the losses whose weights are learned.
+        synchronize_batch_norm: as in `build_model`.
+    """
+    system = options.panoptic_fpn
+    branches: dict[str, Any] = {}
+    if system.semantic.enable:
+        branches["semantic"] = {
+            "num_channels": num_channels,
+            "filters": system.semantic.channels,
+        }
+    if system.instance.enable:
+        branches["instance"] = _instance_options(system.instance, num_things)
+    model = PanopticFPN(
+        build_backbone(
+            options.backbone,
+            _batch_norm_options(solver, synchronize_batch_norm),
+        ),
+        pyramid_filters=system.pyramid_channels,
+        weighed_losses=weighed_losses,
+        **branches,
+    )
+    model.build((None, None, None, 3))
+    return model
+
+
+def _instance_options(
+    options: model_pb2.ModelOptions.PanopticFpnOptions.InstanceBranchOptions,
+    num_classes: int,
+) -> dict[str, Any]:
+    """Gives the fields of `InstanceOptions`."""
+    chosen: dict[str, Any] = {}
+    if options.anchor_size:
+        chosen["anchor_sizes"] = [_decimal(x) for x in options.anchor_size]
+    if options.anchor_ratio:
+        chosen["anchor_ratios"] = [_decimal(x) for x in options.anchor_ratio]
+    proposals = options.num_proposals
+    return chosen | {
+        "num_classes": num_classes,
+        "filters": options.channels,
+        "units": options.box_head_units,
+        "mask_convs": options.mask_head_convolutions,
+        "anchor_samples": options.anchor_samples,
+        "region_samples": options.region_samples,
+        "level_proposals": [
+            options.train_level_proposals,
+            options.level_proposals,
+        ],
+        "num_proposals": [proposals, proposals],
+        "score_threshold": _decimal(options.detection_score_threshold),
+        "max_detections": options.max_detections,
+    }

@@ -122,7 +122,7 @@ def segment_instances(
         score *= merging.average_by_slot(
             compute_probability(category), merged.slot, merged.slot_area
         )
-    fields = _make_table(merged, score) | {
+    fields = make_table(merged, score) | {
         "semantic": tf.where(
             is_valid_hw, semantic_hw, class_rules.ignore_label
         ),
@@ -146,7 +146,7 @@ def segment_classes(
     score = merging.average_by_slot(
         classes.probability, merged.slot, merged.slot_area
     )
-    return _make_table(merged, score) | {
+    return make_table(merged, score) | {
         "semantic": tf.where(
             is_valid_hw, classes.category, class_rules.ignore_label
         ),
@@ -154,7 +154,7 @@ def segment_classes(
     }
 
 
-def _make_table(merged: merging.Merged, slot_score: tf.Tensor) -> Fields:
+def make_table(merged: merging.Merged, slot_score: tf.Tensor) -> Fields:
     """Takes the rows out of the slots, and clears those that are none."""
     columns = {
         "segment_id": merged.segment_id,

@@ -60,7 +60,7 @@ class InstanceOptions(_message.Message):
     def __init__(self, enable: bool = ..., low_level_override: _Optional[_Iterable[_Union[LowLevelOptions, _Mapping]]] = ..., instance_decoder_override: _Optional[_Union[DecoderOptions, _Mapping]] = ..., center_head: _Optional[_Union[HeadOptions, _Mapping]] = ..., regression_head: _Optional[_Union[HeadOptions, _Mapping]] = ..., next_regression_head: _Optional[_Union[HeadOptions, _Mapping]] = ...) -> None: ...
 
 class ModelOptions(_message.Message):
-    __slots__ = ("backbone", "decoder", "deeplab_v3", "deeplab_v3_plus", "panoptic_deeplab", "motion_deeplab", "max_deeplab", "vip_deeplab", "initial_checkpoint", "restore_semantic_last_layer_from_initial_checkpoint", "restore_instance_last_layer_from_initial_checkpoint")
+    __slots__ = ("backbone", "decoder", "deeplab_v3", "deeplab_v3_plus", "panoptic_deeplab", "motion_deeplab", "max_deeplab", "vip_deeplab", "panoptic_fpn", "initial_checkpoint", "restore_semantic_last_layer_from_initial_checkpoint", "restore_instance_last_layer_from_initial_checkpoint")
     class BackboneOptions(_message.Message):
         __slots__ = ("name", "output_stride", "pretrained_weights", "use_squeeze_and_excite", "drop_path_keep_prob", "drop_path_schedule", "stem_width_multiplier", "backbone_width_multiplier", "backbone_layer_multiplier", "use_sac_beyond_stride", "recompute")
         NAME_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +109,59 @@ class ModelOptions(_message.Message):
         semantic_head: HeadOptions
         depth_head: HeadOptions
         def __init__(self, low_level: _Optional[_Iterable[_Union[LowLevelOptions, _Mapping]]] = ..., instance: _Optional[_Union[InstanceOptions, _Mapping]] = ..., semantic_head: _Optional[_Union[HeadOptions, _Mapping]] = ..., depth_head: _Optional[_Union[HeadOptions, _Mapping]] = ...) -> None: ...
+    class PanopticFpnOptions(_message.Message):
+        __slots__ = ("pyramid_channels", "semantic", "instance")
+        class SemanticBranchOptions(_message.Message):
+            __slots__ = ("enable", "channels", "separate_things")
+            ENABLE_FIELD_NUMBER: _ClassVar[int]
+            CHANNELS_FIELD_NUMBER: _ClassVar[int]
+            SEPARATE_THINGS_FIELD_NUMBER: _ClassVar[int]
+            enable: bool
+            channels: int
+            separate_things: bool
+            def __init__(self, enable: bool = ..., channels: _Optional[int] = ..., separate_things: bool = ...) -> None: ...
+        class InstanceBranchOptions(_message.Message):
+            __slots__ = ("enable", "anchor_size", "anchor_ratio", "channels", "box_head_units", "mask_head_convolutions", "max_instances", "anchor_samples", "region_samples", "train_level_proposals", "level_proposals", "num_proposals", "detection_score_threshold", "max_detections", "merge_score_threshold", "merge_overlap_threshold")
+            ENABLE_FIELD_NUMBER: _ClassVar[int]
+            ANCHOR_SIZE_FIELD_NUMBER: _ClassVar[int]
+            ANCHOR_RATIO_FIELD_NUMBER: _ClassVar[int]
+            CHANNELS_FIELD_NUMBER: _ClassVar[int]
+            BOX_HEAD_UNITS_FIELD_NUMBER: _ClassVar[int]
+            MASK_HEAD_CONVOLUTIONS_FIELD_NUMBER: _ClassVar[int]
+            MAX_INSTANCES_FIELD_NUMBER: _ClassVar[int]
+            ANCHOR_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+            REGION_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+            TRAIN_LEVEL_PROPOSALS_FIELD_NUMBER: _ClassVar[int]
+            LEVEL_PROPOSALS_FIELD_NUMBER: _ClassVar[int]
+            NUM_PROPOSALS_FIELD_NUMBER: _ClassVar[int]
+            DETECTION_SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+            MAX_DETECTIONS_FIELD_NUMBER: _ClassVar[int]
+            MERGE_SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+            MERGE_OVERLAP_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+            enable: bool
+            anchor_size: _containers.RepeatedScalarFieldContainer[float]
+            anchor_ratio: _containers.RepeatedScalarFieldContainer[float]
+            channels: int
+            box_head_units: int
+            mask_head_convolutions: int
+            max_instances: int
+            anchor_samples: int
+            region_samples: int
+            train_level_proposals: int
+            level_proposals: int
+            num_proposals: int
+            detection_score_threshold: float
+            max_detections: int
+            merge_score_threshold: float
+            merge_overlap_threshold: float
+            def __init__(self, enable: bool = ..., anchor_size: _Optional[_Iterable[float]] = ..., anchor_ratio: _Optional[_Iterable[float]] = ..., channels: _Optional[int] = ..., box_head_units: _Optional[int] = ..., mask_head_convolutions: _Optional[int] = ..., max_instances: _Optional[int] = ..., anchor_samples: _Optional[int] = ..., region_samples: _Optional[int] = ..., train_level_proposals: _Optional[int] = ..., level_proposals: _Optional[int] = ..., num_proposals: _Optional[int] = ..., detection_score_threshold: _Optional[float] = ..., max_detections: _Optional[int] = ..., merge_score_threshold: _Optional[float] = ..., merge_overlap_threshold: _Optional[float] = ...) -> None: ...
+        PYRAMID_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+        SEMANTIC_FIELD_NUMBER: _ClassVar[int]
+        INSTANCE_FIELD_NUMBER: _ClassVar[int]
+        pyramid_channels: int
+        semantic: ModelOptions.PanopticFpnOptions.SemanticBranchOptions
+        instance: ModelOptions.PanopticFpnOptions.InstanceBranchOptions
+        def __init__(self, pyramid_channels: _Optional[int] = ..., semantic: _Optional[_Union[ModelOptions.PanopticFpnOptions.SemanticBranchOptions, _Mapping]] = ..., instance: _Optional[_Union[ModelOptions.PanopticFpnOptions.InstanceBranchOptions, _Mapping]] = ...) -> None: ...
     class MotionDeepLabOptions(_message.Message):
         __slots__ = ("low_level", "instance", "semantic_head", "motion_head")
         LOW_LEVEL_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +198,7 @@ class ModelOptions(_message.Message):
     MOTION_DEEPLAB_FIELD_NUMBER: _ClassVar[int]
     MAX_DEEPLAB_FIELD_NUMBER: _ClassVar[int]
     VIP_DEEPLAB_FIELD_NUMBER: _ClassVar[int]
+    PANOPTIC_FPN_FIELD_NUMBER: _ClassVar[int]
     INITIAL_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     RESTORE_SEMANTIC_LAST_LAYER_FROM_INITIAL_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     RESTORE_INSTANCE_LAST_LAYER_FROM_INITIAL_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
@@ -156,7 +210,8 @@ class ModelOptions(_message.Message):
     motion_deeplab: ModelOptions.MotionDeepLabOptions
     max_deeplab: ModelOptions.MaXDeepLabOptions
     vip_deeplab: ModelOptions.PanopticDeeplabOptions
+    panoptic_fpn: ModelOptions.PanopticFpnOptions
     initial_checkpoint: str
     restore_semantic_last_layer_from_initial_checkpoint: bool
     restore_instance_last_layer_from_initial_checkpoint: bool
-    def __init__(self, backbone: _Optional[_Union[ModelOptions.BackboneOptions, _Mapping]] = ..., decoder: _Optional[_Union[DecoderOptions, _Mapping]] = ..., deeplab_v3: _Optional[_Union[ModelOptions.DeeplabV3Options, _Mapping]] = ..., deeplab_v3_plus: _Optional[_Union[ModelOptions.DeeplabV3PlusOptions, _Mapping]] = ..., panoptic_deeplab: _Optional[_Union[ModelOptions.PanopticDeeplabOptions, _Mapping]] = ..., motion_deeplab: _Optional[_Union[ModelOptions.MotionDeepLabOptions, _Mapping]] = ..., max_deeplab: _Optional[_Union[ModelOptions.MaXDeepLabOptions, _Mapping]] = ..., vip_deeplab: _Optional[_Union[ModelOptions.PanopticDeeplabOptions, _Mapping]] = ..., initial_checkpoint: _Optional[str] = ..., restore_semantic_last_layer_from_initial_checkpoint: bool = ..., restore_instance_last_layer_from_initial_checkpoint: bool = ...) -> None: ...
+    def __init__(self, backbone: _Optional[_Union[ModelOptions.BackboneOptions, _Mapping]] = ..., decoder: _Optional[_Union[DecoderOptions, _Mapping]] = ..., deeplab_v3: _Optional[_Union[ModelOptions.DeeplabV3Options, _Mapping]] = ..., deeplab_v3_plus: _Optional[_Union[ModelOptions.DeeplabV3PlusOptions, _Mapping]] = ..., panoptic_deeplab: _Optional[_Union[ModelOptions.PanopticDeeplabOptions, _Mapping]] = ..., motion_deeplab: _Optional[_Union[ModelOptions.MotionDeepLabOptions, _Mapping]] = ..., max_deeplab: _Optional[_Union[ModelOptions.MaXDeepLabOptions, _Mapping]] = ..., vip_deeplab: _Optional[_Union[ModelOptions.PanopticDeeplabOptions, _Mapping]] = ..., panoptic_fpn: _Optional[_Union[ModelOptions.PanopticFpnOptions, _Mapping]] = ..., initial_checkpoint: _Optional[str] = ..., restore_semantic_last_layer_from_initial_checkpoint: bool = ..., restore_instance_last_layer_from_initial_checkpoint: bool = ...) -> None: ...

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of Panoptic FPN."""
+
+import pytest
+
+VALID = """\
+experiment_name: "test"
+model_options {
+  backbone { name: "resnet50" output_stride: 32 }
+  panoptic_fpn { semantic { channels: 64 } instance { channels: 64 } }
+}
+trainer_options {
+  loss_options {
+    semantic_loss { name: "softmax_cross_entropy" weight: 0.5 }
+    proposal_loss { name: "sigmoid_cross_entropy" }
+    proposal_box_loss { name: "l1" }
+    class_loss { name: "softmax_cross_entropy" }
+    box_loss { name: "l1" }
+    mask_loss { name: "sigmoid_cross_entropy" }
+  }
+}
+train_dataset_options {
+  dataset: "cityscapes_panoptic"
+  batch_size: 8
+  crop_size: [97, 129]
+}
+eval_dataset_options {
+  dataset: "cityscapes_panoptic"
+  batch_size: 1
+  crop_size: [97, 129]
+}
+evaluator_options { stuff_area_limit: 2048 }
+"""
+_LOSSES = "trainer_options.loss_options"
+_SYSTEM = "model_options.panoptic_fpn"
+
+
+def _find(find, old="", new=""):
+    assert old in VALID
+    return {problem.path for problem in find(text=VALID.replace(old, new, 1))}
+
+
+def test_the_valid_config_has_no_findings(find_problems, find_warnings):
+    assert _find(find_problems) == set()
+    assert _find(find_warnings) == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        (
+            "output_stride: 32",
+            "output_stride: 16",
+            "model_options.backbone.output_stride",
+        ),
+        (
+            "semantic { channels: 64",
+            "semantic { channels: 48",
+            "semantic.channels",
+        ),
+        (
+            "instance { channels: 64",
+            "instance { anchor_size: [8, 16]",
+            "instance.anchor_size",
+        ),
+        ('    mask_loss { name: "sigmoid_cross_entropy" }\n', "", "mask_loss"),
+        (
+            'box_loss { name: "l1" }',
+            'box_loss { name: "mse" }',
+            "proposal_box_loss.name",
+        ),
+        (
+            "stuff_area_limit: 2048",
+            "add_flipped_images: true",
+            "evaluator_options.add_flipped_images",
+        ),
+        (
+            "stuff_area_limit: 2048",
+            "eval_scales: [0.5, 1.0]",
+            "evaluator_options.eval_scales",
+        ),
+    ],
+)
+def test_each_rule_names_its_field(old, new, path, find_problems):
+    paths = _find(find_problems, old, new)
+    allowed = {path, f"{_SYSTEM}.{path}", f"{_LOSSES}.{path}"}
+    assert len(paths) == 1
+    assert paths & allowed
+
+
+def test_a_model_needs_a_branch(find_problems):
+    text = VALID.replace("channels: 64", "enable: false")
+    assert f"{_SYSTEM}.semantic.enable" in {
+        problem.path for problem in find_problems(text=text)
+    }
+
+
+def test_losses_of_missing_branches_have_no_effect(find_warnings):
+    paths = _find(
+        find_warnings, "semantic { channels: 64", "semantic { enable: false"
+    )
+    assert paths == {f"{_LOSSES}.semantic_loss"}
+
+
+def test_a_decoder_has_no_effect(find_warnings):
+    paths = _find(
+        find_warnings,
+        "  panoptic_fpn {",
+        '  decoder { feature_key: "res5" }\n  panoptic_fpn {',
+    )
+    assert paths == {"model_options.decoder"}
+
+
+def test_losses_of_this_system_have_no_effect_on_others(
+    find_warnings, valid_text
+):
+    text = valid_text.replace(
+        "  loss_options {",
+        '  loss_options {\n    mask_loss { name: "sigmoid_cross_entropy" }',
+    )
+    assert f"{_LOSSES}.mask_loss" in {
+        problem.path for problem in find_warnings(text=text)
+    }
