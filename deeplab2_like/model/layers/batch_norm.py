@@ -26,6 +26,9 @@ class BatchNorm(keras.layers.BatchNormalization):
       one replica the fused operation computes them.
 
     Statistics and weights are float32 whatever the compute dtype.
+
+    Attributes:
+        is_folded: see `fold`.
     """
 
     def __init__(
@@ -45,6 +48,25 @@ class BatchNorm(keras.layers.BatchNormalization):
             synchronized=synchronized,
             **kwargs,
         )
+        self.is_folded = False
+
+    def fold(self, beta: tf.Tensor) -> None:
+        """Becomes, in inference, the addition of `beta` and no more.
+
+        For inference only: the factor of each channel has gone into the
+        weights in front. The statistics become those of the identity.
+
+        Args:
+            beta: float [C].
+        """
+        for variable, value in (
+            (self.gamma, 1.0),
+            (self.moving_mean, 0.0),
+            (self.moving_variance, 1.0 - self.epsilon),
+        ):
+            variable.assign(tf.fill(variable.shape, value))
+        self.beta.assign(tf.cast(beta, self.beta.dtype))
+        self.is_folded = True
 
     def call(self, inputs, training=None):
         """Gives `inputs` normalised.
@@ -63,6 +85,8 @@ class BatchNorm(keras.layers.BatchNormalization):
         if training:
             outputs, mean, variance = self._fused(inputs)
             self._update(mean, variance, tf.shape(inputs))
+        elif self.is_folded:
+            outputs = tf.nn.bias_add(inputs, tf.cast(self.beta, inputs.dtype))
         else:
             outputs, _, _ = self._fused(
                 inputs, self.moving_mean, self.moving_variance

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batch norms folded into the convolutions in front of them, for inference.
+
+A batch norm with known statistics multiplies and shifts each channel. The
+factor goes into the kernel of the convolution, so that only the shift is left,
+which is computed together with the convolution and the activation. Depthwise
+convolutions, whose batch norms TensorFlow does not fuse by itself, gain most.
+"""
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.model.layers.batch_norm import BatchNorm
+from deeplab2_like.model.layers.convolution import (
+    ConvBNAct,
+    DepthwiseConvBNAct,
+)
+
+
+def fold_batch_norms(model: keras.Model) -> keras.Model:
+    """Makes a copy of a model whose batch norms are folded, where possible.
+
+    The copy gives what the model gives in inference, up to rounding: the
+    products are rounded in another order. It has the same variables: a folded
+    batch norm has a beta, and otherwise the values of the identity.
+
+    Batch norms that do not follow a convolution directly (in attention, behind
+    the context of switchable atrous convolutions) stay as they are.
+
+    Args:
+        model: Built, its weights loaded; it is not changed.
+    """
+    copy = type(model).from_config(model.get_config())
+    copy.build((None, None, None, 3))
+    for target, source in zip(copy.variables, model.variables, strict=True):
+        target.assign(source)
+    for layer in iterate_layers(copy):
+        if isinstance(layer, ConvBNAct):
+            _fold(layer.conv.kernel, layer.bn, [1, 1, 1, -1])
+        elif isinstance(layer, DepthwiseConvBNAct):
+            # [height, width, channels, 1]
+            _fold(layer.depthwise_conv.kernel, layer.bn, [1, 1, -1, 1])
+    return copy
+
+
+def iterate_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Gives all layers of a model, those within layers too."""
+    return list(model._flatten_layers(include_self=False))
+
+
+def _fold(kernel: keras.Variable, bn: BatchNorm, shape: list[int]) -> None:
+    """Moves the factor of a batch norm into a kernel.
+
+    Args:
+        kernel: Of the convolution in front.
+        bn: The batch norm, whose channels are the kernel's in `shape`.
+        shape: Shape of the factors that fits to the kernel, with one -1.
+    """
+    deviation = tf.sqrt(tf.cast(bn.moving_variance, tf.float64) + bn.epsilon)
+    factor = tf.cast(bn.gamma, tf.float64) / deviation
+    shift = tf.cast(bn.moving_mean, tf.float64) * factor
+    beta = tf.cast(bn.beta, tf.float64) - shift
+    product = tf.cast(kernel, tf.float64) * tf.reshape(factor, shape)
+    kernel.assign(tf.cast(product, kernel.dtype))
+    bn.fold(beta)
