@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.trainer import schedules
+from deeplab2_like.trainer import fused_adam, schedules
 
 OPTIMIZERS = ("adam", "sgd", "adamw")
 
@@ -44,14 +44,13 @@ def make_optimizer(
         ConfigError: The name is unknown.
     """
     if name == "adam":
-        return keras.optimizers.Adam(learning_rate, name="adam")
+        return fused_adam.FusedAdam(learning_rate, name="adam")
     if name == "sgd":
         return keras.optimizers.SGD(learning_rate, momentum=0.9, name="sgd")
     if name == "adamw":
-        optimizer = keras.optimizers.AdamW(
+        return fused_adam.FusedAdamW(
             learning_rate, weight_decay=adamw_weight_decay, name="adamw"
         )
-        return optimizer
     raise errors.ConfigError(
         f"solver_options.optimizer is {name!r}; choose one of "
         f"{', '.join(OPTIMIZERS)}."
