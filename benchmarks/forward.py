@@ -44,12 +44,12 @@ def _measure(
         lambda: forward(image),
         sizes={"height": height, "width": width, "batch": 1},
         effort=running.effort(),
-        with_memory=True,
+        memory=measuring.Memory.FIRST_RUN,
     )
 
 
 def _make_case(backbone: str, size: tuple[int, int]) -> running.Case:
-    return lambda: _measure(backbone, size)
+    return running.Case(lambda: _measure(backbone, size))
 
 
 if __name__ == "__main__":

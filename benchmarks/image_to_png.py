@@ -67,7 +67,11 @@ def _measure() -> Iterator[measuring.Measurement]:
             found = predictor.predict(file)
             writer.add(found, f"{next(numbers)}.jpg")
 
-        yield _measure_part(f"image_to_png/{_BACKBONE}/1024x2048", whole_way)
+        yield _measure_part(
+            f"image_to_png/{_BACKBONE}/1024x2048",
+            whole_way,
+            measuring.Memory.FIRST_RUN,
+        )
         yield from _measure_parts(predictor, file, writer, numbers)
         writer.close()
 
@@ -92,15 +96,17 @@ def _measure_parts(
     )
 
 
-def _measure_part(name: str, run) -> measuring.Measurement:
+def _measure_part(
+    name: str, run, memory: measuring.Memory = measuring.Memory.NOT
+) -> measuring.Measurement:
     return measuring.measure(
         name,
         run,
         sizes=_SIZES,
         effort=running.effort(),
-        with_memory=True,
+        memory=memory,
     )
 
 
 if __name__ == "__main__":
-    running.run({"whole": _measure})
+    running.run({"whole": running.Case(_measure)})

@@ -75,8 +75,8 @@ def _with_rate(
 if __name__ == "__main__":
     running.run(
         {
-            "copy": _measure_copy,
-            "float32": lambda: _measure_product(tf.float32),
-            "bfloat16": lambda: _measure_product(tf.bfloat16),
+            "copy": running.Case(_measure_copy),
+            "float32": running.Case(lambda: _measure_product(tf.float32)),
+            "bfloat16": running.Case(lambda: _measure_product(tf.bfloat16)),
         }
     )

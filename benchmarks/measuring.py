@@ -2,15 +2,20 @@
 """How long something takes, and how much memory it needs on top of its inputs.
 
 Wall time is what a user waits; processor time (of all threads together) is
-what is left of it on a machine that does other work too. The peak of the
-memory is that of the resident set during one run, less what was resident
-before it, after released memory went back to the system. Linux only; None
-elsewhere.
+what is left of it on a machine that does other work too.
+
+The peak of the memory is that of the resident set during one run, less what
+was resident before it. Linux only; None elsewhere. It is as good as the
+process is fresh, because TensorFlow with oneDNN keeps what it has allocated.
+So there are two ways: FIRST_RUN takes the first run of a process, what is set
+up in it included. WARM takes a later run, and is right only where memory that
+was freed goes back to the system (see `running`).
 """
 
 import ctypes
 import ctypes.util
 import dataclasses
+import enum
 import gc
 import os
 import pathlib
@@ -23,6 +28,14 @@ from typing import Any
 _PROC = pathlib.Path("/proc")
 # Resets the peak of the resident set; see `man 5 proc`.
 _RESET_PEAK = "5"
+
+
+class Memory(enum.Enum):
+    """In which run the memory is measured; see the module."""
+
+    NOT = enum.auto()
+    FIRST_RUN = enum.auto()
+    WARM = enum.auto()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +63,7 @@ class Effort:
 
 
 QUICK = Effort(seconds=3.0, min_runs=3, max_runs=20, warm_ups=1)
+ONCE = Effort(seconds=0.0, min_runs=1, max_runs=1, warm_ups=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +102,7 @@ def measure(
     *,
     sizes: Mapping[str, Any] | None = None,
     effort: Effort | None = None,
-    with_memory: bool = False,
+    memory: Memory = Memory.NOT,
 ) -> Measurement:
     """Measures a function.
 
@@ -98,12 +112,16 @@ def measure(
             already.
         sizes: Numbers that describe the input.
         effort: How often it is run; `Effort()` when None.
-        with_memory: Whether to measure the memory too, in one more run.
+        memory: In which run the memory is measured too.
     """
     effort = effort or Effort()
+    peak = None
+    if memory is Memory.FIRST_RUN:
+        peak = measure_peak_mb(run)
     for _ in range(effort.warm_ups):
         run()
-    peak = measure_peak_mb(run) if with_memory else None
+    if memory is Memory.WARM:
+        peak = measure_peak_mb(run)
     walls: list[float] = []
     processors: list[float] = []
     gc.collect()
@@ -151,11 +169,7 @@ def with_values(
 
 
 def measure_peak_mb(run: Callable[[], object]) -> float | None:
-    """Runs once and gives the memory that it added, in 10**6 bytes.
-
-    Only as good as the process is fresh: what libraries keep for themselves
-    from earlier runs is not seen.
-    """
+    """Runs once and gives the memory that it added, in 10**6 bytes."""
     gc.collect()
     return_free_memory()
     before = _resident_bytes("VmRSS")

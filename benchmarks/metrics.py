@@ -47,7 +47,7 @@ def _measure_quality() -> Iterator[measuring.Measurement]:
             run,
             sizes=_SIZES,
             effort=running.effort(),
-            with_memory=True,
+            memory=measuring.Memory.WARM,
         )
 
 
@@ -80,7 +80,7 @@ def _measure_precision() -> Iterator[measuring.Measurement]:
             update,
             sizes=_SIZES,
             effort=running.effort(),
-            with_memory=True,
+            memory=measuring.Memory.WARM,
         )
         some = _make_precision()
         for _ in range(_IMAGES_OF_A_RESULT):
@@ -90,14 +90,14 @@ def _measure_precision() -> Iterator[measuring.Measurement]:
             lambda some=some: some.result(),
             sizes=_SIZES,
             effort=running.effort(),
-            with_memory=True,
+            memory=measuring.Memory.WARM,
         )
 
 
 if __name__ == "__main__":
     running.run(
         {
-            "panoptic_quality": _measure_quality,
-            "average_precision": _measure_precision,
+            "panoptic_quality": running.Case(_measure_quality),
+            "average_precision": running.Case(_measure_precision),
         }
     )

@@ -39,15 +39,23 @@ def build(
     )
     with system_build.compute_precision(options.trainer_options):
         model = system.build_model(synchronize_batch_norm=False)
-    _calm(model)
+    _train_a_little(model)
     return system, model
 
 
-def _calm(model: keras.Model) -> None:
-    """Makes batch norms what training makes of them: none is the identity."""
+def _train_a_little(model: keras.Model) -> None:
+    """Gives batch norms what training gives them: none is the identity."""
     generator = keras.random.SeedGenerator(1)
+    ranges = {
+        "gamma": (0.5, 1.5),
+        "beta": (-0.2, 0.2),
+        "moving_mean": (-0.2, 0.2),
+        "moving_variance": (0.5, 1.5),
+    }
     for variable in model.variables:
-        if variable.path.endswith(("gamma", "moving_variance")):
-            variable.assign(
-                keras.random.uniform(variable.shape, 0.5, 1.5, seed=generator)
+        low_high = ranges.get(variable.path.rpartition("/")[2])
+        if low_high is not None:
+            values = keras.random.uniform(
+                variable.shape, *low_high, seed=generator
             )
+            variable.assign(values)

@@ -92,11 +92,16 @@ def _measure(
         lambda: process(*tensors, valid_size=valid_size),
         sizes={"height": height, "width": width, "segments": segments},
         effort=running.effort(),
-        with_memory=True,
+        memory=running.memory_of_case(),
     )
 
 
 if __name__ == "__main__":
     running.run(
-        {"probabilities": _measure_probabilities, "heads": _measure_heads}
+        {
+            "probabilities": running.Case(
+                _measure_probabilities, has_memory_apart=True
+            ),
+            "heads": running.Case(_measure_heads, has_memory_apart=True),
+        }
     )

@@ -16,30 +16,30 @@ from absl import flags
 
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from benchmarks import reporting, running  # noqa: E402
+from benchmarks import measuring, reporting, running  # noqa: E402
 from deeplab2_like import errors, program  # noqa: E402
 
 _OUT = flags.FLAGS["out"]
 _INPUTS = flags.FLAGS["inputs"]
 
 _FOLDER = pathlib.Path(__file__).resolve().parent
-# Program and case.
+# Program, case, and whether its memory is measured apart.
 CASES = (
-    ("postprocessing", "probabilities"),
-    ("postprocessing", "heads"),
-    ("targets", "targets"),
-    ("targets", "tf_data_1"),
-    ("targets", "tf_data_2"),
-    ("metrics", "panoptic_quality"),
-    ("metrics", "average_precision"),
-    ("forward", "resnet50_1025"),
-    ("forward", "mobilenet_v3_large_1025"),
-    ("forward", "mobilenet_v3_small_1025"),
-    ("forward", "resnet50_513"),
-    ("forward", "mobilenet_v3_large_513"),
-    ("training_step", "gradients"),
-    ("training_step", "adam"),
-    ("image_to_png", "whole"),
+    ("postprocessing", "probabilities", True),
+    ("postprocessing", "heads", True),
+    ("targets", "targets", True),
+    ("targets", "tf_data_1", False),
+    ("targets", "tf_data_2", False),
+    ("metrics", "panoptic_quality", False),
+    ("metrics", "average_precision", False),
+    ("forward", "resnet50_1025", False),
+    ("forward", "mobilenet_v3_large_1025", False),
+    ("forward", "mobilenet_v3_small_1025", False),
+    ("forward", "resnet50_513", False),
+    ("forward", "mobilenet_v3_large_513", False),
+    ("training_step", "gradients", False),
+    ("training_step", "adam", False),
+    ("image_to_png", "whole", False),
 )
 
 
@@ -58,14 +58,20 @@ def _main(arguments: Sequence[str]) -> None:
         raise errors.ConfigError(
             f"--out={out} exists. Give a new file, or remove it."
         )
-    options = ["--quick", f"--out={out}"]
-    if _INPUTS.value:
-        options.append(f"--inputs={_INPUTS.value}")
     start = time.monotonic()
-    for index, (name, case) in enumerate(CASES, 1):
+    context = reporting.describe_machine()
+    measurements: list[measuring.Measurement] = []
+    for index, (name, case, has_memory_apart) in enumerate(CASES, 1):
         print(f"[{index}/{len(CASES)}] {name}, {case}", flush=True)
-        running.measure_case(str(_FOLDER / f"{name}.py"), case, options)
-    measurements = list(reporting.load_lines(out).values())
+        found = running.measure_case(
+            str(_FOLDER / f"{name}.py"),
+            case,
+            inputs=_INPUTS.value,
+            quick=True,
+            has_memory_apart=has_memory_apart,
+        )
+        reporting.append_lines(out, found, context)
+        measurements += found
     print(reporting.make_table(measurements, reporting.load_reference()))
     minutes = (time.monotonic() - start) / 60
     print(f"{len(measurements)} measurements in {minutes:.1f} minutes: {out}")

@@ -3,8 +3,13 @@
 
 A program names its cases; each case is measured in a process of its own, so
 that its memory is its own and no earlier case has warmed anything up.
+
+TensorFlow with oneDNN keeps memory that was freed. Where no operation of
+oneDNN takes part, the memory of a case is measured in one more process,
+without it.
 """
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -34,7 +39,24 @@ _CASE = flags.DEFINE_string(
     "case", None, "Measure only this case, and do so in this process."
 )
 
-Case = Callable[[], Iterable[measuring.Measurement]]
+_MEMORY = flags.DEFINE_bool(
+    "memory", False, "With --case: measure its memory only, without oneDNN."
+)
+_WITHOUT_ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Something that a program measures.
+
+    Attributes:
+        measure: Gives the measurements.
+        has_memory_apart: Whether the memory is measured in one more process;
+            then `measure` passes what `memory_of_case` gives.
+    """
+
+    measure: Callable[[], Iterable[measuring.Measurement]]
+    has_memory_apart: bool = False
 
 
 def inputs_folder() -> pathlib.Path | None:
@@ -52,7 +74,14 @@ def inputs_folder() -> pathlib.Path | None:
 
 def effort() -> measuring.Effort:
     """Gives how long to measure, as --quick says."""
+    if _MEMORY.value:
+        return measuring.ONCE
     return measuring.QUICK if _QUICK.value else measuring.Effort()
+
+
+def memory_of_case() -> measuring.Memory:
+    """Gives in which run of this process the memory is measured."""
+    return measuring.Memory.WARM if _MEMORY.value else measuring.Memory.NOT
 
 
 def run(cases: Mapping[str, Case]) -> None:
@@ -65,9 +94,9 @@ def run(cases: Mapping[str, Case]) -> None:
             )
         inputs_folder()
         if _CASE.value is None:
-            measurements = _run_apart(list(cases))
+            measurements = _run_apart(cases)
         elif _CASE.value in cases:
-            measurements = list(cases[_CASE.value]())
+            measurements = list(cases[_CASE.value].measure())
         else:
             raise errors.ConfigError(
                 f"--case={_CASE.value} does not exist. Choose one of "
@@ -87,34 +116,70 @@ def run(cases: Mapping[str, Case]) -> None:
     program.run(main)
 
 
-def _run_apart(cases: Sequence[str]) -> list[measuring.Measurement]:
-    options = []
-    if _INPUTS.value:
-        options.append(f"--inputs={_INPUTS.value}")
-    if _QUICK.value:
-        options.append("--quick")
-    with tempfile.TemporaryDirectory() as folder:
-        out = os.path.join(folder, "lines.jsonl")
-        for case in cases:
-            measure_case(sys.argv[0], case, [*options, f"--out={out}"])
-        return list(reporting.load_lines(out).values())
+def _run_apart(cases: Mapping[str, Case]) -> list[measuring.Measurement]:
+    found: list[measuring.Measurement] = []
+    for name, case in cases.items():
+        found += measure_case(
+            sys.argv[0],
+            name,
+            inputs=_INPUTS.value,
+            quick=_QUICK.value,
+            has_memory_apart=case.has_memory_apart,
+        )
+    return found
 
 
-def measure_case(path: str, case: str, options: Sequence[str]) -> None:
-    """Measures a case of a program in a process of its own.
+def measure_case(
+    path: str,
+    case: str,
+    *,
+    inputs: str | None = None,
+    quick: bool = False,
+    has_memory_apart: bool = False,
+) -> list[measuring.Measurement]:
+    """Measures a case of a program in a process of its own, or in two.
 
     Args:
         path: Of the program.
         case: Its name.
-        options: Further flags.
+        inputs: --inputs of the program.
+        quick: --quick of the program.
+        has_memory_apart: As in `Case`.
 
     Raises:
         UserError: The program failed; what it said is on standard error.
     """
-    command = [sys.executable, path, f"--case={case}", *options]
-    # The tables of single cases would only interrupt the one of all.
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        raise errors.UserError(
-            f"{' '.join(command)} failed with code {done.returncode}."
+    options = [f"--case={case}"]
+    if inputs:
+        options.append(f"--inputs={inputs}")
+    if quick:
+        options.append("--quick")
+    measurements = _run_process(path, options, {})
+    if has_memory_apart:
+        found = _run_process(path, [*options, "--memory"], _WITHOUT_ONEDNN)
+        peaks = {name: m.peak_mb for name, m in found.items()}
+        measurements = {
+            name: dataclasses.replace(m, peak_mb=peaks.get(name, m.peak_mb))
+            for name, m in measurements.items()
+        }
+    return list(measurements.values())
+
+
+def _run_process(
+    path: str, options: Sequence[str], environment: Mapping[str, str]
+) -> dict[str, measuring.Measurement]:
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, "lines.jsonl")
+        command = [sys.executable, path, *options, f"--out={out}"]
+        done = subprocess.run(
+            command,
+            # The tables of single cases would only interrupt the one of all.
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, **environment},
+            check=False,
         )
+        if done.returncode:
+            raise errors.UserError(
+                f"{' '.join(command)} failed with code {done.returncode}."
+            )
+        return reporting.load_lines(out)

@@ -76,7 +76,7 @@ def _measure_targets() -> Iterator[measuring.Measurement]:
             run,
             sizes={"height": _CANVAS[0], "width": _CANVAS[1]},
             effort=running.effort(),
-            with_memory=True,
+            memory=running.memory_of_case(),
         )
 
 
@@ -113,8 +113,8 @@ def _measure_tf_data(threads: int) -> Iterator[measuring.Measurement]:
 if __name__ == "__main__":
     running.run(
         {
-            "targets": _measure_targets,
-            "tf_data_1": lambda: _measure_tf_data(1),
-            "tf_data_2": lambda: _measure_tf_data(2),
+            "targets": running.Case(_measure_targets, has_memory_apart=True),
+            "tf_data_1": running.Case(lambda: _measure_tf_data(1)),
+            "tf_data_2": running.Case(lambda: _measure_tf_data(2)),
         }
     )

@@ -63,7 +63,7 @@ def _measure_gradients() -> Iterator[measuring.Measurement]:
         lambda: compute_gradients(batch),
         sizes=_SIZES,
         effort=running.effort(),
-        with_memory=True,
+        memory=measuring.Memory.FIRST_RUN,
     )
 
 
@@ -89,11 +89,16 @@ def _measure_adam() -> Iterator[measuring.Measurement]:
             lambda: trainer.train(steps),
             sizes=_SIZES,
             effort=running.effort(),
-            with_memory=True,
+            memory=measuring.Memory.FIRST_RUN,
         ),
         _STEPS_PER_LOOP,
     )
 
 
 if __name__ == "__main__":
-    running.run({"gradients": _measure_gradients, "adam": _measure_adam})
+    running.run(
+        {
+            "gradients": running.Case(_measure_gradients),
+            "adam": running.Case(_measure_adam),
+        }
+    )

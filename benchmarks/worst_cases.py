@@ -124,12 +124,12 @@ def _measure(name: str) -> Iterator[measuring.Measurement]:
         lambda: process(*tensors, valid_size=valid_size),
         sizes={"height": size[0], "width": size[1], "batch": batch},
         effort=running.effort(),
-        with_memory=True,
+        memory=running.memory_of_case(),
     )
 
 
 def _make_case(name: str) -> running.Case:
-    return lambda: _measure(name)
+    return running.Case(lambda: _measure(name), has_memory_apart=True)
 
 
 if __name__ == "__main__":

@@ -76,3 +76,20 @@ def test_other_results_can_be_added():
         "a": 1.0,
         "b": 2.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("memory", "first"),
+    [(measuring.Memory.FIRST_RUN, 0), (measuring.Memory.WARM, 2)],
+)
+def test_the_memory_is_that_of_the_first_or_of_a_later_run(memory, first):
+    sizes = iter([60_000_000, 1, 30_000_000, 1, 1, 1, 1])
+
+    def run():
+        np.ones(next(sizes), np.uint8)
+
+    found = measuring.measure("some", run, effort=FEW, memory=memory)
+    if found.peak_mb is None:
+        pytest.skip("this system does not tell the peak of the memory")
+    expected = {0: 60, 2: 30}[first]
+    assert expected - 5 < found.peak_mb < expected + 10
