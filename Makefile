@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROTOC_STAMP := .venv-protos/.installed
 OUT ?= demo
+# Tests mostly wait for one core; two processes need 10 GB of memory together.
+JOBS ?= 2
+FAST_TESTS = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export TF_ENABLE_ONEDNN_OPTS ?= 1
@@ -41,7 +44,7 @@ benchmark: $(STAMP)
 	$(BIN)/python benchmarks/quick.py --out=$(OUT)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(FAST_TESTS)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -54,7 +57,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy deeplab2_like
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow"
+	$(FAST_TESTS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
