@@ -110,6 +110,24 @@ def list_true(flags: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.minimum(places, size), tf.reduce_sum(count)
 
 
+def reduce_middle(
+    values: tf.Tensor, choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
+    """Reduces the middle axis of [A, 2**n, B] to [A, B].
+
+    By halves, because XLA does not vectorize its own reductions.
+
+    Args:
+        values: The numbers.
+        choose: Such as tf.minimum.
+    """
+    size = values.shape[1]
+    while size > 1:
+        size //= 2
+        values = choose(values[:, :size], values[:, size : 2 * size])
+    return values[:, 0]
+
+
 def ceil_divide(size: Size, by: Size) -> Size:
     """Gives size / by, rounded up."""
     return -(-size // by)

@@ -2,11 +2,11 @@
 """Pixels to instances: each pixel goes to the center nearest to its vote.
 
 Comparing every pixel with every center costs time and memory in proportion to
-their product. The image is cut into tiles; the votes of a tile lie in a box,
-and only centers that can be nearest to a point of the box are compared with
-its pixels. The result is exact.
+their product. Only tiles with things are looked at; the votes of a tile lie in
+a box, and only centers that can be nearest to a point of the box are compared
+with its pixels. The result is exact.
 
-H, W: image size; T tiles of _TILE_HEIGHT x _TILE_WIDTH pixels; K centers.
+H, W: image size; K centers. A tile has HEIGHT x WIDTH pixels, see `tiles`.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like.postprocess import centers as centers_lib
-from deeplab2_like.postprocess import compilation
+from deeplab2_like.postprocess import compilation, tiles
 
-_TILE_HEIGHT = 64
-_TILE_WIDTH = 128
 # Centers that are compared with the pixels of a tile at once.
 _CENTERS_PER_STEP = 8
 # Votes are held within this many pixels of the origin, where their squares
@@ -28,17 +26,17 @@ _FARTHEST = 1e6
 _INFINITY = np.float32(np.inf)
 
 
-class _Tiles(NamedTuple):
-    """The pixels by tiles.
+class _Votes(NamedTuple):
+    """The pixels of a tile.
 
     Attributes:
-        vote_y: float32 [T, height, width], row that the pixel votes for.
-        vote_x: float32 [T, height, width], column.
-        is_thing: bool [T, height, width].
+        y: float32 [HEIGHT, WIDTH], row that the pixel votes for.
+        x: float32 [HEIGHT, WIDTH], column.
+        is_thing: bool [HEIGHT, WIDTH].
     """
 
-    vote_y: tf.Tensor
-    vote_x: tf.Tensor
+    y: tf.Tensor
+    x: tf.Tensor
     is_thing: tf.Tensor
 
 
@@ -76,36 +74,40 @@ def _group(
     offset_2hw: tf.Tensor,
     is_thing_hw: tf.Tensor,
 ) -> tf.Tensor:
-    """Does what `group_pixels` does, by tiles."""
+    """Does what `group_pixels` does where there are centers."""
     height, width = compilation.sizes(is_thing_hw)
-    rows = compilation.ceil_divide(height, _TILE_HEIGHT)
-    columns = compilation.ceil_divide(width, _TILE_WIDTH)
-    padding = [
-        [0, rows * _TILE_HEIGHT - height],
-        [0, columns * _TILE_WIDTH - width],
-    ]
+    grid = tiles.make_grid((height, width))
+    offset_2hw = tiles.pad_small(offset_2hw, grid)
+    padded_is_thing = tiles.pad_small(is_thing_hw, grid)
+    centers_y = tf.cast(centers.y, tf.float32)
+    centers_x = tf.cast(centers.x, tf.float32)
+    is_center = tf.range(tf.size(centers_y)) < centers.count
+    shape = [tiles.HEIGHT, tiles.WIDTH]
 
-    def cut(values: tf.Tensor) -> tf.Tensor:
-        values = tf.reshape(
-            tf.pad(values, padding),
-            [rows, _TILE_HEIGHT, columns, _TILE_WIDTH],
+    def compute(y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        offset = tf.slice(offset_2hw, [0, y, x], [2, *shape])
+        rows = tf.cast(y + tf.range(tiles.HEIGHT), tf.float32)
+        columns = tf.cast(x + tf.range(tiles.WIDTH), tf.float32)
+        votes = _Votes(
+            _vote(rows[:, tf.newaxis], offset[0]),
+            _vote(columns, offset[1]),
+            tf.slice(padded_is_thing, [y, x], shape),
         )
-        values = tf.transpose(values, [0, 2, 1, 3])
-        return tf.reshape(values, [-1, _TILE_HEIGHT, _TILE_WIDTH])
+        candidates, count = compilation.list_true(
+            _find_candidates(centers_y, centers_x, is_center, votes)
+        )
+        number = _find_nearest(
+            votes,
+            lambda steps: _take_centers(
+                centers_y, centers_x, candidates, count, steps
+            ),
+            count,
+        )
+        return tf.where(votes.is_thing, number, 0)
 
-    y = tf.cast(tf.range(height), tf.float32)[:, tf.newaxis]
-    x = tf.cast(tf.range(width), tf.float32)
-    tiles = _Tiles(
-        cut(_vote(y, offset_2hw[0])),
-        cut(_vote(x, offset_2hw[1])),
-        cut(is_thing_hw),
+    return tiles.map_tiles(
+        grid, grid.any_by_tile(is_thing_hw), compute, tf.int32
     )
-    numbers = _group_tiles(centers, tiles)
-    numbers = tf.where(tiles.is_thing, numbers, 0)
-    numbers = tf.reshape(numbers, [rows, columns, _TILE_HEIGHT, _TILE_WIDTH])
-    numbers = tf.transpose(numbers, [0, 2, 1, 3])
-    numbers = tf.reshape(numbers, [rows * _TILE_HEIGHT, -1])
-    return numbers[:height, :width]
 
 
 def _vote(coordinate: tf.Tensor, offset_hw: tf.Tensor) -> tf.Tensor:
@@ -114,87 +116,46 @@ def _vote(coordinate: tf.Tensor, offset_hw: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(vote, -_FARTHEST, _FARTHEST)
 
 
-def _group_tiles(centers: centers_lib.Centers, tiles: _Tiles) -> tf.Tensor:
-    """Numbers the pixels of all tiles: int32 [T, height, width].
+def _find_candidates(
+    centers_y: tf.Tensor,
+    centers_x: tf.Tensor,
+    is_center: tf.Tensor,
+    votes: _Votes,
+) -> tf.Tensor:
+    """Finds the centers that can be nearest to a vote of a tile: bool [K].
 
-    Pixels that are no things get any number.
-    """
-    is_candidate = _find_candidates(centers, tiles)
-    num_candidates = tf.reduce_sum(tf.cast(is_candidate, tf.int32), axis=1)
-    tile_order, num_active = compilation.list_true(num_candidates > 0)
-    centers_y = tf.cast(centers.y, tf.float32)
-    centers_x = tf.cast(centers.x, tf.float32)
-
-    def visit(
-        index: tf.Tensor, numbers: tf.TensorArray
-    ) -> tuple[tf.Tensor, tf.TensorArray]:
-        tile = tf.gather(tile_order, index)
-        candidates, count = compilation.list_true(tf.gather(is_candidate, tile))
-        number = _find_nearest(
-            tf.gather(tiles.vote_y, tile),
-            tf.gather(tiles.vote_x, tile),
-            lambda steps: _take_centers(
-                centers_y, centers_x, candidates, count, steps
-            ),
-            count,
-        )
-        return index + 1, numbers.write(tile, number)
-
-    numbers = tf.TensorArray(
-        tf.int32,
-        size=compilation.sizes(tiles.vote_y)[0],
-        element_shape=[_TILE_HEIGHT, _TILE_WIDTH],
-    )
-    _, numbers = tf.while_loop(
-        lambda index, _: index < num_active,
-        visit,
-        (0, numbers),
-        parallel_iterations=1,
-    )
-    return numbers.stack()
-
-
-def _find_candidates(centers: centers_lib.Centers, tiles: _Tiles) -> tf.Tensor:
-    """Finds the centers that can be nearest to a vote of a tile.
-
-    Returns:
-        bool [T, K]; all False for tiles without things.
+    Args:
+        centers_y: float32 [K].
+        centers_x: float32 [K].
+        is_center: bool [K], which of them are real.
+        votes: Of the tile; one of a thing at least.
     """
 
     def bound(
-        votes: tf.Tensor,
+        values: tf.Tensor,
         choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
         reduce: Callable[..., tf.Tensor],
         neutral: np.float32,
     ) -> tf.Tensor:
-        votes = tf.where(tiles.is_thing, votes, neutral)
-        # By halves: XLA does not vectorize its own reduction.
-        rows = _TILE_HEIGHT
-        while rows > 1:
-            rows //= 2
-            votes = choose(votes[:, :rows], votes[:, rows : 2 * rows])
-        return reduce(votes, axis=[1, 2])[:, tf.newaxis]
+        values = tf.where(votes.is_thing, values, neutral)
+        return reduce(compilation.reduce_middle(values[tf.newaxis], choose))
 
     def measure(
-        votes: tf.Tensor, places: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        low = bound(votes, tf.minimum, tf.reduce_min, _INFINITY)
-        high = bound(votes, tf.maximum, tf.reduce_max, -_INFINITY)
-        places = tf.cast(places, tf.float32)
+        values: tf.Tensor, places: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        low = bound(values, tf.minimum, tf.reduce_min, _INFINITY)
+        high = bound(values, tf.maximum, tf.reduce_max, -_INFINITY)
         nearest = tf.maximum(tf.maximum(low - places, places - high), 0.0)
         farthest = tf.maximum(tf.abs(low - places), tf.abs(high - places))
-        return tf.square(nearest), tf.square(farthest), low <= high
+        return tf.square(nearest), tf.square(farthest)
 
-    near_y, far_y, has_things = measure(tiles.vote_y, centers.y)
-    near_x, far_x, _ = measure(tiles.vote_x, centers.x)
-    is_center = tf.range(tf.size(centers.y)) < centers.count
+    near_y, far_y = measure(votes.y, centers_y)
+    near_x, far_x = measure(votes.x, centers_x)
     # Every vote has a center at this distance or nearer. The slack is far
     # more than the rounding of a distance.
-    reached = tf.reduce_min(
-        tf.where(is_center, far_y + far_x, _INFINITY), axis=1, keepdims=True
-    )
+    reached = tf.reduce_min(tf.where(is_center, far_y + far_x, _INFINITY))
     is_near = near_y + near_x <= reached * (1.0 + 1e-5) + 1e-3
-    return is_near & is_center & has_things
+    return is_near & is_center
 
 
 def _take_centers(
@@ -221,21 +182,19 @@ def _take_centers(
 
 
 def _find_nearest(
-    vote_y: tf.Tensor,
-    vote_x: tf.Tensor,
+    votes: _Votes,
     take_centers: Callable[[tf.Tensor], tuple[tf.Tensor, ...]],
     count: tf.Tensor,
 ) -> tf.Tensor:
     """Finds the nearest candidate of each vote.
 
     Args:
-        vote_y: float32 [height, width].
-        vote_x: float32 [height, width].
+        votes: Of the tile.
         take_centers: Gives number, y and x of candidates by their index.
         count: int32, number of candidates, at least 1.
 
     Returns:
-        int32 [height, width], number of the candidate.
+        int32 [HEIGHT, WIDTH], number of the candidate.
     """
 
     def compare(
@@ -244,8 +203,8 @@ def _find_nearest(
         numbers, y, x = take_centers(first + tf.range(_CENTERS_PER_STEP))
         for step in range(_CENTERS_PER_STEP):
             distance = tf.sqrt(
-                compilation.rounded_square(vote_y - y[step])
-                + compilation.rounded_square(vote_x - x[step])
+                compilation.rounded_square(votes.y - y[step])
+                + compilation.rounded_square(votes.x - x[step])
             )
             is_nearer = distance < best
             best = tf.where(is_nearer, distance, best)
@@ -258,8 +217,8 @@ def _find_nearest(
         compare,
         (
             tf.constant(0),
-            tf.fill(tf.shape(vote_y), _INFINITY),
-            tf.zeros_like(vote_y, tf.int32),
+            tf.fill(tf.shape(votes.y), _INFINITY),
+            tf.zeros_like(votes.y, tf.int32),
         ),
         parallel_iterations=1,
     )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from deeplab2_like.postprocess import (
+    averaging,
     centers,
     compilation,
     grouping,
@@ -88,7 +89,7 @@ def segment_instances(
     is_valid_hw: tf.Tensor,
     class_rules: ClassRules,
     center_rules: CenterRules,
-    compute_probability: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    average_probability: Callable[[merging.Merged], tf.Tensor] | None = None,
 ) -> tuple[Fields, Fields]:
     """Finds the instances and merges them with the stuff classes.
 
@@ -98,8 +99,8 @@ def segment_instances(
         is_valid_hw: bool [H, W].
         class_rules: The classes.
         center_rules: What counts as a center.
-        compute_probability: Gives the probability, float32 [H, W], of a class
-            for each pixel, int32 [H, W]; 1 if there is none.
+        average_probability: Gives how probable the class of each slot is on
+            the mean of its pixels, float32 [K + C + 1]; 1 if there is none.
 
     Returns:
         The fields of `Prediction`, and of the instances before merging:
@@ -115,13 +116,8 @@ def segment_instances(
     )
     num_classes = class_rules.num_classes
     score = tf.pad(found.score, [[0, num_classes + 1]], constant_values=1.0)
-    if compute_probability is not None:
-        # Outside of the image any class will do; the winner costs nothing.
-        category = tf.gather(merged.slot_category, merged.slot)
-        category = tf.where(is_valid_hw, category, semantic_hw)
-        score *= merging.average_by_slot(
-            compute_probability(category), merged.slot, merged.slot_area
-        )
+    if average_probability is not None:
+        score *= average_probability(merged)
     fields = make_table(merged, score) | {
         "semantic": tf.where(
             is_valid_hw, semantic_hw, class_rules.ignore_label
@@ -143,7 +139,7 @@ def segment_classes(
 ) -> Fields:
     """Makes a segment of each class that occurs; there are no instances."""
     merged = merging.merge_classes(classes.category, is_valid_hw, class_rules)
-    score = merging.average_by_slot(
+    score = averaging.average_by_slot(
         classes.probability, merged.slot, merged.slot_area
     )
     return make_table(merged, score) | {

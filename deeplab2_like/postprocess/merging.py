@@ -14,13 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like.postprocess import compilation
 from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.rules import ClassRules
-
-# Probabilities are summed in units of 1 / _UNITS, in blocks of rows of at
-# most as many pixels, so that sums are exact and in any order the same.
-_UNITS = 1 << 15
 
 
 class Merged(NamedTuple):
@@ -300,41 +295,3 @@ def _number_instances(
     is_earlier = first_pixel[tf.newaxis] < first_pixel[:, tf.newaxis]
     number = count_others(is_earlier, is_kept) + 1
     return tf.where(is_kept, number, 0), is_kept
-
-
-def average_by_slot(
-    values_hw: tf.Tensor, slot_hw: tf.Tensor, area: tf.Tensor
-) -> tf.Tensor:
-    """Averages values over the pixels of each slot.
-
-    Args:
-        values_hw: float32 [H, W] in 0..1; they are rounded to 1 / 32768.
-        slot_hw: int32 [H, W] in 0..N-1.
-        area: int32 [N], pixels of each slot.
-
-    Returns:
-        float32 [N]; 0 where the area is 0.
-    """
-    height, width = compilation.sizes(slot_hw)
-    (num_slots,) = area.shape
-    block = _divide(_UNITS, width)
-    num_blocks = compilation.ceil_divide(height, block)
-    units = tf.cast(values_hw * float(_UNITS) + 0.5, tf.int32)
-    key = tf.range(height)[:, tf.newaxis] // block * num_slots + slot_hw
-    sums = tf.math.unsorted_segment_sum(
-        tf.reshape(units, [-1]),
-        tf.reshape(key, [-1]),
-        num_blocks * num_slots,
-    )
-    sums = tf.reshape(sums, [num_blocks, num_slots])
-    whole = tf.cast(tf.reduce_sum(sums // _UNITS, axis=0), tf.float32)
-    part = tf.cast(tf.reduce_sum(sums % _UNITS, axis=0), tf.float32)
-    total = whole + part * (1.0 / _UNITS)
-    return tf.math.divide_no_nan(total, tf.cast(area, tf.float32))
-
-
-def _divide(value: int, by: Size) -> Size:
-    """Gives value // by, at least 1."""
-    if isinstance(by, int):
-        return max(1, value // by)
-    return tf.maximum(1, value // by)

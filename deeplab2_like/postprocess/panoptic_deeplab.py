@@ -16,7 +16,13 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.postprocess import compilation, images, rules, semantic
+from deeplab2_like.postprocess import (
+    averaging,
+    compilation,
+    images,
+    rules,
+    semantic,
+)
 from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.prediction import Prediction
 
@@ -113,8 +119,12 @@ def postprocess(
             is_valid,
             class_rules,
             center_rules,
-            lambda category_hw: semantic.compute_class_probability(
-                scores, classes, category_hw
+            lambda merged: averaging.average_class_probability(
+                scores,
+                classes,
+                merged.slot,
+                merged.slot_category,
+                merged.slot_area,
             ),
         )[0]
 

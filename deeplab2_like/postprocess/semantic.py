@@ -18,10 +18,6 @@ from deeplab2_like.postprocess.compilation import Size
 
 # Values in the strip of all classes before it is widened: 8 MB.
 _STRIP_VALUES = 1 << 21
-# Pixels in a block, and blocks that are looked at together, where the class
-# in question is not the winning one.
-_BLOCK = 64
-_BLOCKS_PER_PASS = 2048
 
 
 class Scores(NamedTuple):
@@ -95,15 +91,17 @@ def _pack_strips(
 ) -> tf.Tensor:
     """Does what `_pack_winner` does with upsampled scores: float32 [H, W]."""
     height, width, num_classes = compilation.sizes(scores.values)
+    plan = upsampling.plan_columns(width, size[1])
     # Rows of one class are contiguous, so that they can be widened.
-    scores_hcw = tf.transpose(scores.values, [0, 2, 1])
+    scores_hcw = upsampling.pad_rows(
+        plan, tf.transpose(scores.values, [0, 2, 1])
+    )
     num_strips, strip_height = _plan_strips(size[0], width * num_classes)
     row = tf.range(num_strips * strip_height)
     row = tf.reshape(tf.minimum(row, size[0] - 1), [num_strips, strip_height])
     taps = upsampling.Taps(
         *(tf.gather(x, row) for x in upsampling.compute_taps(height, size[0]))
     )
-    plan = upsampling.plan_columns(width, size[1])
 
     def reduce_strip(index: tf.Tensor) -> tf.Tensor:
         rows = upsampling.interpolate(
@@ -111,11 +109,10 @@ def _pack_strips(
             tf.gather(scores_hcw, tf.gather(taps.upper, index)),
             tf.gather(taps.fraction, index)[:, tf.newaxis, tf.newaxis],
         )
-        padded = upsampling.pad_rows(plan, rows)
         return upsampling.widen(
             plan,
             lambda expand: _pack_winner(
-                [expand(padded[:, c]) for c in range(num_classes)],
+                [expand(rows[:, c]) for c in range(num_classes)],
                 scores.are_probabilities,
             ),
         )
@@ -173,88 +170,41 @@ def _pack_winner(
     return rank + tf.where(probability > 0.0, probability, 0.0)
 
 
-def compute_class_probability(
-    scores: Scores, semantic: SemanticMap, category_hw: tf.Tensor
+def compute_probability_at(
+    scores: Scores,
+    winner: SemanticMap,
+    size: tuple[Size, Size],
+    place: tuple[tf.Tensor, tf.Tensor],
+    category: tf.Tensor,
 ) -> tf.Tensor:
-    """Computes how probable given classes are.
+    """Computes how probable given classes are at some pixels.
 
     Args:
-        scores: What `semantic` was computed from.
-        semantic: The winning classes and their probabilities.
-        category_hw: int32 [H, W], a class for each pixel.
+        scores: What `winner` was computed from.
+        winner: The winning classes and their probabilities there, [N].
+        size: (H, W).
+        place: int32 [N] each, row and column.
+        category: int32 [N], the classes.
 
     Returns:
-        float32 [H, W] in 0..1.
+        float32 [N] in 0..1.
     """
-    height, width = compilation.sizes(category_hw)
-    category = _cut_blocks(category_hw)
-    winner = semantic._replace(packed=_cut_blocks(semantic.packed))
-    per_row = compilation.ceil_divide(width, _BLOCK)
-    empty = per_row * height
-    block, count = compilation.list_true(
-        tf.reduce_any(category != winner.category, axis=1)
-    )
-
-    def visit(
-        first: tf.Tensor, result: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        # Blocks beyond the last one are empty ones.
-        step = first + tf.range(_BLOCKS_PER_PASS)
-        chosen = tf.gather(block, tf.minimum(step, empty))
-        chosen = tf.where(step < count, chosen, empty)[:, tf.newaxis]
-        y = tf.minimum(chosen // per_row, height - 1)
-        x = chosen % per_row * _BLOCK + tf.range(_BLOCK)
-        x = tf.minimum(x, width - 1)
-        wanted = tf.gather_nd(category, chosen)
-        best = winner._replace(packed=tf.gather_nd(winner.packed, chosen))
-        sample = _sample(scores, (height, width), y, x, wanted)
-        if scores.are_probabilities:
-            other = tf.clip_by_value(sample, 0.0, 1.0)
-        else:
-            sample -= _sample(scores, (height, width), y, x, best.category)
-            other = tf.exp(tf.minimum(sample, 0.0)) * best.probability
-        values = tf.where(wanted == best.category, best.probability, other)
-        return first + _BLOCKS_PER_PASS, tf.tensor_scatter_nd_update(
-            result, chosen, values
-        )
-
-    _, result = tf.while_loop(
-        lambda first, _: first < count,
-        visit,
-        (0, winner.probability),
-        parallel_iterations=1,
-    )
-    result = tf.reshape(result, [height + 1, per_row * _BLOCK])
-    return result[:height, :width]
-
-
-def _cut_blocks(values_hw: tf.Tensor) -> tf.Tensor:
-    """Cuts rows of pixels into blocks, and adds a row of empty blocks."""
-    _, width = compilation.sizes(values_hw)
-    padding = compilation.ceil_divide(width, _BLOCK) * _BLOCK - width
-    padded = tf.pad(values_hw, [[0, 1], [0, padding]])
-    return tf.reshape(padded, [-1, _BLOCK])
+    sample = _sample(scores, size, place, category)
+    if scores.are_probabilities:
+        other = tf.clip_by_value(sample, 0.0, 1.0)
+    else:
+        sample -= _sample(scores, size, place, winner.category)
+        other = tf.exp(tf.minimum(sample, 0.0)) * winner.probability
+    return tf.where(category == winner.category, winner.probability, other)
 
 
 def _sample(
     scores: Scores,
     size: tuple[Size, Size],
-    row: tf.Tensor,
-    column: tf.Tensor,
+    place: tuple[tf.Tensor, tf.Tensor],
     category: tf.Tensor,
 ) -> tf.Tensor:
-    """Reads the upsampled scores of given classes in given places.
-
-    Args:
-        scores: The scores.
-        size: (H, W), to which they are upsampled.
-        row: int32 [N, 1].
-        column: int32 [N, M].
-        category: int32 [N, M].
-
-    Returns:
-        float32 [N, M].
-    """
+    """Reads the upsampled scores of given classes in given places: [N]."""
     height, width, num_classes = compilation.sizes(scores.values)
     flat = tf.reshape(scores.values, [-1])
 
@@ -262,18 +212,22 @@ def _sample(
         return tf.gather(flat, (y * width + x) * num_classes + category)
 
     if compilation.are_known_equal((height, width), size):
-        return read(row, column)
+        return read(*place)
     y, x = (
         upsampling.Taps(*(tf.gather(part, index) for part in taps))
-        for taps, index in (
-            (upsampling.compute_taps(height, size[0]), row),
-            (upsampling.compute_taps(width, size[1]), column),
+        for taps, index in zip(
+            (
+                upsampling.compute_taps(height, size[0]),
+                upsampling.compute_taps(width, size[1]),
+            ),
+            place,
+            strict=True,
         )
     )
     left, right = (
         upsampling.interpolate(
-            read(y.lower, place), read(y.upper, place), y.fraction
+            read(y.lower, side), read(y.upper, side), y.fraction
         )
-        for place in (x.lower, x.upper)
+        for side in (x.lower, x.upper)
     )
     return upsampling.interpolate(left, right, x.fraction)

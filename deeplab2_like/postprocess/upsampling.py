@@ -196,13 +196,14 @@ def upsample_maps(maps_chw: tf.Tensor, size: tuple[Size, Size]) -> tf.Tensor:
         float32 [C, H, W].
     """
     channels, height, width = compilation.sizes(maps_chw)
+    plan = plan_columns(width, size[1])
+    padded = pad_rows(plan, maps_chw)
     taps = compute_taps(height, size[0])
     rows = interpolate(
-        tf.gather(maps_chw, taps.lower, axis=1),
-        tf.gather(maps_chw, taps.upper, axis=1),
+        tf.gather(padded, taps.lower, axis=1),
+        tf.gather(padded, taps.upper, axis=1),
         taps.fraction[:, tf.newaxis],
     )
-    plan = plan_columns(width, size[1])
-    padded = pad_rows(plan, tf.reshape(rows, [channels * size[0], width]))
-    phases = widen(plan, lambda expand: expand(padded))
+    rows = tf.reshape(rows, [channels * size[0], -1])
+    phases = widen(plan, lambda expand: expand(rows))
     return tf.reshape(interleave(plan, phases), [channels, *size])

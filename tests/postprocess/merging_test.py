@@ -4,7 +4,6 @@
 import dataclasses
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from deeplab2_like.postprocess import merging, rules
@@ -70,31 +69,6 @@ def test_instances_beyond_the_divisor_are_dropped_by_their_scores():
     assert merged.panoptic.numpy().tolist() == [[9, 10, 36, 36, 11]]
     assert int(merged.num_dropped) == 2
     assert np.nonzero(merged.is_valid)[0].tolist() == [0, 1, 4]
-
-
-@pytest.mark.parametrize("size", [(3, 5), (300, 200)])
-def test_means_are_exact(size):
-    rng = np.random.default_rng(0)
-    values = rng.random(size).astype(np.float32)
-    slot = rng.integers(0, 3, size).astype(np.int32)
-    area = np.bincount(slot.ravel(), minlength=4).astype(np.int32)
-    means = merging.average_by_slot(
-        tf.constant(values), tf.constant(slot), tf.constant(area)
-    )
-    units = np.floor(values * 32768 + 0.5)
-    for index in range(3):
-        assert means[index].numpy() == pytest.approx(
-            units[slot == index].mean() / 32768, rel=1e-6
-        )
-    assert means[3] == 0
-
-
-def test_means_of_large_segments_do_not_drift():
-    values = tf.fill([1500, 1400], 0.99)
-    means = merging.average_by_slot(
-        values, tf.zeros([1500, 1400], tf.int32), tf.constant([1500 * 1400])
-    )
-    assert means[0].numpy() == pytest.approx(0.99, abs=2e-5)
 
 
 def test_thing_classes_need_not_be_in_a_row():

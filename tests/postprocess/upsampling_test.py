@@ -124,14 +124,19 @@ def test_probabilities_of_other_classes(target, are_probabilities):
     )
     category = rng.integers(0, 5, target).astype(np.int32)
     category[:20] = winner.category[:20]
-    actual = semantic.compute_class_probability(
-        scores, winner, tf.constant(category)
+    y, x = (places.ravel() for places in np.mgrid[: target[0], : target[1]])
+    actual = semantic.compute_probability_at(
+        scores,
+        winner._replace(packed=tf.reshape(winner.packed, [-1])),
+        target,
+        (tf.constant(y, tf.int32), tf.constant(x, tf.int32)),
+        tf.constant(category.ravel()),
     )
     expected = _resize(values, target)[0]
     if not are_probabilities:
         expected = tf.nn.softmax(expected).numpy()
-    expected = np.take_along_axis(expected, category[..., None], -1)[..., 0]
-    np.testing.assert_allclose(actual, expected, atol=1e-5)
+    expected = np.take_along_axis(expected, category[..., None], -1)
+    np.testing.assert_allclose(actual, expected.ravel(), atol=1e-5)
 
 
 def test_rows_that_are_not_valid_may_be_left_out():
