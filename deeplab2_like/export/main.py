@@ -77,6 +77,13 @@ _JIT_COMPILE = flags.DEFINE_enum(
     "have one large canvas.",
     flag_values=_FLAGS,
 )
+_FOLD_BATCH_NORMS = flags.DEFINE_bool(
+    "fold_batch_norms",
+    True,
+    "Make batch norms part of the convolutions in front of them: faster, and "
+    "the same but for rounding.",
+    flag_values=_FLAGS,
+)
 _PARITY_IMAGES = flags.DEFINE_list(
     "parity_images",
     [],
@@ -168,6 +175,7 @@ def _run(arguments: Sequence[str]) -> None:
             jit_compile=jit,
             writes_warmup=_WARMUP.value,
             overwrite=_OVERWRITE.value,
+            folds_batch_norms=_FOLD_BATCH_NORMS.value,
         ),
         images=images,
         say=say,

@@ -187,5 +187,6 @@ def require(parity: Parity) -> None:
         f"least {MIN_EQUAL_PIXELS:.2%} and the same segments are needed."
         f"{listed}\nIt was removed. Give images of your own with "
         "--parity_images: on images that are nothing like the training data "
-        "rounding may decide. If they differ too, please report it."
+        "rounding may decide. If they differ too, add --nofold_batch_norms, "
+        "and please report it."
     )
