@@ -11,7 +11,7 @@
 
 import dataclasses
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -21,6 +21,7 @@ from deeplab2_like.model import deeplab2_keys
 
 _ENCODER = "encoder"
 _GARDEN_ENCODER = "backbone/_encoder"
+_DEEPLAB2_SYSTEM = "panoptic_deeplab"
 _OWN_GROUPS = ("variables/", "average/")
 _GROUPS_OF_OPTIMIZERS = ("optimizer/", "backbone_optimizer/", "average/")
 _COUNTERS = {"global_step", "save_counter", object_graph.GRAPH_KEY}
@@ -108,6 +109,11 @@ def matched_variables(model: keras.Model) -> list[keras.Variable]:
     return [v for v in model.variables if not _is_random_state(v.path)]
 
 
+def is_encoder_path(path: str) -> bool:
+    """Tells whether a variable is the encoder's."""
+    return path.split("/")[1:2] == ["backbone"]
+
+
 def _is_random_state(name: str) -> bool:
     return name.endswith("/seed_generator_state")
 
@@ -141,30 +147,36 @@ def _own_keys(keys: Sequence[str], model: keras.Model) -> dict[str, str]:
     """Gives the keys of a checkpoint of this package, averages first."""
     by_name = {object_graph.readable_name(key): key for key in keys}
     variables = matched_variables(model)
-    renamed = _renamed_root(by_name, variables)
+    root = _find_other_root(by_name, variables)
     found = {}
     for group in _OWN_GROUPS:
         for variable in variables:
-            name = f"{group}{renamed(variable.path)}"
-            if name in by_name:
-                found[variable.path] = by_name[name]
+            path = variable.path
+            if root is not None:
+                # Of another system only the encoder means the same.
+                if not is_encoder_path(path):
+                    continue
+                path = f"{root}/{path.partition('/')[2]}"
+            if f"{group}{path}" in by_name:
+                found[variable.path] = by_name[f"{group}{path}"]
     return found
 
 
-def _renamed_root(names, variables: Sequence[keras.Variable]):
-    """Gives the function from a path here to the path in the checkpoint.
+def _find_other_root(
+    names: Iterable[str], variables: Sequence[keras.Variable]
+) -> str | None:
+    """Gives the name of the checkpoint's model if ours is called otherwise.
 
-    The first part of a path is the model's name; an encoder of one system is
-    an encoder of the other.
+    The name of a model, which says of which system it is, is the first part
+    of its variables' paths.
     """
     theirs = {
         name.split("/")[1] for name in names if name.startswith(_OWN_GROUPS[0])
     }
     ours = {variable.path.split("/")[0] for variable in variables}
-    if len(theirs) != 1 or len(ours) != 1:
-        return lambda path: path
-    (root,) = theirs
-    return lambda path: f"{root}/{path.partition('/')[2]}"
+    if len(theirs) != 1 or len(ours) != 1 or theirs == ours:
+        return None
+    return theirs.pop()
 
 
 def _object_keys(
@@ -187,7 +199,7 @@ def _object_keys(
         key = graph.key_of(path)
         if key is not None:
             found[variable.path] = key
-    encoder = [path for path in impossible if "/backbone/" in path]
+    encoder = [path for path in impossible if is_encoder_path(path)]
     if encoder:
         raise errors.CheckpointError(
             f"The checkpoint {prefix} is of deeplab2, which has no encoder "
@@ -204,8 +216,12 @@ def deeplab2_path(variable_path: str) -> str | None:
         variable_path: Of one of our variables.
 
     Returns:
-        Names joined by "/"; None when deeplab2 has no such variable.
+        Names joined by "/"; None when deeplab2 has no such variable: of other
+        systems than Panoptic-DeepLab it has the encoders only.
     """
+    is_panoptic_deeplab = variable_path.startswith(f"{_DEEPLAB2_SYSTEM}/")
+    if not (is_panoptic_deeplab or is_encoder_path(variable_path)):
+        return None
     try:
         key = deeplab2_keys.deeplab2_key(variable_path)
     except KeyError:

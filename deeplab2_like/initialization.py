@@ -151,7 +151,7 @@ def match_all(
     encoder = {
         v.path
         for v in checkpoint_source.matched_variables(model)
-        if v.path.split("/")[1:2] == ["backbone"]
+        if checkpoint_source.is_encoder_path(v.path)
     }
     _raise_on_differences(report, encoder, {})
     return report
@@ -249,7 +249,7 @@ def _match(
                 f"{reason} ({difference})" if difference else reason
             )
         elif path in impossible:
-            report.skipped[path] = "deeplab2 has no such part"
+            report.skipped[path] = "not a part of deeplab2's checkpoints"
         elif difference:
             report.mismatched[path] = difference
         elif fits:

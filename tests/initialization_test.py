@@ -285,6 +285,43 @@ def test_an_encoder_alone_starts_the_encoder(tiny, tmp_path, layout):
     assert "only an encoder" in str(list(drawn.columns[0].cells))
 
 
+@pytest.fixture(scope="module")
+def other_system(tiny_run):
+    """DeepLabV3 on the same encoder."""
+    override = (
+        "model_options { deeplab_v3 {} } trainer_options { loss_options { "
+        "semantic_loss { name: 'softmax_cross_entropy' } } }"
+    )
+    options = run_config.load_checked(str(tiny_run), [override]).options
+    system = build.build_system(options, descriptor.load("scenes"))
+    model = system.build_model(synchronize_batch_norm=False)
+    return options.model_options, system, model
+
+
+@pytest.mark.parametrize("layout", ["deeplab2", "own"])
+def test_another_system_takes_the_encoder(tiny, other_system, tmp_path, layout):
+    """Parts of equal names mean other things, whatever their shapes."""
+    options, system, model = other_system
+    if layout == "deeplab2":
+        _save(tmp_path / "ckpt-1", tiny.deeplab2_values())
+    else:
+        checkpoint_writing.write_checkpoint(
+            str(tmp_path / "ckpt-1"),
+            {("variables", p): v for p, v in tiny.expected().items()},
+        )
+    options.initial_checkpoint = str(tmp_path)
+    report = initialization.initialize(options, system, model)
+    assert set(report.loaded) == {
+        path.replace("panoptic_deeplab", "deeplab_v3")
+        for path in tiny.backbone_paths()
+    }
+    assert report.missing == []
+    assert report.skipped
+    assert report.unused
+    with pytest.raises(errors.CheckpointError, match="not in the checkpoint"):
+        initialization.restore_all(str(tmp_path / "ckpt-1"), model)
+
+
 def test_an_incomplete_encoder_is_an_error(tiny, tmp_path):
     values = {
         path: value

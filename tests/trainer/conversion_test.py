@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was converted is trained from, evaluated and exported."""
+
+import pytest
+
+from deeplab2_like import config as config_lib
+from deeplab2_like import convert_checkpoint
+from deeplab2_like.export import saved_model
+from deeplab2_like.trainer import run
+
+
+def _run(config_file, model_dir, mode, *overrides):
+    loaded = config_lib.load(str(config_file), overrides)
+    return run.run_experiment(loaded, str(model_dir), mode).get("summaries")
+
+
+@pytest.mark.slow
+def test_the_programs_take_what_was_converted(config_file, tmp_path):
+    folder = tmp_path / "run"
+    _run(config_file, folder, "train")
+    expected = _run(config_file, folder, "eval")
+    config = config_lib.load(str(config_file))
+    theirs = convert_checkpoint.convert(
+        config, str(folder), f"{tmp_path}/theirs/", layout="deeplab2"
+    )
+    ours = convert_checkpoint.convert(
+        config, theirs.prefix, f"{tmp_path}/ours/"
+    )
+    assert _run(config_file, tmp_path / "ours", "eval") == expected
+    # No step changes anything: the start is what is evaluated.
+    override = (
+        f"model_options {{ initial_checkpoint: '{theirs.prefix}' }} "
+        "trainer_options { solver_options { base_learning_rate: 1e-30 "
+        "batchnorm_momentum: 1.0 } }"
+    )
+    again = _run(config_file, tmp_path / "more", "train_and_eval", override)
+    panoptic = {k: v for k, v in expected.items() if k.startswith("evaluation")}
+    assert {k: again[k] for k in panoptic} == panoptic
+    for checkpoint in (ours.prefix, theirs.prefix):
+        out = tmp_path / "saved"
+        saved_model.export_checkpoint(
+            config,
+            checkpoint,
+            str(out),
+            saved_model.ExportOptions(writes_warmup=False, overwrite=True),
+        )
+        assert (out / "saved_model.pb").exists()
+
+
+@pytest.mark.slow
+def test_an_efficientnet_trains_and_is_exported(config_file, tmp_path):
+    override = (
+        "model_options { backbone { name: 'efficientnet_b0' "
+        "use_squeeze_and_excite: true drop_path_keep_prob: 0.8 "
+        "drop_path_schedule: 'linear' } }"
+    )
+    _run(config_file, tmp_path / "run", "train", override)
+    out = tmp_path / "saved"
+    saved_model.export(str(tmp_path / "run"), str(out))
+    assert (out / "saved_model.pb").exists()
