@@ -64,8 +64,8 @@ class AxialAttention(keras.layers.Layer):
     by the heads.
 
     deeplab2 refuses lines that are longer than 129; here they may have any
-    length (see `MAX_DISTANCE`). Similarities and weights are float32 in every
-    dtype policy; each of the maps takes B * R * N * L * L numbers.
+    length (see `MAX_DISTANCE`). Normalisation and softmax are float32 in every
+    dtype policy. Each map of similarities takes B * R * N * L * L numbers.
 
     Differs from deeplab2 in the moving variance of queries, keys and values,
     for which `BatchNorm` tells biased from unbiased.
@@ -143,35 +143,38 @@ class AxialAttention(keras.layers.Layer):
         if length is None:
             length = tf.shape(inputs)[2]
         position_lm = compute_relative_positions(length)
-        similarity_brnlm = self.similarity_bn(
-            [
-                tf.einsum("brlnk,brmnk->brnlm", query, key),
-                tf.einsum(
-                    "brlnk,lmk->brnlm",
-                    query,
-                    _look_up(self.query_rpe, position_lm),
-                ),
-                tf.einsum(
-                    "brmnk,lmk->brnlm",
-                    key,
-                    _look_up(self.key_rpe, position_lm),
-                ),
-            ],
-            training=training,
+        similarity_brnlm = self._compute_similarity(
+            query, key, position_lm, training
         )
         weight_brnlm = tf.cast(tf.nn.softmax(similarity_brnlm), value.dtype)
-        retrieved_brnlv = self.retrieved_bn(
+        retrieved_brnlv = self._retrieve(
+            weight_brnlm, value, position_lm, training
+        )
+        return self._join_heads(tf.cast(retrieved_brnlv, value.dtype))
+
+    def _compute_similarity(self, query, key, position_lm, training):
+        """Gives float32 [B, R, N, L, M] from queries, keys [B, R, L, N, K]."""
+        query_rpe = _look_up(self.query_rpe, position_lm)
+        key_rpe = _look_up(self.key_rpe, position_lm)
+        return self.similarity_bn(
             [
-                tf.einsum("brnlm,brmnv->brnlv", weight_brnlm, value),
-                tf.einsum(
-                    "brnlm,lmv->brnlv",
-                    weight_brnlm,
-                    _look_up(self.value_rpe, position_lm),
-                ),
+                tf.einsum("brlnk,brmnk->brnlm", query, key),
+                tf.einsum("brlnk,lmk->brnlm", query, query_rpe),
+                tf.einsum("brmnk,lmk->brnlm", key, key_rpe),
             ],
             training=training,
         )
-        return self._join_heads(tf.cast(retrieved_brnlv, value.dtype))
+
+    def _retrieve(self, weight_brnlm, value, position_lm, training):
+        """Gives float32 [B, R, N, L, V] from values [B, R, L, N, V]."""
+        value_rpe = _look_up(self.value_rpe, position_lm)
+        return self.retrieved_bn(
+            [
+                tf.einsum("brnlm,brmnv->brnlv", weight_brnlm, value),
+                tf.einsum("brnlm,lmv->brnlv", weight_brnlm, value_rpe),
+            ],
+            training=training,
+        )
 
     def _split_heads(self, x_brld):
         """Gives [B, R, L, N, D / N]; a head's channels lie together."""
