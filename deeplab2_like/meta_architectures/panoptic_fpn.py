@@ -22,7 +22,7 @@ from deeplab2_like.postprocess import panoptic_fpn as postprocess_lib
 from deeplab2_like.postprocess import prediction as prediction_lib
 from deeplab2_like.postprocess import rules as rules_lib
 from deeplab2_like.protos import config_pb2, model_pb2
-from deeplab2_like.targets import boxes_masks
+from deeplab2_like.targets import boxes_masks, dropped_instances
 
 # Field of the loss options -> name of the loss.
 _LOSSES = {
@@ -88,6 +88,10 @@ class PanopticFPN:
         if self.has_instances:
             names += ["instance", "boxes", "box_class"]
 
+        notice = dropped_instances.DroppedInstancesNotice(
+            self._system.instance.max_instances
+        )
+
         def make_targets(panoptic_hw: tf.Tensor) -> dict[str, tf.Tensor]:
             targets = boxes_masks.compute_box_mask_targets(
                 panoptic_hw,
@@ -97,7 +101,12 @@ class PanopticFPN:
                 max_instances=self._system.instance.max_instances,
                 channels=channels,
             )
-            return {name: targets[name] for name in names}
+            if not self.has_instances:
+                return {name: targets[name] for name in names}
+            with tf.control_dependencies(
+                [notice.watch(targets["num_dropped"])]
+            ):
+                return {name: tf.identity(targets[name]) for name in names}
 
         return make_targets
 
