@@ -5,14 +5,14 @@
 
 A network of random weights is exported as `deeplab2-export` does it; then a
 JPEG is read, predicted and written in COCO's panoptic format by the code of
-`deeplab2-predict`. The parts are measured too: reading, the SavedModel,
-segments and their PNG.
+`deeplab2-predict`. The parts are measured too: reading, the SavedModel with
+the segments' table, and the PNG.
 """
 
 import pathlib
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 from PIL import Image
@@ -31,9 +31,16 @@ _BACKBONE = "mobilenet_v3_large"
 _SIZES = {"height": inputs.SIZE[0], "width": inputs.SIZE[1]}
 
 
-def _export(folder: pathlib.Path) -> pathlib.Path:
+# Beginning of the measurements' names, by precision.
+_NAMES = {"float32": "image_to_png", "bfloat16": "image_to_png_bfloat16"}
+
+
+def _export(folder: pathlib.Path, precision: str) -> pathlib.Path:
     """Exports a network of random weights."""
-    config = models.load_config(_BACKBONE)
+    config = models.load_config(
+        _BACKBONE,
+        (f'trainer_options {{ compute_precision: "{precision}" }}',),
+    )
     _, model = models.build(config)
     checkpoint = tf.train.Checkpoint(
         variables={v.path: v.value for v in model.variables}
@@ -51,10 +58,13 @@ def _export(folder: pathlib.Path) -> pathlib.Path:
     return out
 
 
-def _measure() -> Iterator[measuring.Measurement]:
+def _measure(precision: str) -> Iterator[measuring.Measurement]:
+    prefix = _NAMES[precision]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        predictor = predict.Predictor.from_saved_model(_export(folder))
+        predictor = predict.Predictor.from_saved_model(
+            _export(folder, precision)
+        )
         image, _ = inputs.load_label(running.inputs_folder(), 30)
         file = folder / "picture.jpg"
         Image.fromarray(image).save(file, quality=90)
@@ -68,15 +78,15 @@ def _measure() -> Iterator[measuring.Measurement]:
             writer.add(found, f"{next(numbers)}.jpg")
 
         yield _measure_part(
-            f"image_to_png/{_BACKBONE}/1024x2048",
+            f"{prefix}/{_BACKBONE}/1024x2048",
             whole_way,
-            measuring.Memory.FIRST_RUN,
         )
-        yield from _measure_parts(predictor, file, writer, numbers)
+        yield from _measure_parts(prefix, predictor, file, writer, numbers)
         writer.close()
 
 
 def _measure_parts(
+    prefix: str,
     predictor: predict.Predictor,
     file: pathlib.Path,
     writer: coco_format.CocoPanopticWriter,
@@ -85,28 +95,27 @@ def _measure_parts(
     pixels = predictor.load_image(file)
     found = predictor.predict(pixels)
     yield _measure_part(
-        "image_to_png/part/read", lambda: predictor.load_image(file)
+        f"{prefix}/part/read", lambda: predictor.load_image(file)
     )
     yield _measure_part(
-        "image_to_png/part/predict", lambda: predictor.predict(pixels)
+        f"{prefix}/part/predict", lambda: predictor.predict(pixels)
     )
     yield _measure_part(
-        "image_to_png/part/write",
+        f"{prefix}/part/write",
         lambda: writer.add(found, f"{next(numbers)}.jpg"),
     )
 
 
 def _measure_part(
-    name: str, run, memory: measuring.Memory = measuring.Memory.NOT
+    name: str, run: Callable[[], object]
 ) -> measuring.Measurement:
-    return measuring.measure(
-        name,
-        run,
-        sizes=_SIZES,
-        effort=running.effort(),
-        memory=memory,
-    )
+    return measuring.measure(name, run, sizes=_SIZES, effort=running.effort())
 
 
 if __name__ == "__main__":
-    running.run({"whole": running.Case(_measure)})
+    running.run(
+        {
+            "float32": running.Case(lambda: _measure("float32")),
+            "bfloat16": running.Case(lambda: _measure("bfloat16")),
+        }
+    )

@@ -32,14 +32,13 @@ CASES = (
     ("targets", "tf_data_2", False),
     ("metrics", "panoptic_quality", False),
     ("metrics", "average_precision", False),
-    ("forward", "resnet50_1025", False),
-    ("forward", "mobilenet_v3_large_1025", False),
-    ("forward", "mobilenet_v3_small_1025", False),
-    ("forward", "resnet50_513", False),
-    ("forward", "mobilenet_v3_large_513", False),
+    ("forward", "resnet50", False),
+    ("forward", "mobilenet_v3_large", False),
+    ("forward", "mobilenet_v3_small", False),
     ("training_step", "gradients", False),
     ("training_step", "adam", False),
-    ("image_to_png", "whole", False),
+    ("image_to_png", "float32", False),
+    ("image_to_png", "bfloat16", False),
 )
 
 

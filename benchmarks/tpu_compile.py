@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles a training step and the inference for a TPU v5e, without a TPU.
+
+    python -m venv tpu && tpu/bin/pip install -r benchmarks/tpu_requirements.txt
+    tpu/bin/python benchmarks/tpu_compile.py
+
+TensorFlow lowers each function with the kernels that it has for TPUs; JAX then
+hands the result to the TPU compiler, which tells memory and costs. A process
+can load the compiler once only, so that each step has its own. Where the
+temporaries go into gigabytes, an operation is used that TPUs do not bear.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from deeplab2_like import errors, program  # noqa: E402
+
+_BACKBONES = flags.DEFINE_list(
+    "backbones", ["resnet50", "mobilenet_v3_large"], "Networks to compile."
+)
+_SIZE = flags.DEFINE_list(
+    "size", ["1025", "2049"], "Height and width of images and crops."
+)
+_PRECISION = flags.DEFINE_enum(
+    "precision", "bfloat16", ("bfloat16", "float32"), "Of the networks."
+)
+_TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x2", "For one chip of it.")
+_OUT = flags.DEFINE_string("out", None, "File of JSON lines to append to.")
+_STEP = flags.DEFINE_string("step", None, "Used by the program itself.")
+
+# What the libraries would otherwise ask a TPU machine for.
+_ENVIRONMENT = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-1",
+    "TPU_WORKER_ID": "0",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_CHIPS_PER_HOST_BOUNDS": "1,1,1",
+    "TPU_HOST_BOUNDS": "1,1,1",
+    "JAX_PLATFORMS": "cpu",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+_FUNCTIONS = ("network", "postprocess", "inference", "training_step")
+
+
+def _lower(backbone: str, name: str, path: pathlib.Path) -> None:
+    """Writes a function as StableHLO with the kernels for TPUs."""
+    import tensorflow as tf
+
+    from benchmarks import pure_functions
+
+    size = tuple(int(side) for side in _SIZE.value)
+    precision = (
+        f'trainer_options {{ compute_precision: "{_PRECISION.value}" }}',
+    )
+    if name == "training_step":
+        function = pure_functions.make_training_step(
+            backbone, size, 1, precision
+        )
+    else:
+        made = pure_functions.make_inference(backbone, size, precision)
+        (function,) = (f for f in made if f.name == name)
+    compiled = tf.function(function.call, jit_compile=True, autograph=False)
+    lower = compiled.experimental_get_compiler_ir(*function.specs())
+    path.write_text(lower(stage="stablehlo", platform_name="TPU"))
+
+
+def _compile(path: pathlib.Path) -> None:
+    """Compiles StableHLO and prints what that gave, as JSON."""
+    from jax.experimental import topologies
+    from jaxlib import xla_client
+
+    topology = topologies.get_topology_desc(_TOPOLOGY.value, platform="tpu")
+    device = topology.devices[0]
+    options = xla_client.CompileOptions()
+    options.num_replicas = options.num_partitions = 1
+    options.device_assignment = xla_client.DeviceAssignment.create(
+        [[device.id]]
+    )
+    start = time.perf_counter()
+    executable = device.client.compile(
+        path.read_text(), xla_client.DeviceList((device,)), options
+    )
+    seconds = time.perf_counter() - start
+    memory = executable.get_compiled_memory_stats()
+    costs = executable.cost_analysis()
+    result = {
+        "compile_seconds": seconds,
+        "temporaries_mb": memory.temp_size_in_bytes / 1e6,
+        "arguments_mb": memory.argument_size_in_bytes / 1e6,
+        "outputs_mb": memory.output_size_in_bytes / 1e6,
+        "code_mb": memory.generated_code_size_in_bytes / 1e6,
+        "gflop": costs.get("flops", 0.0) / 1e9,
+        "gigabytes": costs.get("bytes accessed", 0.0) / 1e9,
+        "estimated_ms": 1e3 * costs.get("optimal_seconds", 0.0),
+    }
+    print(json.dumps(result))
+
+
+def _run_step(*step: str) -> str:
+    """Runs a step in a process of its own; gives what it printed."""
+    command = [
+        sys.executable,
+        __file__,
+        f"--step={','.join(step)}",
+        f"--size={','.join(_SIZE.value)}",
+        f"--precision={_PRECISION.value}",
+        f"--topology={_TOPOLOGY.value}",
+    ]
+    done = subprocess.run(
+        command,
+        env={**os.environ, **_ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines()[-15:]
+        raise errors.UserError("\n".join([f"{' '.join(step)} failed:", *said]))
+    return done.stdout
+
+
+def _measure(backbone: str, name: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "function.mlir")
+        _run_step("lower", backbone, name, path)
+        result = json.loads(_run_step("compile", path).splitlines()[-1])
+    return {
+        "backbone": backbone,
+        "function": name,
+        "size": "x".join(_SIZE.value),
+        "precision": _PRECISION.value,
+        "topology": _TOPOLOGY.value,
+        **result,
+    }
+
+
+def _main(arguments: Sequence[str]) -> None:
+    if arguments:
+        raise errors.ConfigError(
+            f"Unexpected argument {arguments[0]!r}: see --help."
+        )
+    if _STEP.value:
+        kind, *rest = _STEP.value.split(",")
+        if kind == "lower":
+            _lower(rest[0], rest[1], pathlib.Path(rest[2]))
+        else:
+            _compile(pathlib.Path(rest[0]))
+        return
+    columns = ("temporaries_mb", "arguments_mb", "gflop", "gigabytes")
+    columns += ("estimated_ms", "compile_seconds")
+    print(f"{'backbone':20}{'function':15}", *(f"{c:>15}" for c in columns))
+    for backbone in _BACKBONES.value:
+        for name in _FUNCTIONS:
+            result = _measure(backbone, name)
+            numbers = (f"{result[column]:15.1f}" for column in columns)
+            print(f"{backbone:20}{name:15}", *numbers, flush=True)
+            if _OUT.value:
+                with open(_OUT.value, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    program.run(_main)
