@@ -13,7 +13,8 @@ differences:
 - Images come scaled to -1..1. The input's normalisation, rescaling included, is
   a scale and an offset of each channel in front of the stem. The zeros of the
   padding are added after it, as in Keras.
-- Squeeze-and-excite can be left out, as in EfficientPS (arXiv:2004.02307, 3.1).
+- Squeeze-and-excite can be left out, and swish be another activation: the
+  encoder of EfficientPS (arXiv:2004.02307, 3.1) has neither, but leaky ReLU.
 
 The endpoints are the outputs of the stages before the resolution falls, and of
 the last 1x1 convolution: those of EfficientPS.
@@ -130,7 +131,7 @@ class ChannelAffine(keras.layers.Layer):
 class MBConv(keras.layers.Layer):
     """1x1 expansion, depthwise convolution, channel gates, 1x1 projection.
 
-    MnasNet's block (arXiv:1807.11626) with swish.
+    MnasNet's block (arXiv:1807.11626).
 
     Args of the constructor:
         filters: output channels.
@@ -140,6 +141,7 @@ class MBConv(keras.layers.Layer):
             activation: kernel_size, strides, dilation_rate.
         squeeze_excite: whether the gates exist, with a quarter of the *input*
             channels inside.
+        activation: a key of `ACTIVATIONS`; the gates always have swish.
         residual: adds the input where channels and size agree.
         keep_prob: of the branch beside the input, in training.
         batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
@@ -152,6 +154,7 @@ class MBConv(keras.layers.Layer):
         *,
         depthwise: Mapping[str, Any],
         squeeze_excite: bool = True,
+        activation: str = "swish",
         residual: bool = True,
         keep_prob: float = 1.0,
         batch_norm: Mapping[str, Any] | None = None,
@@ -163,6 +166,7 @@ class MBConv(keras.layers.Layer):
             "expansion": expansion,
             "depthwise": dict(depthwise),
             "squeeze_excite": squeeze_excite,
+            "activation": activation,
             "residual": residual,
             "keep_prob": keep_prob,
             "batch_norm": dict(batch_norm or {}),
@@ -170,7 +174,10 @@ class MBConv(keras.layers.Layer):
         self._options = {"batch_norm": batch_norm, "dtype": self.dtype_policy}
         self.expand: ConvBNAct | None = None
         self.depthwise = DepthwiseConvBNAct(
-            **depthwise, activation="swish", name="depthwise", **self._options
+            **depthwise,
+            activation=activation,
+            name="depthwise",
+            **self._options,
         )
         self.squeeze_excite: SqueezeExcite | None = None
         self.project = ConvBNAct(
@@ -188,7 +195,10 @@ class MBConv(keras.layers.Layer):
         expanded = (None, None, None, inner)
         if inner != channels:
             self.expand = ConvBNAct(
-                inner, activation="swish", name="expand", **self._options
+                inner,
+                activation=self._config["activation"],
+                name="expand",
+                **self._options,
             )
             self.expand.build(input_shape)
         self.depthwise.build(expanded)
@@ -235,6 +245,7 @@ class EfficientNet(keras.Model):
         variant: "b0" to "b7".
         output_stride: 8, 16 or 32.
         squeeze_excite: whether the blocks have channel gates.
+        activation: a key of `ACTIVATIONS`; see `MBConv`.
         keep_prob: of the blocks' branches in training, 0 < keep_prob <= 1.
         drop_path_schedule: "constant" gives it to every block, "linear" goes
             from 1 at the first block towards it behind the last (the paper's).
@@ -247,6 +258,7 @@ class EfficientNet(keras.Model):
         output_stride: int = 32,
         *,
         squeeze_excite: bool = True,
+        activation: str = "swish",
         keep_prob: float = 1.0,
         drop_path_schedule: str = "linear",
         batch_norm: Mapping[str, Any] | None = None,
@@ -261,6 +273,7 @@ class EfficientNet(keras.Model):
             "variant": variant,
             "output_stride": output_stride,
             "squeeze_excite": squeeze_excite,
+            "activation": activation,
             "keep_prob": keep_prob,
             "drop_path_schedule": drop_path_schedule,
             "batch_norm": dict(batch_norm or {}),
@@ -275,14 +288,14 @@ class EfficientNet(keras.Model):
             self._scaled(_STEM_FILTERS),
             3,
             strides=2,
-            activation="swish",
+            activation=activation,
             name="stem",
             **options,
         )
         self.stages = self._make_stages(options)
         self.top = ConvBNAct(
             self._scaled(_TOP_FILTERS),
-            activation="swish",
+            activation=activation,
             name="top",
             **options,
         )
@@ -319,6 +332,7 @@ class EfficientNet(keras.Model):
                             "dilation_rate": rate,
                         },
                         squeeze_excite=self._config["squeeze_excite"],
+                        activation=self._config["activation"],
                         residual=spec.strides == 1 or letter != "a",
                         keep_prob=schedule(done / len(strides)),
                         name=f"block{number}{letter}",

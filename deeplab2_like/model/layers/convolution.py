@@ -5,7 +5,8 @@ In reading order: activations, the padding rule, the base class, `ConvBNAct`,
 `DepthwiseConvBNAct`, `SeparableConvBNAct`.
 """
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -23,6 +24,8 @@ def hard_swish(x: tf.Tensor) -> tf.Tensor:
 ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "none": tf.identity,
     "relu": tf.nn.relu,
+    # The slope of in-place activated batch norm (arXiv:1712.02616).
+    "leaky_relu": functools.partial(tf.nn.leaky_relu, alpha=0.01),
     "hard_swish": hard_swish,
     "swish": tf.nn.silu,
 }
@@ -57,6 +60,18 @@ def pad_for_stride(
     return tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
 
 
+def _to_rate(rate: int | Sequence[int]) -> int | tuple[int, int]:
+    """Gives a dilation rate, (height, width) only where they differ."""
+    if isinstance(rate, int):
+        return rate
+    height, width = rate
+    return height if height == width else (height, width)
+
+
+def _to_json(rate: int | tuple[int, int]) -> int | list[int]:
+    return rate if isinstance(rate, int) else list(rate)
+
+
 class _ConvBase(keras.layers.Layer):
     """What the two single convolutions share: padding, BN, activation."""
 
@@ -65,7 +80,7 @@ class _ConvBase(keras.layers.Layer):
         kernel_size: int,
         *,
         strides: int,
-        dilation_rate: int,
+        dilation_rate: int | tuple[int, int],
         activation: str,
         batch_norm: Mapping[str, Any] | None,
         gamma_initializer: str,
@@ -77,7 +92,7 @@ class _ConvBase(keras.layers.Layer):
                 f"kernel_size is {kernel_size} - it must be odd, so that "
                 "outputs sit on input pixels."
             )
-        if strides > 1 and dilation_rate > 1:
+        if strides > 1 and dilation_rate != 1:
             raise ValueError(
                 f"strides is {strides} and dilation_rate is {dilation_rate} "
                 "- one of them must be 1."
@@ -108,7 +123,7 @@ class _ConvBase(keras.layers.Layer):
     def _apply(self, convolution, inputs, training):
         x = inputs
         if self.strides > 1:
-            x = pad_for_stride(x, self.kernel_size, self.dilation_rate)
+            x = pad_for_stride(x, self.kernel_size, 1)
         x = self.bn(convolution(x), training=training)
         return self._activate(x)
 
@@ -117,7 +132,7 @@ class _ConvBase(keras.layers.Layer):
         return super().get_config() | {
             "kernel_size": self.kernel_size,
             "strides": self.strides,
-            "dilation_rate": self.dilation_rate,
+            "dilation_rate": _to_json(self.dilation_rate),
             "activation": self.activation,
             "batch_norm": dict(self.batch_norm),
             "gamma_initializer": self.gamma_initializer,
@@ -196,6 +211,7 @@ class DepthwiseConvBNAct(_ConvBase):
     """Depthwise 2-D convolution without bias, batch norm, activation.
 
     The arguments are those of `ConvBNAct` without `filters`: channels stay.
+    The dilation rate may also be a pair, (height, width).
     """
 
     def __init__(
@@ -203,7 +219,7 @@ class DepthwiseConvBNAct(_ConvBase):
         kernel_size: int = 3,
         *,
         strides: int = 1,
-        dilation_rate: int = 1,
+        dilation_rate: int | Sequence[int] = 1,
         activation: str = "relu",
         batch_norm: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -211,7 +227,7 @@ class DepthwiseConvBNAct(_ConvBase):
         super().__init__(
             kernel_size,
             strides=strides,
-            dilation_rate=dilation_rate,
+            dilation_rate=_to_rate(dilation_rate),
             activation=activation,
             batch_norm=batch_norm,
             gamma_initializer="ones",
@@ -240,7 +256,7 @@ class DepthwiseConvBNAct(_ConvBase):
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class SeparableConvBNAct(keras.layers.Layer):
-    """Depthwise conv-BN-ReLU, then pointwise (1x1) conv-BN-ReLU.
+    """Depthwise conv-BN-activation, then pointwise (1x1) the same.
 
     Xception (arXiv:1610.02357) as in DeepLabv3+ (arXiv:1802.02611): with a
     batch norm and an activation between the two.
@@ -248,7 +264,9 @@ class SeparableConvBNAct(keras.layers.Layer):
     Args of the constructor:
         filters: output channels.
         kernel_size: odd side of the depthwise kernel.
-        dilation_rate: atrous rate of the depthwise kernel.
+        dilation_rate: atrous rate of the depthwise kernel, a number or
+            (height, width).
+        activation: a key of `ACTIVATIONS`.
         batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
     """
 
@@ -257,16 +275,22 @@ class SeparableConvBNAct(keras.layers.Layer):
         filters: int,
         kernel_size: int = 3,
         *,
-        dilation_rate: int = 1,
+        dilation_rate: int | Sequence[int] = 1,
+        activation: str = "relu",
         batch_norm: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
-        self.dilation_rate = dilation_rate
+        self.dilation_rate = _to_rate(dilation_rate)
+        self.activation = activation
         self.batch_norm = dict(batch_norm or {})
-        options = {"batch_norm": self.batch_norm, "dtype": self.dtype_policy}
+        options = {
+            "activation": activation,
+            "batch_norm": self.batch_norm,
+            "dtype": self.dtype_policy,
+        }
         self.depthwise = DepthwiseConvBNAct(
             kernel_size,
             dilation_rate=dilation_rate,
@@ -290,7 +314,8 @@ class SeparableConvBNAct(keras.layers.Layer):
         return super().get_config() | {
             "filters": self.filters,
             "kernel_size": self.kernel_size,
-            "dilation_rate": self.dilation_rate,
+            "dilation_rate": _to_json(self.dilation_rate),
+            "activation": self.activation,
             "batch_norm": dict(self.batch_norm),
         }
 

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+import math
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.config import names
 from deeplab2_like.model.backbones.efficientnet import (
+    STAGES,
     VARIANTS,
     ChannelAffine,
     EfficientNet,
@@ -25,6 +29,7 @@ from deeplab2_like.testing import harness
             "depthwise": {"kernel_size": 3, "dilation_rate": 2},
             "squeeze_excite": False,
         },
+        {"activation": "leaky_relu", "squeeze_excite": False},
     ],
 )
 def test_the_block_passes_the_harness(options, tmp_path):
@@ -86,6 +91,37 @@ def test_endpoints_have_their_strides_at_any_size(output_stride, size):
 def test_endpoints_have_the_channels_of_efficientps(variant, channels):
     backbone = EfficientNet(variant)
     assert list(backbone.output_channels.values()) == channels
+
+
+@pytest.mark.parametrize(
+    ("variant", "published"), [("b0", 4_007_548), ("b5", 28_340_784)]
+)
+def test_without_gates_the_net_has_the_other_parameters(variant, published):
+    """Published: trainable ones of keras.applications, without classifier."""
+    with tf.Graph().as_default():
+        net = EfficientNet(variant, squeeze_excite=False)
+        net.build((None, None, None, 3))
+    gates, channels = 0, net.stem.filters
+    for spec, blocks in zip(STAGES, net.stages, strict=True):
+        for block in blocks:
+            inner, narrow = channels * spec.expansion, channels // 4
+            gates += 2 * inner * narrow + inner + narrow
+            channels = block.project.filters
+    count = sum(math.prod(v.shape) for v in net.trainable_variables)
+    assert count + gates == published
+
+
+def test_the_activation_is_the_same_everywhere_but_after_projections():
+    net = EfficientNet("b0", squeeze_excite=False, activation="leaky_relu")
+    net.build((None, None, None, 3))
+    found = {"stem": net.stem.activation, "top": net.top.activation}
+    for block in (block for blocks in net.stages for block in blocks):
+        for part in (block.expand, block.depthwise, block.project):
+            if part is not None:
+                found[f"{block.name}/{part.name}"] = part.activation
+    for name, activation in found.items():
+        is_linear = name.endswith("project")
+        assert activation == ("none" if is_linear else "leaky_relu"), name
 
 
 def test_atrous_nets_compute_the_same_at_the_pixels_of_the_strided_one():

@@ -23,6 +23,10 @@ from deeplab2_like.testing import harness
             5, strides=2, activation="hard_swish", name="layer"
         ),
         lambda: DepthwiseConvBNAct(3, dilation_rate=2, name="layer"),
+        lambda: DepthwiseConvBNAct(3, dilation_rate=(1, 6), name="layer"),
+        lambda: SeparableConvBNAct(
+            6, dilation_rate=(3, 2), activation="leaky_relu", name="layer"
+        ),
         lambda: SeparableConvBNAct(6, 5, name="layer"),
     ],
 )
@@ -96,6 +100,27 @@ def test_a_branch_that_starts_at_zero_gives_zero():
 def test_an_even_kernel_is_refused():
     with pytest.raises(ValueError, match="kernel_size is 4"):
         ConvBNAct(4, 4)
+
+
+@pytest.mark.parametrize("size", [(9, 40), (3, 2)])
+def test_a_pair_of_rates_dilates_each_axis_by_its_own(size):
+    layer = DepthwiseConvBNAct(3, dilation_rate=(6, 21), activation="none")
+    layer.build((None, None, None, 2))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, *size, 2)).astype(np.float32)
+    kernel = layer.depthwise_conv.kernel.numpy()
+    # The same kernel with zeros between its values, at rate 1.
+    wide = np.zeros((13, 43, 2, 1), np.float32)
+    wide[::6, ::21] = kernel
+    plain = tf.nn.depthwise_conv2d(x, wide, [1, 1, 1, 1], "SAME")
+    expected = layer.bn(plain, training=False)
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+def test_leaky_relu_keeps_a_hundredth_of_negative_numbers():
+    x = tf.constant([-100.0, -1.0, 0.0, 2.0])
+    y = convolution.activation_of("leaky_relu")(x)
+    np.testing.assert_allclose(y, [-1.0, -0.01, 0.0, 2.0], rtol=1e-6)
 
 
 def test_stride_and_dilation_together_are_refused():
