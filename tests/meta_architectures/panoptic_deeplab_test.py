@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Panoptic-DeepLab as a system: learned weights of its losses."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deeplab2_like import config as config_lib
+from deeplab2_like.data import descriptor
+from deeplab2_like.meta_architectures import build
+from deeplab2_like.testing import scenes
+
+SIZE = (65, 129)
+_SMALL = (
+    "train_dataset_options { crop_size: [65, 129] }",
+    "eval_dataset_options { crop_size: [65, 129] }",
+)
+_LEARNED = "trainer_options { loss_options { learn_weights: true } }"
+_LOSSES = ("semantic_loss", "center_loss", "offset_loss")
+
+
+def _build(*overrides):
+    loaded = config_lib.load(
+        "scenes/panoptic_deeplab_mobilenet_v3_small_os16",
+        (*_SMALL, *overrides),
+        environ={},
+    )
+    keras.utils.set_random_seed(1)
+    system = build.build_system(loaded.options, descriptor.load("scenes"))
+    return system, system.build_model(synchronize_batch_norm=False)
+
+
+@pytest.fixture(scope="module")
+def learned():
+    return _build(_LEARNED)
+
+
+@pytest.fixture(scope="module")
+def batch(learned):
+    system, _ = learned
+    made = [scenes.make_scene(seed, SIZE) for seed in (0, 1)]
+    make_targets = system.target_maker(is_training=True)
+    targets = [make_targets(tf.constant(x.panoptic)) for x in made]
+    return (
+        tf.constant(np.stack([x.image for x in made])),
+        tf.nest.map_structure(lambda *x: tf.stack(x), *targets),
+    )
+
+
+def test_plain_losses_become_weighed_ones(learned, batch):
+    images, targets = batch
+    system, model = learned
+    plain, _ = _build()
+    etas = model.log_variances.values
+    etas.assign([0.5, -1.0, 2.0])
+    outputs = system.infer_for_training(model, images, targets)
+    weighed = system.compute_losses(outputs, targets)
+    outputs = dict(outputs)
+    outputs.pop("log_variances")
+    losses = plain.compute_losses(outputs, targets)
+    etas.assign([0.0, 0.0, 0.0])
+    assert set(weighed) == set(losses) == set(_LOSSES)
+    for name, eta, factor in zip(
+        _LOSSES, (0.5, -1.0, 2.0), (1.0, 0.5, 0.5), strict=True
+    ):
+        expected = factor * np.exp(-eta) * losses[name] + eta / 2
+        np.testing.assert_allclose(weighed[name], expected, rtol=1e-5)
+
+
+def test_weights_are_learned_with_the_model(learned, batch):
+    images, targets = batch
+    system, model = learned
+    etas = model.log_variances.values
+    variables = model.trainable_variables
+    assert any(v is etas for v in variables)
+    optimizer = keras.optimizers.SGD(0.01)
+    optimizer.build(variables)
+
+    @tf.function(autograph=False)
+    def step():
+        with tf.GradientTape() as tape:
+            outputs = system.infer_for_training(model, images, targets)
+            losses = system.compute_losses(outputs, targets)
+            total = tf.add_n([tf.reduce_mean(x) for x in losses.values()])
+        gradients = tape.gradient(total, [v.value for v in variables])
+        gradients, _ = tf.clip_by_global_norm(gradients, 1.0)
+        optimizer.apply(gradients, variables)
+        return losses
+
+    found = [step() for _ in range(3)]
+    assert all(np.isfinite(x).all() for row in found for x in row.values())
+    assert np.all(etas.numpy() != 0.0)
+    etas.assign([0.0, 0.0, 0.0])
+
+
+def test_weights_are_a_group_of_their_own_without_decay(learned):
+    system, model = learned
+    groups = system.variable_groups(model)
+    assert groups["log_variances"] == [model.log_variances.values]
+    paths = [v.path for group in groups.values() for v in group]
+    assert sorted(paths) == sorted(v.path for v in model.variables)
+    decayed = system.decayed_variables(model)
+    assert not any(v is model.log_variances.values for v in decayed)
+
+
+def test_evaluation_sees_the_learned_weights_and_prediction_does_not(
+    learned, batch
+):
+    images, targets = batch
+    system, model = learned
+    outputs = system.infer(model, images, targets=targets)
+    assert set(system.compute_losses(outputs, targets)) == set(_LOSSES)
+    outputs = system.infer(model, images)
+    assert "log_variances" not in outputs
+    prediction = system.postprocess(outputs, SIZE)
+    assert prediction.panoptic.shape == (2, *SIZE)
+
+
+def test_weights_stay_fixed_unless_the_config_says_so():
+    _, model = _build()
+    assert getattr(model, "log_variances", None) is None
