@@ -5,15 +5,16 @@ A box is (y1, x1, y2, x2), float32, in pixels: pixel i reaches from i to i + 1,
 so that the box of a whole image is (0, 0, height, width). Boxes without area,
 or with ends in the wrong order, have the area 0 and overlap with nothing.
 
-The same numbers come out in eager mode, graphs and XLA: products are rounded
-before they are added to anything. Only the coding uses functions (exponential
-and logarithm) that differ in their last bit.
+The same numbers come out in eager mode, graphs and XLA (`exact_floats`), but
+for the last bits of `encode`, with which nothing is decided.
 """
 
 import math
 from collections.abc import Sequence
 
 import tensorflow as tf
+
+from deeplab2_like import exact_floats
 
 # Largest change of a side by one decoding, a factor of 62.5; as detectron2.
 MAX_LOG_SCALE = math.log(1000.0 / 16.0)
@@ -25,7 +26,9 @@ _SMALLEST_SIDE = 1e-3
 def compute_area(boxes: tf.Tensor) -> tf.Tensor:
     """Gives the area of boxes, float32 [..., 4]: float32 [...], pixels."""
     y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
-    return _multiply(tf.maximum(y2 - y1, 0.0), tf.maximum(x2 - x1, 0.0))
+    return exact_floats.rounded(
+        tf.maximum(y2 - y1, 0.0) * tf.maximum(x2 - x1, 0.0)
+    )
 
 
 def compute_overlap(boxes_nx4: tf.Tensor, others_mx4: tf.Tensor) -> tf.Tensor:
@@ -42,7 +45,9 @@ def compute_overlap(boxes_nx4: tf.Tensor, others_mx4: tf.Tensor) -> tf.Tensor:
     b = others_mx4[..., tf.newaxis, :, :]
     height = tf.minimum(a[..., 2], b[..., 2]) - tf.maximum(a[..., 0], b[..., 0])
     width = tf.minimum(a[..., 3], b[..., 3]) - tf.maximum(a[..., 1], b[..., 1])
-    shared = _multiply(tf.maximum(height, 0.0), tf.maximum(width, 0.0))
+    shared = exact_floats.rounded(
+        tf.maximum(height, 0.0) * tf.maximum(width, 0.0)
+    )
     both = compute_area(a) + compute_area(b)
     # What is shared is within each box, so that the difference is not negative.
     return tf.math.divide_no_nan(shared, both - shared)
@@ -93,7 +98,8 @@ def decode(
 ) -> tf.Tensor:
     """Gives the boxes that codes stand for; the inverse of `encode`.
 
-    Sides grow at most by the factor exp(MAX_LOG_SCALE).
+    Sides grow at most by the factor exp(MAX_LOG_SCALE). Codes that are not
+    numbers give boxes that are none.
 
     Args:
         codes: float [..., 4], (dy, dx, dh, dw).
@@ -101,24 +107,18 @@ def decode(
         weights: As in `encode`.
     """
     codes = tf.cast(codes, tf.float32)
-    codes /= tf.constant(list(weights), tf.float32)
+    codes *= tf.constant([1.0 / weight for weight in weights], tf.float32)
     anchor_center, anchor_size = _split(anchors)
-    center = anchor_center + codes[..., :2] * anchor_size
-    size = tf.exp(tf.minimum(codes[..., 2:], MAX_LOG_SCALE)) * anchor_size
-    return tf.concat([center - 0.5 * size, center + 0.5 * size], axis=-1)
+    shift = exact_floats.rounded(codes[..., :2] * anchor_size)
+    center = anchor_center + shift
+    scale = exact_floats.exp(tf.minimum(codes[..., 2:], MAX_LOG_SCALE))
+    size = exact_floats.rounded(scale * anchor_size)
+    boxes = tf.concat([center - 0.5 * size, center + 0.5 * size], axis=-1)
+    is_number = tf.reduce_all(codes == codes, axis=-1, keepdims=True)
+    return tf.where(is_number, boxes, float("nan"))
 
 
 def _split(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Gives centers and sizes, [..., 2] each, (y, x)."""
     size = boxes[..., 2:] - boxes[..., :2]
-    return boxes[..., :2] + 0.5 * size, size
-
-
-def _multiply(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Gives a * b, rounded; NaN becomes 0.
-
-    A compiler cannot see that the choice changes nothing, so that it cannot
-    merge the product with a sum that follows.
-    """
-    product = a * b
-    return tf.where(product == product, product, 0.0)
+    return exact_floats.rounded(boxes[..., :2] + 0.5 * size), size

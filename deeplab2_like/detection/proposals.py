@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from deeplab2_like import exact_floats
 from deeplab2_like.detection import boxes as boxes_lib
 from deeplab2_like.detection import nms
 
@@ -161,7 +162,9 @@ def select_detections(
         limit: D.
     """
     num_classes = codes_bpc4.shape[2]
-    score = tf.nn.softmax(tf.cast(class_logits_bpc, tf.float32))[..., :-1]
+    # The same in every mode: scores decide what is kept.
+    score = exact_floats.softmax(tf.cast(class_logits_bpc, tf.float32))
+    score = score[..., :-1]
     is_candidate = (score > score_threshold) & proposals.is_valid[
         ..., tf.newaxis
     ]
@@ -204,7 +207,9 @@ def _pad_and_rank(score_bn: tf.Tensor, number: int):
     missing = number - (tf.shape(score_bn)[1] if known is None else known)
     missing = tf.maximum(missing, 0) if known is None else max(missing, 0)
     padded = tf.pad(score_bn, [[0, 0], [0, missing]], constant_values=_NOTHING)
-    return tf.math.top_k(padded, number)
+    # XLA puts not-a-number first, and zero before minus zero.
+    padded = tf.where(padded == padded, padded, _NOTHING)
+    return tf.math.top_k(tf.where(padded == 0.0, 0.0, padded), number)
 
 
 def _are_boxes(boxes: tf.Tensor) -> tf.Tensor:

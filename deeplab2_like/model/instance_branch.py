@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deeplab2_like import exact_floats
 from deeplab2_like.detection import anchors as anchors_lib
 from deeplab2_like.detection import boxes as boxes_lib
 from deeplab2_like.detection import matching, proposals, sampling
@@ -239,7 +240,7 @@ class InstanceBranch(keras.layers.Layer):
             "box_class": objects.category,
             "box_score": objects.score,
             "is_box": objects.is_valid,
-            "masks": tf.sigmoid(masks),
+            "masks": exact_floats.sigmoid(masks),
         }
 
     def _train(

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes compiled code exact and fast, and works without a compiler too.
+"""What makes compiled code fast, and works without a compiler too.
 
-XLA contracts a product and a sum into one operation with one rounding. Where
-the result decides (equal distances, peaks, winners), that must not happen, or
-results would differ between eager mode, graphs and XLA: `rounded`.
+What makes it exact is in `exact_floats`.
 
 XLA merges cheap operations into each of their uses and so computes them many
 times, in an order of access that suits the use: `compute_once`.
@@ -14,27 +12,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-_SMALLEST_NORMAL_BITS = 0x00800000
-
 Size: TypeAlias = "int | tf.Tensor"
-
-
-def rounded(product: tf.Tensor) -> tf.Tensor:
-    """Gives a float product as it is, rounded; NaN becomes 0.
-
-    A compiler cannot see that this changes nothing, so that it cannot merge
-    the multiplication with an addition.
-    """
-    return tf.where(product == product, product, 0.0)
-
-
-def rounded_square(values: tf.Tensor) -> tf.Tensor:
-    """Gives the squares of float32 values, rounded, and at least 1e-38.
-
-    As `rounded`, with one integer operation.
-    """
-    bits = tf.bitcast(values * values, tf.int32)
-    return tf.bitcast(tf.maximum(bits, _SMALLEST_NORMAL_BITS), tf.float32)
 
 
 def compute_once(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from deeplab2_like import exact_floats
 from deeplab2_like.postprocess import centers as centers_lib
 from deeplab2_like.postprocess import compilation, tiles
 
@@ -203,8 +204,8 @@ def _find_nearest(
         numbers, y, x = take_centers(first + tf.range(_CENTERS_PER_STEP))
         for step in range(_CENTERS_PER_STEP):
             distance = tf.sqrt(
-                compilation.rounded_square(votes.y - y[step])
-                + compilation.rounded_square(votes.x - x[step])
+                exact_floats.rounded_square(votes.y - y[step])
+                + exact_floats.rounded_square(votes.x - x[step])
             )
             is_nearer = distance < best
             best = tf.where(is_nearer, distance, best)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from deeplab2_like import exact_floats
 from deeplab2_like.postprocess import compilation
 from deeplab2_like.postprocess.compilation import Size
 
@@ -147,7 +148,7 @@ def _compute_axis(
     extent = tf.where(end > start, end - start, 1.0)
     share = (center - start) / extent
     # + 1 for the border, - 0.5 because values stand in the middle of pixels.
-    place = compilation.rounded(share * float(padded - 2)) + 0.5
+    place = exact_floats.rounded(share * float(padded - 2)) + 0.5
     place = tf.clip_by_value(place, 0.0, float(padded - 1))
     lower = tf.minimum(tf.floor(place), float(padded - 2))
     return _Axis(tf.cast(lower, tf.int32), place - lower, is_inside)
@@ -158,7 +159,7 @@ def _interpolate(lines: tf.Tensor, axis: _Axis) -> tf.Tensor:
     lower = tf.gather(lines, axis.lower)
     upper = tf.gather(lines, axis.lower + 1)
     step = axis.fraction[:, tf.newaxis] * (upper - lower)
-    return lower + compilation.rounded(step)
+    return lower + exact_floats.rounded(step)
 
 
 def paste_mask(

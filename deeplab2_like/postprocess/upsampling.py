@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from deeplab2_like import exact_floats
 from deeplab2_like.postprocess import compilation
 from deeplab2_like.postprocess.compilation import Size
 
@@ -69,7 +70,7 @@ def compute_taps(source: Size, target: Size) -> Taps:
         return Taps(*map(tf.constant, _compute_known_taps(source, target)))
     steps = tf.cast(tf.stack([source - 1, target - 1]), tf.float32)
     scale = tf.math.divide_no_nan(steps[0], steps[1])
-    place = compilation.rounded(tf.cast(tf.range(target), tf.float32) * scale)
+    place = exact_floats.rounded(tf.cast(tf.range(target), tf.float32) * scale)
     floor = tf.floor(place)
     lower = tf.cast(floor, tf.int32)
     return Taps(lower, tf.minimum(lower + 1, source - 1), place - floor)
@@ -89,7 +90,7 @@ def interpolate(
     lower: tf.Tensor, upper: tf.Tensor, fraction: tf.Tensor
 ) -> tf.Tensor:
     """Gives lower + fraction * (upper - lower), the same in every mode."""
-    return lower + compilation.rounded(fraction * (upper - lower))
+    return lower + exact_floats.rounded(fraction * (upper - lower))
 
 
 def plan_columns(source: Size, target: Size) -> ColumnPlan:

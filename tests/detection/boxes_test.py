@@ -58,6 +58,42 @@ def test_codes_of_1000_cases_equal_the_twin_and_decode_to_the_boxes(
     )
 
 
+def _decode_twin(code, anchor):
+    size = anchor[2:] - anchor[:2]
+    center = anchor[:2] + size / 2
+    code = code / np.array(WEIGHTS)
+    center = center + code[:2] * size
+    size = np.exp(np.minimum(code[2:], math.log(62.5))) * size
+    return np.concatenate([center - size / 2, center + size / 2])
+
+
+def test_1000_decoded_codes_equal_the_twin_and_are_the_same_in_every_mode(
+    run_in, random_boxes
+):
+    rng = np.random.default_rng(2)
+    anchors = random_boxes(rng, 1000, side=512)
+    codes = rng.normal(0, 5, (1000, 4)).astype(np.float32)
+    codes[rng.random((1000, 4)) < 0.1] = 0.0
+    codes[:20] *= 100.0
+    decode = run_in(lambda a, b: boxes_lib.decode(a, b, WEIGHTS))
+    actual = decode(tf.constant(codes), tf.constant(anchors)).numpy()
+    pairs = zip(codes.astype(float), anchors.astype(float), strict=True)
+    expected = np.array([_decode_twin(*pair) for pair in pairs])
+    scale = np.maximum(np.abs(expected).max(axis=1, keepdims=True), 512)
+    assert np.max(np.abs(actual - expected) / scale) < 1e-6
+    eager = boxes_lib.decode(tf.constant(codes), tf.constant(anchors), WEIGHTS)
+    np.testing.assert_array_equal(actual, eager)
+
+
+def test_codes_that_are_no_numbers_give_no_boxes():
+    codes = tf.constant([[0.0, float("nan"), 0.0, 0.0], [0.0] * 4])
+    boxes = boxes_lib.decode(
+        codes, tf.constant([[0.0, 0.0, 4.0, 4.0]]), WEIGHTS
+    )
+    assert np.isnan(boxes[0]).all()
+    np.testing.assert_array_equal(boxes[1], [0, 0, 4, 4])
+
+
 def test_decoding_bounds_the_growth_of_a_box():
     anchor = tf.constant([[0.0, 0.0, 2.0, 2.0]])
     code = tf.constant([[0.0, 0.0, 1e9, 1e9]])

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panoptic FPN as a system: from a config to losses, segments and exports."""
 
+from unittest import mock
+
 import keras
 import numpy as np
 import pytest
@@ -8,11 +10,15 @@ import tensorflow as tf
 
 from deeplab2_like import config as config_lib
 from deeplab2_like.data import descriptor
+from deeplab2_like.detection import anchors as anchors_lib
+from deeplab2_like.detection import proposals
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.metrics import panoptic_quality
+from deeplab2_like.model.layers import roi_align
 from deeplab2_like.testing import scenes
 
 SIZE = (65, 129)
+NUM_STUFF = 5
 _CONFIG = """
 experiment_name: "tiny_fpn"
 model_options {
@@ -132,6 +138,91 @@ def test_images_without_instances_train_and_evaluate(built, label):
         sum(system.compute_losses(outputs, targets).values())
     ).all()
     system.postprocess(outputs, SIZE)
+
+
+def _draw_heads(branch, rng, batch=2):
+    """Draws what the heads of the instance branch may say, and logits."""
+    options = branch.options
+    regions, found = options.num_proposals[1], options.max_detections
+    classes = options.num_classes
+
+    def draw(*shape, scale=1.0):
+        return (scale * rng.normal(size=(batch, *shape))).astype("f4")
+
+    levels = []
+    for stride, side in zip(
+        (4, 8, 16, 32, 64), options.anchor_sizes, strict=True
+    ):
+        size = [-(-n // stride) for n in SIZE]
+        anchors = anchors_lib.make_anchors(
+            size, stride, [side], options.anchor_ratios
+        )
+        number = anchors.shape[0]
+        # Halves, so that there are equal scores.
+        objectness = np.round(2 * draw(number, scale=3.0)) / 2
+        levels.append((objectness, draw(number, 4, scale=0.5), anchors))
+    cells = rng.normal(size=(batch, found, 4, 4)).repeat(7, 2).repeat(7, 3)
+    return {
+        "levels": levels,
+        "class_logits": draw(regions, classes + 1, scale=2.0),
+        "codes": draw(regions, classes, 4, scale=2.0),
+        "mask_logits": (3 * cells).astype("f4") + draw(found, 28, 28),
+        "semantic_logits": draw(17, 33, 1 + NUM_STUFF, scale=2.0),
+    }
+
+
+def _decide(system, branch, heads):
+    """Gives all that follows from the outputs of the heads, by name."""
+    seen = {}
+
+    def judge(_, boxes):
+        seen["proposals"] = boxes
+        return heads["class_logits"], heads["codes"]
+
+    def draw(_, boxes, category):
+        seen["regions of masks"] = boxes
+        seen["level of regions"] = roi_align.choose_levels(boxes, 4)
+        seen["classes of masks"] = category
+        return heads["mask_logits"]
+
+    levels = [proposals.Level(*level) for level in heads["levels"]]
+    with (
+        mock.patch.object(branch, "_judge", judge),
+        mock.patch.object(branch, "_draw", draw),
+    ):
+        outputs = branch._infer(None, levels, SIZE)
+    outputs["semantic_logits"] = heads["semantic_logits"]
+    valid_size = tf.constant([SIZE, (50, 100)])
+    prediction = system.postprocess(outputs, SIZE, valid_size)
+    return {**seen, **outputs, **prediction.as_dict()}
+
+
+def test_what_follows_from_the_heads_is_equal_in_every_mode(built):
+    system, model = built
+    branch = model.instance_branch
+    rng = np.random.default_rng(0)
+    modes = [
+        tf.function(
+            lambda heads: _decide(system, branch, heads),
+            jit_compile=is_compiled,
+            autograph=False,
+        )
+        for is_compiled in (False, True)
+    ]
+    kept = 0
+    for number in range(10):
+        heads = tf.nest.map_structure(tf.constant, _draw_heads(branch, rng))
+        results = [compute(heads) for compute in modes]
+        if number == 0:
+            results.append(_decide(system, branch, heads))
+        kept += results[0]["segment_is_valid"].numpy()[:, :20].sum()
+        for other in results[1:]:
+            for name, value in results[0].items():
+                if name == "segment_score":
+                    np.testing.assert_allclose(value, other[name], rtol=1e-5)
+                else:
+                    np.testing.assert_array_equal(value, other[name], name)
+    assert kept > 20
 
 
 def test_the_whole_inference_is_the_same_in_every_mode(built):

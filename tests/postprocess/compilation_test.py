@@ -8,31 +8,6 @@ import tensorflow as tf
 from deeplab2_like.postprocess import compilation
 
 
-@pytest.fixture
-def numbers():
-    rng = np.random.default_rng(0)
-    return [rng.normal(size=10000).astype(np.float32) for _ in range(3)]
-
-
-def test_products_are_rounded_under_xla(numbers):
-    a, b, c = numbers
-    compute = tf.function(
-        lambda a, b, c: c + compilation.rounded(a * b), jit_compile=True
-    )
-    np.testing.assert_array_equal(compute(a, b, c), c + a * b)
-
-
-def test_squares_are_rounded_under_xla(numbers):
-    a, b, _ = numbers
-    compute = tf.function(
-        lambda a, b: (
-            compilation.rounded_square(a) + compilation.rounded_square(b)
-        ),
-        jit_compile=True,
-    )
-    np.testing.assert_array_equal(compute(a, b), a * a + b * b)
-
-
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("flags", [[], [0], [1], [0, 1, 1, 0, 1]])
 def test_true_values_are_listed_in_order(flags, jit_compile):

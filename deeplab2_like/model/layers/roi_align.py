@@ -7,6 +7,8 @@ in each bin the map is interpolated bilinearly at S x S points and averaged.
 Rows and columns are independent of each other. Along an axis, a bin reads
 K = 2 * S places of the map, two for each point, with weights; so the values
 are a gather of K x K places, weighted by the products. All shapes are static.
+Levels, places and weights are the same in every mode; sums of the features
+differ in their last bits.
 
 B images, N regions of each, P bins of an axis, K places of a bin, C channels.
 """
@@ -15,6 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
+
+from deeplab2_like import exact_floats
 
 # Values that are gathered at once: bounds the memory to some 100 MB.
 _MAX_VALUES = 1 << 24
@@ -68,17 +72,18 @@ def compute_taps(
     extent = end - shift - start
     if not sampling.is_aligned:
         extent = tf.maximum(extent, 1.0)
-    step = extent / sampling.bins
+    step = exact_floats.rounded(extent * (1.0 / sampling.bins))
     count = tf.fill(tf.shape(step), float(sampling.points))
     if sampling.is_adaptive:
-        count = tf.clip_by_value(tf.math.ceil(step), 0.0, count)
+        count = tf.clip_by_value(
+            _ceil_divide(extent, sampling.bins), 0.0, count
+        )
     count = count[..., tf.newaxis, tf.newaxis]
     point = tf.range(sampling.points, dtype=tf.float32)
     bins = tf.range(sampling.bins, dtype=tf.float32)[:, tf.newaxis]
     within = (point + 0.5) / tf.maximum(count, 1.0)
-    position = (
-        start[..., tf.newaxis, tf.newaxis]
-        + (bins + within) * (step[..., tf.newaxis, tf.newaxis])
+    position = start[..., tf.newaxis, tf.newaxis] + exact_floats.rounded(
+        (bins + within) * step[..., tf.newaxis, tf.newaxis]
     )
     size = size[..., tf.newaxis, tf.newaxis]
     limit = tf.cast(size, tf.float32)
@@ -87,10 +92,18 @@ def compute_taps(
     lower = tf.floor(position)
     fraction = position - lower
     lower = tf.cast(lower, tf.int32)
-    weight = tf.where(is_read, 1.0 / tf.maximum(count, 1.0), 0.0)
+    weight = tf.cast(is_read, tf.float32) / tf.maximum(count, 1.0)
     place = tf.concat([lower, tf.minimum(lower + 1, size - 1)], axis=-1)
-    weight = tf.concat([weight * (1.0 - fraction), weight * fraction], axis=-1)
+    rest = exact_floats.rounded(1.0 - fraction)
+    weight = tf.concat([weight * rest, weight * fraction], axis=-1)
     return Taps(place, weight)
+
+
+def _ceil_divide(values: tf.Tensor, by: int) -> tf.Tensor:
+    """Gives values / by, rounded up, without the error of 1 / by."""
+    number = tf.math.ceil(values * (1.0 / by))
+    number = tf.where((number - 1.0) * by >= values, number - 1.0, number)
+    return tf.where(number * by < values, number + 1.0, number)
 
 
 def choose_levels(
@@ -103,7 +116,8 @@ def choose_levels(
 ) -> tf.Tensor:
     """Gives the level of the pyramid that suits the size of each box.
 
-    Feature pyramid networks (arXiv:1612.03144), equation 1.
+    Feature pyramid networks (arXiv:1612.03144), equation 1, in terms of
+    areas: each level begins at 4 times the area of the one before.
 
     Args:
         boxes: float32 [..., 4], (y1, x1, y2, x2) in pixels of the image.
@@ -116,12 +130,12 @@ def choose_levels(
         int32 [...] in 0..num_levels - 1, 0 for the finest.
     """
     sides = tf.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
-    side = tf.sqrt(sides[..., 0] * sides[..., 1])
-    level = usual_level + tf.math.log(side / usual_side + 1e-8) / tf.math.log(
-        2.0
-    )
-    level = tf.cast(tf.floor(level), tf.int32) - first_level
-    return tf.clip_by_value(level, 0, num_levels - 1)
+    area = exact_floats.rounded(sides[..., 0] * sides[..., 1])
+    level = tf.zeros_like(area, tf.int32)
+    for number in range(first_level + 1, first_level + num_levels):
+        smallest = (usual_side * 2.0 ** (number - usual_level)) ** 2
+        level += tf.cast(area >= smallest, tf.int32)
+    return level
 
 
 def align_regions(
@@ -155,7 +169,7 @@ def align_regions(
         table = tf.stack([tf.cast(value, dtype) for value in values])
         return tf.gather(table, level_bn)
 
-    scale = 1.0 / of_level(strides, tf.float32)
+    scale = of_level([1.0 / stride for stride in strides], tf.float32)
     width = of_level([size[1] for size in shapes], tf.int32)
     y1, x1, y2, x2 = tf.unstack(boxes_bn4 * scale[..., tf.newaxis], axis=-1)
     rows = compute_taps(
@@ -241,8 +255,10 @@ def _pool(flat: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
         columns: Places of columns within a row.
     """
 
+    # The taps are arguments and not captured: in graphs of TensorFlow 1, the
+    # variables that captured tensors come from would want gradients too.
     @tf.custom_gradient
-    def pool(flat):
+    def pool(flat, *taps):
         def read(part: Sequence[tf.Tensor]) -> tf.Tensor:
             row, row_weight, column, column_weight = part
             values = tf.gather(flat, _combine(row, column))
@@ -251,13 +267,14 @@ def _pool(flat: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
                 _weigh(values, row_weight, column_weight), flat.dtype
             )
 
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return _scatter(tf.shape(flat), upstream, [*rows, *columns])
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor | None]:
+            scattered = _scatter(tf.shape(flat), upstream, taps)
+            return [scattered, *[None] * len(taps)]
 
-        pooled = _map_parts(read, [*rows, *columns], flat)
+        pooled = _map_parts(read, taps, flat)
         return pooled, gradient
 
-    return pool(flat)
+    return pool(flat, *rows, *columns)
 
 
 def _scatter(
