@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cross entropy of pixels, its mean over the pixels of the whole batch."""
+"""Cross entropy of pixels, its mean over the pixels of the whole batch.
+
+Either over all pixels, or over the hardest ones.
+"""
 
 import tensorflow as tf
 
@@ -21,16 +24,95 @@ def compute_mean_cross_entropy(
         float32 [B], whose mean is the loss: the sum of each image times the
         number of images, divided by the pixels of all.
     """
+    error, is_counted = _compute_errors(logits_bhwc, labels_bhw, ignore_label)
+    return share_over_batch(
+        tf.reduce_sum(error, axis=[1, 2]),
+        tf.reduce_sum(tf.cast(is_counted, tf.float32), axis=[1, 2]),
+    )
+
+
+def compute_hardest_cross_entropy(
+    logits_bhwc: tf.Tensor,
+    labels_bhw: tf.Tensor,
+    *,
+    ignore_label: int,
+    share: float,
+) -> tf.Tensor:
+    """Computes the softmax cross entropy of the hardest pixels of the batch.
+
+    As the published code of EfficientPS (arXiv:2004.02307): of all pixels, the
+    ignored ones included, which count as 0, the hardest ceil(share * number)
+    are averaged, whichever images they are in.
+
+    Args:
+        logits_bhwc: float [B, H, W, C].
+        labels_bhw: int32 [B, H, W], 0..C-1 or `ignore_label`.
+        ignore_label: Pixels of this label have no error.
+        share: Of the pixels that are kept, in (0, 1].
+
+    Returns:
+        float32 [B], whose mean is the loss.
+    """
+    error, _ = _compute_errors(logits_bhwc, labels_bhw, ignore_label)
+    number = tf.cast(tf.size(error), tf.float64)
+    # A share such as 0.2 has no exact binary number: 0.2 * 10 is a bit more
+    # than 2 in some precisions, and must not become 3.
+    keep = tf.math.ceil(number * share * (1.0 - 1e-9))
+    keep = tf.maximum(tf.cast(keep, tf.int32), 1)
+    kept = error * weigh_largest(error, keep)
+    batch = tf.cast(tf.shape(error)[0], tf.float32)
+    total = tf.reduce_sum(kept, axis=[1, 2])
+    return total * (batch / tf.cast(keep, tf.float32))
+
+
+def weigh_largest(values: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+    """Gives weights whose product with the values sums up the largest ones.
+
+    No sorting: the smallest value that is kept is found bit by bit. Values
+    that equal it share what is left for them.
+
+    Args:
+        values: float32 [...], none negative or not a number.
+        keep: int32, how many are summed; at least 1, at most all.
+
+    Returns:
+        float32 [...]: 1 for larger values, 0 for smaller ones; no gradient
+        goes through them.
+    """
+    values = tf.stop_gradient(values)
+    # Floats that are not negative are in the order of their bits.
+    bits = tf.bitcast(tf.abs(values), tf.int32)
+
+    def add_bit(step: tf.Tensor, found: tf.Tensor):
+        candidate = found + tf.bitwise.left_shift(1, 30 - step)
+        return step + 1, tf.where(
+            _count(bits >= candidate) >= keep, candidate, found
+        )
+
+    _, smallest = tf.while_loop(
+        lambda step, _: step < 31, add_bit, (0, 0), parallel_iterations=1
+    )
+    is_equal = bits == smallest
+    left = tf.cast(keep - _count(bits > smallest), tf.float32)
+    share = tf.math.divide_no_nan(left, tf.cast(_count(is_equal), tf.float32))
+    weight = tf.where(is_equal, share, tf.cast(bits > smallest, tf.float32))
+    return tf.stop_gradient(weight)
+
+
+def _count(flags: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(flags, tf.int32))
+
+
+def _compute_errors(
+    logits_bhwc: tf.Tensor, labels_bhw: tf.Tensor, ignore_label: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gives the cross entropy, 0 where ignored, and where it counts."""
     is_counted = labels_bhw != ignore_label
     error = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.where(is_counted, labels_bhw, 0),
         logits=tf.cast(logits_bhwc, tf.float32),
     )
-    error = tf.where(is_counted, error, 0.0)
-    return share_over_batch(
-        tf.reduce_sum(error, axis=[1, 2]),
-        tf.reduce_sum(tf.cast(is_counted, tf.float32), axis=[1, 2]),
-    )
+    return tf.where(is_counted, error, 0.0), is_counted
 
 
 def share_over_batch(sum_b: tf.Tensor, count_b: tf.Tensor) -> tf.Tensor:

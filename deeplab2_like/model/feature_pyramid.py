@@ -92,7 +92,7 @@ class FeaturePyramid(keras.layers.Layer):
         for endpoint, level in reversed(pairs):
             x = self._lateral[level](inputs[endpoint])
             if above is not None:
-                x += upsample_nearest(above, _size(x))
+                x += upsample_nearest(above, level_size(x))
             outputs[level] = self._output[level](x)
             above = x
         outputs[COARSEST] = outputs[LEVELS[-1]][:, ::2, ::2]
@@ -183,7 +183,7 @@ class SemanticBranch(keras.layers.Layer):
                 x = tf.nn.relu(norm(conv(x)))
                 if index:
                     finer = inputs[LEVELS[index - number - 1]]
-                    x = upsample_bilinear(x, _size(finer))
+                    x = upsample_bilinear(x, level_size(finer))
             total = x if total is None else total + x
         return self.last_layer(tf.cast(total, tf.float32))
 
@@ -196,7 +196,7 @@ class SemanticBranch(keras.layers.Layer):
         }
 
 
-def _size(x_bhwc: tf.Tensor) -> Sequence[int | tf.Tensor]:
+def level_size(x_bhwc: tf.Tensor) -> Sequence[int | tf.Tensor]:
     """Gives (height, width), numbers where they are known."""
     size = spatial_size(x_bhwc)
     return size if isinstance(size, tuple) else tf.unstack(size)

@@ -5,9 +5,13 @@ He et al., ICCV 2017 (arXiv:1703.06870), with the sizes and initial weights of
 detectron2. Heads see maps or regions as a batch; what comes last is float32
 in every dtype policy.
 
+With `separable`, the 3x3 convolutions are depthwise separable, with batch norms
+and leaky ReLU, as in EfficientPS (arXiv:2004.02307), section 3.4.
+
 C thing classes; A anchors of a pixel; R regions.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -17,10 +21,23 @@ from deeplab2_like.model.feature_pyramid import (
     msra_initializer,
     xavier_initializer,
 )
+from deeplab2_like.model.layers.convolution import SeparableConvBNAct
 
 
 def _normal(stddev: float) -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=stddev)
+
+
+def _make_separable(
+    layer: "ProposalHead | MaskHead", name: str
+) -> SeparableConvBNAct:
+    return SeparableConvBNAct(
+        layer.filters,
+        activation="leaky_relu",
+        batch_norm=layer.batch_norm,
+        dtype=layer.dtype_policy,
+        name=name,
+    )
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")
@@ -30,23 +47,37 @@ class ProposalHead(keras.layers.Layer):
     Args of the constructor:
         num_anchors: A.
         filters: channels of the 3x3 convolution.
+        separable: whether it is depthwise separable.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults), if
+            separable.
     """
 
     def __init__(
-        self, num_anchors: int, filters: int = 256, **kwargs: Any
+        self,
+        num_anchors: int,
+        filters: int = 256,
+        *,
+        separable: bool = False,
+        batch_norm: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_anchors = num_anchors
         self.filters = filters
-        self.conv = keras.layers.Conv2D(
-            filters,
-            3,
-            padding="same",
-            activation="relu",
-            kernel_initializer=_normal(0.01),
-            dtype=self.dtype_policy,
-            name="conv",
-        )
+        self.separable = separable
+        self.batch_norm = dict(batch_norm or {})
+        if separable:
+            self.conv = _make_separable(self, "conv")
+        else:
+            self.conv = keras.layers.Conv2D(
+                filters,
+                3,
+                padding="same",
+                activation="relu",
+                kernel_initializer=_normal(0.01),
+                dtype=self.dtype_policy,
+                name="conv",
+            )
         self.objectness = keras.layers.Conv2D(
             num_anchors,
             1,
@@ -68,14 +99,18 @@ class ProposalHead(keras.layers.Layer):
         for layer in (self.objectness, self.codes):
             layer.build((None, None, None, self.filters))
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         """Gives logits and codes of a map, float [B, h, w, channels].
+
+        Args:
+            inputs: the map.
+            training: batch statistics, if separable.
 
         Returns:
             float32 [B, h, w, A], objectness logits; float32 [B, h, w, 4 * A],
             (dy, dx, dh, dw) of each anchor.
         """
-        x = tf.cast(self.conv(inputs), tf.float32)
+        x = tf.cast(_apply(self.conv, inputs, training), tf.float32)
         return self.objectness(x), self.codes(x)
 
     def get_config(self) -> dict[str, Any]:
@@ -83,6 +118,8 @@ class ProposalHead(keras.layers.Layer):
         return super().get_config() | {
             "num_anchors": self.num_anchors,
             "filters": self.filters,
+            "separable": self.separable,
+            "batch_norm": dict(self.batch_norm),
         }
 
 
@@ -163,6 +200,9 @@ class MaskHead(keras.layers.Layer):
         num_classes: C.
         filters: channels of the convolutions.
         num_convs: 3x3 convolutions before the upsampling.
+        separable: whether they are depthwise separable.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults), if
+            separable.
     """
 
     def __init__(
@@ -171,23 +211,31 @@ class MaskHead(keras.layers.Layer):
         filters: int = 256,
         *,
         num_convs: int = 4,
+        separable: bool = False,
+        batch_norm: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.filters = filters
         self.num_convs = num_convs
+        self.separable = separable
+        self.batch_norm = dict(batch_norm or {})
         options = {
             "activation": "relu",
             "kernel_initializer": msra_initializer(),
             "dtype": self.dtype_policy,
         }
-        self.convs = [
-            keras.layers.Conv2D(
-                filters, 3, padding="same", name=f"conv_{number}", **options
-            )
-            for number in range(num_convs)
-        ]
+        names = [f"conv_{number}" for number in range(num_convs)]
+        if separable:
+            self.convs = [_make_separable(self, name) for name in names]
+        else:
+            self.convs = [
+                keras.layers.Conv2D(
+                    filters, 3, padding="same", name=name, **options
+                )
+                for name in names
+            ]
         self.upsample = keras.layers.Conv2DTranspose(
             filters, 2, strides=2, name="upsample", **options
         )
@@ -207,11 +255,17 @@ class MaskHead(keras.layers.Layer):
             layer.build(shape)
             shape = inner
 
-    def call(self, inputs):
-        """Gives float32 logits [R, 2 * h, 2 * w, C] of float [R, h, w, c]."""
+    def call(self, inputs, training=None):
+        """Gives float32 logits [R, 2 * h, 2 * w, C] of float [R, h, w, c].
+
+        Args:
+            inputs: the features of the regions.
+            training: batch statistics, if separable.
+        """
         x = inputs
-        for layer in (*self.convs, self.upsample):
-            x = layer(x)
+        for layer in self.convs:
+            x = _apply(layer, x, training)
+        x = self.upsample(x)
         return self.last_layer(tf.cast(x, tf.float32))
 
     def get_config(self) -> dict[str, Any]:
@@ -220,4 +274,15 @@ class MaskHead(keras.layers.Layer):
             "num_classes": self.num_classes,
             "filters": self.filters,
             "num_convs": self.num_convs,
+            "separable": self.separable,
+            "batch_norm": dict(self.batch_norm),
         }
+
+
+def _apply(
+    layer: keras.layers.Layer, x: tf.Tensor, training: bool | None
+) -> tf.Tensor:
+    """Calls a convolution, which has a training phase if it is separable."""
+    if isinstance(layer, SeparableConvBNAct):
+        return layer(x, training=training)
+    return layer(x)

@@ -2,6 +2,7 @@
 """The feature pyramid, the semantic branch and the heads of Mask R-CNN."""
 
 import json
+import math
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from deeplab2_like.model.layers import group_norm, upsample
 from deeplab2_like.testing import harness, reference
 
 ENDPOINTS = {"res2": 8, "res3": 12, "res4": 16, "res5": 20}
+SEPARABLE = {"separable": True, "batch_norm": {"momentum": 0.9}}
 
 
 def _shapes(batch, height, width, channels):
@@ -54,15 +56,20 @@ def test_group_norm_passes_the_harness(tmp_path):
     harness.check_layer(lambda: group_norm.GroupNorm(4, name="norm"), tmp_path)
 
 
-def test_the_proposal_head_passes_the_harness(tmp_path):
+@pytest.mark.parametrize("options", [{}, SEPARABLE])
+def test_the_proposal_head_passes_the_harness(options, tmp_path):
     harness.check_layer(
-        lambda: region_heads.ProposalHead(3, 8, name="proposals"), tmp_path
+        lambda: region_heads.ProposalHead(3, 8, name="proposals", **options),
+        tmp_path,
     )
 
 
-def test_the_mask_head_passes_the_harness(tmp_path):
+@pytest.mark.parametrize("options", [{}, SEPARABLE])
+def test_the_mask_head_passes_the_harness(options, tmp_path):
     harness.check_layer(
-        lambda: region_heads.MaskHead(3, 8, num_convs=2, name="masks"),
+        lambda: region_heads.MaskHead(
+            3, 8, num_convs=2, name="masks", **options
+        ),
         tmp_path,
         shapes=((2, 6, 6, 8), (1, 4, 4, 8)),
     )
@@ -117,6 +124,38 @@ def test_upsampling_by_two_is_that_of_tensorflow(number):
     np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize("number", [1, 3])
+def test_upsampling_by_more_is_that_of_tensorflow(number, factor):
+    rng = np.random.default_rng(number)
+    x = tf.constant(rng.normal(size=(2, number, 5, 3)), tf.float32)
+    for missing, options in (
+        (0, {"half_pixel_centers": True}),
+        (factor - 1, {"align_corners": True}),
+    ):
+        size = (factor * number - missing, factor * 5 - missing)
+        expected = tf.raw_ops.ResizeBilinear(images=x, size=size, **options)
+        actual = upsample.upsample_bilinear(x, size, factor)
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
+        unknown = tf.function(
+            lambda x, h, w: upsample.upsample_bilinear(x, (h, w), factor),
+            input_signature=[
+                tf.TensorSpec([None, None, None, 3]),
+                *[tf.TensorSpec([], tf.int32)] * 2,
+            ],
+        )
+        np.testing.assert_allclose(unknown(x, *size), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("missing", range(1, 8))
+def test_pixels_between_stay_where_the_backbone_has_them(missing):
+    """Pixel i of stride 1 is at i / 8 of stride 8, for any number of them."""
+    x = tf.range(3.0)[tf.newaxis, :, tf.newaxis, tf.newaxis]
+    y = upsample.upsample_bilinear(x, (24 - missing, 1), 8)[0, :, 0, 0]
+    expected = np.minimum(np.arange(24 - missing) / 8, 2.0)
+    np.testing.assert_allclose(y, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [(4, 10), (3, 9), (2, 5)])
 @pytest.mark.parametrize(
     "function", [upsample.upsample_nearest, upsample.upsample_bilinear]
@@ -137,7 +176,7 @@ def test_unknown_sizes_are_upsampled_alike(function, size):
 
 
 def test_levels_that_do_not_follow_each_other_are_refused():
-    with pytest.raises(ValueError, match="3 and 4 are possible"):
+    with pytest.raises(ValueError, match="3 to 4 are possible"):
         upsample.upsample_bilinear(tf.ones([1, 2, 2, 1]), (5, 5))
 
 
@@ -176,6 +215,19 @@ def test_parameters_of_the_other_parts_follow_from_their_sizes():
     assert _count(boxes, (None, 7, 7, 256)) == 14_306_705
     masks = region_heads.MaskHead(80)
     assert _count(masks, map_shape) == 2_643_280
+
+
+def test_separable_heads_have_the_parameters_of_their_sizes():
+    map_shape = (None, None, None, 256)
+    pair = 9 * 256 + 256 * 256 + 2 * 2 * 256
+    proposals = region_heads.ProposalHead(3, separable=True)
+    proposals.build(map_shape)
+    count = sum(math.prod(v.shape) for v in proposals.trainable_variables)
+    assert count == pair + 5 * 3 * 257
+    masks = region_heads.MaskHead(8, separable=True)
+    masks.build(map_shape)
+    count = sum(math.prod(v.shape) for v in masks.trainable_variables)
+    assert count == 4 * pair + (4 * 256 + 1) * 256 + 8 * 257
 
 
 def test_kernels_start_with_the_published_spread():

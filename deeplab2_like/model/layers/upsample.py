@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Upsampling from a level of a feature pyramid to the next finer one.
+"""Upsampling from a level of a feature pyramid to a finer one.
 
 A level of n pixels has a next one of 2 * n or 2 * n - 1 pixels: the backbones
 give (size - 1) // stride + 1 of them. Slices and interleaving, so that it
@@ -22,23 +22,26 @@ def upsample_nearest(x_bhwc: tf.Tensor, size) -> tf.Tensor:
     return x_bhwc
 
 
-def upsample_bilinear(x_bhwc: tf.Tensor, size) -> tf.Tensor:
-    """Interpolates the next level.
+def upsample_bilinear(x_bhwc: tf.Tensor, size, factor: int = 2) -> tf.Tensor:
+    """Interpolates a level whose stride is smaller by a factor.
 
-    2 * n pixels are those of the published nets: half-pixel centers, so that
-    pixel i is at (i + 0.5) / 2 - 0.5. With 2 * n - 1 pixels corners are on
-    corners: pixel i is at i / 2.
+    factor * n pixels are those of the published nets: half-pixel centers, so
+    that pixel i is at (i + 0.5) / factor - 0.5. Fewer pixels are where those
+    of the backbones are: pixel i is at i / factor, so that with
+    factor * (n - 1) + 1 pixels corners are on corners.
 
     Args:
         x_bhwc: float [B, h, w, C].
-        size: As in `upsample_nearest`.
+        size: (height, width) of that level, or of this one (which gives
+            `x_bhwc` itself), numbers or int32 scalars.
+        factor: of the strides, at least 2.
 
     Returns:
         In the dtype of `x_bhwc`, computed in float32.
     """
     x = tf.cast(x_bhwc, tf.float32)
     for axis, target in ((1, size[0]), (2, size[1])):
-        x = _interpolate(x, target, axis)
+        x = _interpolate(x, target, axis, factor)
     return tf.cast(x, x_bhwc.dtype)
 
 
@@ -47,44 +50,53 @@ def _repeat(x: tf.Tensor, target, axis: int) -> tf.Tensor:
     if before is not None and after is not None:
         if before == after:
             return x
-        _check(before, int(after))
+        _check(before, int(after), 2)
         return _cut(tf.repeat(x, 2, axis=axis), after, axis)
     before = tf.shape(x)[axis]
     return tf.gather(x, tf.range(target) * before // target, axis=axis)
 
 
-def _interpolate(x: tf.Tensor, target, axis: int) -> tf.Tensor:
+def _interpolate(x: tf.Tensor, target, axis: int, factor: int) -> tf.Tensor:
     before, after = x.shape[axis], tf.get_static_value(target)
     if before is None or after is None:
-        return _interpolate_unknown(x, target, axis)
+        return _interpolate_unknown(x, target, axis, factor)
     if before == after:
         return x
-    _check(before, int(after))
+    _check(before, int(after), factor)
+    is_centered = after == factor * before
+    previous = tf.concat([_cut(x, 1, axis), _cut(x, before - 1, axis)], axis)
     following = tf.concat([_cut(x, None, axis, 1), _last(x, axis)], axis)
-    if after == 2 * before:
-        previous = tf.concat(
-            [_cut(x, 1, axis), _cut(x, before - 1, axis)], axis
-        )
-        positions = [0.25 * previous + 0.75 * x, 0.75 * x + 0.25 * following]
-    else:
-        positions = [x, 0.5 * x + 0.5 * following]
+    positions = []
+    for number in range(factor):
+        shift = number / factor
+        if is_centered:
+            shift = (number + 0.5) / factor - 0.5
+        neighbor = following if shift > 0.0 else previous
+        weight = abs(shift)
+        positions.append((1.0 - weight) * x + weight * neighbor)
     shape = tf.unstack(tf.shape(x))
-    shape[axis] = 2 * before
-    both = tf.reshape(tf.stack(positions, axis=axis + 1), shape)
-    both = tf.ensure_shape(
-        both, [*x.shape[:axis], 2 * before, *x.shape[axis + 1 :]]
+    shape[axis] = factor * before
+    whole = tf.reshape(tf.stack(positions, axis=axis + 1), shape)
+    whole = tf.ensure_shape(
+        whole, [*x.shape[:axis], factor * before, *x.shape[axis + 1 :]]
     )
-    return _cut(both, after, axis)
+    return _cut(whole, after, axis)
 
 
-def _interpolate_unknown(x: tf.Tensor, target, axis: int) -> tf.Tensor:
+def _interpolate_unknown(
+    x: tf.Tensor, target, axis: int, factor: int
+) -> tf.Tensor:
     """Does what `_interpolate` does, by indices."""
     before = tf.shape(x)[axis]
     pixel = tf.range(target, dtype=tf.float32)
     place = tf.where(
         target == before,
         pixel,
-        tf.where(target == 2 * before, (pixel - 0.5) * 0.5, pixel * 0.5),
+        tf.where(
+            target == factor * before,
+            (pixel + 0.5) / factor - 0.5,
+            pixel / factor,
+        ),
     )
     last = before - 1
     place = tf.clip_by_value(place, 0.0, tf.cast(last, tf.float32))
@@ -96,11 +108,13 @@ def _interpolate_unknown(x: tf.Tensor, target, axis: int) -> tf.Tensor:
     return lower * (1.0 - weight) + upper * weight
 
 
-def _check(before: int, after: int) -> None:
-    if after not in (2 * before, 2 * before - 1):
+def _check(before: int, after: int, factor: int) -> None:
+    least, most = factor * (before - 1) + 1, factor * before
+    if not least <= after <= most:
         raise ValueError(
             f"A level of {before} pixels cannot be followed by one of {after} "
-            f"- {2 * before - 1} and {2 * before} are possible."
+            f"at a stride {factor} times as small - {least} to {most} are "
+            "possible."
         )
 
 

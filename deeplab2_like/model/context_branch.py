@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The semantic branch of EfficientPS, and its parts.
+
+Mohan and Valada, "EfficientPS" (arXiv:2004.02307), section 3.3. All
+convolutions are followed by a batch norm and leaky ReLU, also between the two
+halves of separable ones.
+
+In reading order: the context of coarse levels, two separable convolutions for
+the rest, the branch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.model.feature_pyramid import (
+    LEVELS,
+    STRIDES,
+    level_size,
+    msra_initializer,
+)
+from deeplab2_like.model.layers.convolution import (
+    ConvBNAct,
+    SeparableConvBNAct,
+)
+from deeplab2_like.model.layers.upsample import upsample_bilinear
+
+_ACTIVATION = "leaky_relu"
+# Name of a convolution -> (height, width) of its dilation, what it sees.
+_CELL: Mapping[str, tuple[tuple[int, int], str]] = {
+    "rate_1_6": ((1, 6), "input"),
+    "rate_1_1": ((1, 1), "rate_1_6"),
+    "rate_6_21": ((6, 21), "rate_1_6"),
+    "rate_18_15": ((18, 15), "rate_1_6"),
+    "rate_6_3": ((6, 3), "rate_18_15"),
+}
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class DensePredictionCell(keras.layers.Layer):
+    """Context from five dilated convolutions, which partly follow another.
+
+    The cell that Chen et al., NeurIPS 2018 (arXiv:1809.04184), found for
+    Cityscapes, with separable convolutions.
+
+    Args of the constructor:
+        filters: output channels; inside there are as many as come in.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    """
+
+    def __init__(
+        self,
+        filters: int = 128,
+        *,
+        batch_norm: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.batch_norm = dict(batch_norm or {})
+        self._convs: dict[str, SeparableConvBNAct] = {}
+        self._project = ConvBNAct(
+            filters, name="project", **self._conv_options()
+        )
+
+    def _conv_options(self) -> dict[str, Any]:
+        return {
+            "activation": _ACTIVATION,
+            "batch_norm": self.batch_norm,
+            "dtype": self.dtype_policy,
+        }
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, h, w, C]."""
+        channels = input_shape[-1]
+        for name, (rate, _) in _CELL.items():
+            self._convs[name] = SeparableConvBNAct(
+                channels,
+                dilation_rate=rate,
+                name=name,
+                **self._conv_options(),
+            )
+            self._convs[name].build((None, None, None, channels))
+        self._project.build((None, None, None, len(_CELL) * channels))
+
+    def call(self, inputs, training=None):
+        """Gives float [B, h, w, filters] of float [B, h, w, C]."""
+        features = {"input": inputs}
+        for name, (_, source) in _CELL.items():
+            features[name] = self._convs[name](
+                features[source], training=training
+            )
+        x = tf.concat([features[name] for name in _CELL], axis=-1)
+        return self._project(x, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "filters": self.filters,
+            "batch_norm": dict(self.batch_norm),
+        }
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class SeparablePair(keras.layers.Layer):
+    """Two separable 3x3 convolutions.
+
+    The large-scale feature extractor; with x2 upsampling behind it, the
+    mismatch correction module.
+
+    Args of the constructor:
+        filters: output channels of both.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    """
+
+    def __init__(
+        self,
+        filters: int = 128,
+        *,
+        batch_norm: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.batch_norm = dict(batch_norm or {})
+        self._convs = [
+            SeparableConvBNAct(
+                filters,
+                activation=_ACTIVATION,
+                batch_norm=self.batch_norm,
+                dtype=self.dtype_policy,
+                name=f"conv_{number}",
+            )
+            for number in range(2)
+        ]
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, h, w, C]."""
+        shape = (None, None, None, input_shape[-1])
+        for conv in self._convs:
+            conv.build(shape)
+            shape = (None, None, None, self.filters)
+
+    def call(self, inputs, training=None):
+        """Gives float [B, h, w, filters] of float [B, h, w, C]."""
+        x = inputs
+        for conv in self._convs:
+            x = conv(x, training=training)
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "filters": self.filters,
+            "batch_norm": dict(self.batch_norm),
+        }
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class ContextBranch(keras.layers.Layer):
+    """Class logits at stride 4 from the levels of a pyramid.
+
+    Dense prediction cells see the two coarse levels, pairs of separable
+    convolutions the two fine ones. What comes from the coarse levels is
+    corrected before it is added to the fine ones. The sum goes into the fine
+    level only: as in the published code, the coarse levels join the last
+    convolution as their cells gave them.
+
+    Args of the constructor:
+        num_channels: logits of a pixel.
+        filters: channels that each level has in the last convolution.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        filters: int = 128,
+        *,
+        batch_norm: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_channels = num_channels
+        self.filters = filters
+        self.batch_norm = dict(batch_norm or {})
+        options = {"batch_norm": self.batch_norm, "dtype": self.dtype_policy}
+        self._context = {
+            level: DensePredictionCell(
+                filters, name=f"context_{level}", **options
+            )
+            for level in ("p5", "p4")
+        }
+        self._detail = {
+            level: SeparablePair(filters, name=f"detail_{level}", **options)
+            for level in ("p3", "p2")
+        }
+        # To which level the corrected features are added.
+        self._correction = {
+            level: SeparablePair(filters, name=f"correction_{level}", **options)
+            for level in ("p3", "p2")
+        }
+        self.last_layer = keras.layers.Conv2D(
+            num_channels,
+            1,
+            kernel_initializer=msra_initializer(),
+            dtype="float32",
+            name="last",
+        )
+
+    def build(self, input_shape):
+        """Makes the variables for shapes [B, h, w, C] of `LEVELS`."""
+        for part in (self._context, self._detail):
+            for level, layer in part.items():
+                layer.build((None, None, None, input_shape[level][-1]))
+        for layer in self._correction.values():
+            layer.build((None, None, None, self.filters))
+        self.last_layer.build((None, None, None, len(LEVELS) * self.filters))
+
+    def call(self, inputs, training=None):
+        """Gives float32 [B, h, w, num_channels] at the size of level p2.
+
+        Args:
+            inputs: float [B, h, w, C] of each of `LEVELS`.
+            training: batch statistics.
+        """
+        sizes = {name: level_size(inputs[name]) for name in LEVELS}
+        features = {
+            level: layer(inputs[level], training=training)
+            for part in (self._context, self._detail)
+            for level, layer in part.items()
+        }
+        coarse = features["p4"] + upsample_bilinear(features["p5"], sizes["p4"])
+        for level, layer in self._correction.items():
+            corrected = layer(coarse, training=training)
+            features[level] += upsample_bilinear(corrected, sizes[level])
+            coarse = features[level]
+        joined = [features["p2"]]
+        for level in LEVELS[1:]:
+            factor = STRIDES[level] // STRIDES["p2"]
+            joined.append(
+                upsample_bilinear(features[level], sizes["p2"], factor)
+            )
+        x = tf.concat(joined, axis=-1)
+        return self.last_layer(tf.cast(x, tf.float32))
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "num_channels": self.num_channels,
+            "filters": self.filters,
+            "batch_norm": dict(self.batch_norm),
+        }
