@@ -114,8 +114,8 @@ def decode(
     scale = exact_floats.exp(tf.minimum(codes[..., 2:], MAX_LOG_SCALE))
     size = exact_floats.rounded(scale * anchor_size)
     boxes = tf.concat([center - 0.5 * size, center + 0.5 * size], axis=-1)
-    is_number = tf.reduce_all(codes == codes, axis=-1, keepdims=True)
-    return tf.where(is_number, boxes, float("nan"))
+    has_nan = tf.reduce_any(tf.math.is_nan(codes), axis=-1, keepdims=True)
+    return tf.where(has_nan, float("nan"), boxes)
 
 
 def _split(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

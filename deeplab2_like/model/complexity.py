@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-# Operations whose inside cannot be seen from the graph.
+# Operations that call functions.
 _CALLS = frozenset(
     {
         "If",
@@ -86,15 +86,45 @@ def count_multiply_adds(operation: tf.Operation) -> int:
         operation: Any operation of a graph.
 
     Raises:
-        ValueError: It calls a function, whose operations it hides.
+        ValueError: It calls a function that computes something to be counted:
+            how often is not known.
     """
     if operation.type in _CALLS:
-        raise ValueError(
-            f"{operation.name} is a call ({operation.type}) - the operations "
-            "inside cannot be counted - build the model without it."
-        )
+        hidden = _list_hidden(operation) & set(_COUNTERS)
+        if hidden:
+            raise ValueError(
+                f"{operation.name} is a call ({operation.type}) - the "
+                f"operations inside ({', '.join(sorted(hidden))}) cannot be "
+                "counted - build the model without it."
+            )
+        return 0
     count = _COUNTERS.get(operation.type)
     return count(operation) if count else 0
+
+
+def _list_hidden(operation: tf.Operation) -> set[str]:
+    """Gives the types of all operations inside of what a call calls."""
+    library = operation.graph.as_graph_def().library.function
+    nodes = {f.signature.name: f.node_def for f in library}
+    waiting = _list_called(operation.node_def)
+    seen: set[str] = set()
+    types: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for node in nodes[name]:
+            types.add(node.op)
+            waiting += _list_called(node)
+    return types
+
+
+def _list_called(node) -> list[str]:
+    """Gives the names of the functions that a node of a graph calls."""
+    named = [value.func.name for value in node.attr.values()]
+    listed = [f.name for v in node.attr.values() for f in v.list.func]
+    return [name for name in named + listed if name]
 
 
 def _count_convolution(operation: tf.Operation) -> int:

@@ -27,6 +27,8 @@ def model_zoo(monkeypatch):
         ("cityscapes/panoptic_deeplab/mobilenet_v3_large_os16", "55.3 (74.5)"),
         ("cityscapes/panoptic_deeplab/mobilenet_v3_large_os32", ""),
         ("coco/panoptic_deeplab/resnet50_os32", "34.1"),
+        ("coco/panoptic_fpn/resnet50_1x", "39.4, detectron2"),
+        ("cityscapes/panoptic_fpn/resnet50", ""),
         ("kitti/panoptic_deeplab/resnet50_os32", "48.3 (71.2)"),
     ],
 )
@@ -57,9 +59,9 @@ def test_only_the_table_is_replaced(model_zoo):
         model_zoo.replace_table("no place", ["new"])
 
 
-def test_the_document_lists_every_shipped_config(model_zoo):
+def test_the_document_lists_every_shipped_config():
     text = (_ROOT / "docs" / "model_zoo.md").read_text()
-    for name in model_zoo.list_countable():
+    for name in config.list_configs():
         folder, _, rest = name.partition("/")
         section = text.partition(f"`configs/{folder}/`:")[2]
         assert f"| `{rest}` |" in section, name

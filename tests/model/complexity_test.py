@@ -87,6 +87,22 @@ def test_a_hidden_part_is_refused():
         sum(map(complexity.count_multiply_adds, graph.get_operations()))
 
 
+@pytest.mark.parametrize("is_product", [False, True])
+def test_loops_are_refused_if_they_hide_something_to_count(is_product):
+    def step(number, x):
+        return number + 1, tf.matmul(x, x) if is_product else x + 1.0
+
+    with tf.Graph().as_default() as graph:
+        tf.while_loop(lambda i, _: i < 3, step, (0, tf.zeros([2, 2])))
+    operations = graph.get_operations()
+    assert any("While" in operation.type for operation in operations)
+    if is_product:
+        with pytest.raises(ValueError, match=r"is a call .*MatMul"):
+            sum(map(complexity.count_multiply_adds, operations))
+    else:
+        assert sum(map(complexity.count_multiply_adds, operations)) == 0
+
+
 def test_counting_leaves_no_weights_behind():
     before = keras.config.dtype_policy()
     complexity.compute_complexity(_make_small, (9, 9))
