@@ -15,6 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from deeplab2_like.postprocess import (
+    averaging,
     heuristic_merge,
     images,
     merging,
@@ -23,9 +24,6 @@ from deeplab2_like.postprocess import (
 )
 from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.prediction import Prediction
-
-# Probabilities are rounded to 1 / _UNITS for their sums.
-_UNITS = float(1 << 15)
 
 
 class Objects(NamedTuple):
@@ -142,7 +140,7 @@ def _segment(
     (number,) = objects.score.shape
     slot_score = tf.pad(objects.score, [[0, class_rules.num_classes + 1]])
     if classes is not None:
-        mean = _average_by_slot(
+        mean = averaging.average_by_slot(
             classes.probability, merged.slot, merged.slot_area
         )
         slot_score = tf.concat([objects.score, mean[number:]], axis=0)
@@ -154,21 +152,6 @@ def _segment(
         "panoptic": merged.panoptic,
         "num_dropped": merged.num_dropped,
     }
-
-
-def _average_by_slot(
-    values_hw: tf.Tensor, slot_hw: tf.Tensor, area: tf.Tensor
-) -> tf.Tensor:
-    """Averages values in 0..1 over the pixels of each slot: float32 [N].
-
-    They are rounded and summed as integers: the same in any order.
-    """
-    units = tf.cast(values_hw * _UNITS + 0.5, tf.int64)
-    total = tf.math.unsorted_segment_sum(
-        tf.reshape(units, [-1]), tf.reshape(slot_hw, [-1]), area.shape[0]
-    )
-    mean = tf.cast(total, tf.float32) * (1.0 / _UNITS)
-    return tf.math.divide_no_nan(mean, tf.cast(area, tf.float32))
 
 
 def _named_classes(class_rules: rules.ClassRules) -> list[int]:
