@@ -22,9 +22,15 @@ def _suppress_twin(boxes, score, group, limit, overlap_of):
 
 def _make_case(rng, random_boxes, number):
     score = rng.integers(0, rng.choice([2, 1000]), number).astype(np.float32)
-    score[
-        rng.random(number) < rng.choice([0, 0.2, 1], p=[0.5, 0.45, 0.05])
-    ] = -np.inf
+    kind = rng.choice(
+        ["all", "some", "one", "none"], p=[0.45, 0.45, 0.05, 0.05]
+    )
+    if kind == "some":
+        score[rng.random(number) < 0.2] = -np.inf
+    elif kind == "one":
+        score[np.arange(number) != rng.integers(number)] = -np.inf
+    elif kind == "none":
+        score[:] = -np.inf
     groups = rng.integers(0, rng.choice([1, 3]), number).astype(np.int32)
     return random_boxes(rng, number), score, groups
 

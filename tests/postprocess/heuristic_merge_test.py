@@ -39,8 +39,13 @@ def _make_case(rng, number=8):
     if rng.random() < 0.1:
         boxes[:] = [0, 0, *SIZE]
     scores = rng.integers(3, 8, number) / np.float32(8)
-    if rng.random() < 0.3:
-        scores[rng.random(number) < rng.choice([0.5, 1])] = -np.inf
+    kind = rng.choice(["all", "some", "one", "none"], p=[0.7, 0.1, 0.1, 0.1])
+    if kind == "some":
+        scores[rng.random(number) < 0.5] = -np.inf
+    elif kind == "one":
+        scores[np.arange(number) != rng.integers(number)] = -np.inf
+    elif kind == "none":
+        scores[:] = -np.inf
     valid_size = np.array(SIZE)
     if rng.random() < 0.3:
         valid_size = rng.integers(1, SIZE)
