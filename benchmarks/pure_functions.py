@@ -18,6 +18,13 @@ from deeplab2_like.trainer import build
 
 _Tensors = list[tf.Tensor]
 
+_INSTANCES = 30
+
+# Adam, as the trainer has it.
+_MEAN_DECAY = 0.9
+_SQUARE_DECAY = 0.999
+_EPSILON = 1e-7
+
 
 class PureFunction(NamedTuple):
     """A function and what to call it with.
@@ -39,11 +46,31 @@ class PureFunction(NamedTuple):
     num_state: int
     changes_state: bool
 
-    def specs(self) -> list[Any]:
-        """Gives shape and type of the arguments."""
-        return tf.nest.map_structure(
-            lambda x: tf.TensorSpec(x.shape, x.dtype), self.arguments
-        )
+    def flat_arguments(self) -> _Tensors:
+        """Gives the arguments as one list."""
+        return tf.nest.flatten(self.arguments)
+
+    def compiled(self) -> Callable[..., _Tensors]:
+        """Gives the function for XLA, with flat arguments and results."""
+
+        @tf.function(jit_compile=True, autograph=False)
+        def call(*flat: tf.Tensor) -> _Tensors:
+            packed = tf.nest.pack_sequence_as(self.arguments, flat)
+            return tf.nest.flatten(self.call(*packed))
+
+        return call
+
+    def lower(self, platform: str) -> bytes:
+        """Gives the compiled function as a portable artifact of StableHLO.
+
+        Its text would not do: how it spells constants changes with versions.
+
+        Args:
+            platform: Whose kernels are taken: `CPU`, `CUDA` or `TPU`.
+        """
+        specs = [tf.TensorSpec(x.shape, x.dtype) for x in self.flat_arguments()]
+        lower = self.compiled().experimental_get_compiler_ir(*specs)
+        return lower(stage="stablehlo_serialized", platform_name=platform)
 
 
 def make_inference(
@@ -53,7 +80,7 @@ def make_inference(
 
     Args:
         backbone: A key of `models.CONFIGS`.
-        size: (H, W) of the canvas; one image.
+        size: (H, W) of the canvas, multiples of 16 and one; one image.
         overrides: Of the config.
     """
     system, model = models.build(models.load_config(backbone, overrides))
@@ -76,15 +103,14 @@ def make_inference(
     ) -> dict[str, tf.Tensor]:
         return postprocess(network(weights, image), valid_size)
 
-    head_size = [(side - 1) // 4 + 1 for side in size]
-    channels = {
-        outputs_lib.Output.SEMANTIC_LOGITS: system.descriptor.num_classes,
-        outputs_lib.Output.CENTER_HEATMAP: 1,
-        outputs_lib.Output.OFFSET_MAP: 2,
-    }
+    maps = inputs.draw_network_maps(
+        inputs.draw_label(_INSTANCES, (size[0] - 1, size[1] - 1)), seed=0
+    )
+    heads = inputs.make_head_outputs(maps)
     heads = {
-        name.value: tf.random.stateless_normal([1, *head_size, number], [3, 4])
-        for name, number in channels.items()
+        outputs_lib.Output.SEMANTIC_LOGITS.value: tf.constant(heads.logits),
+        outputs_lib.Output.CENTER_HEATMAP.value: tf.constant(heads.heatmap),
+        outputs_lib.Output.OFFSET_MAP.value: tf.constant(heads.offset),
     }
     valid_size = tf.constant([[side - 1 for side in size]])
     state = len(weights)
@@ -116,10 +142,8 @@ def make_training_step(
     config = models.load_config(backbone, (crop, *overrides))
     system, model = models.build(config)
     solver = config.options.trainer_options.solver_options
-    # Keras' own Adam: the trainer's fused one changes variables.
-    adam = keras.optimizers.Adam(build.build_learning_rate(solver))
+    learning_rate = build.build_learning_rate(solver)
     trained, others = model.trainable_variables, model.non_trainable_variables
-    adam.build(trained)
 
     def step(
         weights: _Tensors,
@@ -139,17 +163,22 @@ def make_training_step(
                 losses = system.compute_losses(outputs, targets)
             total = tf.reduce_mean(tf.add_n(list(losses.values())))
         gradients = tape.gradient(total, weights)
-        weights, optimizer = adam.stateless_apply(optimizer, gradients, weights)
+        weights, optimizer = _step_adam(
+            learning_rate, optimizer, gradients, weights
+        )
         statistics = [scope.get_current_value(v) for v in others]
         return weights, statistics, optimizer, total
 
     make_targets = system.target_maker(is_training=True)
     targets = [
-        make_targets(tf.constant(inputs.draw_label(30, size, seed)))
+        make_targets(tf.constant(inputs.draw_label(_INSTANCES, size, seed)))
         for seed in range(batch_size)
     ]
+    moments = [tf.zeros(v.shape, v.dtype) for v in trained]
     state = [
-        _values(variables) for variables in (trained, others, adam.variables)
+        _values(trained),
+        _values(others),
+        [tf.constant(0, tf.int64), *moments, *moments],
     ]
     return PureFunction(
         "training_step",
@@ -162,6 +191,42 @@ def make_training_step(
         sum(len(part) for part in state),
         True,
     )
+
+
+def _step_adam(
+    learning_rate: Callable[[tf.Tensor], tf.Tensor],
+    state: _Tensors,
+    gradients: _Tensors,
+    weights: _Tensors,
+) -> tuple[_Tensors, _Tensors]:
+    """Makes a step of Adam; those of Keras and TensorFlow change variables.
+
+    Args:
+        learning_rate: Of a step.
+        state: The step, the mean of each gradient, that of each square.
+        gradients: One of each weight.
+        weights: To change.
+
+    Returns:
+        The new weights and the new state.
+    """
+    step, number = state[0], len(weights)
+    time = tf.cast(step + 1, tf.float32)
+    correction = tf.sqrt(1 - _SQUARE_DECAY**time) / (1 - _MEAN_DECAY**time)
+    rate = tf.cast(learning_rate(step), tf.float32) * correction
+    means, squares, changed = [], [], []
+    for weight, gradient, mean, square in zip(
+        weights,
+        gradients,
+        state[1 : 1 + number],
+        state[1 + number :],
+        strict=True,
+    ):
+        means.append(mean + (gradient - mean) * (1 - _MEAN_DECAY))
+        squares.append(square + (gradient**2 - square) * (1 - _SQUARE_DECAY))
+        ratio = means[-1] / (tf.sqrt(squares[-1]) + _EPSILON)
+        changed.append(weight - rate * ratio)
+    return changed, [step + 1, *means, *squares]
 
 
 def _values(variables: list[keras.Variable]) -> _Tensors:

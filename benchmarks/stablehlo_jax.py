@@ -8,10 +8,12 @@ For accelerators that have JAX but no TensorFlow. The first call writes the
 StableHLO of each function, what it was called with and what it gave; the
 second, in an environment with `jax` and `numpy`, runs the functions on JAX's
 default device, compares, and measures. Weights are arguments; the state after
-a training step is fed into the next one.
+a training step is fed into the next one. Large arguments are drawn anew on
+the other machine instead of being stored: a folder has a few megabytes.
 """
 
 import argparse
+import gzip
 import json
 import pathlib
 import sys
@@ -24,6 +26,9 @@ sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 _STEPS = 10
 _MEASURED_RUNS = 20
+_LONGEST_SECONDS = 60
+# Floating-point arguments of more values are drawn.
+_STORED_VALUES = 1 << 14
 
 
 def _write(arguments: argparse.Namespace) -> None:
@@ -49,33 +54,76 @@ def _write(arguments: argparse.Namespace) -> None:
     for function in functions:
         if function.name not in arguments.functions:
             continue
-        compiled = tf.function(function.call, jit_compile=True, autograph=False)
-        lower = compiled.experimental_get_compiler_ir(*function.specs())
-        text = lower(stage="stablehlo", platform_name=arguments.platform)
-        (folder / f"{function.name}.mlir").write_text(text)
-        inputs = tf.nest.flatten(function.arguments)
-        steps = _STEPS if function.changes_state else 1
-        outputs = _run_steps(
-            lambda *flat, f=compiled, a=function.arguments: tf.nest.flatten(
-                f(*tf.nest.pack_sequence_as(a, flat))
-            ),
-            inputs,
-            function.num_state if function.changes_state else 0,
-            steps,
-        )
-        np.savez(
-            folder / f"{function.name}.npz",
-            **{f"input_{i}": x.numpy() for i, x in enumerate(inputs)},
-            **{f"output_{i}": x for i, x in enumerate(outputs)},
-        )
+        program = function.lower(arguments.platform)
+        with gzip.open(folder / f"{function.name}.mlir.gz", "wb") as file:
+            file.write(program)
+        stored, drawn, inputs = _draw_large(function.flat_arguments())
         description = {
             "num_state": function.num_state if function.changes_state else 0,
-            "steps": steps,
+            "steps": _STEPS if function.changes_state else 1,
             "num_inputs": len(inputs),
-            "num_outputs": len(outputs),
+            "drawn": drawn,
+            "num_outputs": 0,
+            "images": arguments.batch_size if function.changes_state else 1,
         }
+        outputs = []
+        if arguments.results:
+            outputs = _run_steps(
+                function.compiled(),
+                [tf.constant(x) for x in inputs],
+                description["num_state"],
+                description["steps"],
+            )
+            description["num_outputs"] = len(outputs)
+        np.savez_compressed(
+            folder / f"{function.name}.npz",
+            **{f"input_{i}": x for i, x in stored.items()},
+            **{f"output_{i}": x for i, x in enumerate(outputs)},
+        )
         (folder / f"{function.name}.json").write_text(json.dumps(description))
-        print(f"{function.name}: {len(text) / 1e3:.0f} kB", flush=True)
+        print(f"{function.name}: {len(program) / 1e3:.0f} kB", flush=True)
+
+
+def _draw_large(
+    tensors: list[Any],
+) -> tuple[dict[int, np.ndarray], list[dict[str, Any]], list[np.ndarray]]:
+    """Replaces large arguments by arrays that another machine can draw.
+
+    Returns:
+        The arguments to store, by index; how the others are drawn; all.
+    """
+    stored, drawn, inputs = {}, [], []
+    for index, tensor in enumerate(tensors):
+        array = np.asarray(tensor)
+        if array.dtype == np.float32 and array.size > _STORED_VALUES:
+            recipe = {
+                "index": index,
+                "shape": array.shape,
+                "mean": float(array.mean()),
+                "deviation": float(array.std()),
+            }
+            array = _draw(recipe)
+            recipe["last"] = float(array.flat[-1])
+            drawn.append(recipe)
+        else:
+            stored[index] = array
+        inputs.append(array)
+    return stored, drawn, inputs
+
+
+def _draw(recipe: dict[str, Any]) -> np.ndarray:
+    """Draws an argument: normal, with mean and deviation of the original."""
+    generator = np.random.default_rng(recipe["index"])
+    values = generator.standard_normal(recipe["shape"], np.float32)
+    array = (
+        np.float32(recipe["mean"]) + np.float32(recipe["deviation"]) * values
+    )
+    if "last" in recipe and float(array.flat[-1]) != recipe["last"]:
+        raise SystemExit(
+            f"This NumPy ({np.__version__}) draws other numbers than the one"
+            " that wrote the folder. Use the same version."
+        )
+    return array
 
 
 def _run_steps(call, inputs, num_state: int, steps: int) -> list[Any]:
@@ -101,11 +149,16 @@ def _run(arguments: argparse.Namespace) -> None:
     jax.config.update("jax_enable_x64", True)
     device = jax.devices()[0]
     print(f"JAX {jax.__version__} on {device.device_kind}")
-    for path in sorted(pathlib.Path(arguments.run).glob("*.mlir")):
-        description = json.loads(path.with_suffix(".json").read_text())
+    for path in sorted(pathlib.Path(arguments.run).glob("*.json")):
+        description = json.loads(path.read_text())
+        with gzip.open(path.with_suffix(".mlir.gz"), "rb") as file:
+            program = file.read()
+        drawn = {r["index"]: _draw(r) for r in description["drawn"]}
         with np.load(path.with_suffix(".npz")) as content:
             inputs = [
-                jax.device_put(content[f"input_{i}"], device)
+                jax.device_put(
+                    drawn[i] if i in drawn else content[f"input_{i}"], device
+                )
                 for i in range(description["num_inputs"])
             ]
             expected = [
@@ -113,25 +166,30 @@ def _run(arguments: argparse.Namespace) -> None:
                 for i in range(description["num_outputs"])
             ]
         start = time.perf_counter()
-        call = _compile(path.read_text(), device)
-        seconds = time.perf_counter() - start
-        found = _run_steps(
-            call, inputs, description["num_state"], description["steps"]
-        )
-        milliseconds = 1e3 * _measure(call, inputs)
-        print(
-            f"{path.stem}: compiled in {seconds:.1f} s, {milliseconds:.1f} ms;"
-            f" {_describe_differences(found, expected)}",
-            flush=True,
-        )
+        call = _compile(program, device)
+        result = {
+            "function": path.stem,
+            "device": device.device_kind,
+            "jax": jax.__version__,
+            "compile_seconds": time.perf_counter() - start,
+        }
+        if expected:
+            found = _run_steps(
+                call, inputs, description["num_state"], description["steps"]
+            )
+            result |= _compare(found, expected)
+        milliseconds, one_by_one = _measure(call, inputs)
+        result["wall_ms"] = one_by_one
+        result["images_per_second"] = 1e3 * description["images"] / milliseconds
+        print(json.dumps(result), flush=True)
 
 
-def _compile(text: str, device: Any) -> Any:
+def _compile(program: bytes, device: Any) -> Any:
     """Compiles StableHLO for a device of JAX."""
     from jaxlib import xla_client
 
     executable = device.client.compile_and_load(
-        text, xla_client.DeviceList((device,)), xla_client.CompileOptions()
+        program, xla_client.DeviceList((device,)), xla_client.CompileOptions()
     )
 
     def call(*flat: Any) -> list[Any]:
@@ -142,21 +200,33 @@ def _compile(text: str, device: Any) -> Any:
     return call
 
 
-def _measure(call: Any, inputs: list[Any]) -> float:
-    """Gives the least seconds of a call."""
-    times = []
-    for _ in range(_MEASURED_RUNS):
+def _measure(call: Any, inputs: list[Any]) -> tuple[float, float]:
+    """Measures a function.
+
+    Returns:
+        Milliseconds of a call among many that are queued; the median of calls
+        that are waited for.
+    """
+    times: list[float] = []
+    while len(times) < _MEASURED_RUNS and sum(times) < _LONGEST_SECONDS:
         start = time.perf_counter()
-        for result in call(*inputs):
-            result.block_until_ready()
+        _wait(call(*inputs))
         times.append(time.perf_counter() - start)
-        if sum(times) > 60:
-            break
-    return min(times)
+    start = time.perf_counter()
+    for _ in times:
+        results = call(*inputs)
+    _wait(results)
+    queued = (time.perf_counter() - start) / len(times)
+    return 1e3 * queued, 1e3 * float(np.median(times))
 
 
-def _describe_differences(found: list[Any], expected: list[Any]) -> str:
-    """Says how integers and numbers differ."""
+def _wait(results: list[Any]) -> None:
+    for result in results:
+        result.block_until_ready()
+
+
+def _compare(found: list[Any], expected: list[Any]) -> dict[str, float]:
+    """Gives how many integers differ, and by how much other numbers."""
     unequal = total = 0
     largest = 0.0
     for some, other in zip(found, expected, strict=True):
@@ -167,8 +237,11 @@ def _describe_differences(found: list[Any], expected: list[Any]) -> str:
             scale = max(float(np.abs(other).max()), 1e-30)
             difference = np.abs(some.astype(float) - other.astype(float))
             largest = max(largest, float(difference.max()) / scale)
-    text = f"largest difference {largest:.1e} of the largest value"
-    return text + (f", {unequal} of {total} integers differ" if total else "")
+    return {
+        "integers": total,
+        "unequal_integers": unequal,
+        "largest_relative_difference": largest,
+    }
 
 
 def main() -> None:
@@ -183,6 +256,12 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=1)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--platform", default="CPU", help="CPU or CUDA")
+    parser.add_argument(
+        "--results",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write what TensorFlow gives, to compare with",
+    )
     parser.add_argument(
         "--functions",
         nargs="+",

@@ -55,8 +55,6 @@ _FUNCTIONS = ("network", "postprocess", "inference", "training_step")
 
 def _lower(backbone: str, name: str, path: pathlib.Path) -> None:
     """Writes a function as StableHLO with the kernels for TPUs."""
-    import tensorflow as tf
-
     from benchmarks import pure_functions
 
     size = tuple(int(side) for side in _SIZE.value)
@@ -70,9 +68,7 @@ def _lower(backbone: str, name: str, path: pathlib.Path) -> None:
     else:
         made = pure_functions.make_inference(backbone, size, precision)
         (function,) = (f for f in made if f.name == name)
-    compiled = tf.function(function.call, jit_compile=True, autograph=False)
-    lower = compiled.experimental_get_compiler_ir(*function.specs())
-    path.write_text(lower(stage="stablehlo", platform_name="TPU"))
+    path.write_bytes(function.lower("TPU"))
 
 
 def _compile(path: pathlib.Path) -> None:
@@ -89,7 +85,7 @@ def _compile(path: pathlib.Path) -> None:
     )
     start = time.perf_counter()
     executable = device.client.compile(
-        path.read_text(), xla_client.DeviceList((device,)), options
+        path.read_bytes(), xla_client.DeviceList((device,)), options
     )
     seconds = time.perf_counter() - start
     memory = executable.get_compiled_memory_stats()
