@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from benchmarks import inputs, models
 from deeplab2_like.model import outputs as outputs_lib
+from deeplab2_like.postprocess import target
 from deeplab2_like.trainer import build
 
 _Tensors = list[tf.Tensor]
@@ -60,16 +61,18 @@ class PureFunction(NamedTuple):
 
         return call
 
-    def lower(self, platform: str) -> bytes:
+    def lower(self, platform: str, accelerator: bool) -> bytes:
         """Gives the compiled function as a portable artifact of StableHLO.
 
         Its text would not do: how it spells constants changes with versions.
 
         Args:
             platform: Whose kernels are taken: `CPU`, `CUDA` or `TPU`.
+            accelerator: Whether it is to be fast on a GPU or TPU.
         """
         specs = [tf.TensorSpec(x.shape, x.dtype) for x in self.flat_arguments()]
-        lower = self.compiled().experimental_get_compiler_ir(*specs)
+        with target.building_for(accelerator):
+            lower = self.compiled().experimental_get_compiler_ir(*specs)
         return lower(stage="stablehlo_serialized", platform_name=platform)
 
 

@@ -54,7 +54,7 @@ def _write(arguments: argparse.Namespace) -> None:
     for function in functions:
         if function.name not in arguments.functions:
             continue
-        program = function.lower(arguments.platform)
+        program = function.lower(arguments.platform, arguments.accelerator)
         with gzip.open(folder / f"{function.name}.mlir.gz", "wb") as file:
             file.write(program)
         stored, drawn, inputs = _draw_large(function.flat_arguments())
@@ -256,6 +256,12 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=1)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--platform", default="CPU", help="CPU or CUDA")
+    parser.add_argument(
+        "--accelerator",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write what is fast on accelerators, not on processors",
+    )
     parser.add_argument(
         "--results",
         action=argparse.BooleanOptionalAction,

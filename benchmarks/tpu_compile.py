@@ -68,7 +68,7 @@ def _lower(backbone: str, name: str, path: pathlib.Path) -> None:
     else:
         made = pure_functions.make_inference(backbone, size, precision)
         (function,) = (f for f in made if f.name == name)
-    path.write_bytes(function.lower("TPU"))
+    path.write_bytes(function.lower("TPU", accelerator=True))
 
 
 def _compile(path: pathlib.Path) -> None:

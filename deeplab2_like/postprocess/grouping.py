@@ -4,7 +4,9 @@
 Comparing every pixel with every center costs time and memory in proportion to
 their product. Only tiles with things are looked at; the votes of a tile lie in
 a box, and only centers that can be nearest to a point of the box are compared
-with its pixels. The result is exact.
+with its pixels. Accelerators compare the whole image with a few centers at a
+time, which they do faster than many small steps. The result is exact and the
+same.
 
 H, W: image size; K centers. A tile has HEIGHT x WIDTH pixels, see `tiles`.
 """
@@ -17,7 +19,7 @@ import tensorflow as tf
 
 from deeplab2_like import exact_floats
 from deeplab2_like.postprocess import centers as centers_lib
-from deeplab2_like.postprocess import compilation, tiles
+from deeplab2_like.postprocess import compilation, target, tiles
 
 # Centers that are compared with the pixels of a tile at once.
 _CENTERS_PER_STEP = 8
@@ -28,7 +30,7 @@ _INFINITY = np.float32(np.inf)
 
 
 class _Votes(NamedTuple):
-    """The pixels of a tile.
+    """The pixels of a tile, or of the image.
 
     Attributes:
         y: float32 [HEIGHT, WIDTH], row that the pixel votes for.
@@ -61,21 +63,47 @@ def group_pixels(
         int32 [H, W]: 1 + index of the center; 0 for other pixels, and
         everywhere if there is no center.
     """
-    size = compilation.sizes(is_thing_hw)
+    group = _group_whole if target.is_accelerator() else _group_tiles
     return compilation.compute_once(
         centers.count,
-        lambda: _group(centers, offset_2hw, is_thing_hw),
-        size,
+        lambda: group(centers, offset_2hw, is_thing_hw),
+        compilation.sizes(is_thing_hw),
         tf.int32,
     )
 
 
-def _group(
+def _group_whole(
     centers: centers_lib.Centers,
     offset_2hw: tf.Tensor,
     is_thing_hw: tf.Tensor,
 ) -> tf.Tensor:
     """Does what `group_pixels` does where there are centers."""
+    height, width = compilation.sizes(is_thing_hw)
+    rows = tf.cast(tf.range(height), tf.float32)
+    votes = _Votes(
+        _vote(rows[:, tf.newaxis], offset_2hw[0]),
+        _vote(tf.cast(tf.range(width), tf.float32), offset_2hw[1]),
+        is_thing_hw,
+    )
+    centers_y = tf.cast(centers.y, tf.float32)
+    centers_x = tf.cast(centers.x, tf.float32)
+    everyone = tf.range(tf.size(centers_y))
+    number = _find_nearest(
+        votes,
+        lambda steps: _take_centers(
+            centers_y, centers_x, everyone, centers.count, steps
+        ),
+        centers.count,
+    )
+    return tf.where(is_thing_hw, number, 0)
+
+
+def _group_tiles(
+    centers: centers_lib.Centers,
+    offset_2hw: tf.Tensor,
+    is_thing_hw: tf.Tensor,
+) -> tf.Tensor:
+    """Does what `_group_whole` does, tile by tile."""
     height, width = compilation.sizes(is_thing_hw)
     grid = tiles.make_grid((height, width))
     offset_2hw = tiles.pad_small(offset_2hw, grid)
@@ -190,7 +218,7 @@ def _find_nearest(
     """Finds the nearest candidate of each vote.
 
     Args:
-        votes: Of the tile.
+        votes: Of a tile or of the image.
         take_centers: Gives number, y and x of candidates by their index.
         count: int32, number of candidates, at least 1.
 

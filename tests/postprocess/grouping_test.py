@@ -7,11 +7,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import centers, grouping
+from deeplab2_like.postprocess import centers, grouping, target
+
+
+@pytest.fixture(params=[False, True], ids=["tiles", "whole"], autouse=True)
+def _way(request):
+    with target.building_for(accelerator=request.param):
+        yield
 
 
 @functools.cache
-def _compile(limit, jit_compile):
+def _compile(limit, jit_compile, is_accelerator):
+    del is_accelerator  # Functions are traced once for each.
+
     def group(y, x, count, offset, is_thing):
         found = centers.Centers(y, x, tf.zeros([limit]), count)
         return grouping.group_pixels(found, offset, is_thing)
@@ -26,7 +34,7 @@ def _group(places, offset, is_thing=None, jit_compile=False, limit=None):
     padded[: len(places)] = np.reshape(places, (-1, 2))
     if is_thing is None:
         is_thing = np.ones(offset.shape[:2], bool)
-    return _compile(limit, jit_compile)(
+    return _compile(limit, jit_compile, target.is_accelerator())(
         tf.constant(padded[:, 0]),
         tf.constant(padded[:, 1]),
         tf.constant(len(places)),
