@@ -12,8 +12,10 @@ import tensorflow as tf
 
 from deeplab2_like import errors, restoring
 from deeplab2_like.data import preprocessing as preprocessing_lib
+from deeplab2_like.export import canvas as canvas_lib
 from deeplab2_like.export import serving
 from deeplab2_like.meta_architectures import contract
+from deeplab2_like.postprocess.prediction import Prediction
 from deeplab2_like.testing import scenes
 
 MIN_EQUAL_PIXELS = 0.9999
@@ -85,14 +87,24 @@ def make_live_predictor(
         ids, classes where there are no instances; and the ids of the segments,
         None where there are no instances.
     """
-    postprocess = tf.function(system.postprocess, autograph=False)
+    size = canvas_lib.static_size(preprocessing)
+
     # As in the evaluation a graph, in which operations are fused: in bfloat16
-    # that rounds noticeably differently.
-    network = tf.function(
-        lambda images: system.infer(model, images),
-        reduce_retracing=True,
+    # that rounds noticeably differently. One for all canvases, because laying
+    # it out takes seconds.
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([1, *(size or (None, None)), 3], tf.float32),
+            tf.TensorSpec([1, 2], tf.int32),
+        ],
         autograph=False,
     )
+    def segment(images: tf.Tensor, valid_size: tf.Tensor) -> Prediction:
+        return system.postprocess(
+            system.infer(model, images),
+            size or tf.shape(images)[1:3],
+            valid_size,
+        )
 
     def predict(
         image_hwc: npt.NDArray[np.uint8],
@@ -104,10 +116,7 @@ def make_live_predictor(
             preprocessing,
             void=0,
         )
-        outputs = network(canvas[tf.newaxis])
-        prediction = postprocess(
-            outputs, tuple(canvas.shape[:2]), valid_size[tf.newaxis]
-        )
+        prediction = segment(canvas[tf.newaxis], valid_size[tf.newaxis])
         maps = prediction.as_dict()
         map_hw = maps.get("panoptic", maps["semantic"]).numpy()[0]
         valid_height, valid_width = valid_size.numpy().tolist()
