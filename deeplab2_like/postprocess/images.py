@@ -132,6 +132,55 @@ def segment_instances(
     }
 
 
+def segment_known(
+    classes: semantic.SemanticMap | None,
+    category_hw: tf.Tensor,
+    instance_hw: tf.Tensor,
+    is_valid_hw: tf.Tensor,
+    category_k: tf.Tensor,
+    score_k: tf.Tensor,
+    class_rules: ClassRules,
+) -> Fields:
+    """Merges instances whose classes are known with the stuff classes.
+
+    The score of a thing is the given one, that of stuff the mean probability
+    of its class. A pixel that is of some thing, but in no instance, is void,
+    and its class too.
+
+    Args:
+        classes: Gives the probabilities; None for systems without a semantic
+            branch.
+        category_hw: int32 [H, W], classes.
+        instance_hw: int32 [H, W] in 0..K, 0 where there is no instance.
+        is_valid_hw: bool [H, W].
+        category_k: int32 [K], class of each instance.
+        score_k: float32 [K].
+        class_rules: The classes.
+    """
+    merged = merging.merge_known(
+        category_hw, instance_hw, is_valid_hw, category_k, score_k, class_rules
+    )
+    (number,) = score_k.shape
+    slot_score = tf.pad(score_k, [[0, class_rules.num_classes + 1]])
+    if classes is not None:
+        mean = averaging.average_by_slot(
+            classes.probability, merged.slot, merged.slot_area
+        )
+        slot_score = tf.concat([score_k, mean[number:]], axis=0)
+    named = [
+        c if c in class_rules.stuff_ids else class_rules.ignore_label
+        for c in range(class_rules.num_classes)
+    ]
+    slot_class = tf.concat(
+        [category_k, [*named, class_rules.ignore_label]], axis=0
+    )
+    return make_table(merged, slot_score) | {
+        "semantic": tf.gather(slot_class, merged.slot),
+        "panoptic": merged.panoptic,
+        "num_dropped": merged.num_dropped,
+    }
+
+
 def segment_classes(
     classes: semantic.SemanticMap,
     is_valid_hw: tf.Tensor,

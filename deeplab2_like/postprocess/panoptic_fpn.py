@@ -15,10 +15,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from deeplab2_like.postprocess import (
-    averaging,
     heuristic_merge,
     images,
-    merging,
     rules,
     semantic,
 )
@@ -120,7 +118,6 @@ def _segment(
     mask_rules: heuristic_merge.MaskRules,
 ) -> images.Fields:
     """Makes the fields of a `Prediction` for one image."""
-    is_valid = images.mask_valid(size, valid_size)
     if classes is None:
         category = tf.fill(tf.stack(size), class_rules.thing_ids[0])
     else:
@@ -129,39 +126,15 @@ def _segment(
     placed = heuristic_merge.place_masks(
         objects.masks, objects.boxes, score, size, valid_size, mask_rules
     )
-    merged = merging.merge_known(
+    return images.segment_known(
+        classes,
         category,
         placed.instance,
-        is_valid,
+        images.mask_valid(size, valid_size),
         objects.category,
         objects.score,
         class_rules,
     )
-    (number,) = objects.score.shape
-    slot_score = tf.pad(objects.score, [[0, class_rules.num_classes + 1]])
-    if classes is not None:
-        mean = averaging.average_by_slot(
-            classes.probability, merged.slot, merged.slot_area
-        )
-        slot_score = tf.concat([objects.score, mean[number:]], axis=0)
-    slot_class = tf.concat(
-        [objects.category, _named_classes(class_rules)], axis=0
-    )
-    return images.make_table(merged, slot_score) | {
-        "semantic": tf.gather(slot_class, merged.slot),
-        "panoptic": merged.panoptic,
-        "num_dropped": merged.num_dropped,
-    }
-
-
-def _named_classes(class_rules: rules.ClassRules) -> list[int]:
-    """Gives the class of pixels without an instance, and of no pixels."""
-    ignore = class_rules.ignore_label
-    things = set(class_rules.thing_ids)
-    return [
-        ignore if category in things else category
-        for category in range(class_rules.num_classes)
-    ] + [ignore]
 
 
 def name_channels(

@@ -8,7 +8,7 @@ once.
 h, w: size of the scores; H, W: size of the result; C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -71,31 +71,68 @@ def compute_semantic_map(
         valid_height: int32, rows from here on may be left out (class C - 1);
             not a constant.
     """
-    source = compilation.sizes(scores.values)
+    packed = _reduce_classes(
+        scores.values,
+        size,
+        valid_height,
+        lambda values: _pack_winner(values, scores.are_probabilities),
+    )
+    return SemanticMap(packed, compilation.sizes(scores.values)[2])
+
+
+def compute_largest(
+    values_hwc: tf.Tensor, size: tuple[Size, Size], valid_height: tf.Tensor
+) -> tf.Tensor:
+    """Computes the largest value of all channels: float32 [H, W].
+
+    Args:
+        values_hwc: float32 [h, w, C].
+        size: (H, W).
+        valid_height: int32, rows from here on may be left out (0); not a
+            constant.
+    """
+
+    def find_largest(values: Sequence[tf.Tensor]) -> tf.Tensor:
+        largest = values[0]
+        for value in values[1:]:
+            largest = tf.maximum(largest, value)
+        return largest
+
+    return _reduce_classes(values_hwc, size, valid_height, find_largest)
+
+
+Reduce = Callable[[Sequence[tf.Tensor]], tf.Tensor]
+
+
+def _reduce_classes(
+    values_hwc: tf.Tensor,
+    size: tuple[Size, Size],
+    valid_height: tf.Tensor,
+    reduce: Reduce,
+) -> tf.Tensor:
+    """Reduces a list of C maps at `size` to one: float32 [H, W]."""
+    source = compilation.sizes(values_hwc)
     if compilation.are_known_equal(source[:2], size):
-        packed = compilation.compute_once(
+        return compilation.compute_once(
             valid_height,
-            lambda: _pack_winner(
-                tf.unstack(scores.values, axis=-1), scores.are_probabilities
-            ),
+            lambda: reduce(tf.unstack(values_hwc, axis=-1)),
             size,
             tf.float32,
         )
-    else:
-        packed = _pack_strips(scores, size, valid_height)
-    return SemanticMap(packed, source[2])
+    return _reduce_strips(values_hwc, size, valid_height, reduce)
 
 
-def _pack_strips(
-    scores: Scores, size: tuple[Size, Size], valid_height: tf.Tensor
+def _reduce_strips(
+    values_hwc: tf.Tensor,
+    size: tuple[Size, Size],
+    valid_height: tf.Tensor,
+    reduce: Reduce,
 ) -> tf.Tensor:
-    """Does what `_pack_winner` does with upsampled scores: float32 [H, W]."""
-    height, width, num_classes = compilation.sizes(scores.values)
+    """Does what `_reduce_classes` does with upsampled maps."""
+    height, width, num_classes = compilation.sizes(values_hwc)
     plan = upsampling.plan_columns(width, size[1])
     # Rows of one class are contiguous, so that they can be widened.
-    scores_hcw = upsampling.pad_rows(
-        plan, tf.transpose(scores.values, [0, 2, 1])
-    )
+    scores_hcw = upsampling.pad_rows(plan, tf.transpose(values_hwc, [0, 2, 1]))
     num_strips, strip_height = _plan_strips(size[0], width * num_classes)
     row = tf.range(num_strips * strip_height)
     row = tf.reshape(tf.minimum(row, size[0] - 1), [num_strips, strip_height])
@@ -111,9 +148,8 @@ def _pack_strips(
         )
         return upsampling.widen(
             plan,
-            lambda expand: _pack_winner(
-                [expand(rows[:, c]) for c in range(num_classes)],
-                scores.are_probabilities,
+            lambda expand: reduce(
+                [expand(rows[:, c]) for c in range(num_classes)]
             ),
         )
 
