@@ -176,7 +176,9 @@ def test_choices_differ_from_step_to_step_and_follow_from_the_seed():
     assert not np.allclose(runs[0][0], runs[0][1], atol=1e-5)
 
 
-@pytest.mark.parametrize("is_compiled", [False, True])
+@pytest.mark.parametrize(
+    "is_compiled", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_every_variable_gets_a_finite_gradient(is_compiled):
     model = _make_model()
     images, targets = _make_inputs()

@@ -54,6 +54,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_more_space_continues_it(
     config_file, small_disk
 ):

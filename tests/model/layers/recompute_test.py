@@ -260,6 +260,7 @@ print(json.dumps([run(False), run(True)]))
 """
 
 
+@pytest.mark.slow
 def test_replicas_get_the_same_with_and_without():
     out = subprocess.run(
         [sys.executable, "-c", _PROGRAM],
