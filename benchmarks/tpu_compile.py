@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -74,19 +75,25 @@ def _lower(backbone: str, name: str, path: pathlib.Path) -> None:
 def _compile(path: pathlib.Path) -> None:
     """Compiles StableHLO and prints what that gave, as JSON."""
     from jax.experimental import topologies
+    from jax.interpreters import mlir
     from jaxlib import xla_client
+    from jaxlib.mlir.dialects import stablehlo
 
     topology = topologies.get_topology_desc(_TOPOLOGY.value, platform="tpu")
     device = topology.devices[0]
     options = xla_client.CompileOptions()
     options.num_replicas = options.num_partitions = 1
     options.device_assignment = xla_client.DeviceAssignment.create(
-        [[device.id]]
+        np.array([[device.id]], np.int32)
     )
-    start = time.perf_counter()
-    executable = device.client.compile(
-        path.read_bytes(), xla_client.DeviceList((device,)), options
-    )
+    with mlir.make_ir_context() as context:
+        module = stablehlo.deserialize_portable_artifact(
+            context, path.read_bytes()
+        )
+        start = time.perf_counter()
+        executable = device.client.compile(
+            module, xla_client.DeviceList((device,)), options
+        )
     seconds = time.perf_counter() - start
     memory = executable.get_compiled_memory_stats()
     costs = executable.cost_analysis()
