@@ -12,6 +12,8 @@ from deeplab2_like.model.context_branch import ContextBranch
 from deeplab2_like.model.feature_pyramid import ENDPOINTS, LEVELS
 from deeplab2_like.model.layers.upsample import upsample_bilinear
 from deeplab2_like.model.two_way_pyramid import TwoWayPyramid
+from deeplab2_like.postprocess import efficientps, fusion, rules
+from deeplab2_like.postprocess.panoptic_fpn import Objects
 
 FAMILY = "efficientps"
 IGNORE = 255
@@ -40,7 +42,9 @@ def _in_mode(function, mode):
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
 def test_results_equal_the_reference(reference_case, mode):
     with reference_case() as case:
-        if "c_0" in case:
+        if "boxes_xyxy" in case:
+            _compare_fusion(case, mode)
+        elif "c_0" in case:
             _compare_pyramid(case, mode)
         else:
             _compare_semantic_branch(case, mode)
@@ -92,6 +96,75 @@ def _compare_semantic_branch(case, mode):
     # Stored as float16.
     case.compare("logits_stride1", logits, rtol=1e-3, atol=2e-4)
     case.compare("ohem_loss_top25pct", loss, rtol=1e-5)
+
+
+def _compare_fusion(case, mode):
+    logits = tf.constant(np.moveaxis(case.input("semantic_logits"), 0, -1))
+    num_stuff = int(case.input("num_stuff"))
+    num_classes = num_stuff + int(case.input("num_things"))
+    size = tuple(logits.shape[:2])
+    x1, y1, x2, y2 = case.input("boxes_xyxy").T
+    # The pixels that the published code takes for those of a box.
+    first = [np.floor(side + 1.0) for side in (y1, x1)]
+    end = [np.round(side - 1.0) + 1.0 for side in (y2, x2)]
+    masks = case.input("mask_logits_pasted")
+    labels = num_stuff + case.input("labels_0based_thing")
+    objects = Objects(
+        boxes=np.stack([*first, *end], axis=1).astype(np.float32),
+        category=labels.astype(np.int32),
+        score=case.input("scores"),
+        is_valid=np.ones(len(masks), bool),
+        masks=masks,
+    )
+    frames = np.array([[0.0, 0.0, *size]] * len(masks), np.float32)
+    class_rules = rules.ClassRules(
+        num_classes=num_classes,
+        thing_ids=tuple(range(num_stuff, num_classes)),
+        ignore_label=IGNORE,
+        label_divisor=1000,
+        stuff_area_limit=int(case.input("min_stuff_area")),
+    )
+    fusion_rules = fusion.FusionRules(
+        overlap_threshold=float(case.input("overlap_threshold")),
+        mask_threshold=float(case.input("mask_threshold")),
+        mask_logit_scale=4.0,
+        zero_outside=True,
+    )
+
+    def compute(logits, frames, *objects):
+        return efficientps.postprocess(
+            logits[tf.newaxis],
+            Objects(*(x[tf.newaxis] for x in objects)),
+            channel_classes=range(num_classes),
+            size=size,
+            valid_size=None,
+            class_rules=class_rules,
+            fusion_rules=fusion_rules,
+            frames_bd4=frames[tf.newaxis],
+        )
+
+    tensors = [tf.constant(x) for x in (logits, frames, *objects)]
+    _compare_segments(case, _in_mode(compute, mode)(*tensors), objects)
+
+
+def _compare_segments(case, prediction, objects):
+    """There, things are numbered by their scores, then stuff by its class."""
+    rows = np.nonzero(prediction.segment_is_valid.numpy()[0])[0]
+    number = len(objects.score)
+    order = [
+        *sorted(
+            (row for row in rows if row < number),
+            key=lambda row: -objects.score[row],
+        ),
+        *(row for row in rows if row >= number),
+    ]
+    ours = prediction.panoptic.numpy()[0]
+    index = np.zeros(ours.shape, np.int32)
+    for place, row in enumerate(order, 1):
+        index[ours == prediction.segment_id.numpy()[0][row]] = place
+    case.compare("panoptic_segment_index", index)
+    category = prediction.segment_category.numpy()[0][order]
+    case.compare("segment_category", np.array([IGNORE, *category]))
 
 
 def _semantic_parts():

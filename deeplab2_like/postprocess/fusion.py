@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks and class logits to a map in which each pixel has one instance.
+
+The panoptic fusion module of EfficientPS: Mohan and Valada (arXiv:2004.02307),
+section 3.5. An instance claims a pixel where both its mask and the logit of its
+class say so, and the sum of what they say is more than any stuff class has.
+
+Images are handled tile by tile, and of each mask only the tiles that its box
+touches: no map of the size of the image exists for each mask.
+
+K masks; h, w: size of a mask; H, W: size of the image; N tiles of T x T.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from deeplab2_like import exact_floats
+from deeplab2_like.postprocess import compilation, mask_sampling
+from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.postprocess.heuristic_merge import MaskRules, Placed
+from deeplab2_like.postprocess.mask_pasting import TileGrid
+
+
+@dataclasses.dataclass(frozen=True)
+class FusionRules(MaskRules):
+    """Which masks become instances, and how they compete.
+
+    Unlike in `MaskRules`, a mask must be more than the mask threshold.
+
+    Attributes:
+        mask_logit_scale: Mask logits are multiplied by it before they are
+            fused. 1 in the paper, 4 in its published code.
+        zero_outside: A mask, and the logit of its class, count as 0 outside of
+            the box, as in the published code, so that a mask can win pixels
+            anywhere in the image from stuff with negative logits. Takes time
+            for the whole image for each mask.
+    """
+
+    mask_logit_scale: float = 1.0
+    zero_outside: bool = False
+
+    @property
+    def mask_logit(self) -> float:
+        """The logit of the mask threshold."""
+        if self.mask_threshold >= 1.0:
+            return math.inf
+        return math.log(self.mask_threshold / (1.0 - self.mask_threshold))
+
+
+# Bits of the owner in a packed state.
+_SHIFT = np.int64(32)
+
+
+class FusionMasks(NamedTuple):
+    """Masks that compete for pixels.
+
+    Attributes:
+        logits: float32 [K, h, w].
+        frames: float32 [K, 4], (y1, x1, y2, x2) in pixels, what each mask
+            fills.
+        boxes: float32 [K, 4]; no pixel outside of it belongs to the mask.
+        channel: int32 [K], the channel of its class.
+        score: float32 [K]; masks with minus infinity are never instances.
+        reach: Most rows, or columns, of a mask that the pixels of a tile can
+            read; None: all.
+    """
+
+    logits: tf.Tensor
+    frames: tf.Tensor
+    boxes: tf.Tensor
+    channel: tf.Tensor
+    score: tf.Tensor
+    reach: int | None = None
+
+
+def fuse_masks(
+    masks: FusionMasks,
+    logits_hwc: tf.Tensor,
+    best_hw: tf.Tensor,
+    valid_size: tf.Tensor,
+    rules: FusionRules,
+) -> Placed:
+    """Gives each pixel to the instance that claims it most, or to none.
+
+    Masks are visited by decreasing score, equal ones in their order. One that
+    is mostly taken by earlier ones is left out, and so is an empty one. A kept
+    one has at each pixel of its box
+
+        (sigmoid(a) + sigmoid(b)) * (a + b)
+
+    where a is its mask logit and b the logit of its class. The pixel belongs
+    to the mask for which that is highest, the first of equal ones, if it is
+    more than all stuff logits are.
+
+    Differences from the published code: there, an empty mask is kept, and
+    pixels outside of a box can be won too (`FusionRules.zero_outside`).
+
+    Args:
+        masks: The masks.
+        logits_hwc: float32 [h', w', C], class logits, corners on corners with
+            the image.
+        best_hw: float32 [H, W], the highest stuff logit of each pixel.
+        valid_size: int32 [2], height and width of the part that is image.
+        rules: Which masks become instances.
+    """
+    fusion = _Fusion(masks, logits_hwc, best_hw, valid_size, rules)
+    (num_masks,) = masks.score.shape
+    ranked = tf.math.top_k(masks.score, num_masks)
+    is_high = ranked.values >= rules.lowest_score
+    count = tf.reduce_sum(tf.cast(is_high, tf.int32))
+
+    def visit(rank, tiles, is_kept):
+        index = ranked.indices[rank]
+        mask = fusion.take(index)
+        is_instance = fusion.is_free(mask, tiles)
+        tiles = fusion.claim(mask, tiles, index, is_instance)
+        is_kept = tf.tensor_scatter_nd_update(
+            is_kept, [[index]], is_instance[tf.newaxis]
+        )
+        return rank + 1, tiles, is_kept
+
+    best = mask_sampling.cut_tiles(best_hw, fusion.grid)
+    _, tiles, is_kept = tf.while_loop(
+        lambda rank, *_: rank < count,
+        visit,
+        (
+            0,
+            _State(tf.zeros_like(best, tf.int32), best).pack(),
+            tf.zeros([num_masks], tf.bool),
+        ),
+        parallel_iterations=1,
+    )
+    owner = _State.unpack(tiles).owner
+    return Placed(fusion.grid.to_image(owner // 2), is_kept)
+
+
+class _State(NamedTuple):
+    """What is known of each pixel; packed into one number.
+
+    XLA updates one map in place, but copies two that depend on each other.
+
+    Attributes:
+        owner: int32, twice the number of its instance (1 + index; 0: none),
+            plus 1 where some mask that was kept is.
+        best: float32, what the instance, or stuff, claims.
+    """
+
+    owner: tf.Tensor
+    best: tf.Tensor
+
+    def pack(self) -> tf.Tensor:
+        """Gives int64 [...]."""
+        high = tf.cast(tf.bitcast(self.best, tf.int32), tf.int64)
+        return tf.bitwise.left_shift(high, _SHIFT) + tf.cast(
+            self.owner, tf.int64
+        )
+
+    @classmethod
+    def unpack(cls, packed: tf.Tensor) -> "_State":
+        """Gives what was packed."""
+        high = tf.bitwise.right_shift(packed, _SHIFT)
+        owner = packed - tf.bitwise.left_shift(high, _SHIFT)
+        best = tf.bitcast(tf.cast(high, tf.int32), tf.float32)
+        return cls(tf.cast(owner, tf.int32), best)
+
+
+class _Mask(NamedTuple):
+    """What is needed of one mask.
+
+    Attributes:
+        logits: float32 [h, w].
+        frame: float32 [4].
+        class_logits: float32 [h', w'].
+        region: Pixels that can be won.
+        mask_region: Those where the mask is not 0, within the region.
+        class_region: Those where the class logit is not 0.
+    """
+
+    logits: tf.Tensor
+    frame: tf.Tensor
+    class_logits: tf.Tensor
+    region: mask_sampling.Region
+    mask_region: mask_sampling.Region
+    class_region: mask_sampling.Region
+
+
+class _Fusion:
+    """The steps for one mask; tiles are packed `_State`, int64 [N, T, T]."""
+
+    def __init__(
+        self,
+        masks: FusionMasks,
+        logits_hwc: tf.Tensor,
+        best_hw: tf.Tensor,
+        valid_size: tf.Tensor,
+        rules: FusionRules,
+    ):
+        self.grid = TileGrid.of(_pair(compilation.sizes(best_hw)))
+        self._masks = masks
+        self._logits_chw = tf.transpose(logits_hwc, [2, 0, 1])
+        self._class_grid = mask_sampling.Grid.of(
+            _pair(compilation.sizes(logits_hwc)[:2]), self.grid
+        )
+        self._valid_size = valid_size
+        self._rules = rules
+
+    def take(self, index: tf.Tensor) -> _Mask:
+        """Takes one mask out of all."""
+        masks = self._masks
+        channel = tf.gather(masks.channel, index)
+        frame = tf.gather(masks.frames, index)
+        region = mask_region = class_region = self._find_region(
+            tf.gather(masks.boxes, index)
+        )
+        if self._rules.zero_outside:
+            limit = tf.cast(self._valid_size, tf.float32)
+            region = self._find_region(tf.concat([[0.0, 0.0], limit], axis=0))
+            mask_region = self._find_region(frame)
+        return _Mask(
+            tf.gather(masks.logits, index),
+            frame,
+            tf.gather(self._logits_chw, channel),
+            region,
+            mask_region,
+            class_region,
+        )
+
+    def _find_region(self, box: tf.Tensor) -> mask_sampling.Region:
+        return mask_sampling.find_region(box, self._valid_size)
+
+    def is_free(self, mask: _Mask, tiles: tf.Tensor) -> tf.Tensor:
+        """Whether a mask has pixels, and not too many of them are taken."""
+
+        def visit(number, area, taken):
+            tile = mask.region.find_tile(number)
+            is_mask = self._draw(mask, tile) > self._rules.mask_logit
+            # The lowest bit of what is packed is that of the owner.
+            before = tf.gather(tiles, self._place(tile))
+            is_taken = is_mask & (tf.bitwise.bitwise_and(before, 1) > 0)
+            return number + 1, area + _count(is_mask), taken + _count(is_taken)
+
+        _, area, taken = tf.while_loop(
+            lambda number, *_: number < mask.region.count,
+            visit,
+            (0, 0, 0),
+            parallel_iterations=1,
+        )
+        limit = self._rules.largest_overlap
+        area, taken = tf.cast(area, tf.int64), tf.cast(taken, tf.int64)
+        is_new = taken * limit.denominator <= area * limit.numerator
+        return (area > 0) & is_new
+
+    def claim(
+        self,
+        mask: _Mask,
+        tiles: tf.Tensor,
+        index: tf.Tensor,
+        is_instance: tf.Tensor,
+    ) -> tf.Tensor:
+        """Gives a mask the pixels that it claims most: the new tiles."""
+        count = tf.where(is_instance, mask.region.count, 0)
+
+        def visit(number, tiles):
+            tile = mask.region.find_tile(number)
+            place = self._place(tile)
+            before = _State.unpack(tf.gather(tiles, place))
+            logit = self._draw(mask, tile)
+            claim = self._compute_claim(mask, tile, logit)
+            is_won = mask.region.mark_inside(tile) & (claim > before.best)
+            was_taken = before.owner % 2
+            owner = tf.where(is_won, 2 * (index + 1), before.owner - was_taken)
+            is_mask = logit > self._rules.mask_logit
+            after = _State(
+                owner + tf.where(is_mask, 1, was_taken),
+                tf.where(is_won, claim, before.best),
+            )
+            return number + 1, tf.tensor_scatter_nd_update(
+                tiles, [[place]], after.pack()[tf.newaxis]
+            )
+
+        _, tiles = tf.while_loop(
+            lambda number, _: number < count,
+            visit,
+            (0, tiles),
+            parallel_iterations=1,
+        )
+        return tiles
+
+    def _place(self, tile: tf.Tensor) -> tf.Tensor:
+        return tile[0] * self.grid.columns + tile[1]
+
+    def _draw(self, mask: _Mask, tile: tf.Tensor) -> tf.Tensor:
+        """Gives the logits of a mask, none of it being 0 or less: [T, T]."""
+        rows, columns = (
+            mask_sampling.frame_axis(
+                mask.frame, tile, axis, number, self._masks.reach
+            )
+            for axis, number in enumerate(compilation.sizes(mask.logits))
+        )
+        logit = mask_sampling.sample(mask.logits, rows, columns)
+        outside = 0.0 if self._rules.zero_outside else -math.inf
+        return tf.where(mask.mask_region.mark_inside(tile), logit, outside)
+
+    def _compute_claim(
+        self, mask: _Mask, tile: tf.Tensor, logit: tf.Tensor
+    ) -> tf.Tensor:
+        """Computes how much a mask claims the pixels of a tile: [T, T]."""
+        a = exact_floats.rounded(logit * self._rules.mask_logit_scale)
+        b = mask_sampling.sample(
+            mask.class_logits,
+            self._class_grid.axis(tile, 0),
+            self._class_grid.axis(tile, 1),
+        )
+        if self._rules.zero_outside:
+            b = tf.where(mask.class_region.mark_inside(tile), b, 0.0)
+        return compute_claim(a, b)
+
+
+def compute_claim(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Gives (sigmoid(a) + sigmoid(b)) * (a + b), the same in every mode."""
+    trust = exact_floats.sigmoid(a) + exact_floats.sigmoid(b)
+    return exact_floats.rounded(trust) * exact_floats.rounded(a + b)
+
+
+def _pair(sizes: tuple[Size, ...]) -> tuple[Size, Size]:
+    height, width = sizes
+    return height, width
+
+
+def _count(flags: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(flags, tf.int32))

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps of numbers, such as mask logits, read at the pixels of image tiles.
+
+Where `mask_pasting` draws small masks with zeros around them, these are maps
+of any size, without a border: beyond its edge a map goes on as at the edge.
+
+h, w: size of a map; T: side of a tile (`mask_pasting.TILE`).
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from deeplab2_like import exact_floats
+from deeplab2_like.postprocess import compilation, upsampling
+from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.postprocess.mask_pasting import TILE, TileGrid
+
+
+class Region(NamedTuple):
+    """A rectangle of pixels, and the tiles that it touches.
+
+    Attributes:
+        start: int32 [2], row and column of the first pixel.
+        end: int32 [2], those behind the last one.
+        first_tile: int32 [2], row and column of the first tile.
+        num_tiles: int32 [2], rows and columns of tiles; 0 if there is none.
+    """
+
+    start: tf.Tensor
+    end: tf.Tensor
+    first_tile: tf.Tensor
+    num_tiles: tf.Tensor
+
+    @property
+    def count(self) -> tf.Tensor:
+        """int32, how many tiles there are."""
+        return tf.reduce_prod(self.num_tiles)
+
+    def find_tile(self, number: tf.Tensor) -> tf.Tensor:
+        """Gives row and column, int32 [2], of the n-th tile."""
+        columns = tf.maximum(self.num_tiles[1], 1)
+        within = tf.stack([number // columns, number % columns])
+        return self.first_tile + within
+
+    def mark_inside(self, tile: tf.Tensor) -> tf.Tensor:
+        """Marks the pixels of a tile that are in the region: bool [T, T]."""
+        pixel = tile[:, tf.newaxis] * TILE + tf.range(TILE)
+        is_inside = pixel >= self.start[:, tf.newaxis]
+        is_inside &= pixel < self.end[:, tf.newaxis]
+        return is_inside[0][:, tf.newaxis] & is_inside[1]
+
+
+def find_region(box: tf.Tensor, valid_size: tf.Tensor) -> Region:
+    """Finds the pixels whose centers lie in a box.
+
+    Args:
+        box: float32 [4], (y1, x1, y2, x2) in pixels; it may reach beyond the
+            image. Boxes without area, and those that are not numbers, hold no
+            pixels.
+        valid_size: int32 [2], height and width of what is image.
+    """
+    limit = tf.cast(valid_size, tf.float32)
+    is_there = tf.reduce_all(box == box)
+    box = tf.where(is_there, box, 0.0)
+    start = tf.clip_by_value(tf.math.ceil(box[:2] - 0.5), 0.0, limit)
+    end = tf.clip_by_value(tf.floor(box[2:] - 0.5) + 1.0, 0.0, limit)
+    is_there &= tf.reduce_all(end > start)
+    start, end = tf.cast(start, tf.int32), tf.cast(end, tf.int32)
+    first = start // TILE
+    last = compilation.ceil_divide(end, TILE)
+    return Region(start, end, first, tf.where(is_there, last - first, 0))
+
+
+class Axis(NamedTuple):
+    """Where the pixels of a tile read along an axis of a map.
+
+    Attributes:
+        lower: int32 [T], ascending.
+        fraction: float32 [T] in 0..1, the weight of the next place.
+        reach: How many places the pixels of one tile read at most.
+    """
+
+    lower: tf.Tensor
+    fraction: tf.Tensor
+    reach: Size
+
+
+def frame_axis(
+    frame: tf.Tensor,
+    tile: tf.Tensor,
+    axis: int,
+    number: Size,
+    reach: "Size | None" = None,
+) -> Axis:
+    """Finds where the pixels of a tile are in a map that fills a frame.
+
+    Half-pixel centers: the values of the map stand in the middle of its equal
+    parts of the frame.
+
+    Args:
+        frame: float32 [4], (y1, x1, y2, x2) in pixels.
+        tile: int32 [2], row and column of the tile.
+        axis: 0 for rows, 1 for columns.
+        number: Of places of the map.
+        reach: See `Axis`; None: all places.
+    """
+    start, end = frame[axis], frame[axis + 2]
+    extent = tf.where(end > start, end - start, 1.0)
+    # A product: exact where map and frame are of one size.
+    scale = tf.cast(number, tf.float32) / extent
+    center = tf.cast(tile[axis] * TILE + tf.range(TILE), tf.float32) + 0.5
+    place = exact_floats.rounded((center - start) * scale) - 0.5
+    last = tf.cast(number - 1, tf.float32)
+    place = tf.clip_by_value(place, 0.0, last)
+    lower = tf.floor(place)
+    return Axis(
+        tf.cast(lower, tf.int32),
+        place - lower,
+        number if reach is None else _smaller(reach, number),
+    )
+
+
+class Grid(NamedTuple):
+    """A map, corners on corners with the image: where each pixel reads.
+
+    Attributes:
+        taps: Of all rows, and of all columns, beyond the image too.
+        reach: For rows and columns, see `Axis`.
+    """
+
+    taps: tuple[upsampling.Taps, upsampling.Taps]
+    reach: tuple[Size, Size]
+
+    @classmethod
+    def of(cls, source: tuple[Size, Size], grid: TileGrid) -> "Grid":
+        """Gives the grid of maps of a size, as `upsampling` reads them."""
+        taps, reach = [], []
+        for before, after, tiles in zip(
+            source,
+            (grid.height, grid.width),
+            (grid.rows, grid.columns),
+            strict=True,
+        ):
+            pixel = tf.minimum(tf.range(tiles * TILE), after - 1)
+            found = upsampling.compute_taps(before, after)
+            taps.append(upsampling.Taps(*(tf.gather(x, pixel) for x in found)))
+            # Rounded up, with one for rounding and one for the upper place.
+            steps = (before - 1) * (TILE - 1) // _larger(after - 1, 1)
+            reach.append(_smaller(steps + 4, before))
+        return cls((taps[0], taps[1]), (reach[0], reach[1]))
+
+    def axis(self, tile: tf.Tensor, axis: int) -> Axis:
+        """Gives where the pixels of a tile read along an axis."""
+        pixel = tile[axis] * TILE + tf.range(TILE)
+        taps = self.taps[axis]
+        return Axis(
+            tf.gather(taps.lower, pixel),
+            tf.gather(taps.fraction, pixel),
+            self.reach[axis],
+        )
+
+
+def sample(map_hw: tf.Tensor, rows: Axis, columns: Axis) -> tf.Tensor:
+    """Interpolates a map at the pixels of a tile, rows first: [T, T].
+
+    The same in every mode, and the same as `upsampling` gives.
+    """
+    height, width = compilation.sizes(map_hw)
+    row = tf.minimum(rows.lower[0], height - rows.reach)
+    column = tf.minimum(columns.lower[0], width - columns.reach)
+    # Gathered: XLA slices in places that it knows, and compiles for each.
+    place = (row + tf.range(rows.reach))[:, tf.newaxis] * width
+    place += column + tf.range(columns.reach)
+    window = tf.gather(tf.reshape(map_hw, [-1]), place)
+    by_row = _interpolate(window, rows, row)
+    # Columns are lines of what is transposed: whole lines are read at once.
+    values = _interpolate(tf.transpose(by_row), columns, column)
+    return tf.transpose(values)
+
+
+def _interpolate(lines: tf.Tensor, axis: Axis, first: tf.Tensor) -> tf.Tensor:
+    """Interpolates between lines [n, m], the first of which is given."""
+    lower = axis.lower - first
+    last = compilation.sizes(lines)[0] - 1
+    return upsampling.interpolate(
+        tf.gather(lines, lower),
+        tf.gather(lines, tf.minimum(lower + 1, last)),
+        axis.fraction[:, tf.newaxis],
+    )
+
+
+def cut_tiles(map_hw: tf.Tensor, grid: TileGrid) -> tf.Tensor:
+    """Cuts a map of the image into tiles, zeros beyond it: [N, T, T]."""
+    height, width = grid.rows * TILE, grid.columns * TILE
+    padded = tf.pad(
+        map_hw, [[0, height - grid.height], [0, width - grid.width]]
+    )
+    tiles = tf.reshape(padded, [grid.rows, TILE, grid.columns, TILE])
+    tiles = tf.transpose(tiles, [0, 2, 1, 3])
+    return tf.reshape(tiles, [grid.rows * grid.columns, TILE, TILE])
+
+
+def _smaller(a: Size, b: Size) -> Size:
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    return tf.minimum(a, b)
+
+
+def _larger(a: Size, b: Size) -> Size:
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    return tf.maximum(a, b)

@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fusion of masks and class logits, against a twin in NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deeplab2_like.postprocess import efficientps, fusion, rules, semantic
+from deeplab2_like.postprocess.panoptic_fpn import Objects
+
+SIZE = (70, 90)
+CLASSES = rules.ClassRules(
+    num_classes=5,
+    thing_ids=(3, 4),
+    ignore_label=255,
+    label_divisor=100,
+    stuff_area_limit=40,
+)
+NUM_STUFF = 3
+
+
+def _interpolate(values, places, axis):
+    places = np.clip(places, 0, values.shape[axis] - 1)
+    lower = np.floor(places).astype(int)
+    upper = np.minimum(lower + 1, values.shape[axis] - 1)
+    shape = [1] * values.ndim
+    shape[axis] = -1
+    fraction = (places - lower).reshape(shape)
+    a, b = np.take(values, lower, axis), np.take(values, upper, axis)
+    return a + fraction * (b - a)
+
+
+def _enlarge_logits(logits):
+    """Corners on corners, to SIZE."""
+    for axis, side in enumerate(SIZE):
+        step = (logits.shape[axis] - 1) / (side - 1)
+        logits = _interpolate(logits, np.arange(side) * step, axis)
+    return logits
+
+
+def _draw(mask, frame):
+    """The logits of a mask at each pixel of the image."""
+    for axis in (0, 1):
+        start, end = frame[axis], frame[axis + 2]
+        scale = mask.shape[axis] / (end - start if end > start else 1.0)
+        center = np.arange(SIZE[axis]) + 0.5
+        mask = _interpolate(mask, (center - start) * scale - 0.5, axis)
+    return mask
+
+
+def _mark_box(box, valid_size):
+    y, x = np.indices(SIZE) + 0.5
+    inside = (y >= box[0]) & (x >= box[1]) & (y <= box[2]) & (x <= box[3])
+    return inside & (y < valid_size[0]) & (x < valid_size[1])
+
+
+def _sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def _fuse_twin(case, rules):
+    """Fuses whole maps in float64; also says where the result is sure."""
+    full = _enlarge_logits(case["logits"].astype(np.float64))
+    best = full[..., :NUM_STUFF].max(axis=-1)
+    owner = np.zeros(SIZE, int)
+    occupied = np.zeros(SIZE, bool)
+    is_kept = np.zeros(len(case["score"]), bool)
+    is_sure = np.ones(SIZE, bool)
+    for index in np.argsort(-case["score"], kind="stable"):
+        if case["score"][index] < rules.score_threshold:
+            break
+        a = _draw(
+            case["masks"][index].astype(np.float64), case["frames"][index]
+        )
+        inside = _mark_box(case["boxes"][index], case["valid_size"])
+        mask = inside & (a > 1e-5)
+        area, taken = mask.sum(), (mask & occupied).sum()
+        if area == 0 or taken / area > rules.overlap_threshold:
+            continue
+        occupied |= mask
+        is_kept[index] = True
+        a = a * rules.mask_logit_scale
+        b = full[..., case["channel"][index]]
+        claim = (_sigmoid(a) + _sigmoid(b)) * (a + b)
+        is_sure &= ~inside | (np.abs(claim - best) > 1e-3)
+        is_won = inside & (claim > best)
+        owner[is_won], best[is_won] = index + 1, claim[is_won]
+    return owner, is_kept, is_sure
+
+
+def _make_case(rng, number=7):
+    boxes = np.sort(rng.uniform(-9, 95, (number, 2, 2)), axis=1)
+    boxes = boxes.reshape(number, 4).astype(np.float32)
+    masks = rng.normal(0.5, 3.0, (number, 7, 6)).astype(np.float32)
+    masks += np.sign(masks) * 0.01
+    frames = boxes.copy()
+    if rng.random() < 0.3:
+        boxes[1], masks[1], frames[1] = boxes[0], masks[0], frames[0]
+    if rng.random() < 0.2:
+        frames[:] = [0, 0, *SIZE]
+    if rng.random() < 0.2:
+        masks[2] = -5.0
+    scores = rng.integers(3, 8, number) / np.float32(8)
+    if rng.random() < 0.2:
+        scores[:] = -np.inf
+    valid_size = np.array(SIZE)
+    if rng.random() < 0.3:
+        valid_size = rng.integers(1, SIZE)
+    return {
+        "masks": masks,
+        "frames": frames,
+        "boxes": boxes,
+        "channel": rng.integers(NUM_STUFF, 5, number).astype(np.int32),
+        "score": scores.astype(np.float32),
+        "logits": rng.normal(0.0, 2.0, (18, 23, 5)).astype(np.float32),
+        "valid_size": valid_size.astype(np.int32),
+    }
+
+
+RULES = fusion.FusionRules()
+
+
+def _fuse(mode, rules=RULES, reach=None, size=SIZE):
+    def fuse(case):
+        masks = fusion.FusionMasks(
+            case["masks"],
+            case["frames"],
+            case["boxes"],
+            case["channel"],
+            case["score"],
+            reach,
+        )
+        best = semantic.compute_largest(
+            case["logits"][..., :NUM_STUFF], size, case["valid_size"][0]
+        )
+        return fusion.fuse_masks(
+            masks, case["logits"], best, case["valid_size"], rules
+        )
+
+    if mode == "eager":
+        return fuse
+    return tf.function(fuse, jit_compile=mode == "xla", autograph=False)
+
+
+def _to_tensors(case):
+    return {name: tf.constant(value) for name, value in case.items()}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"mask_logit_scale": 4.0, "overlap_threshold": 0.3}]
+)
+def test_200_cases_equal_the_twin(options):
+    rules = fusion.FusionRules(**options)
+    fuse = _fuse("xla", rules)
+    rng = np.random.default_rng(0)
+    unsure = 0
+    for _ in range(200):
+        case = _make_case(rng)
+        placed = fuse(_to_tensors(case))
+        owner, is_kept, is_sure = _fuse_twin(case, rules)
+        np.testing.assert_array_equal(placed.is_kept, is_kept)
+        is_sure &= _mark_box([0, 0, *SIZE], case["valid_size"])
+        actual = placed.instance.numpy()
+        np.testing.assert_array_equal(actual[is_sure], owner[is_sure])
+        unsure += np.sum(~is_sure & (actual != owner))
+    assert unsure < 1000  # of 1.2 million pixels
+
+
+def test_modes_agree_bit_by_bit():
+    fuses = [_fuse(mode) for mode in ("eager", "graph", "xla")]
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        case = _to_tensors(_make_case(rng))
+        results = [fuse(case) for fuse in fuses]
+        for other in results[1:]:
+            np.testing.assert_array_equal(other.instance, results[0].instance)
+            np.testing.assert_array_equal(other.is_kept, results[0].is_kept)
+
+
+def test_masks_of_the_whole_image_need_only_a_window():
+    """Reading a part of a large mask gives what reading all of it does."""
+    rng = np.random.default_rng(2)
+    case = _make_case(rng)
+    case["masks"] = rng.normal(0, 3, (7, 18, 23)).astype(np.float32)
+    case["frames"][:] = [-1.5, -1.5, 4 * 18 - 1.5, 4 * 23 - 1.5]
+    case = _to_tensors(case)
+    whole = _fuse("graph")(case)
+    window = _fuse("graph", reach=64 // 4 + 2)(case)
+    assert len(np.unique(whole.instance)) > 2
+    np.testing.assert_array_equal(whole.instance, window.instance)
+
+
+def _one_object(mask_logit, class_logit, stuff_logit):
+    logits = np.full((18, 23, 5), stuff_logit, np.float32)
+    logits[..., 3] = class_logit
+    return {
+        "masks": np.full((1, 4, 4), mask_logit, np.float32),
+        "frames": np.array([[10, 20, 40, 60]], np.float32),
+        "boxes": np.array([[10, 20, 40, 60]], np.float32),
+        "channel": np.array([3], np.int32),
+        "score": np.array([0.9], np.float32),
+        "logits": logits,
+        "valid_size": np.array(SIZE, np.int32),
+    }
+
+
+@pytest.mark.parametrize("stuff_logit", [-5.0, 5.0])
+def test_an_instance_does_not_leave_its_box(stuff_logit):
+    case = _to_tensors(_one_object(8.0, 8.0, stuff_logit))
+    instance = _fuse("graph")(case).instance.numpy()
+    expected = np.zeros(SIZE, int)
+    expected[10:40, 20:60] = 1
+    np.testing.assert_array_equal(instance, expected)
+
+
+def test_masks_that_are_zero_outside_win_there_from_negative_stuff():
+    fuse = _fuse("graph", fusion.FusionRules(zero_outside=True))
+    instance = fuse(_to_tensors(_one_object(8.0, 8.0, -5.0))).instance
+    np.testing.assert_array_equal(instance, 1)
+    instance = fuse(_to_tensors(_one_object(8.0, 8.0, 5.0))).instance
+    assert np.sum(instance) == 30 * 40
+
+
+def test_mask_and_class_have_to_agree():
+    for mask_logit, class_logit, is_won in (
+        (3.0, 3.0, True),
+        (3.0, -3.0, False),  # no more than nothing: 0 is below 1
+        (9.0, -1.0, True),
+    ):
+        case = _to_tensors(_one_object(mask_logit, class_logit, 1.0))
+        placed = _fuse("graph")(case)
+        assert placed.is_kept[0]
+        assert (placed.instance.numpy().max() == 1) == is_won
+
+
+def test_an_empty_mask_is_left_out():
+    case = _to_tensors(_one_object(-1.0, 30.0, 0.0))
+    placed = _fuse("graph")(case)
+    assert not placed.is_kept[0]
+    assert placed.instance.numpy().max() == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_do_no_harm(value):
+    for name in ("masks", "boxes", "logits"):
+        case = _one_object(3.0, 3.0, 0.0)
+        case[name].flat[1] = value
+        case = _to_tensors(case)
+        results = [_fuse(mode)(case) for mode in ("eager", "xla")]
+        np.testing.assert_array_equal(results[0].instance, results[1].instance)
+        assert results[0].instance.numpy().min() >= 0
+
+
+def _postprocess(case, mode="graph", size=SIZE, **options):
+    def process(case):
+        objects = Objects(
+            case["boxes"][tf.newaxis],
+            case["channel"][tf.newaxis],
+            case["score"][tf.newaxis],
+            case["score"][tf.newaxis] > 0,
+            case["masks"][tf.newaxis],
+        )
+        return efficientps.postprocess(
+            case["logits"][tf.newaxis],
+            objects,
+            channel_classes=range(5),
+            size=size,
+            valid_size=case["valid_size"][tf.newaxis],
+            class_rules=CLASSES,
+            fusion_rules=fusion.FusionRules(),
+            **options,
+        )
+
+    if mode != "eager":
+        process = tf.function(
+            process, jit_compile=mode == "xla", autograph=False
+        )
+    return process(_to_tensors(case))
+
+
+def test_segments_are_named_and_counted():
+    case = _one_object(8.0, 8.0, 0.0)
+    case["logits"][:, :, 3] = 1.0
+    case["logits"][:, :12, 1] = 2.0
+    case["logits"][:, 12:, 2] = 2.0
+    prediction = _postprocess(case)
+    panoptic = prediction.panoptic.numpy()[0]
+    assert set(np.unique(panoptic)) == {100, 200, 301}
+    is_row = prediction.segment_is_valid.numpy()[0]
+    assert prediction.segment_area.numpy()[0][is_row].sum() == panoptic.size
+    for row in np.nonzero(is_row)[0]:
+        segment = prediction.segment_id.numpy()[0][row]
+        area = prediction.segment_area.numpy()[0][row]
+        assert area == np.sum(panoptic == segment)
+
+
+def test_a_thing_class_without_an_instance_is_void():
+    case = _one_object(8.0, 8.0, 0.0)
+    case["score"][:] = 0.1
+    prediction = _postprocess(case)
+    assert not prediction.segment_is_valid.numpy().any()
+    np.testing.assert_array_equal(prediction.panoptic, CLASSES.void_id)
+    np.testing.assert_array_equal(prediction.semantic, 255)
+
+
+def test_little_stuff_is_void():
+    case = _one_object(-8.0, -8.0, 0.0)
+    case["logits"][..., 1] = 1.0
+    case["logits"][0, 0, 2] = 9.0
+    prediction = _postprocess(case)
+    void = prediction.panoptic.numpy()[0] == CLASSES.void_id
+    assert 0 < void.sum() < CLASSES.stuff_area_limit
+    assert void[0, 0]
+
+
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+def test_a_batch_gives_what_its_images_give(mode):
+    rng = np.random.default_rng(3)
+    cases = [_make_case(rng) for _ in range(2)]
+    alone = [_postprocess(case, mode) for case in cases]
+
+    def process(case):
+        return efficientps.postprocess(
+            case["logits"],
+            Objects(
+                case["boxes"],
+                case["channel"],
+                case["score"],
+                case["score"] > 0,
+                case["masks"],
+            ),
+            channel_classes=range(5),
+            size=SIZE,
+            valid_size=case["valid_size"],
+            class_rules=CLASSES,
+            fusion_rules=fusion.FusionRules(),
+        )
+
+    together = tf.function(process, jit_compile=mode == "xla")(
+        {name: np.stack([c[name] for c in cases]) for name in cases[0]}
+    )
+    for name, value in together.as_dict().items():
+        for image, single in enumerate(alone):
+            np.testing.assert_array_equal(
+                value[image], single.as_dict()[name][0], err_msg=name
+            )
+
+
+def test_sizes_that_are_unknown_give_the_same():
+    rng = np.random.default_rng(4)
+    case = _to_tensors(_make_case(rng))
+    expected = _fuse("graph")(case)
+    signature = {
+        name: tf.TensorSpec(
+            [None, None, 5] if name == "logits" else value.shape, value.dtype
+        )
+        for name, value in case.items()
+    }
+    unknown = tf.function(
+        lambda case, size: _fuse("eager", size=tf.unstack(size, 2))(case),
+        input_signature=[signature, tf.TensorSpec([2], tf.int32)],
+        autograph=False,
+    )
+    actual = unknown(case, tf.constant(SIZE))
+    np.testing.assert_array_equal(actual.instance, expected.instance)
