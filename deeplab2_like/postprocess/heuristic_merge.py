@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.postprocess import mask_pasting
+from deeplab2_like.postprocess import compilation, mask_pasting
 from deeplab2_like.postprocess.compilation import Size
 
 
@@ -66,6 +66,18 @@ class Placed(NamedTuple):
     is_kept: tf.Tensor
 
 
+class _Owners(NamedTuple):
+    """Who has which pixels by now.
+
+    Attributes:
+        pixel: int32 [N, T, T], 1 + index of the mask; 0 where free.
+        taken: int32 [N], pixels of each tile that are not free.
+    """
+
+    pixel: tf.Tensor
+    taken: tf.Tensor
+
+
 def place_masks(
     masks_khw: tf.Tensor,
     boxes_k4: tf.Tensor,
@@ -96,27 +108,39 @@ def place_masks(
     is_high = ranked.values >= rules.lowest_score
     count = tf.reduce_sum(tf.cast(is_high, tf.int32))
 
-    def visit(rank, tiles, is_kept):
+    def visit(rank, owners, is_kept):
         index = ranked.indices[rank]
         placed = mask_pasting.place_mask(
             tf.gather(masks, index), tf.gather(boxes_k4, index), valid_size
         )
-        area, taken = _count_pixels(placed, tiles, grid, rules)
+        kinds = mask_pasting.classify_tiles(placed, grid, rules.mask_threshold)
+        area, taken = _count_pixels(placed, kinds, owners, grid, rules)
         is_instance = (area > 0) & ~_exceeds(taken, area, rules)
-        tiles = _claim_pixels(placed, tiles, grid, rules, index, is_instance)
+        owners = _claim_pixels(
+            placed,
+            (kinds.is_covered | kinds.is_mixed) & is_instance,
+            owners,
+            grid,
+            rules,
+            index,
+        )
         is_kept = tf.tensor_scatter_nd_update(
             is_kept, [[index]], is_instance[tf.newaxis]
         )
-        return rank + 1, tiles, is_kept
+        return rank + 1, owners, is_kept
 
-    shape = [grid.rows * grid.columns, mask_pasting.TILE, mask_pasting.TILE]
-    _, tiles, is_kept = tf.while_loop(
+    number = grid.rows * grid.columns
+    owners = _Owners(
+        tf.zeros([number, mask_pasting.TILE, mask_pasting.TILE], tf.int32),
+        tf.zeros([number], tf.int32),
+    )
+    _, owners, is_kept = tf.while_loop(
         lambda rank, *_: rank < count,
         visit,
-        (0, tf.zeros(shape, tf.int32), tf.zeros([num_masks], tf.bool)),
+        (0, owners, tf.zeros([num_masks], tf.bool)),
         parallel_iterations=1,
     )
-    return Placed(grid.to_image(tiles), is_kept)
+    return Placed(grid.to_image(owners.pixel), is_kept)
 
 
 def _exceeds(taken: tf.Tensor, area: tf.Tensor, rules: MaskRules) -> tf.Tensor:
@@ -128,23 +152,27 @@ def _exceeds(taken: tf.Tensor, area: tf.Tensor, rules: MaskRules) -> tf.Tensor:
 
 def _count_pixels(
     placed: mask_pasting.PlacedMask,
-    tiles: tf.Tensor,
+    kinds: mask_pasting.TileKinds,
+    owners: _Owners,
     grid: mask_pasting.TileGrid,
     rules: MaskRules,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Counts the pixels of a mask, and those that are taken: int32."""
+    order, count = compilation.list_true(kinds.is_mixed)
+    taken = tf.reduce_sum(tf.where(kinds.is_covered, owners.taken, 0))
 
     def visit(number, area, taken):
-        tile = mask_pasting.find_tile(placed, number)
-        drawn = mask_pasting.draw_tile(placed, tile, rules.mask_threshold)
-        owner = tf.gather(tiles, tile[0] * grid.columns + tile[1])
-        is_taken = drawn & (owner > 0)
+        place = order[number]
+        drawn = mask_pasting.draw_tile(
+            placed, grid.locate(place), rules.mask_threshold
+        )
+        is_taken = drawn & (tf.gather(owners.pixel, place) > 0)
         return number + 1, area + _count(drawn), taken + _count(is_taken)
 
     _, area, taken = tf.while_loop(
-        lambda number, *_: number < tf.reduce_prod(placed.num_tiles),
+        lambda number, *_: number < count,
         visit,
-        (0, 0, 0),
+        (0, _count(kinds.is_covered) * mask_pasting.TILE**2, taken),
         parallel_iterations=1,
     )
     return area, taken
@@ -152,32 +180,40 @@ def _count_pixels(
 
 def _claim_pixels(
     placed: mask_pasting.PlacedMask,
-    tiles: tf.Tensor,
+    is_claimed: tf.Tensor,
+    owners: _Owners,
     grid: mask_pasting.TileGrid,
     rules: MaskRules,
     index: tf.Tensor,
-    is_instance: tf.Tensor,
-) -> tf.Tensor:
-    """Gives the free pixels of a mask to it: int32 [N, T, T]."""
-    num_tiles = tf.where(is_instance, tf.reduce_prod(placed.num_tiles), 0)
+) -> _Owners:
+    """Gives the free pixels of a mask in some tiles, bool [N], to it."""
+    order, count = compilation.list_true(is_claimed)
 
-    def visit(number, tiles):
-        tile = mask_pasting.find_tile(placed, number)
-        drawn = mask_pasting.draw_tile(placed, tile, rules.mask_threshold)
-        place = tile[0] * grid.columns + tile[1]
-        owner = tf.gather(tiles, place)
-        owner = tf.where(drawn & (owner == 0), index + 1, owner)
-        return number + 1, tf.tensor_scatter_nd_update(
-            tiles, [[place]], owner[tf.newaxis]
+    def visit(number, owners):
+        place = order[number]
+        drawn = mask_pasting.draw_tile(
+            placed, grid.locate(place), rules.mask_threshold
+        )
+        pixel = tf.gather(owners.pixel, place)
+        is_new = drawn & (pixel == 0)
+        gained = _count(is_new)
+        # The pixels depend on the count (by nothing), so that XLA counts
+        # before it writes, and need not copy all pixels to count later.
+        owner = index + 1 + tf.minimum(gained, 0)
+        pixel = tf.where(is_new, owner, pixel)
+        where = [[place]]
+        return number + 1, _Owners(
+            tf.tensor_scatter_nd_update(owners.pixel, where, pixel[tf.newaxis]),
+            tf.tensor_scatter_nd_add(owners.taken, where, gained[tf.newaxis]),
         )
 
-    _, tiles = tf.while_loop(
-        lambda number, _: number < num_tiles,
+    _, owners = tf.while_loop(
+        lambda number, _: number < count,
         visit,
-        (0, tiles),
+        (0, owners),
         parallel_iterations=1,
     )
-    return tiles
+    return owners
 
 
 def _count(flags: tf.Tensor) -> tf.Tensor:

@@ -8,8 +8,10 @@ boxes, and no map of the size of the image exists for each mask.
 h, w: size of a mask; K masks; T side of a tile; N tiles in raster order.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import exact_floats
@@ -17,6 +19,10 @@ from deeplab2_like.postprocess import compilation
 from deeplab2_like.postprocess.compilation import Size
 
 TILE = 64
+# Far more than the rounding of an interpolation between numbers in 0..1.
+_MARGIN = 1e-5
+# Where a mask touches no more tiles, drawing them is faster than to look.
+_FEW_TILES = 16
 
 
 class TileGrid(NamedTuple):
@@ -39,6 +45,10 @@ class TileGrid(NamedTuple):
         """Gives the grid for an image of (height, width)."""
         rows, columns = (compilation.ceil_divide(n, TILE) for n in size)
         return cls(*size, rows, columns)
+
+    def locate(self, place: tf.Tensor) -> tf.Tensor:
+        """Gives row and column, int32 [2], of a tile in raster order."""
+        return tf.stack([place // self.columns, place % self.columns])
 
     def to_image(self, tiles_ntt: tf.Tensor) -> tf.Tensor:
         """Puts tiles [N, T, T] together: [height, width]."""
@@ -95,6 +105,107 @@ def place_mask(
     )
 
 
+class TileKinds(NamedTuple):
+    """What a mask does to each tile of an image.
+
+    Attributes:
+        is_covered: bool [N], all pixels belong to the mask.
+        is_mixed: bool [N], it has to be drawn to know. Others are empty.
+    """
+
+    is_covered: tf.Tensor
+    is_mixed: tf.Tensor
+
+
+def classify_tiles(
+    placed: PlacedMask, grid: TileGrid, threshold: float
+) -> TileKinds:
+    """Finds the tiles that a mask touches, and those that it covers.
+
+    Where all values that a tile reads are above the threshold, or all below,
+    so is what is interpolated between them, and need not be.
+
+    Args:
+        placed: The mask.
+        grid: The tiles.
+        threshold: As in `draw_tile`.
+    """
+    is_touched = _are_touched(placed, grid)
+
+    def classify() -> TileKinds:
+        mask = placed.mask
+        height, width = mask.shape
+        rows = _compute_tile_axis(placed, grid.rows, 0, height)
+        columns = _compute_tile_axis(placed, grid.columns, 1, width)
+        is_whole = rows.is_whole[:, tf.newaxis] & columns.is_whole
+        # What is no number may be anything.
+        mask = tf.where(mask == mask, mask, threshold)
+        lowest = _reduce_tiles(mask, rows, columns, tf.reduce_min, np.inf)
+        highest = _reduce_tiles(mask, rows, columns, tf.reduce_max, -np.inf)
+        is_covered = is_touched & is_whole & (lowest > threshold + _MARGIN)
+        is_empty = highest < threshold - _MARGIN
+        return TileKinds(is_covered, is_touched & ~is_covered & ~is_empty)
+
+    kinds = tf.cond(
+        tf.reduce_prod(placed.num_tiles) > _FEW_TILES,
+        classify,
+        lambda: TileKinds(tf.zeros_like(is_touched), is_touched),
+    )
+    return TileKinds(*(tf.reshape(kind, [-1]) for kind in kinds))
+
+
+def _are_touched(placed: PlacedMask, grid: TileGrid) -> tf.Tensor:
+    """Marks the tiles that a box touches: bool [rows, columns]."""
+    flags = []
+    for axis, number in enumerate((grid.rows, grid.columns)):
+        place = tf.range(number) - placed.first_tile[axis]
+        flags.append((place >= 0) & (place < placed.num_tiles[axis]))
+    return flags[0][:, tf.newaxis] & flags[1]
+
+
+class _TileAxis(NamedTuple):
+    """What the tiles read along an axis of a mask.
+
+    Attributes:
+        is_read: bool [tiles, padded side of the mask].
+        is_whole: bool [tiles], all pixels are in the box and the image.
+    """
+
+    is_read: tf.Tensor
+    is_whole: tf.Tensor
+
+
+def _compute_tile_axis(
+    placed: PlacedMask, number: Size, axis: int, padded: int
+) -> _TileAxis:
+    # Places grow with the pixels, so that the first and last one bound them.
+    first = tf.range(number) * TILE
+    ends = [
+        _compute_axis(placed, pixel, axis, padded)
+        for pixel in (first, first + TILE - 1)
+    ]
+    place = tf.range(padded)
+    is_read = place >= ends[0].lower[:, tf.newaxis]
+    is_read &= place <= ends[1].lower[:, tf.newaxis] + 1
+    return _TileAxis(is_read, ends[0].is_inside & ends[1].is_inside)
+
+
+def _reduce_tiles(
+    mask: tf.Tensor,
+    rows: _TileAxis,
+    columns: _TileAxis,
+    reduce: Callable[..., tf.Tensor],
+    neutral: float,
+) -> tf.Tensor:
+    """Reduces what each tile reads of a mask: [rows, columns]."""
+    by_row = reduce(
+        tf.where(rows.is_read[:, :, tf.newaxis], mask, neutral), axis=1
+    )
+    return reduce(
+        tf.where(columns.is_read, by_row[:, tf.newaxis], neutral), axis=2
+    )
+
+
 def find_tile(placed: PlacedMask, number: tf.Tensor) -> tf.Tensor:
     """Gives row and column, int32 [2], of the n-th tile of a mask."""
     columns = tf.maximum(placed.num_tiles[1], 1)
@@ -120,8 +231,9 @@ def draw_tile(
     """
     mask = placed.mask
     height, width = mask.shape
-    rows = _compute_axis(placed, tile, 0, height)
-    columns = _compute_axis(placed, tile, 1, width)
+    first = tile * TILE
+    rows = _compute_axis(placed, first[0] + tf.range(TILE), 0, height)
+    columns = _compute_axis(placed, first[1] + tf.range(TILE), 1, width)
     # Columns are lines of the transposed mask: whole lines are read at once.
     by_column = _interpolate(tf.transpose(mask), columns)
     values = _interpolate(tf.transpose(by_column), rows)
@@ -130,7 +242,7 @@ def draw_tile(
 
 
 class _Axis(NamedTuple):
-    """Where the pixels of a tile read along an axis of a mask; all [T]."""
+    """Where pixels read along an axis of a mask, [n] each."""
 
     lower: tf.Tensor
     fraction: tf.Tensor
@@ -138,10 +250,10 @@ class _Axis(NamedTuple):
 
 
 def _compute_axis(
-    placed: PlacedMask, tile: tf.Tensor, axis: int, padded: int
+    placed: PlacedMask, pixel: tf.Tensor, axis: int, padded: int
 ) -> _Axis:
+    """Computes where pixels, int32 [n], read along an axis."""
     start, end = placed.box[axis], placed.box[axis + 2]
-    pixel = tile[axis] * TILE + tf.range(TILE)
     center = tf.cast(pixel, tf.float32) + 0.5
     is_inside = (center >= start) & (center <= end)
     is_inside &= pixel < placed.valid_size[axis]

@@ -96,6 +96,50 @@ def test_a_mask_of_the_size_of_its_box_is_copied():
     np.testing.assert_array_equal(drawn, expected)
 
 
+def _find_kinds(mask, box, size, valid_size):
+    """Gives the tiles that are covered and that are mixed, as pixels."""
+    grid = mask_pasting.TileGrid.of(size)
+    placed = mask_pasting.place_mask(
+        mask_pasting.pad_masks(mask[tf.newaxis])[0], box, valid_size
+    )
+    kinds = mask_pasting.classify_tiles(placed, grid, 0.5)
+    side = mask_pasting.TILE
+    return [
+        grid.to_image(tf.tile(tf.reshape(kind, [-1, 1, 1]), [1, side, side]))
+        for kind in kinds
+    ]
+
+
+def test_tiles_need_not_be_drawn_only_where_the_result_is_known(monkeypatch):
+    monkeypatch.setattr(mask_pasting, "TILE", 8)
+    size = (50, 70)
+    find = tf.function(
+        lambda *x: _find_kinds(*x[:2], size, x[2]), autograph=False
+    )
+    rng = np.random.default_rng(0)
+    covered = empty = 0
+    for _ in range(300):
+        cells = np.kron(rng.random((4, 4)) < 0.7, np.ones((7, 7)))
+        noise = rng.random((28, 28)) * rng.choice([0.1, 0.5, 1.0])
+        mask = np.abs(cells - noise).astype(np.float32)
+        mask[0, 0] = rng.choice([np.nan, 1.0])
+        low = rng.uniform(-20, 20, 2)
+        box = np.concatenate([low, low + rng.uniform(20, 80, 2)])
+        valid_size = rng.integers(30, size) if rng.random() < 0.5 else size
+        arguments = (mask, box.astype(np.float32), np.array(valid_size, "i4"))
+        is_covered, is_mixed = find(*map(tf.constant, arguments))
+        drawn = paste_twin(*arguments[:2], size, np.float32(0.5))
+        drawn[valid_size[0] :] = False
+        drawn[:, valid_size[1] :] = False
+        assert drawn[is_covered.numpy()].all()
+        is_empty = ~(is_covered | is_mixed).numpy()
+        assert not drawn[is_empty].any()
+        covered += is_covered.numpy().sum()
+        empty += is_empty.sum()
+    assert covered > 1000
+    assert empty > 1000
+
+
 def test_masks_without_values_and_boxes_without_area_draw_nothing():
     for mask, box in (
         (np.full((7, 7), np.nan), [0, 0, 9, 9]),
