@@ -5,10 +5,10 @@
     tpu/bin/python benchmarks/tpu_compile.py
 
 TensorFlow lowers each function with the kernels that it has for TPUs; JAX then
-hands the result to the TPU compiler, which tells memory and costs; no faster
-than its operations and bytes allow it can run (`least_ms`). A process
-can load the compiler once only, so that each step has its own. Where the
-temporaries go into gigabytes, an operation is used that TPUs do not bear.
+hands the result to the TPU compiler, which tells memory and costs: `least_ms`
+is how long its operations and bytes take at least. A process can load the
+compiler once only, so that each step has its own. Where the temporaries go into
+gigabytes, an operation is used that TPUs do not bear.
 """
 
 import json
@@ -30,6 +30,11 @@ from deeplab2_like import errors, program  # noqa: E402
 
 _BACKBONES = flags.DEFINE_list(
     "backbones", ["resnet50", "mobilenet_v3_large"], "Networks to compile."
+)
+_FUNCTIONS = flags.DEFINE_list(
+    "functions",
+    ["network", "postprocess", "inference", "training_step"],
+    "What to compile of each.",
 )
 _SIZE = flags.DEFINE_list(
     "size", ["1025", "2049"], "Height and width of images and crops."
@@ -56,7 +61,6 @@ _ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
-_FUNCTIONS = ("network", "postprocess", "inference", "training_step")
 
 
 def _lower(backbone: str, name: str, path: pathlib.Path) -> None:
@@ -171,7 +175,7 @@ def _main(arguments: Sequence[str]) -> None:
     columns += ("least_ms", "compile_seconds")
     print(f"{'backbone':20}{'function':15}", *(f"{c:>15}" for c in columns))
     for backbone in _BACKBONES.value:
-        for name in _FUNCTIONS:
+        for name in _FUNCTIONS.value:
             result = _measure(backbone, name)
             numbers = (f"{result[column]:15.1f}" for column in columns)
             print(f"{backbone:20}{name:15}", *numbers, flush=True)
