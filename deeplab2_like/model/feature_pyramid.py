@@ -103,30 +103,20 @@ class FeaturePyramid(keras.layers.Layer):
         return super().get_config() | {"filters": self.filters}
 
 
-@keras.saving.register_keras_serializable("deeplab2_like")
-class SemanticBranch(keras.layers.Layer):
-    """Class logits at stride 4 from the levels of a pyramid.
+class SummedLevels(keras.layers.Layer):
+    """What branches share that sum the levels of a pyramid at stride 4.
 
     Kirillov et al., "Panoptic Feature Pyramid Networks" (arXiv:1901.02446),
     section 3.1, as detectron2: each level is upsampled to stride 4 step by
-    step, with a convolution before each step, and all are summed.
+    step, with a convolution before each step.
 
     Args of the constructor:
-        num_channels: logits of a pixel.
         filters: channels of the convolutions.
         groups: of the group normalisation.
     """
 
-    def __init__(
-        self,
-        num_channels: int,
-        filters: int = 128,
-        *,
-        groups: int = 32,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, filters: int, groups: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_channels = num_channels
         self.filters = filters
         self.groups = groups
         self._steps = {
@@ -136,13 +126,6 @@ class SemanticBranch(keras.layers.Layer):
             ]
             for index, level in enumerate(LEVELS)
         }
-        self.last_layer = keras.layers.Conv2D(
-            num_channels,
-            1,
-            kernel_initializer=msra_initializer(),
-            dtype="float32",
-            name="last",
-        )
 
     def _make_step(self, name: str) -> tuple[keras.layers.Layer, ...]:
         conv = keras.layers.Conv2D(
@@ -159,23 +142,19 @@ class SemanticBranch(keras.layers.Layer):
         )
         return conv, norm
 
-    def build(self, input_shape):
+    def build_steps(self, input_shape) -> None:
         """Makes the variables for shapes [B, h, w, C] of `LEVELS`."""
         inner = (None, None, None, self.filters)
         for level in LEVELS:
-            shape = (None, None, None, input_shape[level][-1])
+            channels = input_shape[level][-1]
+            shape = (None, None, None, channels)
             for conv, norm in self._steps[level]:
                 conv.build(shape)
                 norm.build(inner)
                 shape = inner
-        self.last_layer.build(inner)
 
-    def call(self, inputs):
-        """Gives float32 [B, h, w, num_channels] at the size of level p2.
-
-        Args:
-            inputs: float [B, h, w, C] of each of `LEVELS`.
-        """
+    def sum_levels(self, inputs) -> tf.Tensor:
+        """Gives float [B, h, w, filters] at the size of level p2."""
         total = None
         for index, level in enumerate(LEVELS):
             x = inputs[level]
@@ -185,15 +164,60 @@ class SemanticBranch(keras.layers.Layer):
                     finer = inputs[LEVELS[index - number - 1]]
                     x = upsample_bilinear(x, level_size(finer))
             total = x if total is None else total + x
-        return self.last_layer(tf.cast(total, tf.float32))
+        return total
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""
         return super().get_config() | {
-            "num_channels": self.num_channels,
             "filters": self.filters,
             "groups": self.groups,
         }
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class SemanticBranch(SummedLevels):
+    """Class logits at stride 4 from the levels of a pyramid.
+
+    Args of the constructor:
+        num_channels: logits of a pixel.
+        filters: channels of the convolutions.
+        groups: of the group normalisation.
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        filters: int = 128,
+        *,
+        groups: int = 32,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(filters, groups, **kwargs)
+        self.num_channels = num_channels
+        self.last_layer = keras.layers.Conv2D(
+            num_channels,
+            1,
+            kernel_initializer=msra_initializer(),
+            dtype="float32",
+            name="last",
+        )
+
+    def build(self, input_shape):
+        """Makes the variables for shapes [B, h, w, C] of `LEVELS`."""
+        self.build_steps(input_shape)
+        self.last_layer.build((None, None, None, self.filters))
+
+    def call(self, inputs):
+        """Gives float32 [B, h, w, num_channels] at the size of level p2.
+
+        Args:
+            inputs: float [B, h, w, C] of each of `LEVELS`.
+        """
+        return self.last_layer(tf.cast(self.sum_levels(inputs), tf.float32))
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {"num_channels": self.num_channels}
 
 
 def level_size(x_bhwc: tf.Tensor) -> Sequence[int | tf.Tensor]:

@@ -35,6 +35,7 @@ FAMILIES = {
     "roi_align": "*.npz",
     "panoptic_fpn": "*.npz",
     "efficientps": "*.npz",
+    "solov2": "*.npz",
 }
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bilinear resizing whose corner pixels stay where they are.
+"""Bilinear resizing: corners on corners, or half-pixel centers.
 
-One function with two ways to the same numbers. TensorFlow's operation is the
+Functions with two ways to the same numbers. TensorFlow's operation is the
 fastest on CPU, but XLA turns it into a convolution that is many times slower
 and needs gigabytes for the logits of a large image. There the axes are
 interpolated one after the other, by element-wise arithmetic in float32;
@@ -36,6 +36,34 @@ def resize_align_corners(x_bhwc: tf.Tensor, size) -> tf.Tensor:
     else:
         y = tf.raw_ops.ResizeBilinear(
             images=x_bhwc, size=tf.stack(size), align_corners=True
+        )
+    return tf.cast(y, x_bhwc.dtype)
+
+
+def resize_half_pixel(x_bhwc: tf.Tensor, size) -> tf.Tensor:
+    """Gives `x_bhwc` at another size, bilinearly, edges on edges.
+
+    Pixel i of the result reads at (i + 0.5) * n / new - 0.5, within the map.
+    Smaller sizes read two places of each axis, and do not average.
+
+    Args:
+        x_bhwc: float [B, h, w, C]; h and w may be unknown while tracing.
+        size: (height, width), Python numbers or int32 scalars.
+
+    Returns:
+        [B, height, width, C] in the dtype of `x_bhwc`, computed in float32.
+    """
+    if _is_compiled_by_xla():
+        y = tf.cast(x_bhwc, tf.float32)
+        for axis in (1, 2):
+            count = tf.cast(tf.shape(y)[axis], tf.float32)
+            target = tf.cast(size[axis - 1], tf.float32)
+            pixel = tf.range(size[axis - 1], dtype=tf.float32) + 0.5
+            place = pixel * (count / target) - 0.5
+            y = _read(y, tf.clip_by_value(place, 0.0, count - 1.0), axis)
+    else:
+        y = tf.raw_ops.ResizeBilinear(
+            images=x_bhwc, size=tf.stack(size), half_pixel_centers=True
         )
     return tf.cast(y, x_bhwc.dtype)
 
@@ -116,7 +144,12 @@ def _interpolate_any(x: tf.Tensor, size, axis: int) -> tf.Tensor:
     scale = tf.cast(last, tf.float32) / tf.cast(
         tf.maximum(size - 1, 1), tf.float32
     )
-    position = tf.range(size, dtype=tf.float32) * scale
+    return _read(x, tf.range(size, dtype=tf.float32) * scale, axis)
+
+
+def _read(x: tf.Tensor, position: tf.Tensor, axis: int) -> tf.Tensor:
+    """Interpolates at positions, float32 [n], none negative, of an axis."""
+    last = tf.shape(x)[axis] - 1
     lower = tf.minimum(tf.cast(position, tf.int32), last)
     upper = tf.minimum(lower + 1, last)
     weight = position - tf.cast(lower, tf.float32)

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the cells of SOLOv2 to objects, and suppression of those seen twice.
+
+Wang et al., "SOLOv2" (arXiv:2003.10152), section 3.4. Only operations that XLA
+compiles for CPU, GPU and TPU; static shapes.
+
+G cells of all grids; C thing classes; E channels of the mask features; h, w
+their size; K candidates; D objects that there can be.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from deeplab2_like import errors, exact_floats
+from deeplab2_like.postprocess import compilation
+
+# Pixels whose masks are in memory at once, for all candidates.
+_CHUNK = 8192
+_NONE = float("-inf")
+# Smallest divisor of the linear decay: of a mask and its exact copy.
+_LEAST = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class GridObjectRules:
+    """Which cells become objects.
+
+    Attributes:
+        grids: Cells on a side of each grid.
+        strides: Of each grid; a mask of no more pixels than that is dropped.
+        score_threshold: Probability of a class of a cell that is looked at.
+        mask_threshold: More than that belongs to a mask.
+        candidates: K, pairs of cell and class of the highest probabilities.
+        decay: "gaussian" or "linear".
+        sigma: Of the Gaussian decay.
+        final_threshold: Score after the decay of objects that are kept.
+        max_objects: D.
+    """
+
+    grids: Sequence[int] = (40, 36, 24, 16, 12)
+    strides: Sequence[int] = (8, 8, 16, 32, 32)
+    score_threshold: float = 0.1
+    mask_threshold: float = 0.5
+    candidates: int = 500
+    decay: str = "gaussian"
+    sigma: float = 2.0
+    final_threshold: float = 0.05
+    max_objects: int = 100
+
+    def __post_init__(self):
+        if self.decay not in ("gaussian", "linear"):
+            raise errors.ConfigError(
+                f'The decay of Matrix NMS is "{self.decay}". It must be '
+                '"gaussian" or "linear".'
+            )
+        if not 0.0 < self.mask_threshold < 1.0:
+            raise errors.ConfigError(
+                f"The mask threshold is {self.mask_threshold}. It must be "
+                "above 0 and below 1."
+            )
+
+    @property
+    def mask_logit(self) -> float:
+        """The logit of the mask threshold."""
+        return math.log(self.mask_threshold / (1.0 - self.mask_threshold))
+
+    @property
+    def cell_strides(self) -> np.ndarray:
+        """float32 [G], the stride of each cell."""
+        counts = [side * side for side in self.grids]
+        return np.repeat(np.array(self.strides, np.float32), counts)
+
+
+class GridObjects(NamedTuple):
+    """Objects of one image, by decreasing scores.
+
+    Attributes:
+        category: int32 [D].
+        score: float32 [D]; 0 where there is no object.
+        is_valid: bool [D].
+        logits: float32 [D, h, w], mask logits; minus infinity outside of the
+            valid part.
+        boxes: float32 [D, 4], (y1, x1, y2, x2) in pixels of the masks, around
+            what is above the threshold.
+    """
+
+    category: tf.Tensor
+    score: tf.Tensor
+    is_valid: tf.Tensor
+    logits: tf.Tensor
+    boxes: tf.Tensor
+
+
+def suppress_neighbors(
+    probability_gc: tf.Tensor, grids: Sequence[int]
+) -> tf.Tensor:
+    """Clears cells that have a higher one above, to the left, or between.
+
+    Equal neighbours stay, both.
+
+    Args:
+        probability_gc: float32 [G, C], not negative.
+        grids: Cells on a side of each grid.
+    """
+    num_classes = probability_gc.shape[-1]
+    kept = []
+    for cells, side in zip(
+        tf.split(probability_gc, [side * side for side in grids]),
+        grids,
+        strict=True,
+    ):
+        x = tf.reshape(cells, [side, side, num_classes])
+        padded = tf.pad(x, [[1, 0], [1, 0], [0, 0]])
+        largest = tf.maximum(
+            tf.maximum(padded[:-1, :-1], padded[:-1, 1:]),
+            tf.maximum(padded[1:, :-1], x),
+        )
+        x = tf.where(largest == x, x, 0.0)
+        kept.append(tf.reshape(x, [side * side, num_classes]))
+    return tf.concat(kept, axis=0)
+
+
+def find_objects(
+    probability_gc: tf.Tensor,
+    kernels_ge: tf.Tensor,
+    features_hwe: tf.Tensor,
+    valid_size: tf.Tensor,
+    rules: GridObjectRules,
+) -> GridObjects:
+    """Finds the objects of one image.
+
+    Args:
+        probability_gc: float32 [G, C], from `suppress_neighbors`.
+        kernels_ge: float32 [G, E].
+        features_hwe: float [h, w, E].
+        valid_size: int32 [2], rows and columns of the features, at the top
+            left, that are image; masks are empty in the rest.
+        rules: Which cells become objects.
+    """
+    num_classes = probability_gc.shape[-1]
+    score = tf.reshape(probability_gc, [-1])
+    score = tf.where(score > rules.score_threshold, score, _NONE)
+    best = tf.math.top_k(score, min(rules.candidates, score.shape[0]))
+    cell, category = best.indices // num_classes, best.indices % num_classes
+    kernels = tf.gather(kernels_ge, cell)
+    seen = measure_masks(kernels, features_hwe, valid_size, rules)
+    smallest = tf.gather(tf.constant(rules.cell_strides), cell)
+    is_object = (best.values > _NONE) & (seen.area > smallest)
+    score = best.values * tf.math.divide_no_nan(seen.total, seen.area)
+    ranked = tf.math.top_k(tf.where(is_object, score, _NONE), score.shape[0])
+    order = ranked.indices
+    is_object = ranked.values > _NONE
+    category = tf.gather(category, order)
+    shared = tf.gather(tf.gather(seen.shared, order), order, axis=1)
+    score = ranked.values * compute_decay(
+        shared, tf.gather(seen.area, order), category, is_object, rules
+    )
+    score = tf.where(is_object, score, _NONE)
+    score = tf.where(score >= rules.final_threshold, score, _NONE)
+    return _collect(
+        score,
+        category,
+        tf.gather(kernels, order),
+        features_hwe,
+        valid_size,
+        rules,
+    )
+
+
+def _collect(
+    score: tf.Tensor,
+    category: tf.Tensor,
+    kernels: tf.Tensor,
+    features_hwe: tf.Tensor,
+    valid_size: tf.Tensor,
+    rules: GridObjectRules,
+) -> GridObjects:
+    """Takes the best candidates, and computes their masks."""
+    missing = max(0, rules.max_objects - score.shape[0])
+    score = tf.pad(score, [[0, missing]], constant_values=_NONE)
+    final = tf.math.top_k(score, rules.max_objects)
+    index = tf.minimum(final.indices, category.shape[0] - 1)
+    is_valid = final.values > _NONE
+    height, width = compilation.sizes(features_hwe)[:2]
+    logits = tf.matmul(
+        tf.gather(kernels, index), _flatten(features_hwe), transpose_b=True
+    )
+    logits = tf.reshape(logits, [rules.max_objects, height, width])
+    inside = (tf.range(height) < valid_size[0])[:, tf.newaxis] & (
+        tf.range(width) < valid_size[1]
+    )
+    logits = tf.where(inside, logits, _NONE)
+    return GridObjects(
+        tf.where(is_valid, tf.gather(category, index), 0),
+        tf.where(is_valid, final.values, 0.0),
+        is_valid,
+        logits,
+        find_boxes(logits > rules.mask_logit),
+    )
+
+
+class Measures(NamedTuple):
+    """What the masks of candidates are like.
+
+    Attributes:
+        area: float32 [K], pixels.
+        total: float32 [K], sum of the probabilities of these pixels.
+        shared: float32 [K, K], pixels that two masks have in common.
+    """
+
+    area: tf.Tensor
+    total: tf.Tensor
+    shared: tf.Tensor
+
+
+def measure_masks(
+    kernels_ke: tf.Tensor,
+    features_hwe: tf.Tensor,
+    valid_size: tf.Tensor,
+    rules: GridObjectRules,
+) -> Measures:
+    """Measures masks, some pixels of all of them at a time.
+
+    Args:
+        kernels_ke: float32 [K, E].
+        features_hwe: float [h, w, E].
+        valid_size: As in `find_objects`.
+        rules: Gives the threshold.
+    """
+    height, width = compilation.sizes(features_hwe)[:2]
+    number = height * width
+    num_chunks = compilation.ceil_divide(number, _CHUNK)
+    chunk = compilation.ceil_divide(number, num_chunks)
+    features = tf.pad(
+        _flatten(features_hwe), [[0, num_chunks * chunk - number], [0, 0]]
+    )
+    filters = features_hwe.shape[-1]
+    features = tf.reshape(features, [num_chunks, chunk, filters])
+
+    def visit(index, measures):
+        logits = tf.matmul(
+            kernels_ke, tf.gather(features, index), transpose_b=True
+        )
+        pixel = index * chunk + tf.range(chunk)
+        inside = (pixel // width < valid_size[0]) & (
+            pixel % width < valid_size[1]
+        )
+        inside &= pixel < number
+        is_mask = inside & (logits > rules.mask_logit)
+        mask = tf.cast(is_mask, tf.float32)
+        soft = tf.where(is_mask, tf.sigmoid(logits), 0.0)
+        return index + 1, Measures(
+            measures.area + tf.reduce_sum(mask, axis=1),
+            measures.total + tf.reduce_sum(soft, axis=1),
+            # Zeros and ones: exact in any precision of the products.
+            measures.shared + tf.matmul(mask, mask, transpose_b=True),
+        )
+
+    count = kernels_ke.shape[0]
+    zeros = tf.zeros([count])
+    _, measures = tf.while_loop(
+        lambda index, _: index < num_chunks,
+        visit,
+        (0, Measures(zeros, zeros, tf.zeros([count, count]))),
+        parallel_iterations=1,
+    )
+    return measures
+
+
+def _flatten(features_hwe: tf.Tensor) -> tf.Tensor:
+    """Gives float32 [h * w, E]."""
+    filters = features_hwe.shape[-1]
+    return tf.reshape(tf.cast(features_hwe, tf.float32), [-1, filters])
+
+
+def compute_decay(
+    shared_kk: tf.Tensor,
+    area_k: tf.Tensor,
+    category_k: tf.Tensor,
+    is_valid_k: tf.Tensor,
+    rules: GridObjectRules,
+) -> tf.Tensor:
+    """Computes by how much scores decay: float32 [K] in 0..1.
+
+    Matrix NMS. A mask decays by each one of a higher score and the same class,
+    the more they overlap, and the less that one is itself overlapped by
+    others. The strongest such decay counts.
+
+    Args:
+        shared_kk: float32 [K, K], pixels that masks have in common, masks by
+            decreasing scores.
+        area_k: float32 [K].
+        category_k: int32 [K].
+        is_valid_k: bool [K]; others have no influence.
+        rules: How they decay.
+    """
+    index = tf.range(tf.shape(area_k)[0])
+    is_above = index[:, tf.newaxis] < index
+    is_same = category_k[:, tf.newaxis] == category_k
+    is_pair = is_valid_k[:, tf.newaxis] & is_valid_k
+    union = area_k[:, tf.newaxis] + area_k - shared_kk
+    overlap = tf.math.divide_no_nan(shared_kk, union)
+    overlap = tf.where(is_above & is_same & is_pair, overlap, 0.0)
+    # What the masks above have suffered themselves.
+    suffered = tf.reduce_max(overlap, axis=0)[:, tf.newaxis]
+    if rules.decay == "gaussian":
+        decay = tf.exp(rules.sigma * (tf.square(suffered) - tf.square(overlap)))
+    else:
+        decay = (1.0 - overlap) / tf.maximum(1.0 - suffered, _LEAST)
+    return tf.reduce_min(tf.where(is_above, decay, 1.0), axis=0)
+
+
+def find_boxes(masks_dhw: tf.Tensor) -> tf.Tensor:
+    """Finds the boxes around masks, bool [D, h, w]: float32 [D, 4].
+
+    (y1, x1, y2, x2) in pixels; 0 for an empty mask.
+    """
+    sides: list[list[tf.Tensor]] = []
+    for axis in (1, 2):
+        is_there = tf.reduce_any(masks_dhw, axis=3 - axis)
+        number = tf.shape(is_there)[1]
+        place = tf.range(number)
+        first = tf.reduce_min(tf.where(is_there, place, number), axis=1)
+        end = tf.reduce_max(tf.where(is_there, place + 1, 0), axis=1)
+        sides.append([tf.minimum(first, end), end])
+    (y1, y2), (x1, x2) = sides
+    return tf.cast(tf.stack([y1, x1, y2, x2], axis=1), tf.float32)
+
+
+def compute_probabilities(
+    logits_gc: tf.Tensor, grids: Sequence[int]
+) -> tf.Tensor:
+    """Gives what `find_objects` takes of class logits: float32 [G, C]."""
+    probability = exact_floats.sigmoid(tf.cast(logits_gc, tf.float32))
+    return suppress_neighbors(probability, grids)

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training targets of SOLOv2: which cells stand for which objects.
+
+Wang et al., "SOLOv2" (arXiv:2003.10152) and "SOLO" (arXiv:1912.04488), section
+3.3.1: the cells around the center of mass of an object learn its class and its
+mask, in each grid whose range of sizes it falls into. All shapes are static.
+
+M slots for objects; L grids of S x S cells; G cells of all grids, grid by
+grid, row by row; P places for pairs of a cell and an object.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+# Cells on a side, and which sizes belong to them: root of the area of the box
+# in pixels, both ends included.
+GRIDS = (40, 36, 24, 16, 12)
+RANGES = ((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048))
+# A center is at most that far from the cells that stand for it.
+_REACH = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class GridRules:
+    """Which cells stand for an object.
+
+    Attributes:
+        grids: S of each grid.
+        ranges: Smallest and largest size of the objects of each grid.
+        center_share: The cells around the center that stand for an object
+            cover this share of its box along each axis.
+        max_pairs: P. Of more pairs, those nearest to the centers are kept.
+    """
+
+    grids: Sequence[int] = GRIDS
+    ranges: Sequence[Sequence[float]] = RANGES
+    center_share: float = 0.2
+    max_pairs: int = 256
+
+    def __post_init__(self):
+        if len(self.grids) != len(self.ranges):
+            raise ValueError(
+                f"There are {len(self.grids)} grids and {len(self.ranges)} "
+                "ranges of sizes - give one range for each grid."
+            )
+
+    @property
+    def num_cells(self) -> int:
+        """G."""
+        return sum(side * side for side in self.grids)
+
+    @property
+    def first_cells(self) -> np.ndarray:
+        """int32 [L], the first cell of each grid."""
+        counts = [side * side for side in self.grids]
+        return np.cumsum([0, *counts[:-1]]).astype(np.int32)
+
+
+class Objects(NamedTuple):
+    """Objects of an image.
+
+    Attributes:
+        center: float32 [M, 2], center of mass (y, x) in pixels, 0 at the
+            first pixel.
+        box: float32 [M, 4], (y1, x1, y2, x2) in pixels.
+        category: int32 [M], class; -1 in empty slots.
+    """
+
+    center: tf.Tensor
+    box: tf.Tensor
+    category: tf.Tensor
+
+
+def find_centers(instance_hw: tf.Tensor, max_instances: int) -> tf.Tensor:
+    """Computes the center of mass of each object: float32 [M, 2].
+
+    Args:
+        instance_hw: int32 [H, W], 1 + slot; 0 where there is no object.
+        max_instances: M.
+
+    Returns:
+        (y, x) in pixels; 0 for empty slots.
+    """
+    slot = tf.reshape(instance_hw, [-1])
+    pixel = tf.range(tf.size(slot))
+    width = tf.shape(instance_hw)[1]
+    # As integers, so that sums are exact.
+    sums = [
+        tf.math.unsorted_segment_sum(
+            tf.cast(values, tf.int64), slot, max_instances + 1
+        )[1:]
+        for values in (pixel // width, pixel % width, tf.ones_like(pixel))
+    ]
+    y, x, area = (tf.cast(total, tf.float64) for total in sums)
+    center = tf.math.divide_no_nan(
+        tf.stack([y, x], axis=1), area[:, tf.newaxis]
+    )
+    return tf.cast(center, tf.float32)
+
+
+def compute_cell_targets(
+    objects: Objects, size: tuple, rules: GridRules
+) -> dict[str, tf.Tensor]:
+    """Computes the targets of one image.
+
+    An object without pixels must be an empty slot. Where a cell stands for
+    several objects, it learns the masks of all of them, and the class of the
+    one in the last slot.
+
+    Args:
+        objects: The objects.
+        size: (height, width) of the image, numbers or int32 scalars.
+        rules: Which cells stand for an object.
+
+    Returns:
+        * cell_class: int32 [G], class; -1 for no object.
+        * mask_cell: int32 [P], the cell of a pair, pairs in the order of
+          grids, objects and cells.
+        * mask_slot: int32 [P], its object.
+        * is_mask: bool [P], the place holds a pair.
+    """
+    cell, offset, is_pair = _list_pairs(objects, size, rules)
+    cell_class = _find_classes(objects, cell, is_pair, rules)
+    number = int(np.prod(cell.shape))
+    flat = tf.reshape(cell, [number])
+    slots = tf.broadcast_to(tf.range(cell.shape[1])[:, tf.newaxis], cell.shape)
+    # Nearest to the center first, and in order.
+    place = tf.range(number)
+    rank = tf.reshape(offset, [number]) * number + place
+    rank = tf.where(tf.reshape(is_pair, [number]), rank, np.int32(2**31 - 1))
+    limit = min(rules.max_pairs, number)
+    best = -tf.math.top_k(-rank, limit).values
+    is_mask = best < 2**31 - 1
+    chosen = tf.sort(tf.where(is_mask, best % number, number))
+    chosen = tf.pad(
+        chosen, [[0, rules.max_pairs - limit]], constant_values=number
+    )
+    is_mask = chosen < number
+    chosen = tf.minimum(chosen, number - 1)
+    return {
+        "cell_class": cell_class,
+        "mask_cell": tf.where(is_mask, tf.gather(flat, chosen), 0),
+        "mask_slot": tf.where(
+            is_mask, tf.gather(tf.reshape(slots, [number]), chosen), 0
+        ),
+        "is_mask": is_mask,
+    }
+
+
+def _list_pairs(objects: Objects, size: tuple, rules: GridRules):
+    """Lists all cells that may stand for each object, in each grid.
+
+    Returns:
+        int32 [L, M, 9], the cells; int32 [9], their distance from the cell of
+        the center, broadcast to that; bool [L, M, 9], whether they do.
+    """
+    height, width = objects.box[:, 2:3], objects.box[:, 3:4]
+    extent = tf.concat([height, width], axis=1) - objects.box[:, :2]
+    side = tf.sqrt(extent[:, 0] * extent[:, 1])
+    half = 0.5 * rules.center_share * extent
+    scale = 1.0 / tf.cast(tf.stack(size), tf.float32)
+    grid = tf.constant(rules.grids, tf.float32)[:, tf.newaxis, tf.newaxis]
+    center, first, last = (
+        tf.cast(tf.floor((objects.center + shift) * scale * grid), tf.int32)
+        for shift in (0.0, -half, half)
+    )
+    most = tf.cast(grid, tf.int32) - 1
+    steps = np.arange(-_REACH, _REACH + 1)
+    dy, dx = (a.ravel() for a in np.meshgrid(steps, steps, indexing="ij"))
+    step = tf.constant(np.stack([dy, dx], axis=1), tf.int32)
+    cell = center[:, :, tf.newaxis] + step
+    is_pair = (cell >= tf.maximum(first, 0)[:, :, tf.newaxis]) & (
+        cell <= tf.minimum(last, most)[:, :, tf.newaxis]
+    )
+    ranges = tf.constant(rules.ranges, tf.float32)[:, tf.newaxis]
+    is_of_grid = (side >= ranges[..., 0]) & (side <= ranges[..., 1])
+    is_of_grid &= objects.category >= 0
+    is_pair = tf.reduce_all(is_pair, axis=-1) & is_of_grid[..., tf.newaxis]
+    sides = tf.constant(rules.grids, tf.int32)[:, tf.newaxis, tf.newaxis]
+    index = cell[..., 0] * sides + cell[..., 1]
+    index += tf.constant(rules.first_cells)[:, tf.newaxis, tf.newaxis]
+    distance = tf.constant(np.abs(dy) + np.abs(dx), tf.int32)
+    return index, tf.broadcast_to(distance, tf.shape(index)), is_pair
+
+
+def _find_classes(
+    objects: Objects, cell: tf.Tensor, is_pair: tf.Tensor, rules: GridRules
+) -> tf.Tensor:
+    """Gives the class of each cell, of the last object: int32 [G]."""
+    slots = tf.broadcast_to(tf.range(cell.shape[1])[:, tf.newaxis], cell.shape)
+    last = tf.math.unsorted_segment_max(
+        tf.reshape(slots, [-1]),
+        tf.reshape(tf.where(is_pair, cell, -1), [-1]),
+        rules.num_cells,
+    )
+    # A segment without a value has the smallest number.
+    category = tf.gather(objects.category, tf.maximum(last, 0))
+    return tf.where(last >= 0, category, -1)
+
+
+def shrink_instances(instance_bhw: tf.Tensor, size: tuple) -> tf.Tensor:
+    """Gives the instance numbers that a mask at stride 4 is compared with.
+
+    A map of a quarter of the pixels has its pixels in the middle of 4 x 4
+    pixels of the image, so that the 2 x 2 pixels there count; else each has
+    the place of every fourth one, as in the backbones.
+
+    Args:
+        instance_bhw: int32 [B, H, W].
+        size: (h, w), at stride 4.
+
+    Returns:
+        int32 [B, h, w, n], n = 4, or 1 along both axes of the second kind.
+    """
+    maps = [instance_bhw]
+    for axis, number in ((1, size[0]), (2, size[1])):
+        maps = [
+            part
+            for whole in maps
+            for part in _take_fourths(whole, number, axis)
+        ]
+    return tf.stack(maps, axis=-1)
+
+
+def _take_fourths(whole: tf.Tensor, number: int, axis: int) -> list[tf.Tensor]:
+    starts = (1, 2) if whole.shape[axis] == 4 * number else (0,)
+    if axis == 1:
+        return [whole[:, start::4] for start in starts]
+    return [whole[:, :, start::4] for start in starts]
+
+
+def compute_mask_targets(
+    shrunk_bhwn: tf.Tensor, slot_bp: tf.Tensor
+) -> tf.Tensor:
+    """Computes the masks of some objects at stride 4: bool [B, P, h, w].
+
+    Args:
+        shrunk_bhwn: What `shrink_instances` gives.
+        slot_bp: int32 [B, P].
+    """
+    wanted = 1 + slot_bp[:, :, tf.newaxis, tf.newaxis]
+    number = shrunk_bhwn.shape[-1]
+    count = tf.add_n(
+        [
+            tf.cast(shrunk_bhwn[:, tf.newaxis, ..., i] == wanted, tf.int32)
+            for i in range(number)
+        ]
+    )
+    return 2 * count >= number
