@@ -249,10 +249,12 @@ def make_probabilities(semantic: npt.NDArray[np.uint8]) -> Floats:
     return logits
 
 
-def make_logits(semantic: npt.NDArray[np.uint8]) -> Floats:
-    """Makes logits float32 [H, W, 19] with these winners."""
+def make_logits(
+    semantic: npt.NDArray[np.uint8], num_classes: int = NUM_CLASSES
+) -> Floats:
+    """Makes logits float32 [H, W, num_classes] with these winners."""
     generator = np.random.default_rng(4)
-    logits = 2 * generator.random((*semantic.shape, NUM_CLASSES), np.float32)
+    logits = 2 * generator.random((*semantic.shape, num_classes), np.float32)
     winner = semantic[..., np.newaxis].astype(np.int64)
     np.put_along_axis(logits, winner, _PEAK, axis=-1)
     return logits

@@ -27,6 +27,7 @@ _FOLDER = pathlib.Path(__file__).resolve().parent
 CASES = (
     ("postprocessing", "probabilities", True),
     ("postprocessing", "heads", True),
+    ("mask_merging", "objects", True),
     ("targets", "targets", True),
     ("targets", "tf_data_1", False),
     ("targets", "tf_data_2", False),

@@ -5,8 +5,15 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from benchmarks import inputs, quick, running
+from benchmarks import (
+    full_size_pasting,
+    inputs,
+    mask_merging,
+    quick,
+    running,
+)
 
 SIZE = (128, 256)
 FOLDER = pathlib.Path(quick.__file__).parent
@@ -66,6 +73,52 @@ def test_archives_are_read_where_a_folder_is_given(tmp_path, maps):
 def test_a_missing_archive_is_one_sentence(tmp_path):
     with pytest.raises(inputs.errors.DataError, match=r"label_010\.npz cannot"):
         inputs.load_label(tmp_path, 10)
+
+
+def test_masks_are_merged_as_by_the_naive_way():
+    masks = mask_merging.draw_masks(SIZE)
+    logits = mask_merging.draw_logits(SIZE)
+    size = (SIZE[0] + 1, SIZE[1] + 1)
+    objects = [
+        tf.constant(values[np.newaxis])
+        for values in (
+            masks.boxes,
+            masks.category,
+            masks.score,
+            np.ones(len(masks.score), bool),
+            masks.masks,
+        )
+    ]
+    rules = mask_merging.CLASS_RULES
+    process = mask_merging.make_function(size)
+    found = process(logits, objects, tf.constant([size]))
+    found = found["panoptic"][0].numpy()
+    expected = full_size_pasting.merge(
+        logits,
+        masks,
+        size,
+        mask_merging.CHANNEL_CLASSES,
+        rules.label_divisor,
+        rules.void_id,
+        rules.stuff_area_limit,
+    )
+    pairs, counts = np.unique(
+        np.stack([found, expected]).reshape(2, -1),
+        axis=1,
+        return_counts=True,
+    )
+    assert len(np.unique(expected)) > 20
+    # Each segment has its counterpart, whatever its number is.
+    biggest = {}
+    for (ours, theirs), count in zip(pairs.T, counts, strict=True):
+        best = biggest.get(ours, (0, None))
+        biggest[ours] = max(best, (count, theirs))
+    assert sum(count for count, _ in biggest.values()) > 0.999 * found.size
+    divisor = rules.label_divisor
+    assert all(
+        ours // divisor == theirs // divisor
+        for ours, (_, theirs) in biggest.items()
+    )
 
 
 def test_the_quick_set_names_programs_that_exist():
