@@ -118,6 +118,7 @@ def _make_case(rng, number=7):
 
 
 RULES = fusion.FusionRules()
+TASK = efficientps.Task(range(5), SIZE, CLASSES, RULES)
 
 
 def _fuse(mode, rules=RULES, reach=None, size=SIZE):
@@ -251,7 +252,7 @@ def test_numbers_that_are_none_do_no_harm(value):
         assert results[0].instance.numpy().min() >= 0
 
 
-def _postprocess(case, mode="graph", size=SIZE, **options):
+def _postprocess(case, mode="graph"):
     def process(case):
         objects = Objects(
             case["boxes"][tf.newaxis],
@@ -263,12 +264,8 @@ def _postprocess(case, mode="graph", size=SIZE, **options):
         return efficientps.postprocess(
             case["logits"][tf.newaxis],
             objects,
-            channel_classes=range(5),
-            size=size,
+            TASK,
             valid_size=case["valid_size"][tf.newaxis],
-            class_rules=CLASSES,
-            fusion_rules=fusion.FusionRules(),
-            **options,
         )
 
     if mode != "eager":
@@ -329,11 +326,8 @@ def test_a_batch_gives_what_its_images_give(mode):
                 case["score"] > 0,
                 case["masks"],
             ),
-            channel_classes=range(5),
-            size=SIZE,
+            TASK,
             valid_size=case["valid_size"],
-            class_rules=CLASSES,
-            fusion_rules=fusion.FusionRules(),
         )
 
     together = tf.function(process, jit_compile=mode == "xla")(

@@ -135,11 +135,10 @@ def _compare_fusion(case, mode):
         return efficientps.postprocess(
             logits[tf.newaxis],
             Objects(*(x[tf.newaxis] for x in objects)),
-            channel_classes=range(num_classes),
-            size=size,
+            efficientps.Task(
+                range(num_classes), size, class_rules, fusion_rules
+            ),
             valid_size=None,
-            class_rules=class_rules,
-            fusion_rules=fusion_rules,
             frames_bd4=frames[tf.newaxis],
         )
 
