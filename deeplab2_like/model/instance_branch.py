@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The instance branch of Panoptic FPN: Mask R-CNN on a feature pyramid.
+"""Mask R-CNN on a feature pyramid: the instance branch of several systems.
 
 Two ways through the same three heads: `infer`, from the pyramid to objects,
 and `train`, from the pyramid and the true objects to what the losses compare.
@@ -37,11 +37,16 @@ class InstanceOptions:
 
     Attributes:
         num_classes: C.
-        anchor_sizes: Root of the area of the anchors of each level, pixels.
+        anchor_sizes: Root of the area of the anchors of each level, pixels;
+            of the finest ones if there are fewer than levels.
         anchor_ratios: Height / width.
         filters: Channels of the proposal and mask heads.
         units: Of the dense layers of the box head.
         mask_convs: 3x3 convolutions of the mask head.
+        separable: Whether the 3x3 convolutions of both are separable, with
+            batch norms.
+        batch_norm: Keyword arguments of `BatchNorm`, if so.
+        gives_mask_logits: Whether masks come as logits, not as probabilities.
         anchor_samples: Anchors that are learned from, of each image.
         region_samples: Regions that are learned from, of each image.
         positive_share: Most of these that stand for objects.
@@ -62,6 +67,9 @@ class InstanceOptions:
     filters: int = 256
     units: int = 1024
     mask_convs: int = 4
+    separable: bool = False
+    batch_norm: Mapping[str, Any] | None = None
+    gives_mask_logits: bool = False
     anchor_samples: int = 256
     region_samples: int = 512
     positive_share: float = 0.25
@@ -75,10 +83,11 @@ class InstanceOptions:
     sampling_points: int = 2
 
     def __post_init__(self):
-        if len(self.anchor_sizes) != len(STRIDES):
+        if not 1 <= len(self.anchor_sizes) <= len(STRIDES):
             raise ValueError(
                 f"anchor_sizes has {len(self.anchor_sizes)} values - the "
-                f"pyramid has {len(STRIDES)} levels, so it needs as many."
+                f"pyramid has {len(STRIDES)} levels, so it needs as many, or "
+                "fewer for the finest levels alone."
             )
 
 
@@ -97,9 +106,13 @@ class InstanceBranch(keras.layers.Layer):
         self._config = dict(options)
         self.options = InstanceOptions(**options)
         o = self.options
-        policy = {"dtype": self.dtype_policy}
+        policy: dict[str, Any] = {"dtype": self.dtype_policy}
+        convs = policy | {"separable": o.separable, "batch_norm": o.batch_norm}
         self.proposal_head = ProposalHead(
-            len(o.anchor_ratios), o.filters, name="proposals", **policy
+            len(o.anchor_ratios),
+            o.filters,
+            name="proposals",
+            **convs,
         )
         self.box_head = BoxHead(o.num_classes, o.units, name="boxes", **policy)
         self.mask_head = MaskHead(
@@ -107,7 +120,7 @@ class InstanceBranch(keras.layers.Layer):
             o.filters,
             num_convs=o.mask_convs,
             name="masks",
-            **policy,
+            **convs,
         )
         self.seeds = keras.random.SeedGenerator()
 
@@ -140,10 +153,8 @@ class InstanceBranch(keras.layers.Layer):
         """Applies the proposal head to each level."""
         found = []
         o = self.options
-        for (name, stride), side in zip(
-            STRIDES.items(), o.anchor_sizes, strict=True
-        ):
-            x = levels[name]
+        for name, side in zip(STRIDES, o.anchor_sizes, strict=False):
+            x, stride = levels[name], STRIDES[name]
             objectness, codes = self.proposal_head(x)
             known = x.shape[1:3].as_list()
             shape = known if None not in known else tf.unstack(tf.shape(x)[1:3])
@@ -217,7 +228,8 @@ class InstanceBranch(keras.layers.Layer):
         Returns:
             boxes float32 [B, D, 4] in pixels of the image, box_class int32
             [B, D], box_score float32 [B, D], is_box bool [B, D] and masks
-            float32 [B, D, 28, 28], probabilities in the frames of the boxes.
+            float32 [B, D, 28, 28], probabilities (or logits, if asked for) in
+            the frames of the boxes.
         """
         o = self.options
         regions = self._select(found, size, is_training=False)
@@ -240,7 +252,9 @@ class InstanceBranch(keras.layers.Layer):
             "box_class": objects.category,
             "box_score": objects.score,
             "is_box": objects.is_valid,
-            "masks": exact_floats.sigmoid(masks),
+            "masks": (
+                masks if o.gives_mask_logits else exact_floats.sigmoid(masks)
+            ),
         }
 
     def _train(

@@ -261,6 +261,7 @@ def test_learned_weights_of_losses_are_variables_of_the_model():
     }
 
 
-def test_a_pyramid_needs_a_size_of_anchors_for_each_level():
+@pytest.mark.parametrize("count", [0, 6])
+def test_there_are_no_more_sizes_of_anchors_than_levels(count):
     with pytest.raises(ValueError, match="5 levels"):
-        instance_branch.InstanceOptions(2, anchor_sizes=(32.0,))
+        instance_branch.InstanceOptions(2, anchor_sizes=(32.0,) * count)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EfficientPS: backbone, two-way pyramid, semantic branch, instance branch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from deeplab2_like.model.context_branch import ContextBranch
+from deeplab2_like.model.grid_branch import GridBranch
+from deeplab2_like.model.instance_branch import InstanceBranch
+from deeplab2_like.model.pyramid_model import PyramidModel
+from deeplab2_like.model.two_way_pyramid import TwoWayPyramid
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class EfficientPS(PyramidModel):
+    """Semantic logits, and objects found by Mask R-CNN or SOLOv2.
+
+    Mohan and Valada, arXiv:2004.02307; with SOLOv2 (arXiv:2003.10152) in the
+    place of Mask R-CNN it is one network too, trained jointly.
+
+    Args of the constructor:
+        backbone: a network that gives {"res2" ...: feature map} at strides
+            4 to 32; not built yet.
+        pyramid: arguments of `TwoWayPyramid` but the batch norm.
+        semantic: arguments of `ContextBranch` but the batch norm; None: no
+            such branch.
+        mask_rcnn: fields of `InstanceOptions` but the batch norm; None: no
+            such branch.
+        solov2: arguments of `GridBranch`; None: no such branch.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        weighed_losses: names of the losses whose weights are learned
+            (`losses.uncertainty`).
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        *,
+        pyramid: Mapping[str, Any] | None = None,
+        semantic: Mapping[str, Any] | None = None,
+        mask_rcnn: Mapping[str, Any] | None = None,
+        solov2: Mapping[str, Any] | None = None,
+        batch_norm: Mapping[str, Any] | None = None,
+        weighed_losses: Sequence[str] = (),
+        name: str = "efficientps",
+        **kwargs: Any,
+    ) -> None:
+        parts = {
+            "pyramid": pyramid,
+            "semantic": semantic,
+            "mask_rcnn": mask_rcnn,
+            "solov2": solov2,
+            "batch_norm": batch_norm,
+        }
+        config: dict[str, Any] = {
+            part: None if options is None else dict(options)
+            for part, options in parts.items()
+        }
+        config["weighed_losses"] = list(weighed_losses)
+        super().__init__(backbone, config, name=name, **kwargs)
+        if mask_rcnn is not None and solov2 is not None:
+            raise ValueError("A model has one instance branch, not two.")
+        policy: dict[str, Any] = {"dtype": self.dtype_policy}
+        norm: dict[str, Any] = {"batch_norm": dict(batch_norm or {})}
+        semantic_branch = instance_branch = None
+        if semantic is not None:
+            semantic_branch = ContextBranch(
+                **semantic, **norm, name="semantic_branch", **policy
+            )
+        if mask_rcnn is not None:
+            instance_branch = InstanceBranch(
+                {**mask_rcnn, **norm}, name="instance_branch", **policy
+            )
+        if solov2 is not None:
+            instance_branch = GridBranch(
+                **solov2, name="instance_branch", **policy
+            )
+        self.set_parts(
+            TwoWayPyramid(**(pyramid or {}), **norm, name="pyramid", **policy),
+            semantic_branch,
+            instance_branch,
+            weighed_losses,
+        )

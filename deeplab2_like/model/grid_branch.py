@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The instance branch of SOLOv2: cells that stand for objects.
+
+Wang et al., "SOLOv2" (arXiv:2003.10152).
+
+B images; G cells of all grids; C thing classes; E channels of the mask
+features; P places for masks that are learned from; h, w size of the features.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.model.grid_heads import (
+    GRIDS,
+    GridHead,
+    MaskFeatureBranch,
+    apply_kernels,
+)
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class GridBranch(keras.layers.Layer):
+    """Classes and kernels of cells, and the features of the masks.
+
+    Args of the constructor:
+        num_classes: C.
+        kernel_filters: E.
+        grids: cells on a side of each grid.
+        filters: channels of the towers of the cells.
+        num_convs: convolutions of each tower.
+        feature_filters: channels of the branch of the mask features.
+        groups: of the group normalisations.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        kernel_filters: int = 256,
+        grids: Sequence[int] = GRIDS,
+        filters: int = 512,
+        num_convs: int = 4,
+        feature_filters: int = 128,
+        groups: int = 32,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self._config = {
+            "num_classes": num_classes,
+            "kernel_filters": kernel_filters,
+            "grids": list(grids),
+            "filters": filters,
+            "num_convs": num_convs,
+            "feature_filters": feature_filters,
+            "groups": groups,
+        }
+        policy = {"groups": groups, "dtype": self.dtype_policy}
+        self.cells = GridHead(
+            num_classes,
+            kernel_filters,
+            grids=grids,
+            filters=filters,
+            num_convs=num_convs,
+            name="cells",
+            **policy,
+        )
+        self.features = MaskFeatureBranch(
+            kernel_filters, feature_filters, name="features", **policy
+        )
+
+    def build(self, input_shape):
+        """Makes the variables for shapes [B, h, w, channels] of all levels."""
+        self.cells.build(input_shape)
+        self.features.build(input_shape)
+
+    def call(self, levels, size=None, targets=None, training=None):
+        """Gives what cells say, and the masks of those to learn from.
+
+        Args:
+            levels: float [B, h, w, channels] of each level of the pyramid.
+            size: not needed; as other instance branches have it.
+            targets: mask_cell int32 [B, P]; others are not looked at. None:
+                no masks.
+            training: makes no difference.
+
+        Returns:
+            * cell_logits: float32 [B, G, C];
+            * cell_kernels: float32 [B, G, E];
+            * mask_features: float32 [B, h, w, E], at stride 4;
+            * with targets, mask_logits: float32 [B, P, h, w].
+        """
+        del size, training
+        logits, kernels = self.cells(levels)
+        features = self.features(levels)
+        outputs = {
+            "cell_logits": logits,
+            "cell_kernels": kernels,
+            "mask_features": tf.cast(features, tf.float32),
+        }
+        if targets is not None:
+            chosen = tf.gather(kernels, targets["mask_cell"], batch_dims=1)
+            outputs["mask_logits"] = apply_kernels(features, chosen)
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | self._config

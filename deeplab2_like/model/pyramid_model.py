@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What models share that have a backbone, a pyramid and branches on it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.model.encoder_input import (
+    backbone_from_config,
+    backbone_to_config,
+    endpoint_shapes,
+    normalize_images,
+)
+from deeplab2_like.model.feature_pyramid import STRIDES
+from deeplab2_like.model.layers.log_variances import LogVariances
+from deeplab2_like.model.layers.resize import spatial_size
+from deeplab2_like.model.outputs import Output
+
+LOG_VARIANCES = "log_variances"
+
+
+class PyramidModel(keras.Model):
+    """Semantic logits, and objects, from the levels of a pyramid.
+
+    A pyramid takes the endpoints of the backbone and gives levels of strides 4
+    to 64; a semantic branch takes levels and gives logits at stride 4; an
+    instance branch takes levels, `size`, `targets` and `training`, and gives
+    named outputs.
+
+    Args of the constructor:
+        backbone: a network that gives {"res2" ...: feature map} at strides
+            4 to 32; not built yet.
+        config: all other arguments of the constructor of the model.
+    """
+
+    def __init__(
+        self, backbone: keras.Model, config: Mapping[str, Any], **kwargs: Any
+    ) -> None:
+        # Images must not be rounded to bfloat16 before normalisation.
+        super().__init__(autocast=False, **kwargs)
+        self._config = dict(config)
+        self.backbone = backbone
+
+    def set_parts(
+        self,
+        pyramid: keras.layers.Layer,
+        semantic_branch: keras.layers.Layer | None,
+        instance_branch: keras.layers.Layer | None,
+        weighed_losses: Sequence[str],
+    ) -> None:
+        """Takes the parts, in the order that variables have.
+
+        Raises:
+            ValueError: there is no branch.
+        """
+        if semantic_branch is None and instance_branch is None:
+            raise ValueError("A model needs a semantic or an instance branch.")
+        self.pyramid = pyramid
+        self.semantic_branch = semantic_branch
+        self.instance_branch = instance_branch
+        self.log_variances = None
+        if weighed_losses:
+            self.log_variances = LogVariances(
+                weighed_losses, name=LOG_VARIANCES
+            )
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, H, W, 3]."""
+        shapes = endpoint_shapes(self.backbone, input_shape)
+        self.pyramid.build(shapes)
+        level = (None, None, None, self.pyramid.filters)
+        levels = dict.fromkeys(STRIDES, level)
+        for part in (self.semantic_branch, self.instance_branch):
+            if part is not None:
+                part.build(levels)
+        if self.log_variances is not None:
+            self.log_variances.build()
+
+    def call(self, images, targets=None, training=None):
+        """Gives the outputs of both branches.
+
+        Args:
+            images: uint8 or float32 [B, H, W, 3], RGB, 0..255.
+            targets: what the instance branch learns from; without them its
+                losses cannot be computed.
+            training: batch statistics; and no objects are looked for.
+
+        Returns:
+            * semantic_logits: float32 [B, h, w, channels] at stride 4;
+            * what the instance branch gives;
+            * log_variances: float32 [number of weighed losses].
+        """
+        x = normalize_images(images, self.compute_dtype)
+        features = self.backbone(x, training=training)
+        levels = self.pyramid(features)
+        outputs: dict[str, tf.Tensor] = {}
+        if self.semantic_branch is not None:
+            outputs[Output.SEMANTIC_LOGITS.value] = self.semantic_branch(levels)
+        if self.instance_branch is not None:
+            size = spatial_size(images)
+            size = size if isinstance(size, tuple) else tf.unstack(size)
+            outputs |= self.instance_branch(
+                levels, size=size, targets=targets, training=training
+            )
+        if self.log_variances is not None:
+            outputs[LOG_VARIANCES] = self.log_variances.read()
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        config = super().get_config() | self._config
+        config["backbone"] = backbone_to_config(self.backbone)
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes the model from what `get_config` gave."""
+        config = dict(config)
+        config["backbone"] = backbone_from_config(
+            config["backbone"], custom_objects
+        )
+        return cls(**config)
