@@ -171,11 +171,14 @@ def test_a_training_step_equals_eager_mode(fpn, mode):
 def _lower(function, *arguments):
     """Gives StableHLO: with the kernels for TPUs where they are installed."""
     platform = "TPU" if importlib.util.find_spec("libtpu") else "CPU"
-    specs = tf.nest.map_structure(
-        lambda x: tf.TensorSpec(x.shape, x.dtype), arguments
-    )
-    compiled = tf.function(function, jit_compile=True, autograph=False)
-    lower = compiled.experimental_get_compiler_ir(*specs)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def call(*flat):
+        return function(*tf.nest.pack_sequence_as(arguments, flat))
+
+    flat = tf.nest.flatten(arguments)
+    specs = [tf.TensorSpec(x.shape, x.dtype) for x in flat]
+    lower = call.experimental_get_compiler_ir(*specs)
     return lower(stage="stablehlo", platform_name=platform)
 
 
@@ -224,7 +227,7 @@ def test_the_training_step_lowers_to_static_shapes(fpn, built):
         ], total
 
     text = _lower(
-        step, _values(trained), _values(others), tf.cast(images, "f4"), targets
+        step, _values(trained), _values(others), tf.cast(images, tf.float32), targets
     )
     assert "tensor<?" not in text
     assert "x?x" not in text
