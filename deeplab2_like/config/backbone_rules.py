@@ -41,8 +41,9 @@ _PLAIN: Mapping[str, object] = {
     "backbone_layer_multiplier": 1.0,
     "use_sac_beyond_stride": -1,
     "recompute": False,
+    "activation": "swish",
 }
-_RESNET_FIELDS = frozenset(_PLAIN)
+_RESNET_FIELDS = frozenset(_PLAIN) - {"activation"}
 # Without 3x3 convolutions there is nothing to switch.
 _FULLY_AXIAL_FIELDS = _RESNET_FIELDS - {"use_sac_beyond_stride"}
 _HONOURED: Mapping[str, frozenset[str]] = {
@@ -63,7 +64,12 @@ _HONOURED: Mapping[str, frozenset[str]] = {
     "mobilenet_v3_small": frozenset({"use_squeeze_and_excite"}),
 }
 _EFFICIENTNET_FIELDS = frozenset(
-    {"use_squeeze_and_excite", "drop_path_keep_prob", "drop_path_schedule"}
+    {
+        "use_squeeze_and_excite",
+        "drop_path_keep_prob",
+        "drop_path_schedule",
+        "activation",
+    }
 )
 _MASK_TRANSFORMERS = ("max_deeplab_s", "max_deeplab_l")
 # The largest stride at which there are 3x3 convolutions, where it is not 32.

@@ -3,7 +3,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from deeplab2_like.config import backbone_rules, names, panoptic_fpn_rules
+from deeplab2_like.config import (
+    backbone_rules,
+    efficientps_rules,
+    names,
+    panoptic_fpn_rules,
+)
 from deeplab2_like.config.report import Report
 from deeplab2_like.protos import (
     config_pb2,
@@ -80,6 +85,9 @@ def check(
     if kind == "panoptic_fpn":
         panoptic_fpn_rules.check(options, descriptor, report)
         return
+    if kind == "efficientps":
+        efficientps_rules.check(options, descriptor, report)
+        return
     path = "model_options.decoder"
     if not model.HasField("decoder"):
         report.add(path, None, "every system has one", "Add decoder { ... }.")
@@ -97,8 +105,11 @@ def _check_backbone(
     for found in backbone_rules.find_conflicts(backbone):
         path = f"model_options.backbone.{found.field}"
         report.add(path, found.value, found.rule, found.fix)
-    is_efficientnet = backbone.name in names.EFFICIENTNETS
-    if is_efficientnet and not backbone.use_squeeze_and_excite:
+    is_published = (
+        backbone.name in names.EFFICIENTNETS
+        and backbone.activation == names.ACTIVATIONS[0]
+    )
+    if is_published and not backbone.use_squeeze_and_excite:
         report.warn(
             "model_options.backbone.use_squeeze_and_excite",
             False,

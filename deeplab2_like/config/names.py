@@ -37,7 +37,16 @@ LEARNING_POLICIES = ("poly", "cosine")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SEMANTIC_LOSSES = ("softmax_cross_entropy",)
 DENSE_LOSSES = ("l1", "mse")
-OTHER_LOSSES = ("sigmoid_cross_entropy", "soft_panoptic_quality")
+OTHER_LOSSES = (
+    "sigmoid_cross_entropy",
+    "soft_panoptic_quality",
+    "sigmoid_focal",
+    "dice",
+)
+# Of EfficientNet; the first is that of the published weights.
+ACTIVATIONS = ("swish", "leaky_relu")
+# Of Matrix NMS.
+DECAYS = ("gaussian", "linear")
 COMPUTE_PRECISIONS = ("float32", "bfloat16")
 RAW_PANOPTIC_FORMATS = (
     "two_channel_png",
@@ -54,4 +63,5 @@ META_ARCHITECTURES = (
     "deeplab_v3_plus",
     "panoptic_deeplab",
     "panoptic_fpn",
+    "efficientps",
 )

@@ -3,7 +3,12 @@
 
 from collections.abc import Mapping
 
-from deeplab2_like.config import names, panoptic_fpn_rules
+from deeplab2_like.config import (
+    efficientps_rules,
+    names,
+    panoptic_fpn_rules,
+    pyramid_rules,
+)
 from deeplab2_like.config.report import Report
 from deeplab2_like.protos import (
     config_pb2,
@@ -86,9 +91,12 @@ def _check_losses(
     if kind == "panoptic_fpn":
         panoptic_fpn_rules.check_losses(options, report)
         return
+    if kind == "efficientps":
+        efficientps_rules.check_losses(options, report)
+        return
     losses = options.trainer_options.loss_options
     path = "trainer_options.loss_options"
-    for name in panoptic_fpn_rules.OWN_LOSSES:
+    for name in pyramid_rules.OWN_LOSSES:
         if losses.HasField(name):
             report.warn(
                 f"{path}.{name}",

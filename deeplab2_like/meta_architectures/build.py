@@ -10,6 +10,7 @@ from deeplab2_like import errors
 from deeplab2_like.data import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import (
     contract,
+    efficientps,
     panoptic_deeplab,
     panoptic_fpn,
 )
@@ -20,6 +21,7 @@ _SYSTEMS: dict[str, Callable[..., contract.MetaArchitecture]] = {
     "deeplab_v3": panoptic_deeplab.PanopticDeepLab,
     "deeplab_v3_plus": panoptic_deeplab.PanopticDeepLab,
     "panoptic_fpn": panoptic_fpn.PanopticFPN,
+    "efficientps": efficientps.EfficientPS,
 }
 
 

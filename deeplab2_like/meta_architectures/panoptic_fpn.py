@@ -171,7 +171,7 @@ class PanopticFPN:
                 ignore_label=boxes_masks.NO_CHANNEL,
             )
         if self.has_instances:
-            losses |= _compute_instance_losses(outputs)
+            losses |= compute_instance_losses(outputs)
         if options.HasField("soft_panoptic_quality_loss"):
             losses["soft_panoptic_quality_loss"] = _compute_quality_loss(
                 logits,
@@ -283,15 +283,21 @@ def _decimal(value: float) -> float:
     return float(f"{value:.7g}")
 
 
-def _compute_instance_losses(
-    outputs: contract.Tensors,
+def compute_instance_losses(
+    outputs: contract.Tensors, *, proposal_beta: float = 0.0
 ) -> dict[str, tf.Tensor]:
-    """Computes the losses of Mask R-CNN with detectron2's constants."""
+    """Computes the losses of Mask R-CNN with detectron2's constants.
+
+    Args:
+        outputs: What the instance branch gives in training.
+        proposal_beta: Below it the error of a box code of a proposal is made
+            smooth; see `detection.compute_smooth_l1`.
+    """
     anchor_boxes = detection.compute_code_loss(
         outputs["anchor_codes"],
         outputs["anchor_code_targets"],
         outputs["anchor_is_object"],
-        beta=0.0,
+        beta=proposal_beta,
     )
     return {
         "proposal_loss": detection.compute_objectness_loss(

@@ -63,7 +63,7 @@ def build_model(
             f"{'is not supported' if system else 'is not set'} - known are "
             f"{', '.join(_SYSTEMS)} - set one of them."
         )
-    batch_norm = _batch_norm_options(
+    batch_norm = batch_norm_options(
         solver or trainer_pb2.SolverOptions(), synchronize_batch_norm
     )
     more = {"weighed_losses": weighed_losses} if weighed_losses else {}
@@ -107,6 +107,7 @@ def build_backbone(
         arguments["squeeze_excite"] = options.use_squeeze_and_excite
         arguments["keep_prob"] = _decimal(options.drop_path_keep_prob)
         arguments["drop_path_schedule"] = options.drop_path_schedule
+        arguments["activation"] = options.activation
     return builders[options.name](options.output_stride, **arguments)
 
 
@@ -161,9 +162,10 @@ def _is_recomputed(options: _Backbone) -> bool:
     return options.name in _LARGE_RESNETS
 
 
-def _batch_norm_options(
+def batch_norm_options(
     solver: trainer_pb2.SolverOptions, synchronized: bool | None
 ) -> dict[str, Any]:
+    """Gives the arguments of `BatchNorm`; None: synchronized as it says."""
     if synchronized is None:
         synchronized = solver.use_sync_batchnorm
     return {
@@ -329,11 +331,11 @@ def build_panoptic_fpn(
             "filters": system.semantic.channels,
         }
     if system.instance.enable:
-        branches["instance"] = _instance_options(system.instance, num_things)
+        branches["instance"] = instance_options(system.instance, num_things)
     model = PanopticFPN(
         build_backbone(
             options.backbone,
-            _batch_norm_options(solver, synchronize_batch_norm),
+            batch_norm_options(solver, synchronize_batch_norm),
         ),
         pyramid_filters=system.pyramid_channels,
         weighed_losses=weighed_losses,
@@ -343,7 +345,7 @@ def build_panoptic_fpn(
     return model
 
 
-def _instance_options(
+def instance_options(
     options: model_pb2.ModelOptions.PanopticFpnOptions.InstanceBranchOptions,
     num_classes: int,
 ) -> dict[str, Any]:

@@ -60,9 +60,9 @@ class InstanceOptions(_message.Message):
     def __init__(self, enable: bool = ..., low_level_override: _Optional[_Iterable[_Union[LowLevelOptions, _Mapping]]] = ..., instance_decoder_override: _Optional[_Union[DecoderOptions, _Mapping]] = ..., center_head: _Optional[_Union[HeadOptions, _Mapping]] = ..., regression_head: _Optional[_Union[HeadOptions, _Mapping]] = ..., next_regression_head: _Optional[_Union[HeadOptions, _Mapping]] = ...) -> None: ...
 
 class ModelOptions(_message.Message):
-    __slots__ = ("backbone", "decoder", "deeplab_v3", "deeplab_v3_plus", "panoptic_deeplab", "motion_deeplab", "max_deeplab", "vip_deeplab", "panoptic_fpn", "initial_checkpoint", "restore_semantic_last_layer_from_initial_checkpoint", "restore_instance_last_layer_from_initial_checkpoint")
+    __slots__ = ("backbone", "decoder", "deeplab_v3", "deeplab_v3_plus", "panoptic_deeplab", "motion_deeplab", "max_deeplab", "vip_deeplab", "panoptic_fpn", "efficientps", "initial_checkpoint", "restore_semantic_last_layer_from_initial_checkpoint", "restore_instance_last_layer_from_initial_checkpoint")
     class BackboneOptions(_message.Message):
-        __slots__ = ("name", "output_stride", "pretrained_weights", "use_squeeze_and_excite", "drop_path_keep_prob", "drop_path_schedule", "stem_width_multiplier", "backbone_width_multiplier", "backbone_layer_multiplier", "use_sac_beyond_stride", "recompute")
+        __slots__ = ("name", "output_stride", "pretrained_weights", "use_squeeze_and_excite", "drop_path_keep_prob", "drop_path_schedule", "stem_width_multiplier", "backbone_width_multiplier", "backbone_layer_multiplier", "use_sac_beyond_stride", "recompute", "activation")
         NAME_FIELD_NUMBER: _ClassVar[int]
         OUTPUT_STRIDE_FIELD_NUMBER: _ClassVar[int]
         PRETRAINED_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +74,7 @@ class ModelOptions(_message.Message):
         BACKBONE_LAYER_MULTIPLIER_FIELD_NUMBER: _ClassVar[int]
         USE_SAC_BEYOND_STRIDE_FIELD_NUMBER: _ClassVar[int]
         RECOMPUTE_FIELD_NUMBER: _ClassVar[int]
+        ACTIVATION_FIELD_NUMBER: _ClassVar[int]
         name: str
         output_stride: int
         pretrained_weights: str
@@ -85,7 +86,8 @@ class ModelOptions(_message.Message):
         backbone_layer_multiplier: float
         use_sac_beyond_stride: int
         recompute: bool
-        def __init__(self, name: _Optional[str] = ..., output_stride: _Optional[int] = ..., pretrained_weights: _Optional[str] = ..., use_squeeze_and_excite: bool = ..., drop_path_keep_prob: _Optional[float] = ..., drop_path_schedule: _Optional[str] = ..., stem_width_multiplier: _Optional[float] = ..., backbone_width_multiplier: _Optional[float] = ..., backbone_layer_multiplier: _Optional[float] = ..., use_sac_beyond_stride: _Optional[int] = ..., recompute: bool = ...) -> None: ...
+        activation: str
+        def __init__(self, name: _Optional[str] = ..., output_stride: _Optional[int] = ..., pretrained_weights: _Optional[str] = ..., use_squeeze_and_excite: bool = ..., drop_path_keep_prob: _Optional[float] = ..., drop_path_schedule: _Optional[str] = ..., stem_width_multiplier: _Optional[float] = ..., backbone_width_multiplier: _Optional[float] = ..., backbone_layer_multiplier: _Optional[float] = ..., use_sac_beyond_stride: _Optional[int] = ..., recompute: bool = ..., activation: _Optional[str] = ...) -> None: ...
     class DeeplabV3Options(_message.Message):
         __slots__ = ("num_classes",)
         NUM_CLASSES_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +164,63 @@ class ModelOptions(_message.Message):
         semantic: ModelOptions.PanopticFpnOptions.SemanticBranchOptions
         instance: ModelOptions.PanopticFpnOptions.InstanceBranchOptions
         def __init__(self, pyramid_channels: _Optional[int] = ..., semantic: _Optional[_Union[ModelOptions.PanopticFpnOptions.SemanticBranchOptions, _Mapping]] = ..., instance: _Optional[_Union[ModelOptions.PanopticFpnOptions.InstanceBranchOptions, _Mapping]] = ...) -> None: ...
+    class EfficientPsOptions(_message.Message):
+        __slots__ = ("pyramid_channels", "pyramid_conv_type", "semantic", "mask_rcnn", "solov2", "mask_logit_scale")
+        class ContextBranchOptions(_message.Message):
+            __slots__ = ("enable", "channels")
+            ENABLE_FIELD_NUMBER: _ClassVar[int]
+            CHANNELS_FIELD_NUMBER: _ClassVar[int]
+            enable: bool
+            channels: int
+            def __init__(self, enable: bool = ..., channels: _Optional[int] = ...) -> None: ...
+        class GridBranchOptions(_message.Message):
+            __slots__ = ("grid", "smallest_size", "largest_size", "channels", "convolutions", "mask_channels", "mask_branch_channels", "max_instances", "max_masks", "cell_score_threshold", "candidates", "decay", "detection_score_threshold", "max_detections", "merge_score_threshold", "merge_overlap_threshold")
+            GRID_FIELD_NUMBER: _ClassVar[int]
+            SMALLEST_SIZE_FIELD_NUMBER: _ClassVar[int]
+            LARGEST_SIZE_FIELD_NUMBER: _ClassVar[int]
+            CHANNELS_FIELD_NUMBER: _ClassVar[int]
+            CONVOLUTIONS_FIELD_NUMBER: _ClassVar[int]
+            MASK_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+            MASK_BRANCH_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+            MAX_INSTANCES_FIELD_NUMBER: _ClassVar[int]
+            MAX_MASKS_FIELD_NUMBER: _ClassVar[int]
+            CELL_SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+            CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+            DECAY_FIELD_NUMBER: _ClassVar[int]
+            DETECTION_SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+            MAX_DETECTIONS_FIELD_NUMBER: _ClassVar[int]
+            MERGE_SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+            MERGE_OVERLAP_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+            grid: _containers.RepeatedScalarFieldContainer[int]
+            smallest_size: _containers.RepeatedScalarFieldContainer[float]
+            largest_size: _containers.RepeatedScalarFieldContainer[float]
+            channels: int
+            convolutions: int
+            mask_channels: int
+            mask_branch_channels: int
+            max_instances: int
+            max_masks: int
+            cell_score_threshold: float
+            candidates: int
+            decay: str
+            detection_score_threshold: float
+            max_detections: int
+            merge_score_threshold: float
+            merge_overlap_threshold: float
+            def __init__(self, grid: _Optional[_Iterable[int]] = ..., smallest_size: _Optional[_Iterable[float]] = ..., largest_size: _Optional[_Iterable[float]] = ..., channels: _Optional[int] = ..., convolutions: _Optional[int] = ..., mask_channels: _Optional[int] = ..., mask_branch_channels: _Optional[int] = ..., max_instances: _Optional[int] = ..., max_masks: _Optional[int] = ..., cell_score_threshold: _Optional[float] = ..., candidates: _Optional[int] = ..., decay: _Optional[str] = ..., detection_score_threshold: _Optional[float] = ..., max_detections: _Optional[int] = ..., merge_score_threshold: _Optional[float] = ..., merge_overlap_threshold: _Optional[float] = ...) -> None: ...
+        PYRAMID_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+        PYRAMID_CONV_TYPE_FIELD_NUMBER: _ClassVar[int]
+        SEMANTIC_FIELD_NUMBER: _ClassVar[int]
+        MASK_RCNN_FIELD_NUMBER: _ClassVar[int]
+        SOLOV2_FIELD_NUMBER: _ClassVar[int]
+        MASK_LOGIT_SCALE_FIELD_NUMBER: _ClassVar[int]
+        pyramid_channels: int
+        pyramid_conv_type: str
+        semantic: ModelOptions.EfficientPsOptions.ContextBranchOptions
+        mask_rcnn: ModelOptions.PanopticFpnOptions.InstanceBranchOptions
+        solov2: ModelOptions.EfficientPsOptions.GridBranchOptions
+        mask_logit_scale: float
+        def __init__(self, pyramid_channels: _Optional[int] = ..., pyramid_conv_type: _Optional[str] = ..., semantic: _Optional[_Union[ModelOptions.EfficientPsOptions.ContextBranchOptions, _Mapping]] = ..., mask_rcnn: _Optional[_Union[ModelOptions.PanopticFpnOptions.InstanceBranchOptions, _Mapping]] = ..., solov2: _Optional[_Union[ModelOptions.EfficientPsOptions.GridBranchOptions, _Mapping]] = ..., mask_logit_scale: _Optional[float] = ...) -> None: ...
     class MotionDeepLabOptions(_message.Message):
         __slots__ = ("low_level", "instance", "semantic_head", "motion_head")
         LOW_LEVEL_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +258,7 @@ class ModelOptions(_message.Message):
     MAX_DEEPLAB_FIELD_NUMBER: _ClassVar[int]
     VIP_DEEPLAB_FIELD_NUMBER: _ClassVar[int]
     PANOPTIC_FPN_FIELD_NUMBER: _ClassVar[int]
+    EFFICIENTPS_FIELD_NUMBER: _ClassVar[int]
     INITIAL_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     RESTORE_SEMANTIC_LAST_LAYER_FROM_INITIAL_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     RESTORE_INSTANCE_LAST_LAYER_FROM_INITIAL_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
@@ -211,7 +271,8 @@ class ModelOptions(_message.Message):
     max_deeplab: ModelOptions.MaXDeepLabOptions
     vip_deeplab: ModelOptions.PanopticDeeplabOptions
     panoptic_fpn: ModelOptions.PanopticFpnOptions
+    efficientps: ModelOptions.EfficientPsOptions
     initial_checkpoint: str
     restore_semantic_last_layer_from_initial_checkpoint: bool
     restore_instance_last_layer_from_initial_checkpoint: bool
-    def __init__(self, backbone: _Optional[_Union[ModelOptions.BackboneOptions, _Mapping]] = ..., decoder: _Optional[_Union[DecoderOptions, _Mapping]] = ..., deeplab_v3: _Optional[_Union[ModelOptions.DeeplabV3Options, _Mapping]] = ..., deeplab_v3_plus: _Optional[_Union[ModelOptions.DeeplabV3PlusOptions, _Mapping]] = ..., panoptic_deeplab: _Optional[_Union[ModelOptions.PanopticDeeplabOptions, _Mapping]] = ..., motion_deeplab: _Optional[_Union[ModelOptions.MotionDeepLabOptions, _Mapping]] = ..., max_deeplab: _Optional[_Union[ModelOptions.MaXDeepLabOptions, _Mapping]] = ..., vip_deeplab: _Optional[_Union[ModelOptions.PanopticDeeplabOptions, _Mapping]] = ..., panoptic_fpn: _Optional[_Union[ModelOptions.PanopticFpnOptions, _Mapping]] = ..., initial_checkpoint: _Optional[str] = ..., restore_semantic_last_layer_from_initial_checkpoint: bool = ..., restore_instance_last_layer_from_initial_checkpoint: bool = ...) -> None: ...
+    def __init__(self, backbone: _Optional[_Union[ModelOptions.BackboneOptions, _Mapping]] = ..., decoder: _Optional[_Union[DecoderOptions, _Mapping]] = ..., deeplab_v3: _Optional[_Union[ModelOptions.DeeplabV3Options, _Mapping]] = ..., deeplab_v3_plus: _Optional[_Union[ModelOptions.DeeplabV3PlusOptions, _Mapping]] = ..., panoptic_deeplab: _Optional[_Union[ModelOptions.PanopticDeeplabOptions, _Mapping]] = ..., motion_deeplab: _Optional[_Union[ModelOptions.MotionDeepLabOptions, _Mapping]] = ..., max_deeplab: _Optional[_Union[ModelOptions.MaXDeepLabOptions, _Mapping]] = ..., vip_deeplab: _Optional[_Union[ModelOptions.PanopticDeeplabOptions, _Mapping]] = ..., panoptic_fpn: _Optional[_Union[ModelOptions.PanopticFpnOptions, _Mapping]] = ..., efficientps: _Optional[_Union[ModelOptions.EfficientPsOptions, _Mapping]] = ..., initial_checkpoint: _Optional[str] = ..., restore_semantic_last_layer_from_initial_checkpoint: bool = ..., restore_instance_last_layer_from_initial_checkpoint: bool = ...) -> None: ...

@@ -41,7 +41,7 @@ class SolverOptions(_message.Message):
     def __init__(self, use_sync_batchnorm: bool = ..., learning_policy: _Optional[str] = ..., base_learning_rate: _Optional[float] = ..., poly_learning_power: _Optional[float] = ..., poly_end_learning_rate: _Optional[float] = ..., warmup_steps: _Optional[int] = ..., optimizer: _Optional[str] = ..., weight_decay: _Optional[float] = ..., use_gradient_clipping: bool = ..., clip_gradient_norm: _Optional[float] = ..., training_number_of_steps: _Optional[int] = ..., batchnorm_momentum: _Optional[float] = ..., batchnorm_epsilon: _Optional[float] = ..., backbone_learning_rate_multiplier: _Optional[float] = ..., adamw_weight_decay: _Optional[float] = ..., ema_decay: _Optional[float] = ...) -> None: ...
 
 class LossOptions(_message.Message):
-    __slots__ = ("semantic_loss", "center_loss", "regression_loss", "motion_loss", "next_regression_loss", "pq_style_loss", "mask_id_cross_entropy_loss", "instance_discrimination_loss", "depth_loss", "proposal_loss", "proposal_box_loss", "class_loss", "box_loss", "mask_loss", "soft_panoptic_quality_loss", "learn_weights")
+    __slots__ = ("semantic_loss", "center_loss", "regression_loss", "motion_loss", "next_regression_loss", "pq_style_loss", "mask_id_cross_entropy_loss", "instance_discrimination_loss", "depth_loss", "proposal_loss", "proposal_box_loss", "class_loss", "box_loss", "mask_loss", "soft_panoptic_quality_loss", "learn_weights", "cell_loss")
     class SingleLossOptions(_message.Message):
         __slots__ = ("name", "weight", "top_k_percent")
         NAME_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +67,7 @@ class LossOptions(_message.Message):
     MASK_LOSS_FIELD_NUMBER: _ClassVar[int]
     SOFT_PANOPTIC_QUALITY_LOSS_FIELD_NUMBER: _ClassVar[int]
     LEARN_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    CELL_LOSS_FIELD_NUMBER: _ClassVar[int]
     semantic_loss: LossOptions.SingleLossOptions
     center_loss: LossOptions.SingleLossOptions
     regression_loss: LossOptions.SingleLossOptions
@@ -83,7 +84,8 @@ class LossOptions(_message.Message):
     mask_loss: LossOptions.SingleLossOptions
     soft_panoptic_quality_loss: LossOptions.SingleLossOptions
     learn_weights: bool
-    def __init__(self, semantic_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., center_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., regression_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., motion_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., next_regression_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., pq_style_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., mask_id_cross_entropy_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., instance_discrimination_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., depth_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., proposal_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., proposal_box_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., class_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., box_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., mask_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., soft_panoptic_quality_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., learn_weights: bool = ...) -> None: ...
+    cell_loss: LossOptions.SingleLossOptions
+    def __init__(self, semantic_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., center_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., regression_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., motion_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., next_regression_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., pq_style_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., mask_id_cross_entropy_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., instance_discrimination_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., depth_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., proposal_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., proposal_box_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., class_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., box_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., mask_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., soft_panoptic_quality_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., learn_weights: bool = ..., cell_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ...) -> None: ...
 
 class TrainerOptions(_message.Message):
     __slots__ = ("num_checkpoints_to_keep", "save_checkpoints_steps", "save_summaries_steps", "steps_per_loop", "loss_options", "solver_options", "seed", "deterministic", "compute_precision")

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the fields of efficientps must be, and which losses it needs."""
+
+from deeplab2_like.config import pyramid_rules
+from deeplab2_like.config.report import Report
+from deeplab2_like.protos import (
+    config_pb2,
+    dataset_descriptor_pb2,
+    model_pb2,
+)
+
+_KIND = "efficientps"
+_PATH = f"model_options.{_KIND}"
+# Anchors stand on strides 4 to 32.
+_NUM_ANCHOR_LEVELS = 4
+
+_System = model_pb2.ModelOptions.EfficientPsOptions
+
+
+def check(
+    options: config_pb2.ExperimentOptions,
+    descriptor: dataset_descriptor_pb2.DatasetDescriptor | None,
+    report: Report,
+) -> None:
+    """Adds the problems of the network to a report.
+
+    Args:
+        options: After `validation.complete`.
+        descriptor: Of the data set; None when it is not known.
+        report: Is added to.
+    """
+    system = options.model_options.efficientps
+    pyramid_rules.check_network(options, _KIND, report)
+    branch = system.WhichOneof("instance")
+    if branch is None:
+        report.add(
+            _PATH,
+            "",
+            "it needs a branch that finds objects",
+            "Add mask_rcnn {} or solov2 {}; a model of classes alone is "
+            "panoptic_fpn { instance { enable: false } }.",
+        )
+        return
+    if descriptor and pyramid_rules.has_no_things(descriptor):
+        report.add(
+            f"{_PATH}.{branch}",
+            "",
+            f'the data set "{descriptor.name}" has no things',
+            "Take panoptic_fpn { instance { enable: false } } for a semantic "
+            "model.",
+        )
+    if branch == "mask_rcnn":
+        _check_mask_rcnn(system, report)
+    else:
+        _check_solov2(system.solov2, report)
+
+
+def _check_mask_rcnn(system: _System, report: Report) -> None:
+    path = f"{_PATH}.mask_rcnn"
+    if not system.mask_rcnn.enable:
+        report.add(
+            f"{path}.enable",
+            False,
+            "the model has no other branch that finds objects",
+            "Remove the field.",
+        )
+    sizes = list(system.mask_rcnn.anchor_size)
+    if sizes and len(sizes) != _NUM_ANCHOR_LEVELS:
+        report.add(
+            f"{path}.anchor_size",
+            sizes,
+            f"anchors stand on {_NUM_ANCHOR_LEVELS} levels, of stride 4 to 32",
+            "Write a size for each, for example "
+            "anchor_size: [32, 64, 128, 256].",
+        )
+
+
+def _check_solov2(branch: _System.GridBranchOptions, report: Report) -> None:
+    path = f"{_PATH}.solov2"
+    number = pyramid_rules.NUM_LEVELS
+    for field in ("grid", "smallest_size", "largest_size"):
+        values = list(getattr(branch, field))
+        if values and len(values) != number:
+            report.add(
+                f"{path}.{field}",
+                values,
+                f"there are {number} grids, for objects that are small to "
+                "large",
+                "Write a number for each.",
+            )
+    pyramid_rules.check_groups(
+        {
+            "channels": branch.channels,
+            "mask_channels": branch.mask_channels,
+            "mask_branch_channels": branch.mask_branch_channels,
+        },
+        path,
+        report,
+    )
+    for smallest, largest in zip(
+        branch.smallest_size, branch.largest_size, strict=False
+    ):
+        if smallest > largest:
+            report.add(
+                f"{path}.smallest_size",
+                smallest,
+                f"it is above the largest size of its grid, {largest:g}",
+            )
+
+
+def check_losses(options: config_pb2.ExperimentOptions, report: Report) -> None:
+    """Adds the problems of the losses to a report.
+
+    Args:
+        options: After `validation.complete`.
+        report: Is added to.
+    """
+    system = options.model_options.efficientps
+    needed: dict[str, str] = {}
+    if system.semantic.enable:
+        needed |= pyramid_rules.SEMANTIC_LOSSES
+    branch = system.WhichOneof("instance")
+    if branch == "mask_rcnn":
+        needed |= pyramid_rules.MASK_RCNN_LOSSES
+    if branch == "solov2":
+        needed |= pyramid_rules.SOLOV2_LOSSES
+    pyramid_rules.check_losses(options, _KIND, needed, (), report)

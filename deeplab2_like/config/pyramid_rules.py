@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all systems ask for that stand on a feature pyramid."""
+
+from collections.abc import Collection, Mapping
+
+from deeplab2_like.config.report import Report
+from deeplab2_like.protos import (
+    config_pb2,
+    dataset_descriptor_pb2,
+)
+
+NUM_LEVELS = 5
+NORM_GROUPS = 32
+_PYRAMID_STRIDE = 32
+
+# Loss of each branch -> the name that it must have.
+SEMANTIC_LOSSES = {"semantic_loss": "softmax_cross_entropy"}
+MASK_RCNN_LOSSES = {
+    "proposal_loss": "sigmoid_cross_entropy",
+    "proposal_box_loss": "l1",
+    "class_loss": "softmax_cross_entropy",
+    "box_loss": "l1",
+    "mask_loss": "sigmoid_cross_entropy",
+}
+SOLOV2_LOSSES = {"cell_loss": "sigmoid_focal", "mask_loss": "dice"}
+OPTIONAL_LOSSES = {"soft_panoptic_quality_loss": "soft_panoptic_quality"}
+# Those that only these systems have.
+OWN_LOSSES = tuple(
+    dict.fromkeys([*MASK_RCNN_LOSSES, *SOLOV2_LOSSES, *OPTIONAL_LOSSES])
+)
+_DENSE_LOSSES = ("center_loss", "regression_loss")
+
+
+def check_network(
+    options: config_pb2.ExperimentOptions, kind: str, report: Report
+) -> None:
+    """Adds the problems of what is around the system to a report.
+
+    Args:
+        options: After `validation.complete`.
+        kind: The system's field in model_options.
+        report: Is added to.
+    """
+    model = options.model_options
+    stride = model.backbone.output_stride
+    if stride != _PYRAMID_STRIDE:
+        report.add(
+            "model_options.backbone.output_stride",
+            stride,
+            "the pyramid stands on strides 4, 8, 16 and 32",
+            "Write output_stride: 32.",
+        )
+    if model.HasField("decoder"):
+        report.warn(
+            "model_options.decoder",
+            "",
+            f"it has no effect: {kind} has no decoder",
+            "Remove it.",
+        )
+    evaluator = options.evaluator_options
+    scales = list(evaluator.eval_scales)
+    for field, value, is_plain in (
+        ("eval_scales", scales, scales in ([], [1.0])),
+        (
+            "add_flipped_images",
+            evaluator.add_flipped_images,
+            not evaluator.add_flipped_images,
+        ),
+    ):
+        if not is_plain:
+            report.add(
+                f"evaluator_options.{field}",
+                value,
+                f"{kind} predicts each image once: objects of several views "
+                "cannot be averaged",
+                "Remove the field.",
+            )
+
+
+def has_no_things(
+    descriptor: dataset_descriptor_pb2.DatasetDescriptor | None,
+) -> bool:
+    """Says whether a data set is known to be without things."""
+    return descriptor is not None and not any(
+        entry.is_thing for entry in descriptor.classes
+    )
+
+
+def check_groups(
+    channels: Mapping[str, int], path: str, report: Report
+) -> None:
+    """Adds channels that group normalisation cannot share.
+
+    Args:
+        channels: Field -> its value.
+        path: Of the message.
+        report: Is added to.
+    """
+    for field, value in channels.items():
+        if value % NORM_GROUPS:
+            report.add(
+                f"{path}.{field}",
+                value,
+                f"group normalisation needs a multiple of {NORM_GROUPS}",
+            )
+
+
+def check_losses(
+    options: config_pb2.ExperimentOptions,
+    kind: str,
+    needed: Mapping[str, str],
+    optional: Collection[str],
+    report: Report,
+) -> None:
+    """Adds the problems of the losses to a report.
+
+    Args:
+        options: After `validation.complete`.
+        kind: The system's field in model_options.
+        needed: Losses that the system must have -> their names.
+        optional: Those of `OPTIONAL_LOSSES` that it may have.
+        report: Is added to.
+    """
+    losses = options.trainer_options.loss_options
+    path = "trainer_options.loss_options"
+    names = dict(needed) | {name: OPTIONAL_LOSSES[name] for name in optional}
+    for field in dict.fromkeys([*SEMANTIC_LOSSES, *OWN_LOSSES]):
+        if not losses.HasField(field):
+            if field in needed:
+                report.add(
+                    f"{path}.{field}",
+                    None,
+                    "the model has this output, so it needs its loss",
+                    f'Add {field} {{ name: "{names[field]}" }}.',
+                )
+            continue
+        if field not in names:
+            report.warn(
+                f"{path}.{field}",
+                "",
+                f"{path}.{field} has no effect: the model has no such branch",
+                "Remove it.",
+            )
+            continue
+        given = getattr(losses, field).name
+        if given != names[field] and not report.blames(f"{path}.{field}"):
+            report.add(
+                f"{path}.{field}.name",
+                given or None,
+                f"for this output it must be {names[field]}",
+            )
+    for field in _DENSE_LOSSES:
+        if losses.HasField(field):
+            report.warn(
+                f"{path}.{field}",
+                "",
+                f"{path}.{field} has no effect on {kind}",
+                "Remove it.",
+            )

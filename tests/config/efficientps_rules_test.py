@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of EfficientPS."""
+
+import pytest
+
+_BRANCHES = {
+    "mask_rcnn": (
+        "mask_rcnn { channels: 64 }",
+        """
+    proposal_loss { name: "sigmoid_cross_entropy" }
+    proposal_box_loss { name: "l1" }
+    class_loss { name: "softmax_cross_entropy" }
+    box_loss { name: "l1" }
+    mask_loss { name: "sigmoid_cross_entropy" }
+""",
+    ),
+    "solov2": (
+        "solov2 { channels: 64 }",
+        """
+    cell_loss { name: "sigmoid_focal" }
+    mask_loss { name: "dice" }
+""",
+    ),
+}
+_TEXT = """\
+experiment_name: "test"
+model_options {
+  backbone { name: "resnet50" output_stride: 32 }
+  efficientps { semantic { channels: 64 } BRANCH }
+}
+trainer_options {
+  loss_options {
+    semantic_loss { name: "softmax_cross_entropy" top_k_percent: 0.25 }LOSSES
+  }
+}
+train_dataset_options {
+  dataset: "cityscapes_panoptic"
+  batch_size: 8
+  crop_size: [97, 129]
+}
+eval_dataset_options {
+  dataset: "cityscapes_panoptic"
+  batch_size: 1
+  crop_size: [97, 129]
+}
+evaluator_options { stuff_area_limit: 2048 }
+"""
+_SYSTEM = "model_options.efficientps"
+_LOSSES = "trainer_options.loss_options"
+
+
+def _find(find, branch, old="", new=""):
+    written, losses = _BRANCHES[branch]
+    text = _TEXT.replace("BRANCH", written).replace("LOSSES", losses)
+    assert old in text
+    return {problem.path for problem in find(text=text.replace(old, new, 1))}
+
+
+@pytest.mark.parametrize("branch", _BRANCHES)
+def test_the_valid_config_has_no_findings(branch, find_problems, find_warnings):
+    assert _find(find_problems, branch) == set()
+    assert _find(find_warnings, branch) == set()
+
+
+@pytest.mark.parametrize(
+    ("branch", "old", "new", "path"),
+    [
+        ("mask_rcnn", "output_stride: 32", "output_stride: 16", None),
+        (
+            "mask_rcnn",
+            "mask_rcnn { channels: 64 }",
+            "mask_rcnn { enable: false }",
+            f"{_SYSTEM}.mask_rcnn.enable",
+        ),
+        (
+            "mask_rcnn",
+            "mask_rcnn { channels: 64 }",
+            "mask_rcnn { anchor_size: [8, 16, 32, 64, 128] }",
+            f"{_SYSTEM}.mask_rcnn.anchor_size",
+        ),
+        (
+            "solov2",
+            "solov2 { channels: 64 }",
+            "solov2 { channels: 48 }",
+            f"{_SYSTEM}.solov2.channels",
+        ),
+        (
+            "solov2",
+            "solov2 { channels: 64 }",
+            "solov2 { grid: [40, 36] }",
+            f"{_SYSTEM}.solov2.grid",
+        ),
+        (
+            "solov2",
+            "solov2 { channels: 64 }",
+            "solov2 { smallest_size: [1, 2, 3, 4, 9] "
+            "largest_size: [5, 6, 7, 8, 8] }",
+            f"{_SYSTEM}.solov2.smallest_size",
+        ),
+        (
+            "solov2",
+            "solov2 { channels: 64 }",
+            'solov2 { decay: "cubic" }',
+            f"{_SYSTEM}.solov2.decay",
+        ),
+        (
+            "solov2",
+            'mask_loss { name: "dice" }',
+            'mask_loss { name: "sigmoid_cross_entropy" }',
+            f"{_LOSSES}.mask_loss.name",
+        ),
+        (
+            "solov2",
+            'cell_loss { name: "sigmoid_focal" }',
+            "",
+            f"{_LOSSES}.cell_loss",
+        ),
+        (
+            "mask_rcnn",
+            "semantic { channels: 64 }",
+            'pyramid_conv_type: "dense"',
+            f"{_SYSTEM}.pyramid_conv_type",
+        ),
+        (
+            "mask_rcnn",
+            'name: "resnet50"',
+            'name: "resnet50" activation: "leaky_relu"',
+            "model_options.backbone.activation",
+        ),
+    ],
+)
+def test_each_rule_names_its_field(branch, old, new, path, find_problems):
+    path = path or "model_options.backbone.output_stride"
+    assert _find(find_problems, branch, old, new) == {path}
+
+
+def test_a_branch_that_finds_objects_is_needed(find_problems):
+    paths = _find(find_problems, "solov2", "solov2 { channels: 64 }", "")
+    assert paths == {_SYSTEM}
+
+
+def test_losses_of_missing_branches_have_no_effect(find_warnings):
+    paths = _find(
+        find_warnings,
+        "solov2",
+        "semantic { channels: 64",
+        "semantic { enable: false",
+    )
+    assert paths == {f"{_LOSSES}.semantic_loss"}
+    paths = _find(
+        find_warnings,
+        "solov2",
+        'mask_loss { name: "dice" }',
+        'mask_loss { name: "dice" } box_loss { name: "l1" }',
+    )
+    assert paths == {f"{_LOSSES}.box_loss"}
+
+
+def test_its_losses_have_no_effect_on_others(find_warnings, valid_text):
+    text = valid_text.replace(
+        "  loss_options {",
+        '  loss_options {\n    cell_loss { name: "sigmoid_focal" }',
+    )
+    assert f"{_LOSSES}.cell_loss" in {
+        problem.path for problem in find_warnings(text=text)
+    }
+
+
+def test_leaky_relu_means_no_published_gates(find_warnings):
+    paths = _find(
+        find_warnings,
+        "mask_rcnn",
+        'name: "resnet50"',
+        'name: "efficientnet_b0" activation: "leaky_relu"',
+    )
+    assert paths == set()

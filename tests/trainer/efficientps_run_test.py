@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EfficientPS through all programs: nothing in them knows about it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deeplab2_like import config
+from deeplab2_like.export import saved_model
+from deeplab2_like.testing import scenes
+from deeplab2_like.trainer import run
+
+pytestmark = pytest.mark.slow
+
+_SMALL = (
+    "trainer_options { save_checkpoints_steps: 2 save_summaries_steps: 2 "
+    "steps_per_loop: 2 solver_options { training_number_of_steps: 4 "
+    "warmup_steps: 0 } }",
+    "train_dataset_options { batch_size: 2 crop_size: [65, 129] }",
+    "eval_dataset_options { crop_size: [65, 129] }",
+    "evaluator_options { num_vis_samples: 1 }",
+)
+
+
+@pytest.fixture(scope="module", params=["efficientps", "efficientps_solov2"])
+def trained(request, scene_records, tmp_path_factory):
+    """A model folder after four steps, and what its evaluation gave."""
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRAIN_SET", f"{scene_records}/train-*")
+        patch.setenv("VAL_SET", f"{scene_records}/val-*")
+        name = f"scenes/{request.param}_mobilenet_v3_small"
+        loaded = config.load(name, _SMALL)
+        results = run.run_experiment(loaded, str(folder), "train_and_eval")
+    return folder, results
+
+
+def test_training_and_evaluation_give_losses_and_metrics(trained):
+    _, results = trained
+    summaries = results["summaries"]
+    for name in ("semantic_loss", "mask_loss"):
+        assert np.isfinite(summaries[f"losses/eval_{name}"])
+    assert "evaluation/pq/PQ" in summaries
+    assert "evaluation/ap/AP_Mask" in summaries
+
+
+@pytest.mark.parametrize("canvas", ["config", "fit"])
+def test_the_saved_model_gives_what_the_model_gives(trained, tmp_path, canvas):
+    folder, _ = trained
+    options = saved_model.ExportOptions(canvas=canvas, writes_warmup=False)
+    info = saved_model.export(str(folder), str(tmp_path / "saved"), options)
+    assert info.parity["equal_pixels"] >= 0.999
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    images = np.stack([scenes.make_scene(s, (50, 100)).image for s in (0, 1)])
+    outputs = loaded.signatures["serving_default"](images=tf.constant(images))
+    assert outputs["panoptic"].shape == (2, 50, 100)
