@@ -10,9 +10,8 @@ from deeplab2_like.export import saved_model
 from deeplab2_like.testing import scenes
 
 
-@pytest.mark.parametrize(
-    "canvas", ["config", pytest.param("fit", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("canvas", ["config", "fit"])
 def test_the_saved_model_averages_scales_and_mirrored_images(
     tiny_run, exported, tmp_path, canvas
 ):

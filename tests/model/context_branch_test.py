@@ -2,6 +2,7 @@
 import json
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from deeplab2_like.model import feature_pyramid
@@ -21,6 +22,7 @@ def _shapes(batch, height, width, channels=8):
     }
 
 
+@pytest.mark.slow
 def test_the_cell_passes_the_harness(tmp_path):
     harness.check_layer(lambda: DensePredictionCell(4, name="cell"), tmp_path)
 

@@ -143,9 +143,8 @@ def test_images_of_a_batch_do_not_influence_each_other(model):
         )
 
 
-@pytest.mark.parametrize(
-    "is_compiled", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("is_compiled", [False, True])
 def test_every_variable_gets_a_finite_gradient(branch, is_compiled):
     model = _make_model(branch)
     images, targets = _make_inputs()
