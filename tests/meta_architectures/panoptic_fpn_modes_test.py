@@ -227,7 +227,11 @@ def test_the_training_step_lowers_to_static_shapes(fpn, built):
         ], total
 
     text = _lower(
-        step, _values(trained), _values(others), tf.cast(images, tf.float32), targets
+        step,
+        _values(trained),
+        _values(others),
+        tf.cast(images, tf.float32),
+        targets,
     )
     assert "tensor<?" not in text
     assert "x?x" not in text
