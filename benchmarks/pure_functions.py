@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from benchmarks import inputs, models
 from deeplab2_like.model import outputs as outputs_lib
-from deeplab2_like.postprocess import target
+from deeplab2_like.postprocess import device
 from deeplab2_like.trainer import build
 
 _Tensors = list[tf.Tensor]
@@ -71,7 +71,7 @@ class PureFunction(NamedTuple):
             accelerator: Whether it is to be fast on a GPU or TPU.
         """
         specs = [tf.TensorSpec(x.shape, x.dtype) for x in self.flat_arguments()]
-        with target.building_for(accelerator):
+        with device.building_for(accelerator):
             lower = self.compiled().experimental_get_compiler_ir(*specs)
         return lower(stage="stablehlo_serialized", platform_name=platform)
 

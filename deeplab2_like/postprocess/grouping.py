@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from deeplab2_like import exact_floats
 from deeplab2_like.postprocess import centers as centers_lib
-from deeplab2_like.postprocess import compilation, target, tiles
+from deeplab2_like.postprocess import compilation, device, tiles
 
 # Centers that are compared with the pixels of a tile at once.
 _CENTERS_PER_STEP = 8
@@ -63,7 +63,7 @@ def group_pixels(
         int32 [H, W]: 1 + index of the center; 0 for other pixels, and
         everywhere if there is no center.
     """
-    group = _group_whole if target.is_accelerator() else _group_tiles
+    group = _group_whole if device.is_accelerator() else _group_tiles
     return compilation.compute_once(
         centers.count,
         lambda: group(centers, offset_2hw, is_thing_hw),

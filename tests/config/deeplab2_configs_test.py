@@ -10,7 +10,6 @@ import pytest
 
 from deeplab2_like import config
 from deeplab2_like.config import report, textproto
-from deeplab2_like.errors import ConfigError
 from deeplab2_like.protos import config_pb2
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -196,14 +195,9 @@ def test_a_config_of_deeplab2_builds_the_network_of_its_size(name):
     options = config.parse(_write(_values_of(name)), environ={}).options
     dataset = descriptor.load(options.train_dataset_options.dataset)
     system = build.build_system(options, dataset)
-    try:
-        found = complexity.compute_complexity(
-            lambda: system.build_model(synchronize_batch_norm=False), (65, 97)
-        )
-    except ConfigError as error:
-        if "backbone" not in str(error):
-            raise
-        pytest.skip(str(error))  # Vanishes when the backbone exists.
+    found = complexity.compute_complexity(
+        lambda: system.build_model(synchronize_batch_norm=False), (65, 97)
+    )
     millions = found.num_parameters / 1e6
     assert millions == pytest.approx(_MILLIONS[name], abs=0.0006)
 

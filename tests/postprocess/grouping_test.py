@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import centers, grouping, target
+from deeplab2_like.postprocess import centers, device, grouping
 
 
 @pytest.fixture(params=[False, True], ids=["tiles", "whole"], autouse=True)
 def _way(request):
-    with target.building_for(accelerator=request.param):
+    with device.building_for(accelerator=request.param):
         yield
 
 
@@ -34,7 +34,7 @@ def _group(places, offset, is_thing=None, jit_compile=False, limit=None):
     padded[: len(places)] = np.reshape(places, (-1, 2))
     if is_thing is None:
         is_thing = np.ones(offset.shape[:2], bool)
-    return _compile(limit, jit_compile, target.is_accelerator())(
+    return _compile(limit, jit_compile, device.is_accelerator())(
         tf.constant(padded[:, 0]),
         tf.constant(padded[:, 1]),
         tf.constant(len(places)),

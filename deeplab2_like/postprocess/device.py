@@ -27,7 +27,7 @@ def is_accelerator() -> bool:
     if known is not None:
         return known
     devices = tf.config.list_logical_devices()
-    return any(device.device_type in ("GPU", "TPU") for device in devices)
+    return any(x.device_type in ("GPU", "TPU") for x in devices)
 
 
 @contextlib.contextmanager
