@@ -8,8 +8,7 @@ import keras
 
 from deeplab2_like.model.decoder import Decoder
 from deeplab2_like.model.encoder_input import (
-    backbone_from_config,
-    backbone_to_config,
+    EncoderModel,
     endpoint_shapes,
     normalize_images,
 )
@@ -18,7 +17,7 @@ from deeplab2_like.model.outputs import Output
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")
-class DeepLabV3(keras.Model):
+class DeepLabV3(EncoderModel):
     """Semantic logits from the ASPP's output.
 
     Chen et al., arXiv:1706.05587, 3.3. The logits have the resolution of the
@@ -46,21 +45,19 @@ class DeepLabV3(keras.Model):
         name: str = "deeplab_v3",
         **kwargs: Any,
     ) -> None:
-        # Images must not be rounded to bfloat16 before normalisation.
-        super().__init__(name=name, autocast=False, **kwargs)
-        self._config = {
+        config = {
             "num_classes": num_classes,
             "decoder": dict(decoder),
             "head": dict(head),
             "batch_norm": dict(batch_norm or {}),
         }
+        super().__init__(backbone, config, name=name, **kwargs)
         levels = len(decoder.get("low_level", ()))
         if levels != self.num_low_level:
             raise ValueError(
                 f"decoder has {levels} low levels - {type(self).__name__} "
                 f"takes {self.num_low_level}."
             )
-        self.backbone = backbone
         self.num_classes = num_classes
         options = {"batch_norm": batch_norm, "dtype": self.dtype_policy}
         self.semantic_decoder = Decoder(
@@ -99,21 +96,6 @@ class DeepLabV3(keras.Model):
         )
         logits = self.semantic_head(x, training=training)
         return {Output.SEMANTIC_LOGITS.value: logits}
-
-    def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
-        config = super().get_config() | self._config
-        config["backbone"] = backbone_to_config(self.backbone)
-        return config
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Makes the model from what `get_config` gave."""
-        config = dict(config)
-        config["backbone"] = backbone_from_config(
-            config["backbone"], custom_objects
-        )
-        return cls(**config)
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every model does around its backbone: pixels in, shapes, config."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -40,17 +41,34 @@ def endpoint_shapes(
     }
 
 
-def backbone_to_config(backbone: keras.Model) -> dict[str, Any]:
-    """Gives the backbone as plain values, without its being built."""
-    config = keras.saving.serialize_keras_object(backbone)
-    config.pop("build_config", None)
-    return config
+class EncoderModel(keras.Model):
+    """A model that a backbone begins; saves and restores its constructor.
 
+    Args of the constructor:
+        backbone: not built yet, so that its variables are named below this
+            model's name.
+        config: all other arguments of the constructor of the model.
+    """
 
-def backbone_from_config(
-    config: dict[str, Any], custom_objects: dict[str, Any] | None = None
-) -> keras.Model:
-    """Makes the backbone from what `backbone_to_config` gave."""
-    return keras.saving.deserialize_keras_object(
-        config, custom_objects=custom_objects
-    )
+    def __init__(
+        self, backbone: keras.Model, config: Mapping[str, Any], **kwargs: Any
+    ) -> None:
+        # Images must not be rounded to bfloat16 before normalisation.
+        super().__init__(autocast=False, **kwargs)
+        self._config = dict(config)
+        self.backbone = backbone
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        backbone = keras.saving.serialize_keras_object(self.backbone)
+        # It is built as a part of this model only.
+        backbone.pop("build_config", None)
+        return super().get_config() | self._config | {"backbone": backbone}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes the model from what `get_config` gave."""
+        backbone = keras.saving.deserialize_keras_object(
+            config["backbone"], custom_objects=custom_objects
+        )
+        return cls(**(config | {"backbone": backbone}))

@@ -8,8 +8,7 @@ import keras
 
 from deeplab2_like.model.decoder import Decoder
 from deeplab2_like.model.encoder_input import (
-    backbone_from_config,
-    backbone_to_config,
+    EncoderModel,
     endpoint_shapes,
     normalize_images,
 )
@@ -19,7 +18,7 @@ from deeplab2_like.model.outputs import Output
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")
-class PanopticDeepLab(keras.Model):
+class PanopticDeepLab(EncoderModel):
     """Semantic logits, center heatmap and center offsets of images.
 
     Cheng et al., CVPR 2020, arXiv:1911.10194. The instance branch is
@@ -55,9 +54,7 @@ class PanopticDeepLab(keras.Model):
         name: str = "panoptic_deeplab",
         **kwargs: Any,
     ) -> None:
-        # Images must not be rounded to bfloat16 before normalisation.
-        super().__init__(name=name, autocast=False, **kwargs)
-        self._config = {
+        config = {
             "num_classes": num_classes,
             "semantic_decoder": dict(semantic_decoder),
             "semantic_head": dict(semantic_head),
@@ -67,7 +64,7 @@ class PanopticDeepLab(keras.Model):
             "batch_norm": dict(batch_norm or {}),
             "weighed_losses": list(weighed_losses),
         }
-        self.backbone = backbone
+        super().__init__(backbone, config, name=name, **kwargs)
         self.num_classes = num_classes
         self.log_variances = None
         if weighed_losses:
@@ -143,21 +140,6 @@ class PanopticDeepLab(keras.Model):
                 x, training=training
             )
         return outputs
-
-    def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
-        config = super().get_config() | self._config
-        config["backbone"] = backbone_to_config(self.backbone)
-        return config
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Makes the model from what `get_config` gave."""
-        config = dict(config)
-        config["backbone"] = backbone_from_config(
-            config["backbone"], custom_objects
-        )
-        return cls(**config)
 
 
 def _optional_dict(value: Mapping[str, Any] | None) -> dict[str, Any] | None:

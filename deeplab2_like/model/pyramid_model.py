@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What models share that have a backbone, a pyramid and branches on it."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from deeplab2_like.model.encoder_input import (
-    backbone_from_config,
-    backbone_to_config,
+    EncoderModel,
     endpoint_shapes,
     normalize_images,
 )
@@ -21,7 +19,7 @@ from deeplab2_like.model.outputs import Output
 LOG_VARIANCES = "log_variances"
 
 
-class PyramidModel(keras.Model):
+class PyramidModel(EncoderModel):
     """Semantic logits, and objects, from the levels of a pyramid.
 
     A pyramid takes the endpoints of the backbone and gives levels of strides 4
@@ -29,19 +27,9 @@ class PyramidModel(keras.Model):
     instance branch takes levels, `size`, `targets` and `training`, and gives
     named outputs.
 
-    Args of the constructor:
-        backbone: a network that gives {"res2" ...: feature map} at strides
-            4 to 32; not built yet.
-        config: all other arguments of the constructor of the model.
+    Args of the constructor: see `EncoderModel`; the backbone is a network that
+    gives {"res2" ...: feature map} at strides 4 to 32.
     """
-
-    def __init__(
-        self, backbone: keras.Model, config: Mapping[str, Any], **kwargs: Any
-    ) -> None:
-        # Images must not be rounded to bfloat16 before normalisation.
-        super().__init__(autocast=False, **kwargs)
-        self._config = dict(config)
-        self.backbone = backbone
 
     def set_parts(
         self,
@@ -107,18 +95,3 @@ class PyramidModel(keras.Model):
         if self.log_variances is not None:
             outputs[LOG_VARIANCES] = self.log_variances.read()
         return outputs
-
-    def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
-        config = super().get_config() | self._config
-        config["backbone"] = backbone_to_config(self.backbone)
-        return config
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Makes the model from what `get_config` gave."""
-        config = dict(config)
-        config["backbone"] = backbone_from_config(
-            config["backbone"], custom_objects
-        )
-        return cls(**config)
