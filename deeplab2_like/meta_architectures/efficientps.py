@@ -4,6 +4,7 @@
 import keras
 import tensorflow as tf
 
+from deeplab2_like.config.decimals import read_decimal
 from deeplab2_like.data import descriptor as descriptor_lib
 from deeplab2_like.losses import cross_entropy, grid_masks, uncertainty
 from deeplab2_like.meta_architectures import contract
@@ -11,6 +12,7 @@ from deeplab2_like.meta_architectures.panoptic_fpn import (
     compute_instance_losses,
 )
 from deeplab2_like.model import build_efficientps, weight_decay
+from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
 from deeplab2_like.model.layers.resize import (
     resize_align_corners,
     spatial_size,
@@ -32,7 +34,6 @@ _MASK_RCNN_LOSSES = (
     "mask_loss",
 )
 _SOLOV2_LOSSES = ("cell_loss", "mask_loss")
-_LOG_VARIANCES = "log_variances"
 # Of the smooth absolute error of the boxes of proposals.
 _PROPOSAL_BETA = 1.0 / 9.0
 
@@ -185,12 +186,12 @@ class EfficientPS:
             name: getattr(options, name).weight * losses[name]
             for name in self._loss_names()
         }
-        if _LOG_VARIANCES not in outputs:
+        if LOG_VARIANCES not in outputs:
             return weighed
         return uncertainty.weigh_losses(
             weighed,
             self._loss_names(),
-            outputs[_LOG_VARIANCES],
+            outputs[LOG_VARIANCES],
             regressions={"proposal_box_loss", "box_loss"},
         )
 
@@ -202,7 +203,7 @@ class EfficientPS:
             size = tf.shape(labels)[1:3]
         logits = resize_align_corners(logits, size)
         loss = self._options.trainer_options.loss_options.semantic_loss
-        share = _decimal(loss.top_k_percent)
+        share = read_decimal(loss.top_k_percent)
         if share < 1.0:
             return cross_entropy.compute_hardest_cross_entropy(
                 logits,
@@ -266,11 +267,13 @@ class EfficientPS:
             size=objects_lib.unpack_size(canvas_size),
             class_rules=self._make_class_rules(),
             fusion_rules=fusion.FusionRules(
-                score_threshold=_decimal(self._branch.merge_score_threshold),
-                overlap_threshold=_decimal(
+                score_threshold=read_decimal(
+                    self._branch.merge_score_threshold
+                ),
+                overlap_threshold=read_decimal(
                     self._branch.merge_overlap_threshold
                 ),
-                mask_logit_scale=_decimal(self._system.mask_logit_scale),
+                mask_logit_scale=read_decimal(self._system.mask_logit_scale),
             ),
         )
         if self._has_cells:
@@ -312,17 +315,12 @@ class EfficientPS:
         options = self._system.solov2
         return grid_objects.GridObjectRules(
             grids=tuple(self._cell_rules.grids),
-            score_threshold=_decimal(options.cell_score_threshold),
+            score_threshold=read_decimal(options.cell_score_threshold),
             candidates=options.candidates,
             decay=options.decay,
-            final_threshold=_decimal(options.detection_score_threshold),
+            final_threshold=read_decimal(options.detection_score_threshold),
             max_objects=options.max_detections,
         )
-
-
-def _decimal(value: float) -> float:
-    """Gives the short decimal that a float32 proto field stands for."""
-    return float(f"{value:.7g}")
 
 
 def _compute_cell_losses(

@@ -12,6 +12,7 @@ from deeplab2_like.meta_architectures import contract
 from deeplab2_like.model import build as model_build
 from deeplab2_like.model import multi_scale, weight_decay
 from deeplab2_like.model import outputs as outputs_lib
+from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
 from deeplab2_like.postprocess import panoptic_deeplab as postprocess_lib
 from deeplab2_like.postprocess import prediction as prediction_lib
 from deeplab2_like.protos import config_pb2, dataset_pb2
@@ -147,7 +148,7 @@ class PanopticDeepLab:
             size = tf.shape(targets["semantic"])[1:3]
         kept = dict(outputs)
         kept.pop("semantic_probs", None)
-        log_variances = kept.pop(_LOG_VARIANCES, None)
+        log_variances = kept.pop(LOG_VARIANCES, None)
         resized = outputs_lib.resize_outputs(kept, size)
         losses = {}
         if options.HasField("semantic_loss"):
@@ -201,9 +202,9 @@ class PanopticDeepLab:
                     v for v in head.variables if id(v) not in is_last
                 ]
                 groups[f"{name}_last_layer"] = last
-        layer = getattr(model, _LOG_VARIANCES, None)
+        layer = getattr(model, LOG_VARIANCES, None)
         if layer is not None:
-            groups[_LOG_VARIANCES] = list(layer.variables)
+            groups[LOG_VARIANCES] = list(layer.variables)
         return groups
 
     def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
@@ -244,17 +245,15 @@ _LOSS_NAMES: Mapping[str, str] = {
     "regression_loss": "offset_loss",
 }
 
-_LOG_VARIANCES = "log_variances"
-
 
 def _add_variances(
     model: keras.Model, outputs: contract.Tensors
 ) -> contract.Tensors:
     """Adds the learned weights of the losses, if the model has some."""
-    layer = getattr(model, _LOG_VARIANCES, None)
+    layer = getattr(model, LOG_VARIANCES, None)
     if layer is None:
         return outputs
-    return {**outputs, _LOG_VARIANCES: layer.read()}
+    return {**outputs, LOG_VARIANCES: layer.read()}
 
 
 def _with_channels(values: tf.Tensor) -> tf.Tensor:

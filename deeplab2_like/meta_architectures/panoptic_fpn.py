@@ -6,6 +6,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from deeplab2_like.config.decimals import read_decimal
 from deeplab2_like.data import descriptor as descriptor_lib
 from deeplab2_like.losses import (
     cross_entropy,
@@ -16,6 +17,7 @@ from deeplab2_like.losses import (
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.model import build as model_build
 from deeplab2_like.model import weight_decay
+from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
 from deeplab2_like.model.layers.resize import resize_align_corners
 from deeplab2_like.postprocess import heuristic_merge
 from deeplab2_like.postprocess import panoptic_fpn as postprocess_lib
@@ -34,7 +36,6 @@ _LOSSES = {
     "mask_loss": "mask_loss",
     "soft_panoptic_quality_loss": "soft_panoptic_quality_loss",
 }
-_LOG_VARIANCES = "log_variances"
 
 
 def channel_classes(
@@ -185,12 +186,12 @@ class PanopticFPN:
             for field, name in _LOSSES.items()
             if options.HasField(field) and name in losses
         }
-        if _LOG_VARIANCES not in outputs:
+        if LOG_VARIANCES not in outputs:
             return weighed
         return uncertainty.weigh_losses(
             weighed,
             self._loss_names(),
-            outputs[_LOG_VARIANCES],
+            outputs[LOG_VARIANCES],
             regressions={"proposal_box_loss", "box_loss"},
         )
 
@@ -272,15 +273,12 @@ class PanopticFPN:
             valid_size=valid_size,
             class_rules=class_rules,
             mask_rules=heuristic_merge.MaskRules(
-                score_threshold=_decimal(instance.merge_score_threshold),
-                overlap_threshold=_decimal(instance.merge_overlap_threshold),
+                score_threshold=read_decimal(instance.merge_score_threshold),
+                overlap_threshold=read_decimal(
+                    instance.merge_overlap_threshold
+                ),
             ),
         )
-
-
-def _decimal(value: float) -> float:
-    """Gives the short decimal that a float32 proto field stands for."""
-    return float(f"{value:.7g}")
 
 
 def compute_instance_losses(

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from deeplab2_like.config import backbone_rules, report
+from deeplab2_like.config.decimals import read_decimal
 from deeplab2_like.errors import ConfigError
 from deeplab2_like.model.backbones import (
     axial_resnet,
@@ -105,7 +106,7 @@ def build_backbone(
         arguments["recompute"] = _is_recomputed(options)
     if options.name in efficientnet.BUILDERS:
         arguments["squeeze_excite"] = options.use_squeeze_and_excite
-        arguments["keep_prob"] = _decimal(options.drop_path_keep_prob)
+        arguments["keep_prob"] = read_decimal(options.drop_path_keep_prob)
         arguments["drop_path_schedule"] = options.drop_path_schedule
         arguments["activation"] = options.activation
     return builders[options.name](options.output_stride, **arguments)
@@ -144,12 +145,12 @@ def _variation(options: _Backbone) -> Variation:
     """Gives what the config varies of the named network."""
     width = None
     if options.HasField("backbone_width_multiplier"):
-        width = _decimal(options.backbone_width_multiplier)
+        width = read_decimal(options.backbone_width_multiplier)
     return Variation(
-        stem_width=_decimal(options.stem_width_multiplier),
+        stem_width=read_decimal(options.stem_width_multiplier),
         width=width,
-        depth=_decimal(options.backbone_layer_multiplier),
-        keep_prob=_decimal(options.drop_path_keep_prob),
+        depth=read_decimal(options.backbone_layer_multiplier),
+        keep_prob=read_decimal(options.drop_path_keep_prob),
         drop_path_schedule=options.drop_path_schedule,
         switchable_beyond_stride=options.use_sac_beyond_stride,
         squeeze_excite=options.use_squeeze_and_excite,
@@ -170,14 +171,9 @@ def batch_norm_options(
         synchronized = solver.use_sync_batchnorm
     return {
         "synchronized": synchronized,
-        "momentum": _decimal(solver.batchnorm_momentum),
-        "epsilon": _decimal(solver.batchnorm_epsilon),
+        "momentum": read_decimal(solver.batchnorm_momentum),
+        "epsilon": read_decimal(solver.batchnorm_epsilon),
     }
-
-
-def _decimal(value: float) -> float:
-    """Gives the short decimal that a float32 proto field stands for."""
-    return float(f"{value:.7g}")
 
 
 def _decoder_options(
@@ -352,9 +348,11 @@ def instance_options(
     """Gives the fields of `InstanceOptions`."""
     chosen: dict[str, Any] = {}
     if options.anchor_size:
-        chosen["anchor_sizes"] = [_decimal(x) for x in options.anchor_size]
+        chosen["anchor_sizes"] = [read_decimal(x) for x in options.anchor_size]
     if options.anchor_ratio:
-        chosen["anchor_ratios"] = [_decimal(x) for x in options.anchor_ratio]
+        chosen["anchor_ratios"] = [
+            read_decimal(x) for x in options.anchor_ratio
+        ]
     proposals = options.num_proposals
     return chosen | {
         "num_classes": num_classes,
@@ -368,6 +366,6 @@ def instance_options(
             options.level_proposals,
         ],
         "num_proposals": [proposals, proposals],
-        "score_threshold": _decimal(options.detection_score_threshold),
+        "score_threshold": read_decimal(options.detection_score_threshold),
         "max_detections": options.max_detections,
     }

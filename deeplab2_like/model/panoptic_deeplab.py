@@ -13,7 +13,10 @@ from deeplab2_like.model.encoder_input import (
     normalize_images,
 )
 from deeplab2_like.model.heads import Head
-from deeplab2_like.model.layers.log_variances import LogVariances
+from deeplab2_like.model.layers.log_variances import (
+    LOG_VARIANCES,
+    LogVariances,
+)
 from deeplab2_like.model.outputs import Output
 
 
@@ -69,7 +72,7 @@ class PanopticDeepLab(EncoderModel):
         self.log_variances = None
         if weighed_losses:
             self.log_variances = LogVariances(
-                weighed_losses, name="log_variances"
+                weighed_losses, name=LOG_VARIANCES
             )
         options = {"batch_norm": batch_norm, "dtype": self.dtype_policy}
         self.semantic_decoder = Decoder(

@@ -12,11 +12,12 @@ from deeplab2_like.model.encoder_input import (
     normalize_images,
 )
 from deeplab2_like.model.feature_pyramid import STRIDES
-from deeplab2_like.model.layers.log_variances import LogVariances
+from deeplab2_like.model.layers.log_variances import (
+    LOG_VARIANCES,
+    LogVariances,
+)
 from deeplab2_like.model.layers.resize import spatial_size
 from deeplab2_like.model.outputs import Output
-
-LOG_VARIANCES = "log_variances"
 
 
 class PyramidModel(EncoderModel):

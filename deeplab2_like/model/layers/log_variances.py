@@ -7,6 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+# Name of the layer in a model, and of what it gives among the outputs.
+LOG_VARIANCES = "log_variances"
+
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class LogVariances(keras.layers.Layer):
