@@ -11,7 +11,7 @@ from deeplab2_like.meta_architectures import contract
 from deeplab2_like.meta_architectures.panoptic_fpn import (
     compute_instance_losses,
 )
-from deeplab2_like.model import build_efficientps, weight_decay
+from deeplab2_like.model import build_pyramid, weight_decay
 from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
 from deeplab2_like.model.layers.resize import (
     resize_align_corners,
@@ -128,7 +128,7 @@ class EfficientPS:
     def build_model(self, *, synchronize_batch_norm: bool) -> keras.Model:
         """Builds the network with all its variables."""
         loss_options = self._options.trainer_options.loss_options
-        return build_efficientps.build_efficientps(
+        return build_pyramid.build_pyramid_model(
             self._options.model_options,
             self._options.trainer_options.solver_options,
             num_channels=self.descriptor.num_classes,

@@ -15,8 +15,7 @@ from deeplab2_like.losses import (
     uncertainty,
 )
 from deeplab2_like.meta_architectures import contract
-from deeplab2_like.model import build as model_build
-from deeplab2_like.model import weight_decay
+from deeplab2_like.model import build_pyramid, weight_decay
 from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
 from deeplab2_like.model.layers.resize import resize_align_corners
 from deeplab2_like.postprocess import heuristic_merge
@@ -114,7 +113,7 @@ class PanopticFPN:
     def build_model(self, *, synchronize_batch_norm: bool) -> keras.Model:
         """Builds the network with all its variables."""
         loss_options = self._options.trainer_options.loss_options
-        return model_build.build_panoptic_fpn(
+        return build_pyramid.build_pyramid_model(
             self._options.model_options,
             self._options.trainer_options.solver_options,
             num_channels=len(self._channel_classes),

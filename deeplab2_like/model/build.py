@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds models from configs; the only module here that sees protos."""
+"""Builds models from configs; here and in `build_pyramid` protos are seen."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,7 +21,6 @@ from deeplab2_like.model.backbones.variation import Variation
 from deeplab2_like.model.deeplab_v3 import DeepLabV3, DeepLabV3Plus
 from deeplab2_like.model.layers.aspp import pool_size_of
 from deeplab2_like.model.panoptic_deeplab import PanopticDeepLab
-from deeplab2_like.model.panoptic_fpn import PanopticFPN
 from deeplab2_like.protos import model_pb2, trainer_pb2
 
 _Backbone = model_pb2.ModelOptions.BackboneOptions
@@ -57,22 +56,33 @@ def build_model(
         ConfigError: something that does not exist, or exists in a later
             release.
     """
-    system = options.WhichOneof("meta_architecture")
-    if system not in _SYSTEMS:
-        raise ConfigError(
-            f"model_options.{system or 'meta_architecture'} "
-            f"{'is not supported' if system else 'is not set'} - known are "
-            f"{', '.join(_SYSTEMS)} - set one of them."
-        )
+    build = choose_builder(options, _SYSTEMS)
     batch_norm = batch_norm_options(
         solver or trainer_pb2.SolverOptions(), synchronize_batch_norm
     )
     more = {"weighed_losses": weighed_losses} if weighed_losses else {}
-    model = _SYSTEMS[system](
-        options, num_classes, train_crop_size, batch_norm, **more
-    )
+    model = build(options, num_classes, train_crop_size, batch_norm, **more)
     model.build((None, None, None, 3))
     return model
+
+
+def choose_builder(
+    options: model_pb2.ModelOptions,
+    builders: Mapping[str, Callable[..., keras.Model]],
+) -> Callable[..., keras.Model]:
+    """Gives that of the builders whose system `options` has.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    system = options.WhichOneof("meta_architecture")
+    if system not in builders:
+        raise ConfigError(
+            f"model_options.{system or 'meta_architecture'} "
+            f"{'is not supported' if system else 'is not set'} - known are "
+            f"{', '.join(builders)} - set one of them."
+        )
+    return builders[system]
 
 
 def build_backbone(
@@ -298,74 +308,3 @@ _SYSTEMS: Mapping[str, Callable[..., keras.Model]] = {
     "deeplab_v3_plus": _build_deeplab_v3_plus,
     "panoptic_deeplab": _build_panoptic_deeplab,
 }
-
-
-def build_panoptic_fpn(
-    options: model_pb2.ModelOptions,
-    solver: trainer_pb2.SolverOptions,
-    *,
-    num_channels: int,
-    num_things: int,
-    weighed_losses: Sequence[str] = (),
-    synchronize_batch_norm: bool | None = None,
-) -> PanopticFPN:
-    """Builds the Panoptic FPN that `options` describes, with its variables.
-
-    Args:
-        options: the network.
-        solver: gives the batch norm options.
-        num_channels: channels of the semantic logits.
-        num_things: classes of the instance branch.
-        weighed_losses: names of the losses whose weights are learned.
-        synchronize_batch_norm: as in `build_model`.
-    """
-    system = options.panoptic_fpn
-    branches: dict[str, Any] = {}
-    if system.semantic.enable:
-        branches["semantic"] = {
-            "num_channels": num_channels,
-            "filters": system.semantic.channels,
-        }
-    if system.instance.enable:
-        branches["instance"] = instance_options(system.instance, num_things)
-    model = PanopticFPN(
-        build_backbone(
-            options.backbone,
-            batch_norm_options(solver, synchronize_batch_norm),
-        ),
-        pyramid_filters=system.pyramid_channels,
-        weighed_losses=weighed_losses,
-        **branches,
-    )
-    model.build((None, None, None, 3))
-    return model
-
-
-def instance_options(
-    options: model_pb2.ModelOptions.PanopticFpnOptions.InstanceBranchOptions,
-    num_classes: int,
-) -> dict[str, Any]:
-    """Gives the fields of `InstanceOptions`."""
-    chosen: dict[str, Any] = {}
-    if options.anchor_size:
-        chosen["anchor_sizes"] = [read_decimal(x) for x in options.anchor_size]
-    if options.anchor_ratio:
-        chosen["anchor_ratios"] = [
-            read_decimal(x) for x in options.anchor_ratio
-        ]
-    proposals = options.num_proposals
-    return chosen | {
-        "num_classes": num_classes,
-        "filters": options.channels,
-        "units": options.box_head_units,
-        "mask_convs": options.mask_head_convolutions,
-        "anchor_samples": options.anchor_samples,
-        "region_samples": options.region_samples,
-        "level_proposals": [
-            options.train_level_proposals,
-            options.level_proposals,
-        ],
-        "num_proposals": [proposals, proposals],
-        "score_threshold": read_decimal(options.detection_score_threshold),
-        "max_detections": options.max_detections,
-    }
