@@ -17,10 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors, exact_floats
-from deeplab2_like.postprocess import compilation
+from deeplab2_like.postprocess import compilation, mask_overlaps
 
-# Pixels whose masks are in memory at once, for all candidates.
-_CHUNK = 8192
 _NONE = float("-inf")
 # Smallest divisor of the linear decay: of a mask and its exact copy.
 _LEAST = 1e-6
@@ -148,7 +146,13 @@ def find_objects(
     best = tf.math.top_k(score, min(rules.candidates, score.shape[0]))
     cell, category = best.indices // num_classes, best.indices % num_classes
     kernels = tf.gather(kernels_ge, cell)
-    seen = measure_masks(kernels, features_hwe, valid_size, rules)
+    seen = mask_overlaps.measure_masks(
+        kernels,
+        features_hwe,
+        valid_size,
+        rules.mask_logit,
+        tf.reduce_sum(tf.cast(best.values > _NONE, tf.int32)),
+    )
     smallest = tf.gather(tf.constant(rules.cell_strides), cell)
     is_object = (best.values > _NONE) & (seen.area > smallest)
     score = best.values * tf.math.divide_no_nan(seen.total, seen.area)
@@ -202,74 +206,6 @@ def _collect(
         logits,
         find_boxes(logits > rules.mask_logit),
     )
-
-
-class Measures(NamedTuple):
-    """What the masks of candidates are like.
-
-    Attributes:
-        area: float32 [K], pixels.
-        total: float32 [K], sum of the probabilities of these pixels.
-        shared: float32 [K, K], pixels that two masks have in common.
-    """
-
-    area: tf.Tensor
-    total: tf.Tensor
-    shared: tf.Tensor
-
-
-def measure_masks(
-    kernels_ke: tf.Tensor,
-    features_hwe: tf.Tensor,
-    valid_size: tf.Tensor,
-    rules: GridObjectRules,
-) -> Measures:
-    """Measures masks, some pixels of all of them at a time.
-
-    Args:
-        kernels_ke: float32 [K, E].
-        features_hwe: float [h, w, E].
-        valid_size: As in `find_objects`.
-        rules: Gives the threshold.
-    """
-    height, width = compilation.sizes(features_hwe)[:2]
-    number = height * width
-    num_chunks = compilation.ceil_divide(number, _CHUNK)
-    chunk = compilation.ceil_divide(number, num_chunks)
-    features = tf.pad(
-        _flatten(features_hwe), [[0, num_chunks * chunk - number], [0, 0]]
-    )
-    filters = features_hwe.shape[-1]
-    features = tf.reshape(features, [num_chunks, chunk, filters])
-
-    def visit(index, measures):
-        logits = tf.matmul(
-            kernels_ke, tf.gather(features, index), transpose_b=True
-        )
-        pixel = index * chunk + tf.range(chunk)
-        inside = (pixel // width < valid_size[0]) & (
-            pixel % width < valid_size[1]
-        )
-        inside &= pixel < number
-        is_mask = inside & (logits > rules.mask_logit)
-        mask = tf.cast(is_mask, tf.float32)
-        soft = tf.where(is_mask, tf.sigmoid(logits), 0.0)
-        return index + 1, Measures(
-            measures.area + tf.reduce_sum(mask, axis=1),
-            measures.total + tf.reduce_sum(soft, axis=1),
-            # Zeros and ones: exact in any precision of the products.
-            measures.shared + tf.matmul(mask, mask, transpose_b=True),
-        )
-
-    count = kernels_ke.shape[0]
-    zeros = tf.zeros([count])
-    _, measures = tf.while_loop(
-        lambda index, _: index < num_chunks,
-        visit,
-        (0, Measures(zeros, zeros, tf.zeros([count, count]))),
-        parallel_iterations=1,
-    )
-    return measures
 
 
 def _flatten(features_hwe: tf.Tensor) -> tf.Tensor:

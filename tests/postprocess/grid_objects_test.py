@@ -180,20 +180,6 @@ def test_equal_neighbors_both_stay():
     assert kept[2, 2] == 0.0
 
 
-def test_chunks_do_not_change_the_measures(monkeypatch):
-    rng = np.random.default_rng(3)
-    kernels = tf.constant(rng.normal(size=(7, FILTERS)), tf.float32)
-    features = tf.constant(rng.normal(size=(*SIZE, FILTERS)), tf.float32)
-    valid = tf.constant([20, 17])
-    whole = grid_objects.measure_masks(kernels, features, valid, RULES)
-    monkeypatch.setattr(grid_objects, "_CHUNK", 100)
-    parts = grid_objects.measure_masks(kernels, features, valid, RULES)
-    np.testing.assert_array_equal(parts.shared, whole.shared)
-    np.testing.assert_array_equal(parts.area, whole.area)
-    np.testing.assert_allclose(parts.total, whole.total, rtol=1e-5)
-    np.testing.assert_array_equal(np.diag(whole.shared), whole.area)
-
-
 def test_boxes_are_around_the_masks():
     masks = np.zeros((3, 8, 9), bool)
     masks[0, 2:5, 3:7] = True

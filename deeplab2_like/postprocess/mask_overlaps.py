@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks that kernels make of features: how large, and what they share.
+
+Masks are kept as bits, 64 pixels in a number, and pixels that two masks share
+are counted by the bits of these numbers: a fraction of the time of a matrix
+product, and exact. Candidates are looked at by blocks, and only those that are
+there.
+
+K masks in blocks of M; E channels of the features; h, w: their size; P pixels
+that are computed at once: G groups of W numbers of 64 pixels.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from deeplab2_like.postprocess import compilation
+from deeplab2_like.postprocess.compilation import Size
+
+# The largest P and M.
+_CHUNK = 8192
+_BLOCK = 128
+# M is a multiple of it, so that vectors have no rest.
+_LANES = 16
+_BITS = 64
+# W: what two blocks of masks have to fit into the cache for.
+_WORDS = 32
+
+
+class Measures(NamedTuple):
+    """What masks are like.
+
+    Attributes:
+        area: float32 [K], pixels.
+        total: float32 [K], sum of the probabilities of these pixels.
+        shared: float32 [K, K], pixels that two masks have in common.
+    """
+
+    area: tf.Tensor
+    total: tf.Tensor
+    shared: tf.Tensor
+
+
+def measure_masks(
+    kernels_ke: tf.Tensor,
+    features_hwe: tf.Tensor,
+    valid_size: tf.Tensor,
+    mask_logit: float,
+    count: tf.Tensor | None = None,
+) -> Measures:
+    """Measures masks, some pixels of some of them at a time.
+
+    Args:
+        kernels_ke: float32 [K, E].
+        features_hwe: float [h, w, E].
+        valid_size: int32 [2], rows and columns of the features, at the top
+            left, that are image; masks are empty in the rest.
+        mask_logit: Logits above it belong to a mask.
+        count: int32, only so many masks, the first ones, are there; the rest
+            has any numbers. None: all are.
+    """
+    number = kernels_ke.shape[0]
+    num_blocks = compilation.ceil_divide(number, _BLOCK)
+    size = compilation.ceil_divide(number, num_blocks * _LANES) * _LANES
+    kernels = tf.pad(kernels_ke, [[0, num_blocks * size - number], [0, 0]])
+    kernels = tf.reshape(kernels, [num_blocks, size, kernels_ke.shape[1]])
+    if count is None:
+        active = tf.constant(num_blocks)
+    else:
+        active = compilation.ceil_divide(count, size)
+    bits, total = _draw_blocks(
+        kernels, active, _Pixels.of(features_hwe, valid_size), mask_logit
+    )
+    shared = _count_shared(bits, active)[:number, :number]
+    total = tf.reshape(total, [-1])[:number]
+    return Measures(tf.linalg.diag_part(shared), total, shared)
+
+
+class _Pixels(NamedTuple):
+    """The features by pixels, some at a time.
+
+    Attributes:
+        features: float32 [h * w, E], at least P rows.
+        width: w.
+        valid_size: As in `measure_masks`.
+        chunk: P.
+        num_chunks: How often there are that many.
+    """
+
+    features: tf.Tensor
+    width: Size
+    valid_size: tf.Tensor
+    chunk: Size
+    num_chunks: Size
+
+    @classmethod
+    def of(cls, features_hwe: tf.Tensor, valid_size: tf.Tensor) -> "_Pixels":
+        height, width, filters = compilation.sizes(features_hwe)
+        number = height * width
+        step = _WORDS * _BITS
+        chunk = compilation.ceil_divide(number, step) * step
+        if isinstance(number, int):
+            chunk = min(chunk, _CHUNK)
+            missing = max(chunk - number, 0)
+        else:
+            chunk = tf.minimum(chunk, _CHUNK)
+            missing = tf.maximum(chunk - number, 0)
+        features = tf.reshape(features_hwe, [number, filters])
+        return cls(
+            tf.pad(tf.cast(features, tf.float32), [[0, missing], [0, 0]]),
+            width,
+            valid_size,
+            chunk,
+            compilation.ceil_divide(number, chunk),
+        )
+
+    def take(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Takes a chunk, the last of which overlaps the one before it.
+
+        Args:
+            index: int32.
+
+        Returns:
+            float32 [P, E], the features; bool [P], pixels that are in the
+            valid part and in no earlier chunk.
+        """
+        number, filters = compilation.sizes(self.features)
+        start = tf.minimum(index * self.chunk, number - self.chunk)
+        pixel = start + tf.range(self.chunk)
+        is_new = pixel >= index * self.chunk
+        row, column = pixel // self.width, pixel % self.width
+        is_new &= (row < self.valid_size[0]) & (column < self.valid_size[1])
+        rows = tf.slice(self.features, [start, 0], [self.chunk, filters])
+        return rows, is_new
+
+
+def _draw_blocks(
+    kernels_nme: tf.Tensor,
+    active: tf.Tensor,
+    pixels: _Pixels,
+    mask_logit: float,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws the masks of the first `active` blocks of kernels.
+
+    Returns:
+        int64 [N, chunks, G, M, W], the bits of the masks; float32 [N, M], sums
+        of the probabilities of their pixels.
+    """
+    num_blocks, size, _ = kernels_nme.shape
+    groups = pixels.chunk // (_WORDS * _BITS)
+    shape = [groups, size, _WORDS]
+
+    def visit(step, bits, total):
+        block, chunk = step // pixels.num_chunks, step % pixels.num_chunks
+        features, is_new = pixels.take(chunk)
+        kernels = tf.gather(kernels_nme, block)
+        # Masks last: the faster order of the product.
+        logits = tf.matmul(features, kernels, transpose_b=True)
+        is_mask = is_new[:, tf.newaxis] & (logits > mask_logit)
+        soft = tf.where(is_mask, tf.sigmoid(logits), 0.0)
+        packed = _pack(tf.reshape(is_mask, [groups * _WORDS, _BITS, size]))
+        packed = tf.reshape(packed, [groups, _WORDS, size])
+        packed = tf.transpose(packed, [0, 2, 1])
+        return (
+            step + 1,
+            tf.tensor_scatter_nd_update(bits, [[step]], packed[tf.newaxis]),
+            tf.tensor_scatter_nd_add(
+                total, [[block]], tf.reduce_sum(soft, axis=0)[tf.newaxis]
+            ),
+        )
+
+    _, bits, total = tf.while_loop(
+        lambda step, *_: step < active * pixels.num_chunks,
+        visit,
+        (
+            0,
+            tf.zeros([num_blocks * pixels.num_chunks, *shape], tf.int64),
+            tf.zeros([num_blocks, size]),
+        ),
+        parallel_iterations=1,
+    )
+    return tf.reshape(bits, [num_blocks, pixels.num_chunks, *shape]), total
+
+
+def _pack(flags: tf.Tensor) -> tf.Tensor:
+    """Packs bool [N, 64, M] to int64 [N, M]."""
+    place = tf.range(_BITS, dtype=tf.int64)[:, tf.newaxis]
+    bits = tf.bitwise.left_shift(tf.cast(flags, tf.int64), place)
+    return compilation.reduce_middle(bits, tf.bitwise.bitwise_or)
+
+
+def _count_shared(bits: tf.Tensor, active: tf.Tensor) -> tf.Tensor:
+    """Counts the pixels that masks share: float32 [N * M, N * M].
+
+    Args:
+        bits: From `_draw_blocks`.
+        active: int32, how many blocks there are. Others share nothing.
+    """
+    num_blocks, num_chunks, groups, size, _ = compilation.sizes(bits)
+    # Both orders of two blocks give the same.
+    pairs = [(i, j) for i in range(num_blocks) for j in range(i + 1)]
+    first, second = np.array(pairs, np.int32).T
+
+    def visit(step, counts):
+        pair, chunk = step // num_chunks, step % num_chunks
+        a, b = (
+            tf.gather_nd(bits, [tf.gather(block, pair), chunk])
+            for block in (first, second)
+        )
+        both = tf.bitwise.bitwise_and(a[:, :, tf.newaxis], b[:, tf.newaxis])
+        ones = tf.cast(tf.raw_ops.PopulationCount(x=both), tf.int64)
+        counted = tf.cast(tf.reduce_sum(ones, axis=-1), tf.int32)
+        return step + 1, tf.tensor_scatter_nd_add(
+            counts, [[pair]], counted[tf.newaxis]
+        )
+
+    _, counts = tf.while_loop(
+        lambda step, _: step < active * (active + 1) // 2 * num_chunks,
+        visit,
+        (0, tf.zeros([len(pairs), groups, size, size], tf.int32)),
+        parallel_iterations=1,
+    )
+    counts = tf.reduce_sum(counts, axis=1)
+    blocks = [
+        [
+            counts[pairs.index((i, j))]
+            if j <= i
+            else tf.transpose(counts[pairs.index((j, i))])
+            for j in range(num_blocks)
+        ]
+        for i in range(num_blocks)
+    ]
+    rows = [tf.concat(row, axis=1) for row in blocks]
+    return tf.cast(tf.concat(rows, axis=0), tf.float32)
