@@ -8,6 +8,8 @@ mean is the loss of the batch.
 B images, K chosen boxes or places for them, C classes.
 """
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
 from deeplab2_like.losses.cross_entropy import share_over_batch
@@ -127,6 +129,52 @@ def compute_mask_loss(
     return share_over_batch(
         tf.reduce_sum(error, axis=1), _count(is_positive_bk)
     )
+
+
+def compute_instance_losses(
+    outputs: Mapping[str, tf.Tensor], *, proposal_beta: float = 0.0
+) -> dict[str, tf.Tensor]:
+    """Computes all losses of Mask R-CNN, with detectron2's constants.
+
+    Args:
+        outputs: What `model.instance_branch` gives in training.
+        proposal_beta: Below it the error of a box code of a proposal is made
+            smooth; see `compute_smooth_l1`.
+
+    Returns:
+        float32 [B] each, under the names that configs have for them.
+    """
+    anchor_boxes = compute_code_loss(
+        outputs["anchor_codes"],
+        outputs["anchor_code_targets"],
+        outputs["anchor_is_object"],
+        beta=proposal_beta,
+    )
+    return {
+        "proposal_loss": compute_objectness_loss(
+            outputs["anchor_logits"],
+            outputs["anchor_is_object"],
+            outputs["anchor_is_chosen"],
+        ),
+        "proposal_box_loss": anchor_boxes / outputs["anchor_logits"].shape[1],
+        "class_loss": compute_class_loss(
+            outputs["region_logits"],
+            outputs["region_class"],
+            outputs["region_is_chosen"],
+        ),
+        "box_loss": compute_region_code_loss(
+            outputs["region_codes"],
+            outputs["region_code_targets"],
+            outputs["region_is_object"],
+            outputs["region_is_chosen"],
+            beta=0.0,
+        ),
+        "mask_loss": compute_mask_loss(
+            outputs["mask_logits"],
+            outputs["mask_targets"],
+            outputs["mask_is_object"],
+        ),
+    }
 
 
 def _count(flags_bk: tf.Tensor) -> tf.Tensor:

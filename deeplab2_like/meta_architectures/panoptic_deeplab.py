@@ -13,6 +13,7 @@ from deeplab2_like.model import build as model_build
 from deeplab2_like.model import multi_scale, weight_decay
 from deeplab2_like.model import outputs as outputs_lib
 from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
+from deeplab2_like.model.layers.resize import spatial_size
 from deeplab2_like.postprocess import panoptic_deeplab as postprocess_lib
 from deeplab2_like.postprocess import prediction as prediction_lib
 from deeplab2_like.protos import config_pb2, dataset_pb2
@@ -143,9 +144,7 @@ class PanopticDeepLab:
     ) -> dict[str, tf.Tensor]:
         """Computes semantic, center and offset loss at full resolution."""
         options = self._options.trainer_options.loss_options
-        size = targets["semantic"].shape[1:3]
-        if None in size:
-            size = tf.shape(targets["semantic"])[1:3]
+        size = spatial_size(targets["semantic"])
         kept = dict(outputs)
         kept.pop("semantic_probs", None)
         log_variances = kept.pop(LOG_VARIANCES, None)

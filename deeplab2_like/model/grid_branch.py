@@ -71,6 +71,11 @@ class GridBranch(keras.layers.Layer):
             kernel_filters, feature_filters, name="features", **policy
         )
 
+    @property
+    def last_layers(self) -> tuple[keras.layers.Layer, ...]:
+        """The layers whose shape depends on the classes."""
+        return (self.cells.classes,)
+
     def build(self, input_shape):
         """Makes the variables for shapes [B, h, w, channels] of all levels."""
         self.cells.build(input_shape)

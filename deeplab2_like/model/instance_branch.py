@@ -124,6 +124,15 @@ class InstanceBranch(keras.layers.Layer):
         )
         self.seeds = keras.random.SeedGenerator()
 
+    @property
+    def last_layers(self) -> tuple[keras.layers.Layer, ...]:
+        """The layers whose shape depends on the classes."""
+        return (
+            self.box_head.classes,
+            self.box_head.codes,
+            self.mask_head.last_layer,
+        )
+
     def build(self, input_shape):
         """Makes the variables for shapes [B, h, w, C] of the pyramid."""
         channels = input_shape[LEVELS[0]][-1]

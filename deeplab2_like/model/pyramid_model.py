@@ -11,12 +11,11 @@ from deeplab2_like.model.encoder_input import (
     endpoint_shapes,
     normalize_images,
 )
-from deeplab2_like.model.feature_pyramid import STRIDES
+from deeplab2_like.model.feature_pyramid import STRIDES, level_size
 from deeplab2_like.model.layers.log_variances import (
     LOG_VARIANCES,
     LogVariances,
 )
-from deeplab2_like.model.layers.resize import spatial_size
 from deeplab2_like.model.outputs import Output
 
 
@@ -88,10 +87,11 @@ class PyramidModel(EncoderModel):
         if self.semantic_branch is not None:
             outputs[Output.SEMANTIC_LOGITS.value] = self.semantic_branch(levels)
         if self.instance_branch is not None:
-            size = spatial_size(images)
-            size = size if isinstance(size, tuple) else tf.unstack(size)
             outputs |= self.instance_branch(
-                levels, size=size, targets=targets, training=training
+                levels,
+                size=level_size(images),
+                targets=targets,
+                training=training,
             )
         if self.log_variances is not None:
             outputs[LOG_VARIANCES] = self.log_variances.read()

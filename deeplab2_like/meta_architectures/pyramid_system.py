@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What systems share whose branches stand on a feature pyramid."""
+
+import abc
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.losses import uncertainty
+from deeplab2_like.meta_architectures import contract
+from deeplab2_like.model import build_pyramid, weight_decay
+from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
+from deeplab2_like.model.layers.resize import (
+    resize_align_corners,
+    spatial_size,
+)
+from deeplab2_like.postprocess import panoptic_fpn as objects_lib
+from deeplab2_like.postprocess import rules as rules_lib
+from deeplab2_like.protos import config_pb2, model_pb2
+from deeplab2_like.targets import boxes_masks, dropped_instances
+
+_BranchOptions = (
+    model_pb2.ModelOptions.PanopticFpnOptions.InstanceBranchOptions
+    | model_pb2.ModelOptions.EfficientPsOptions.GridBranchOptions
+)
+_REGRESSIONS = frozenset({"proposal_box_loss", "box_loss"})
+
+
+class PyramidSystem(abc.ABC):
+    """Objects and classes, by two branches on one pyramid.
+
+    Implements `contract.MetaArchitecture` but for `postprocess`. A subclass
+    says too which losses there are.
+    """
+
+    def __init__(
+        self,
+        options: config_pb2.ExperimentOptions,
+        descriptor: descriptor_lib.DatasetDescriptor,
+        instance: _BranchOptions,
+        *,
+        channel_classes: Sequence[int],
+        has_semantic: bool,
+        has_instances: bool = True,
+    ):
+        """Takes what the config says of the system.
+
+        Args:
+            options: A checked config.
+            descriptor: The data set that it is for.
+            instance: The options of the instance branch.
+            channel_classes: Class of each channel of the semantic logits; the
+                first channel is that of all things which have none.
+            has_semantic: Whether there is a semantic branch.
+            has_instances: Whether there is an instance branch.
+        """
+        self.descriptor = descriptor
+        self.has_instances = has_instances
+        self.output_stride = options.model_options.backbone.output_stride
+        self._options = options
+        self._loss_options = options.trainer_options.loss_options
+        self._instance = instance
+        self._channel_classes = tuple(channel_classes)
+        self._has_semantic = has_semantic
+
+    def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
+        """Gives the function that makes channels, boxes and instances."""
+        del is_training
+        names = ["semantic"] if self._has_semantic else []
+        if self.has_instances:
+            names += ["instance", "boxes", "box_class"]
+        max_instances = self._instance.max_instances
+        notice = dropped_instances.DroppedInstancesNotice(max_instances)
+        channels = self._list_channels()
+
+        def make_targets(panoptic_hw: tf.Tensor) -> dict[str, tf.Tensor]:
+            targets = boxes_masks.compute_box_mask_targets(
+                panoptic_hw,
+                thing_ids=self.descriptor.thing_ids,
+                ignore_label=self.descriptor.ignore_label,
+                label_divisor=self.descriptor.label_divisor,
+                max_instances=max_instances,
+                channels=channels,
+            )
+            if not self.has_instances:
+                return {name: targets[name] for name in names}
+            with tf.control_dependencies(
+                [notice.watch(targets["num_dropped"])]
+            ):
+                return {name: tf.identity(targets[name]) for name in names}
+
+        return make_targets
+
+    def _list_channels(self) -> list[int]:
+        """Lists the channel of each class."""
+        channels = [boxes_masks.NO_CHANNEL] * self.descriptor.num_classes
+        for channel, category in enumerate(self._channel_classes):
+            channels[category] = channel
+        if len(self._channel_classes) < self.descriptor.num_classes:
+            for category in self.descriptor.thing_ids:
+                channels[category] = 0
+        return channels
+
+    def build_model(self, *, synchronize_batch_norm: bool) -> keras.Model:
+        """Builds the network with all its variables."""
+        learns_weights = self._loss_options.learn_weights
+        return build_pyramid.build_pyramid_model(
+            self._options.model_options,
+            self._options.trainer_options.solver_options,
+            num_channels=len(self._channel_classes),
+            num_things=len(self.descriptor.thing_ids),
+            weighed_losses=self._loss_names() if learns_weights else (),
+            synchronize_batch_norm=synchronize_batch_norm,
+        )
+
+    def infer(
+        self,
+        model: keras.Model,
+        images: tf.Tensor,
+        *,
+        targets: contract.Tensors | None = None,
+    ) -> contract.Tensors:
+        """Finds objects and classes."""
+        return model(images, targets=targets, training=False)
+
+    def infer_for_training(
+        self,
+        model: keras.Model,
+        images: tf.Tensor,
+        targets: contract.Tensors,
+    ) -> contract.Tensors:
+        """Runs the network, and chooses what to learn from."""
+        return model(images, targets=targets, training=True)
+
+    @abc.abstractmethod
+    def _loss_names(self) -> list[str]:
+        """Lists the losses whose weights can be learned."""
+
+    @abc.abstractmethod
+    def _compute_parts(
+        self, outputs: contract.Tensors, targets: contract.Tensors
+    ) -> dict[str, tf.Tensor]:
+        """Computes the losses that the config has, without their weights."""
+
+    def compute_losses(
+        self, outputs: contract.Tensors, targets: contract.Tensors
+    ) -> dict[str, tf.Tensor]:
+        """Computes the losses of the branches and weighs them."""
+        weighed = {
+            name: getattr(self._loss_options, name).weight * loss
+            for name, loss in self._compute_parts(outputs, targets).items()
+        }
+        if LOG_VARIANCES not in outputs:
+            return weighed
+        return uncertainty.weigh_losses(
+            weighed,
+            self._loss_names(),
+            outputs[LOG_VARIANCES],
+            regressions=_REGRESSIONS,
+        )
+
+    def variable_groups(
+        self, model: keras.Model
+    ) -> dict[str, list[keras.Variable]]:
+        """Gives the variables of backbone, pyramid, branches, last layers."""
+        groups = {
+            "backbone": list(model.backbone.variables),
+            "pyramid": list(model.pyramid.variables),
+        }
+        if model.semantic_branch is not None:
+            last = model.semantic_branch.last_layer
+            groups["semantic_last_layer"] = list(last.variables)
+        if model.instance_branch is not None:
+            layers = model.instance_branch.last_layers
+            groups["instance_last_layer"] = [
+                v for layer in layers for v in layer.variables
+            ]
+        taken = {id(v) for group in groups.values() for v in group}
+        groups["branches"] = [v for v in model.variables if id(v) not in taken]
+        return groups
+
+    def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
+        """Gives the kernels of convolutions and dense layers."""
+        return weight_decay.decayed_variables(model)
+
+    def _make_class_rules(self) -> rules_lib.ClassRules:
+        """Gives what the classes are and how segments are named."""
+        return rules_lib.ClassRules(
+            num_classes=self.descriptor.num_classes,
+            thing_ids=tuple(self.descriptor.thing_ids),
+            ignore_label=self.descriptor.ignore_label,
+            label_divisor=self.descriptor.label_divisor,
+            stuff_area_limit=self._options.evaluator_options.stuff_area_limit,
+        )
+
+    def _name_objects(self, outputs: contract.Tensors) -> objects_lib.Objects:
+        """Gives what Mask R-CNN found, with classes of the data set."""
+        return objects_lib.Objects(
+            boxes=outputs["boxes"],
+            category=tf.gather(
+                list(self.descriptor.thing_ids), outputs["box_class"]
+            ),
+            score=outputs["box_score"],
+            is_valid=outputs["is_box"],
+            masks=outputs["masks"],
+        )
+
+
+def resize_to_labels(
+    outputs: contract.Tensors, targets: contract.Tensors
+) -> tf.Tensor:
+    """Gives the semantic logits at the size of the labels."""
+    size = spatial_size(targets["semantic"])
+    return resize_align_corners(outputs["semantic_logits"], size)
