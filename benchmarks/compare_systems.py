@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Trains the four systems on the same data for the same time, several seeds.
+
+    TRAIN_SET='nuclei/train-*' VAL_SET='nuclei/val-*' \
+        python benchmarks/compare_systems.py --work=FOLDER
+
+Four stages, each resumed where it was left; `--stages` names those to do:
+
+* steps: how long a step of each system takes, all of the trainer's work
+  included. Only this stage needs a machine that does nothing else: it says how
+  many steps fill the minutes of a run.
+* train: each system with each seed, `train_and_eval` with the trainer.
+* times: how long an exported model takes for an image. Needs a quiet machine.
+* table: prints the table of what is there, as Markdown.
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from deeplab2_like import config as config_lib  # noqa: E402
+from deeplab2_like import errors, program  # noqa: E402
+
+_STAGES = ("steps", "train", "times", "table")
+_SOFT_QUALITY = (
+    "trainer_options { loss_options { soft_panoptic_quality_loss {"
+    " name: 'soft_panoptic_quality' weight: 0.25 } } }"
+)
+# Name -> (title, config without its data set, override).
+SYSTEMS = {
+    "panoptic_deeplab": (
+        "Panoptic-DeepLab",
+        "panoptic_deeplab_mobilenet_v3_small_os16",
+        "",
+    ),
+    "panoptic_fpn": ("Panoptic FPN", "panoptic_fpn_mobilenet_v3_small", ""),
+    "panoptic_fpn_soft_quality": (
+        "Panoptic FPN with the soft panoptic quality",
+        "panoptic_fpn_mobilenet_v3_small",
+        _SOFT_QUALITY,
+    ),
+    "efficientps_mask_rcnn": (
+        "EfficientPS, Mask R-CNN",
+        "efficientps_mobilenet_v3_small",
+        "",
+    ),
+    "efficientps_solov2": (
+        "EfficientPS, SOLOv2",
+        "efficientps_solov2_mobilenet_v3_small",
+        "",
+    ),
+}
+_SCORES = ("PQ", "PQ_things", "PQ_stuff")
+
+_WORK = flags.DEFINE_string("work", None, "Folder of the runs.")
+_DATA = flags.DEFINE_string("data", "nuclei", "Data set: a folder of configs/.")
+_SYSTEMS = flags.DEFINE_list("systems", list(SYSTEMS), "What to compare.")
+_SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "Of the runs.")
+_MINUTES = flags.DEFINE_float(
+    "minutes", 10.0, "Of training in each run.", lower_bound=0.01
+)
+_STAGE_LIST = flags.DEFINE_list("stages", list(_STAGES), "What to do.")
+_MEASURED_STEPS = flags.DEFINE_integer(
+    "measured_steps",
+    100,
+    "Steps that are timed, after half as many.",
+    lower_bound=2,
+)
+_IMAGE_SIZE = flags.DEFINE_list(
+    "image_size", ["256", "256"], "Height and width of the timed image."
+)
+
+
+def _config_name(system: str) -> str:
+    return f"{_DATA.value}/{SYSTEMS[system][1]}"
+
+
+def _load(path: pathlib.Path) -> Any:
+    if not path.exists():
+        return None
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _save(path: pathlib.Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def _train(
+    system: str, folder: pathlib.Path, steps: int, seed: str, mode: str
+) -> None:
+    """Runs the trainer in a process of its own; its log lies in `folder`.
+
+    Raises:
+        UserError: The trainer failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    override = (
+        f"trainer_options {{ seed: {seed} solver_options {{"
+        f" training_number_of_steps: {steps} }} }}"
+        f" evaluator_options {{ eval_interval: {steps} }}"
+    )
+    command = [
+        sys.executable,
+        "trainer/main.py",
+        f"--mode={mode}",
+        f"--model_dir={folder.absolute()}",
+        f"--config_file={_config_name(system)}",
+        f"--config_override={override} {SYSTEMS[system][2]}",
+    ]
+    with open(folder / "log.txt", "a", encoding="utf-8") as log:
+        done = subprocess.run(
+            command, cwd=sys.path[0], stdout=log, stderr=log, check=False
+        )
+    if done.returncode:
+        raise errors.UserError(
+            f"The trainer failed with code {done.returncode}: see {log.name}. "
+            "The same command continues."
+        )
+
+
+def _measure_steps(system: str, work: pathlib.Path) -> None:
+    """Finds how many seconds a step takes, and writes it to a file."""
+    path = work / f"{system}_steps.json"
+    if path.exists():
+        return
+    number = _MEASURED_STEPS.value
+    folder = work / f"{system}_steps"
+    _train(system, folder, number + number // 2, "1", "train")
+    times = dict(_read_loop_times(folder / "train"))
+    first = min(step for step in times if step >= number // 2)
+    last = max(times)
+    seconds = (times[last] - times[first]) / (last - first)
+    _save(path, {"seconds": seconds})
+    print(f"{system}: {seconds:.3f} s a step", flush=True)
+
+
+def _read_loop_times(folder: pathlib.Path) -> Iterator[tuple[int, float]]:
+    """Reads when the loops of a run ended, from its summaries."""
+    import tensorflow as tf
+
+    for file in folder.glob("events*"):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            if event.summary.value:
+                yield event.step, event.wall_time
+
+
+def _train_seed(system: str, seed: str, work: pathlib.Path) -> None:
+    folder = work / f"{system}_{seed}"
+    if (folder / "done").exists():
+        return
+    measured = _load(work / f"{system}_steps.json")
+    if measured is None:
+        raise errors.DataError(
+            f"{work} does not tell how long a step of {system} takes. Run "
+            "--stages=steps first."
+        )
+    steps = round(60 * _MINUTES.value / measured["seconds"])
+    start = time.perf_counter()
+    _train(system, folder, steps, seed, "train_and_eval")
+    minutes = (time.perf_counter() - start) / 60
+    (folder / "done").write_text(f"{steps} steps\n", encoding="utf-8")
+    scores = _read_scores(folder)
+    shown = ", ".join(f"{key} {100 * scores[key]:.1f}" for key in _SCORES)
+    print(
+        f"{system}, seed {seed}: {shown}; {steps} steps, {minutes:.1f} minutes",
+        flush=True,
+    )
+
+
+def _read_scores(folder: pathlib.Path) -> dict[str, float]:
+    summaries = _load(folder / "eval" / "metrics.json")["summaries"]
+    return {key: summaries[f"evaluation/pq/{key}"] for key in _SCORES}
+
+
+def _measure_time(system: str, work: pathlib.Path) -> None:
+    """Times the export of the first seed on an image, in its own process."""
+    path = work / f"{system}_times.json"
+    run = work / f"{system}_{_SEEDS.value[0]}"
+    if path.exists() or not (run / "done").exists():
+        return
+    saved = work / f"{system}_saved"
+    command = [
+        sys.executable,
+        "-c",
+        "from deeplab2_like.export import main; main.cli()",
+        f"--model_dir={run.absolute()}",
+        f"--out={saved.absolute()}",
+        "--overwrite",
+    ]
+    subprocess.run(command, cwd=sys.path[0], check=True)
+    _save(path, {"ms": _time_images(saved)})
+
+
+def _time_images(saved: pathlib.Path) -> float:
+    """Gives the median of the milliseconds that an image takes."""
+    import tensorflow as tf
+
+    from benchmarks import measuring
+    from deeplab2_like import predict
+
+    files = sorted(tf.io.gfile.glob(os.environ["VAL_SET"]))
+    wanted = tuple(int(side) for side in _IMAGE_SIZE.value)
+    image = _find_image(files, wanted)
+    predictor = predict.Predictor.from_saved_model(saved)
+    found = measuring.measure("image", lambda: predictor.predict_maps(image))
+    return found.wall_ms
+
+
+def _find_image(files: Sequence[str], size: tuple[int, ...]) -> Any:
+    """Finds the first image of a size in record files: uint8 [H, W, 3]."""
+    import tensorflow as tf
+
+    feature = tf.io.FixedLenFeature([], tf.string)
+    for record in tf.data.TFRecordDataset(files):
+        example = tf.io.parse_single_example(record, {"image/encoded": feature})
+        image = tf.io.decode_image(example["image/encoded"], channels=3)
+        if tuple(image.shape[:2]) == size:
+            return image.numpy()
+    raise errors.DataError(
+        f"No image of VAL_SET has {size[0]}x{size[1]} pixels. Give the size of "
+        "one by --image_size=height,width."
+    )
+
+
+def make_table(
+    scores: Mapping[str, Sequence[Mapping[str, float]]],
+    costs: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """Makes the Markdown table.
+
+    Args:
+        scores: Of each system those of its seeds, in 0..1.
+        costs: Of each system the parameters, multiply-adds, steps, and
+            milliseconds an image, as text.
+    """
+    lines = [
+        "| | PQ | things | stuff | parameters, M | multiply-adds, G | steps |"
+        " ms an image |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for system, seeds in scores.items():
+        cells = [SYSTEMS[system][0]]
+        for key in _SCORES:
+            values = [100 * seed[key] for seed in seeds]
+            cells.append(
+                f"{statistics.mean(values):.1f} ({min(values):.1f} to "
+                f"{max(values):.1f})"
+            )
+        lines.append(f"| {' | '.join([*cells, *costs[system]])} |")
+    return lines
+
+
+def _print_table(systems: Sequence[str], work: pathlib.Path) -> None:
+    scores: dict[str, list[dict[str, float]]] = {}
+    costs: dict[str, list[str]] = {}
+    for system in systems:
+        runs = [work / f"{system}_{seed}" for seed in _SEEDS.value]
+        runs = [run for run in runs if (run / "done").exists()]
+        if not runs:
+            continue
+        scores[system] = [_read_scores(run) for run in runs]
+        measured = _load(work / f"{system}_times.json")
+        costs[system] = [
+            *_describe_network(system),
+            (runs[0] / "done").read_text(encoding="utf-8").split()[0],
+            "" if measured is None else f"{measured['ms']:.0f}",
+        ]
+    print("\n".join(make_table(scores, costs)))
+
+
+def _describe_network(system: str) -> tuple[str, str]:
+    """Gives millions of parameters and milliards of multiply-adds."""
+    from deeplab2_like.data import descriptor
+    from deeplab2_like.meta_architectures import build
+    from deeplab2_like.model import complexity
+
+    options = config_lib.load(_config_name(system)).options
+    dataset = descriptor.load(options.train_dataset_options.dataset)
+    built = build.build_system(options, dataset)
+    scale = options.eval_dataset_options.input_scale_factor
+    found = complexity.compute_complexity(
+        lambda: built.build_model(synchronize_batch_norm=False),
+        [int(scale * int(side)) for side in _IMAGE_SIZE.value],
+    )
+    return (
+        f"{found.num_parameters / 1e6:.2f}",
+        f"{found.multiply_adds / 1e9:.1f}",
+    )
+
+
+def _main(arguments: Sequence[str]) -> None:
+    if arguments:
+        raise errors.ConfigError(
+            f"Unexpected argument {arguments[0]!r}: see --help."
+        )
+    for flag, known in ((_SYSTEMS, SYSTEMS), (_STAGE_LIST, _STAGES)):
+        for name in flag.value:
+            if name not in known:
+                raise errors.ConfigError(
+                    f"--{flag.name} has {name!r} - known are "
+                    f"{', '.join(known)}."
+                )
+    if not _WORK.value:
+        raise errors.ConfigError("--work is missing. Give a folder.")
+    work = pathlib.Path(_WORK.value)
+    work.mkdir(parents=True, exist_ok=True)
+    systems, stages = _SYSTEMS.value, _STAGE_LIST.value
+    if "steps" in stages:
+        for system in systems:
+            _measure_steps(system, work)
+    if "train" in stages:
+        for seed in _SEEDS.value:
+            for system in systems:
+                _train_seed(system, seed, work)
+    if "times" in stages:
+        for system in systems:
+            _measure_time(system, work)
+    if "table" in stages:
+        _print_table(systems, work)
+
+
+if __name__ == "__main__":
+    program.run(_main)
