@@ -60,6 +60,8 @@ SYSTEMS = {
         "",
     ),
 }
+# What is done to find out what a part is good for has the same steps.
+_STEPS_OF = {"panoptic_fpn_soft_quality": "panoptic_fpn"}
 _SCORES = ("PQ", "PQ_things", "PQ_stuff")
 
 _WORK = flags.DEFINE_string("work", None, "Folder of the runs.")
@@ -104,18 +106,24 @@ def _train(
         UserError: The trainer failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    override = (
+    overrides = [
+        SYSTEMS[system][2],
         f"trainer_options {{ seed: {seed} solver_options {{"
         f" training_number_of_steps: {steps} }} }}"
-        f" evaluator_options {{ eval_interval: {steps} }}"
-    )
+        f" evaluator_options {{ eval_interval: {steps} }}",
+    ]
+    if mode == "train":
+        # Longer than what is timed, in some configs.
+        overrides.append(
+            "trainer_options { solver_options { warmup_steps: 0 } }"
+        )
     command = [
         sys.executable,
         "trainer/main.py",
         f"--mode={mode}",
         f"--model_dir={folder.absolute()}",
         f"--config_file={_config_name(system)}",
-        f"--config_override={override} {SYSTEMS[system][2]}",
+        *(f"--config_override={text}" for text in overrides if text),
     ]
     with open(folder / "log.txt", "a", encoding="utf-8") as log:
         done = subprocess.run(
@@ -131,7 +139,7 @@ def _train(
 def _measure_steps(system: str, work: pathlib.Path) -> None:
     """Finds how many seconds a step takes, and writes it to a file."""
     path = work / f"{system}_steps.json"
-    if path.exists():
+    if path.exists() or system in _STEPS_OF:
         return
     number = _MEASURED_STEPS.value
     folder = work / f"{system}_steps"
@@ -158,10 +166,11 @@ def _train_seed(system: str, seed: str, work: pathlib.Path) -> None:
     folder = work / f"{system}_{seed}"
     if (folder / "done").exists():
         return
-    measured = _load(work / f"{system}_steps.json")
+    measured_of = _STEPS_OF.get(system, system)
+    measured = _load(work / f"{measured_of}_steps.json")
     if measured is None:
         raise errors.DataError(
-            f"{work} does not tell how long a step of {system} takes. Run "
+            f"{work} does not tell how long a step of {measured_of} takes. Run "
             "--stages=steps first."
         )
     steps = round(60 * _MINUTES.value / measured["seconds"])
