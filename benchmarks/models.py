@@ -16,6 +16,9 @@ CONFIGS = {
     "resnet50": f"{_FOLDER}/resnet50_os32_merge_with_pure_tf_func",
     "mobilenet_v3_large": f"{_FOLDER}/mobilenet_v3_large_os32",
     "mobilenet_v3_small": f"{_FOLDER}/mobilenet_v3_small_os32",
+    "panoptic_fpn_resnet50": "cityscapes/panoptic_fpn/resnet50",
+    "efficientps": "cityscapes/efficientps/efficientnet_b5",
+    "efficientps_solov2": "cityscapes/efficientps/efficientnet_b5_solov2",
 }
 # Random weights give no peak that is as high as a trained network's.
 _OVERRIDES = ("evaluator_options { center_score_threshold: 0 }",)

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks import inputs, models
+from deeplab2_like.meta_architectures import contract, panoptic_deeplab
 from deeplab2_like.model import outputs as outputs_lib
 from deeplab2_like.postprocess import device
 from deeplab2_like.trainer import build
@@ -83,7 +84,7 @@ def make_inference(
 
     Args:
         backbone: A key of `models.CONFIGS`.
-        size: (H, W) of the canvas, multiples of 16 and one; one image.
+        size: (H, W) of the canvas, multiples of 32 and one; one image.
         overrides: Of the config.
     """
     system, model = models.build(models.load_config(backbone, overrides))
@@ -94,7 +95,7 @@ def make_inference(
         with keras.StatelessScope(
             state_mapping=list(zip(model.variables, weights, strict=True))
         ):
-            return model(image, training=False)
+            return system.infer(model, image)
 
     def postprocess(
         heads: dict[str, tf.Tensor], valid_size: tf.Tensor
@@ -106,15 +107,7 @@ def make_inference(
     ) -> dict[str, tf.Tensor]:
         return postprocess(network(weights, image), valid_size)
 
-    maps = inputs.draw_network_maps(
-        inputs.draw_label(_INSTANCES, (size[0] - 1, size[1] - 1)), seed=0
-    )
-    heads = inputs.make_head_outputs(maps)
-    heads = {
-        outputs_lib.Output.SEMANTIC_LOGITS.value: tf.constant(heads.logits),
-        outputs_lib.Output.CENTER_HEATMAP.value: tf.constant(heads.heatmap),
-        outputs_lib.Output.OFFSET_MAP.value: tf.constant(heads.offset),
-    }
+    heads = _make_heads(system, lambda: network(weights, image), size)
     valid_size = tf.constant([[side - 1 for side in size]])
     state = len(weights)
     return [
@@ -124,6 +117,25 @@ def make_inference(
             "inference", whole, [weights, image, valid_size], state, False
         ),
     ]
+
+
+def _make_heads(
+    system: contract.MetaArchitecture,
+    run_network: Callable[[], dict[str, tf.Tensor]],
+    size: tuple[int, int],
+) -> dict[str, tf.Tensor]:
+    """Makes outputs of heads: of a street for Panoptic-DeepLab, else random."""
+    if not isinstance(system, panoptic_deeplab.PanopticDeepLab):
+        return run_network()
+    maps = inputs.draw_network_maps(
+        inputs.draw_label(_INSTANCES, (size[0] - 1, size[1] - 1)), seed=0
+    )
+    heads = inputs.make_head_outputs(maps)
+    return {
+        outputs_lib.Output.SEMANTIC_LOGITS.value: tf.constant(heads.logits),
+        outputs_lib.Output.CENTER_HEATMAP.value: tf.constant(heads.heatmap),
+        outputs_lib.Output.OFFSET_MAP.value: tf.constant(heads.offset),
+    }
 
 
 def make_training_step(
@@ -162,7 +174,7 @@ def make_training_step(
         with tf.GradientTape() as tape:
             tape.watch(weights)
             with keras.StatelessScope(state_mapping=mapping) as scope:
-                outputs = model(image, training=True)
+                outputs = system.infer_for_training(model, image, targets)
                 losses = system.compute_losses(outputs, targets)
             total = tf.reduce_mean(tf.add_n(list(losses.values())))
         gradients = tape.gradient(total, weights)
