@@ -8,8 +8,7 @@ B images; P proposals; M slots for true objects; K chosen anchors or regions;
 C thing classes; D detections.
 """
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -20,6 +19,7 @@ from deeplab2_like.detection import anchors as anchors_lib
 from deeplab2_like.detection import boxes as boxes_lib
 from deeplab2_like.detection import matching, proposals, sampling
 from deeplab2_like.model.feature_pyramid import LEVELS, STRIDES
+from deeplab2_like.model.instance_options import InstanceOptions
 from deeplab2_like.model.layers import roi_align
 from deeplab2_like.model.region_heads import BoxHead, MaskHead, ProposalHead
 
@@ -29,66 +29,6 @@ Tensors = Mapping[str, tf.Tensor]
 BOX_CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 _BOX_BINS = 7
 _MASK_BINS = 14
-
-
-@dataclasses.dataclass(frozen=True)
-class InstanceOptions:
-    """How objects are found and learned; the defaults are detectron2's.
-
-    Attributes:
-        num_classes: C.
-        anchor_sizes: Root of the area of the anchors of each level, pixels;
-            of the finest ones if there are fewer than levels.
-        anchor_ratios: Height / width.
-        filters: Channels of the proposal and mask heads.
-        units: Of the dense layers of the box head.
-        mask_convs: 3x3 convolutions of the mask head.
-        separable: Whether the 3x3 convolutions of both are separable, with
-            batch norms.
-        batch_norm: Keyword arguments of `BatchNorm`, if so.
-        gives_mask_logits: Whether masks come as logits, not as probabilities.
-        anchor_samples: Anchors that are learned from, of each image.
-        region_samples: Regions that are learned from, of each image.
-        positive_share: Most of these that stand for objects.
-        level_proposals: Anchors of a level that are suppressed, (in training,
-            in inference).
-        num_proposals: P, (in training, in inference).
-        proposal_overlap: Of the suppression of proposals.
-        score_threshold: Detections have a higher score.
-        detection_overlap: Of the suppression of detections.
-        max_detections: D.
-        candidates: Pairs of region and class that are suppressed.
-        sampling_points: Points of a bin of RoIAlign along an axis.
-    """
-
-    num_classes: int
-    anchor_sizes: Sequence[float] = (32.0, 64.0, 128.0, 256.0, 512.0)
-    anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0)
-    filters: int = 256
-    units: int = 1024
-    mask_convs: int = 4
-    separable: bool = False
-    batch_norm: Mapping[str, Any] | None = None
-    gives_mask_logits: bool = False
-    anchor_samples: int = 256
-    region_samples: int = 512
-    positive_share: float = 0.25
-    level_proposals: Sequence[int] = (2000, 1000)
-    num_proposals: Sequence[int] = (1000, 1000)
-    proposal_overlap: float = 0.7
-    score_threshold: float = 0.05
-    detection_overlap: float = 0.5
-    max_detections: int = 100
-    candidates: int = 2000
-    sampling_points: int = 2
-
-    def __post_init__(self):
-        if not 1 <= len(self.anchor_sizes) <= len(STRIDES):
-            raise ValueError(
-                f"anchor_sizes has {len(self.anchor_sizes)} values - the "
-                f"pyramid has {len(STRIDES)} levels, so it needs as many, or "
-                "fewer for the finest levels alone."
-            )
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")
