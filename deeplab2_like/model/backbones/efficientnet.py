@@ -19,7 +19,8 @@ differences:
 The endpoints are the outputs of the stages before the resolution falls, and of
 the last 1x1 convolution: those of EfficientPS.
 
-In reading order: the tables, the block, the network, the named variants.
+In reading order: the tables, the normalisation, the network, the named
+variants.
 """
 
 import dataclasses
@@ -32,16 +33,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from deeplab2_like.model.backbones.mb_conv import MBConv
 from deeplab2_like.model.backbones.mobilenet_v3 import (
     plan_strides,
     round_to_divisor,
 )
-from deeplab2_like.model.layers.convolution import (
-    ConvBNAct,
-    DepthwiseConvBNAct,
-)
-from deeplab2_like.model.layers.drop_path import DropPath
-from deeplab2_like.model.layers.squeeze_excite import SqueezeExcite
+from deeplab2_like.model.layers.convolution import ConvBNAct
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,116 +122,6 @@ class ChannelAffine(keras.layers.Layer):
         """Gives [B, H, W, 3], inputs * scale + offset."""
         scale = tf.cast(self.scale, inputs.dtype)
         return inputs * scale + tf.cast(self.offset, inputs.dtype)
-
-
-@keras.saving.register_keras_serializable("deeplab2_like")
-class MBConv(keras.layers.Layer):
-    """1x1 expansion, depthwise convolution, channel gates, 1x1 projection.
-
-    MnasNet's block (arXiv:1807.11626).
-
-    Args of the constructor:
-        filters: output channels.
-        expansion: channels of the depthwise convolution / input channels; 1:
-            the 1x1 expansion does not exist.
-        depthwise: arguments of `DepthwiseConvBNAct` other than the
-            activation: kernel_size, strides, dilation_rate.
-        squeeze_excite: whether the gates exist, with a quarter of the *input*
-            channels inside.
-        activation: a key of `ACTIVATIONS`; the gates always have swish.
-        residual: adds the input where channels and size agree.
-        keep_prob: of the branch beside the input, in training.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
-    """
-
-    def __init__(
-        self,
-        filters: int,
-        expansion: int,
-        *,
-        depthwise: Mapping[str, Any],
-        squeeze_excite: bool = True,
-        activation: str = "swish",
-        residual: bool = True,
-        keep_prob: float = 1.0,
-        batch_norm: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._config = {
-            "filters": filters,
-            "expansion": expansion,
-            "depthwise": dict(depthwise),
-            "squeeze_excite": squeeze_excite,
-            "activation": activation,
-            "residual": residual,
-            "keep_prob": keep_prob,
-            "batch_norm": dict(batch_norm or {}),
-        }
-        self._options = {"batch_norm": batch_norm, "dtype": self.dtype_policy}
-        self.expand: ConvBNAct | None = None
-        self.depthwise = DepthwiseConvBNAct(
-            **depthwise,
-            activation=activation,
-            name="depthwise",
-            **self._options,
-        )
-        self.squeeze_excite: SqueezeExcite | None = None
-        self.project = ConvBNAct(
-            filters, activation="none", name="project", **self._options
-        )
-        self.drop_path = DropPath(
-            keep_prob, dtype=self.dtype_policy, name="drop_path"
-        )
-        self._adds_input = False
-
-    def build(self, input_shape):
-        """Makes the variables for `input_shape` [B, H, W, C]."""
-        channels = input_shape[-1]
-        inner = channels * self._config["expansion"]
-        expanded = (None, None, None, inner)
-        if inner != channels:
-            self.expand = ConvBNAct(
-                inner,
-                activation=self._config["activation"],
-                name="expand",
-                **self._options,
-            )
-            self.expand.build(input_shape)
-        self.depthwise.build(expanded)
-        if self._config["squeeze_excite"]:
-            self.squeeze_excite = SqueezeExcite(
-                max(1, channels // 4),
-                activation="swish",
-                dtype=self.dtype_policy,
-                name="squeeze_excite",
-            )
-            self.squeeze_excite.build(expanded)
-        self.project.build(expanded)
-        self._adds_input = (
-            self._config["residual"]
-            and self.depthwise.strides == 1
-            and channels == self._config["filters"]
-        )
-        if self._adds_input:
-            self.drop_path.build((None, None, None, channels))
-
-    def call(self, inputs, training=None):
-        """Gives float [B, (H-1)//strides+1, (W-1)//strides+1, filters]."""
-        x = inputs
-        if self.expand is not None:
-            x = self.expand(x, training=training)
-        x = self.depthwise(x, training=training)
-        if self.squeeze_excite is not None:
-            x = self.squeeze_excite(x)
-        x = self.project(x, training=training)
-        if self._adds_input:
-            x = self.drop_path(x, training=training) + inputs
-        return x
-
-    def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
-        return super().get_config() | self._config
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")

@@ -12,33 +12,10 @@ from deeplab2_like.model.backbones.efficientnet import (
     VARIANTS,
     ChannelAffine,
     EfficientNet,
-    MBConv,
 )
 from deeplab2_like.model.build import build_backbone
 from deeplab2_like.protos import model_pb2
 from deeplab2_like.testing import harness
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"expansion": 1, "filters": 8},
-        {"depthwise": {"kernel_size": 5, "strides": 2}},
-        {"filters": 8, "keep_prob": 0.5},
-        {
-            "depthwise": {"kernel_size": 3, "dilation_rate": 2},
-            "squeeze_excite": False,
-        },
-        {"activation": "leaky_relu", "squeeze_excite": False},
-    ],
-)
-def test_the_block_passes_the_harness(options, tmp_path):
-    arguments = {
-        "filters": 6,
-        "expansion": 3,
-        "depthwise": {"kernel_size": 3},
-    } | options
-    harness.check_layer(lambda: MBConv(**arguments, name="block"), tmp_path)
 
 
 def test_the_normalisation_is_that_of_imagenet():
