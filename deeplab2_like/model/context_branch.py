@@ -5,8 +5,8 @@ Mohan and Valada, "EfficientPS" (arXiv:2004.02307), section 3.3. All
 convolutions are followed by a batch norm and leaky ReLU, also between the two
 halves of separable ones.
 
-In reading order: the context of coarse levels, two separable convolutions for
-the rest, the branch.
+In reading order: what the parts share, the context of coarse levels, two
+separable convolutions for the rest, the branch.
 """
 
 from collections.abc import Mapping
@@ -38,15 +38,11 @@ _CELL: Mapping[str, tuple[tuple[int, int], str]] = {
 }
 
 
-@keras.saving.register_keras_serializable("deeplab2_like")
-class DensePredictionCell(keras.layers.Layer):
-    """Context from five dilated convolutions, which partly follow another.
-
-    The cell that Chen et al., NeurIPS 2018 (arXiv:1809.04184), found for
-    Cityscapes, with separable convolutions.
+class _Part(keras.layers.Layer):
+    """What the branch and its parts share: width and batch norm.
 
     Args of the constructor:
-        filters: output channels; inside there are as many as come in.
+        filters: output channels.
         batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
     """
 
@@ -60,10 +56,6 @@ class DensePredictionCell(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = filters
         self.batch_norm = dict(batch_norm or {})
-        self._convs: dict[str, SeparableConvBNAct] = {}
-        self._project = ConvBNAct(
-            filters, name="project", **self._conv_options()
-        )
 
     def _conv_options(self) -> dict[str, Any]:
         return {
@@ -71,6 +63,33 @@ class DensePredictionCell(keras.layers.Layer):
             "batch_norm": self.batch_norm,
             "dtype": self.dtype_policy,
         }
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {
+            "filters": self.filters,
+            "batch_norm": dict(self.batch_norm),
+        }
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class DensePredictionCell(_Part):
+    """Context from five dilated convolutions, which partly follow another.
+
+    The cell that Chen et al., NeurIPS 2018 (arXiv:1809.04184), found for
+    Cityscapes, with separable convolutions.
+
+    Args of the constructor:
+        filters: output channels; inside there are as many as come in.
+        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    """
+
+    def __init__(self, filters: int = 128, **kwargs: Any) -> None:
+        super().__init__(filters, **kwargs)
+        self._convs: dict[str, SeparableConvBNAct] = {}
+        self._project = ConvBNAct(
+            filters, name="project", **self._conv_options()
+        )
 
     def build(self, input_shape):
         """Makes the variables for `input_shape` [B, h, w, C]."""
@@ -95,16 +114,9 @@ class DensePredictionCell(keras.layers.Layer):
         x = tf.concat([features[name] for name in _CELL], axis=-1)
         return self._project(x, training=training)
 
-    def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
-        return super().get_config() | {
-            "filters": self.filters,
-            "batch_norm": dict(self.batch_norm),
-        }
-
 
 @keras.saving.register_keras_serializable("deeplab2_like")
-class SeparablePair(keras.layers.Layer):
+class SeparablePair(_Part):
     """Two separable 3x3 convolutions.
 
     The large-scale feature extractor; with x2 upsampling behind it, the
@@ -115,23 +127,11 @@ class SeparablePair(keras.layers.Layer):
         batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
     """
 
-    def __init__(
-        self,
-        filters: int = 128,
-        *,
-        batch_norm: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.filters = filters
-        self.batch_norm = dict(batch_norm or {})
+    def __init__(self, filters: int = 128, **kwargs: Any) -> None:
+        super().__init__(filters, **kwargs)
         self._convs = [
             SeparableConvBNAct(
-                filters,
-                activation=_ACTIVATION,
-                batch_norm=self.batch_norm,
-                dtype=self.dtype_policy,
-                name=f"conv_{number}",
+                filters, name=f"conv_{number}", **self._conv_options()
             )
             for number in range(2)
         ]
@@ -150,16 +150,9 @@ class SeparablePair(keras.layers.Layer):
             x = conv(x, training=training)
         return x
 
-    def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
-        return super().get_config() | {
-            "filters": self.filters,
-            "batch_norm": dict(self.batch_norm),
-        }
-
 
 @keras.saving.register_keras_serializable("deeplab2_like")
-class ContextBranch(keras.layers.Layer):
+class ContextBranch(_Part):
     """Class logits at stride 4 from the levels of a pyramid.
 
     Dense prediction cells see the two coarse levels, pairs of separable
@@ -178,14 +171,10 @@ class ContextBranch(keras.layers.Layer):
         self,
         num_channels: int,
         filters: int = 128,
-        *,
-        batch_norm: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(filters, **kwargs)
         self.num_channels = num_channels
-        self.filters = filters
-        self.batch_norm = dict(batch_norm or {})
         options = {"batch_norm": self.batch_norm, "dtype": self.dtype_policy}
         self._context = {
             level: DensePredictionCell(
@@ -248,8 +237,4 @@ class ContextBranch(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""
-        return super().get_config() | {
-            "num_channels": self.num_channels,
-            "filters": self.filters,
-            "batch_norm": dict(self.batch_norm),
-        }
+        return super().get_config() | {"num_channels": self.num_channels}
