@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deeplab2_like.config import pyramid_rules
 from deeplab2_like.losses import cross_entropy, detection
 
 
@@ -131,3 +132,36 @@ def test_an_image_that_is_all_void_costs_nothing():
         tf.ones([1, 2, 2, 3]), tf.fill([1, 2, 2], 255), ignore_label=255
     )
     np.testing.assert_array_equal(loss, [0])
+
+
+def test_all_losses_have_the_names_of_the_config_and_their_own_shares():
+    rng = np.random.default_rng(5)
+    is_object, is_chosen = np.array([[[1, 0, 0, 0]], [[1, 1, 1, 0]]], bool)
+
+    def draw(*shape):
+        return tf.constant(rng.normal(size=(1, *shape)), tf.float32)
+
+    outputs = {
+        "anchor_logits": draw(4),
+        "anchor_codes": tf.fill([1, 4, 4], 0.5),
+        "anchor_code_targets": tf.zeros([1, 4, 4]),
+        "anchor_is_object": tf.constant(is_object),
+        "anchor_is_chosen": tf.constant(is_chosen),
+        "region_logits": draw(4, 3),
+        "region_class": tf.constant([[1, 2, 2, 2]]),
+        "region_codes": tf.fill([1, 4, 4], 0.5),
+        "region_code_targets": tf.zeros([1, 4, 4]),
+        "region_is_object": tf.constant(is_object),
+        "region_is_chosen": tf.constant(is_chosen),
+        "mask_logits": draw(2, 3, 3),
+        "mask_targets": tf.ones([1, 2, 3, 3]),
+        "mask_is_object": tf.constant(is_object[:, :2]),
+    }
+    losses = detection.compute_instance_losses(outputs)
+    assert set(losses) == set(pyramid_rules.MASK_RCNN_LOSSES)
+    # One object of four numbers: of 4 anchors, and of 3 chosen regions.
+    np.testing.assert_allclose(losses["proposal_box_loss"], [4 * 0.5 / 4])
+    np.testing.assert_allclose(losses["box_loss"], [4 * 0.5 / 3], rtol=1e-6)
+    smooth = detection.compute_instance_losses(outputs, proposal_beta=1.0)
+    np.testing.assert_allclose(smooth["proposal_box_loss"], [4 * 0.125 / 4])
+    np.testing.assert_array_equal(smooth["box_loss"], losses["box_loss"])

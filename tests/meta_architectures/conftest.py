@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tiny Panoptic FPN: its config, model and batches."""
+"""Tiny systems on a pyramid: their configs, models and batches."""
+
+import dataclasses
 
 import keras
 import numpy as np
@@ -11,62 +13,102 @@ from deeplab2_like.data import descriptor
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.testing import scenes
 
+SIZE = (65, 129)
+_MASK_RCNN = """
+  channels: 32
+  box_head_units: 64
+  mask_head_convolutions: 1
+  max_instances: 20
+  anchor_samples: 64
+  region_samples: 32
+  train_level_proposals: 60
+  level_proposals: 60
+  num_proposals: 40
+  max_detections: 20
+"""
+_SOLOV2 = """
+  grid: [16, 12, 8, 6, 4]
+  smallest_size: [1, 6, 12, 24, 48]
+  largest_size: [12, 24, 48, 96, 512]
+  channels: 32
+  convolutions: 1
+  mask_channels: 32
+  mask_branch_channels: 32
+  max_instances: 20
+  max_masks: 48
+  candidates: 40
+  max_detections: 20
+"""
+_MASK_RCNN_LOSSES = {
+    "proposal_loss": "sigmoid_cross_entropy",
+    "proposal_box_loss": "l1",
+    "class_loss": "softmax_cross_entropy",
+    "box_loss": "l1",
+    "mask_loss": "sigmoid_cross_entropy",
+}
+_SOLOV2_LOSSES = {"cell_loss": "sigmoid_focal", "mask_loss": "dice"}
 
-class TinyPanopticFPN:
-    """Makes systems, models and batches of scenes."""
 
-    size = (65, 129)
-    config = """
-experiment_name: "tiny_fpn"
-model_options {
-  backbone {
+@dataclasses.dataclass(frozen=True)
+class TinySystem:
+    """Makes systems, models and batches of scenes.
+
+    Attributes:
+        kind: Field of the system in model_options.
+        branch: Field of the instance branch in it, and what stands there.
+        instance_losses: Those of the instance branch -> their names.
+        semantic_weight: Of the loss of the semantic branch.
+        learned_quality: PQ that is exceeded on scenes learned by heart.
+    """
+
+    kind: str
+    branch: str
+    instance_losses: dict[str, str]
+    semantic_weight: float
+    learned_quality: float
+    size = SIZE
+
+    def write_config(self, *, has_semantic=True):
+        losses = [
+            f'{field} {{ name: "{name}" }}'
+            for field, name in self.instance_losses.items()
+        ]
+        if has_semantic:
+            losses.append(
+                'semantic_loss { name: "softmax_cross_entropy" '
+                f"weight: {self.semantic_weight} }}"
+            )
+        semantic = "channels: 32" if has_semantic else "enable: false"
+        return f"""
+experiment_name: "tiny"
+model_options {{
+  backbone {{
     name: "mobilenet_v3_small"
     use_squeeze_and_excite: true
     output_stride: 32
-  }
-  panoptic_fpn {
+  }}
+  {self.kind} {{
     pyramid_channels: 32
-    semantic { channels: 32 }
-    instance {
-      channels: 32
-      box_head_units: 64
-      mask_head_convolutions: 1
-      anchor_size: [8, 16, 32, 64, 96]
-      max_instances: 20
-      anchor_samples: 64
-      region_samples: 32
-      train_level_proposals: 60
-      level_proposals: 60
-      num_proposals: 40
-      max_detections: 20
-    }
-  }
-}
-trainer_options {
-  loss_options {
-    semantic_loss { name: "softmax_cross_entropy" weight: 0.5 }
-    proposal_loss { name: "sigmoid_cross_entropy" }
-    proposal_box_loss { name: "l1" }
-    class_loss { name: "softmax_cross_entropy" }
-    box_loss { name: "l1" }
-    mask_loss { name: "sigmoid_cross_entropy" }
-  }
-}
-train_dataset_options { dataset: "scenes" crop_size: [65, 129] }
-eval_dataset_options { dataset: "scenes" crop_size: [65, 129] }
-evaluator_options { stuff_area_limit: 20 }
+    semantic {{ {semantic} }}
+    {self.branch}
+  }}
+}}
+trainer_options {{ loss_options {{ {" ".join(losses)} }} }}
+train_dataset_options {{ dataset: "scenes" crop_size: [65, 129] }}
+eval_dataset_options {{ dataset: "scenes" crop_size: [65, 129] }}
+evaluator_options {{ stuff_area_limit: 20 }}
 """
 
-    def build(self, change=None):
+    def build(self, change=None, **options):
         """Gives system and model; `change` is applied to the options."""
-        options = config_lib.parse(self.config).options
+        parsed = config_lib.parse(self.write_config(**options)).options
         if change is not None:
-            change(options)
+            change(parsed)
         keras.utils.set_random_seed(1)
-        system = build.build_system(options, descriptor.load("scenes"))
+        system = build.build_system(parsed, descriptor.load("scenes"))
         return system, system.build_model(synchronize_batch_norm=False)
 
-    def make_batch(self, system, seeds, size=size):
+    def make_batch(self, system, seeds, size=SIZE):
         """Gives images, targets and labels of some scenes."""
         made = [scenes.make_scene(seed, size) for seed in seeds]
         make_targets = system.target_maker(is_training=True)
@@ -78,11 +120,61 @@ evaluator_options { stuff_area_limit: 20 }
         )
 
 
+_SYSTEMS = {
+    "panoptic_fpn": TinySystem(
+        "panoptic_fpn",
+        f"instance {{ anchor_size: [8, 16, 32, 64, 96] {_MASK_RCNN} }}",
+        _MASK_RCNN_LOSSES,
+        semantic_weight=0.5,
+        learned_quality=0.8,
+    ),
+    "efficientps": TinySystem(
+        "efficientps",
+        f"mask_rcnn {{ anchor_size: [8, 16, 32, 64] {_MASK_RCNN} }}",
+        _MASK_RCNN_LOSSES,
+        semantic_weight=1.0,
+        learned_quality=0.6,
+    ),
+    "efficientps_solov2": TinySystem(
+        "efficientps",
+        f"solov2 {{ {_SOLOV2} }}",
+        _SOLOV2_LOSSES,
+        semantic_weight=1.0,
+        learned_quality=0.6,
+    ),
+}
+
+
 @pytest.fixture(scope="session")
 def fpn():
-    return TinyPanopticFPN()
+    """Panoptic FPN."""
+    return _SYSTEMS["panoptic_fpn"]
 
 
 @pytest.fixture(scope="module")
-def built(fpn):
+def built_fpn(fpn):
     return fpn.build()
+
+
+@pytest.fixture(scope="module", params=_SYSTEMS)
+def tiny(request):
+    """Each system on a pyramid."""
+    return _SYSTEMS[request.param]
+
+
+@pytest.fixture(scope="module")
+def built(tiny):
+    return tiny.build()
+
+
+@pytest.fixture(scope="session")
+def compute_total():
+    """Computes the sum of all losses of a step of training, and the parts."""
+
+    def compute(system, model, images, targets):
+        outputs = system.infer_for_training(model, images, targets)
+        losses = system.compute_losses(outputs, targets)
+        parts = [tf.reduce_mean(loss) for loss in losses.values()]
+        return tf.add_n(parts), losses
+
+    return compute

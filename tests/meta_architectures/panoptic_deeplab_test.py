@@ -68,7 +68,7 @@ def test_plain_losses_become_weighed_ones(learned, batch):
         np.testing.assert_allclose(weighed[name], expected, rtol=1e-5)
 
 
-def test_weights_are_learned_with_the_model(learned, batch):
+def test_weights_are_learned_with_the_model(learned, batch, compute_total):
     images, targets = batch
     system, model = learned
     etas = model.log_variances.values
@@ -80,9 +80,7 @@ def test_weights_are_learned_with_the_model(learned, batch):
     @tf.function(autograph=False)
     def step():
         with tf.GradientTape() as tape:
-            outputs = system.infer_for_training(model, images, targets)
-            losses = system.compute_losses(outputs, targets)
-            total = tf.add_n([tf.reduce_mean(x) for x in losses.values()])
+            total, losses = compute_total(system, model, images, targets)
         gradients = tape.gradient(total, [v.value for v in variables])
         gradients, _ = tf.clip_by_global_norm(gradients, 1.0)
         optimizer.apply(gradients, variables)

@@ -82,9 +82,9 @@ def _decide(image_size, system, branch, heads):
     ],
 )
 def test_what_follows_from_the_heads_is_equal_in_every_mode(
-    fpn, built, modes, count
+    fpn, built_fpn, modes, count
 ):
-    system, model = built
+    system, model = built_fpn
     branch = model.instance_branch
     rng = np.random.default_rng(0)
 
@@ -119,8 +119,8 @@ def test_what_follows_from_the_heads_is_equal_in_every_mode(
 
 
 @pytest.mark.slow
-def test_the_whole_inference_is_the_same_in_every_mode(fpn, built):
-    system, model = built
+def test_the_whole_inference_is_the_same_in_every_mode(fpn, built_fpn):
+    system, model = built_fpn
     images, _, _ = fpn.make_batch(system, [2, 3])
 
     def predict(images):
@@ -142,7 +142,7 @@ def test_the_whole_inference_is_the_same_in_every_mode(fpn, built):
 @pytest.mark.parametrize(
     "mode", ["graph", pytest.param("xla", marks=pytest.mark.slow)]
 )
-def test_a_training_step_equals_eager_mode(fpn, mode):
+def test_a_training_step_equals_eager_mode(fpn, mode, compute_total):
     def run(mode):
         system, model = fpn.build()
         images, targets, _ = fpn.make_batch(system, [0, 1])
@@ -151,9 +151,7 @@ def test_a_training_step_equals_eager_mode(fpn, mode):
 
         def step():
             with tf.GradientTape() as tape:
-                outputs = system.infer_for_training(model, images, targets)
-                losses = system.compute_losses(outputs, targets)
-                total = tf.add_n([tf.reduce_mean(x) for x in losses.values()])
+                total, _ = compute_total(system, model, images, targets)
             variables = model.trainable_variables
             gradients = tape.gradient(total, [v.value for v in variables])
             optimizer.apply(gradients, variables)
@@ -187,8 +185,8 @@ def _values(variables):
 
 
 @pytest.mark.slow
-def test_the_whole_inference_lowers_to_static_shapes(fpn, built):
-    system, model = built
+def test_the_whole_inference_lowers_to_static_shapes(fpn, built_fpn):
+    system, model = built_fpn
 
     def predict(weights, image):
         mapping = zip(model.variables, weights, strict=True)
@@ -205,8 +203,8 @@ def test_the_whole_inference_lowers_to_static_shapes(fpn, built):
 
 
 @pytest.mark.slow
-def test_the_training_step_lowers_to_static_shapes(fpn, built):
-    system, model = built
+def test_the_training_step_lowers_to_static_shapes(fpn, built_fpn):
+    system, model = built_fpn
     images, targets, _ = fpn.make_batch(system, [0, 1])
     trained, others = model.trainable_variables, model.non_trainable_variables
 

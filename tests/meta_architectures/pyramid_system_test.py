@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Systems on a pyramid: from a config to losses and segments."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deeplab2_like.metrics import panoptic_quality
+
+
+def test_losses_are_finite_and_those_of_the_config(tiny, built):
+    system, model = built
+    images, targets, _ = tiny.make_batch(system, [0, 1])
+    outputs = system.infer_for_training(model, images, targets)
+    losses = system.compute_losses(outputs, targets)
+    assert set(losses) == {"semantic_loss", *tiny.instance_losses}
+    for value in losses.values():
+        assert value.shape == (2,)
+        assert np.isfinite(value).all()
+    outputs = system.infer(model, images, targets=targets)
+    assert set(system.compute_losses(outputs, targets)) == set(losses)
+
+
+def test_targets_have_static_shapes_in_a_pipeline(tiny, built):
+    system, _ = built
+    data = tf.data.Dataset.from_tensors(np.zeros(tiny.size, np.int32))
+    made = data.map(system.target_maker(is_training=True)).element_spec
+    for name, spec in made.items():
+        if name not in ("semantic", "instance"):
+            assert spec.shape.is_fully_defined(), name
+
+
+@pytest.mark.parametrize("label", ["stuff", "void", "crowd"])
+def test_images_without_instances_train_and_evaluate(
+    tiny, built, label, compute_total
+):
+    system, model = built
+    images, _, panoptic = tiny.make_batch(system, [0, 1])
+    data = system.descriptor
+    value = {
+        "stuff": data.stuff_ids[0] * data.label_divisor,
+        "void": data.void_id,
+        "crowd": data.thing_ids[0] * data.label_divisor,
+    }[label]
+    make_targets = system.target_maker(is_training=True)
+    targets = tf.nest.map_structure(
+        lambda x: tf.stack([x, x]),
+        make_targets(tf.fill(panoptic.shape[1:], value)),
+    )
+    variables = [v.value for v in model.trainable_variables]
+    with tf.GradientTape() as tape:
+        total, _ = compute_total(system, model, images, targets)
+    gradients = tape.gradient(total, variables)
+    assert all(np.isfinite(g).all() for g in gradients if g is not None)
+    outputs = system.infer(model, images, targets=targets)
+    losses = system.compute_losses(outputs, targets)
+    assert np.isfinite(list(losses.values())).all()
+    prediction = system.postprocess(outputs, tiny.size)
+    assert prediction.panoptic.shape == (2, *tiny.size)
+
+
+def test_groups_are_disjoint_and_complete(tiny, built):
+    system, model = built
+    groups = system.variable_groups(model)
+    paths = [v.path for group in groups.values() for v in group]
+    assert sorted(paths) == sorted(v.path for v in model.variables)
+    assert {"backbone", "semantic_last_layer", "instance_last_layer"} <= set(
+        groups
+    )
+    kernels = {
+        v.path.partition("/instance_branch/")[2]
+        for v in groups["instance_last_layer"]
+        if v.path.endswith("kernel")
+    }
+    assert kernels == (
+        {"cells/classes/kernel"}
+        if "cell_loss" in tiny.instance_losses
+        else {"boxes/classes/kernel", "boxes/codes/kernel", "masks/last/kernel"}
+    )
+    decayed = {v.path for v in system.decayed_variables(model)}
+    assert any("instance_branch" in path for path in decayed)
+    assert all(path.endswith("kernel") for path in decayed)
+
+
+def test_objects_alone_need_no_classes_of_pixels(tiny):
+    system, model = tiny.build(has_semantic=False)
+    images, targets, _ = tiny.make_batch(system, [0, 1])
+    assert "semantic" not in targets
+    outputs = system.infer(model, images, targets=targets)
+    losses = system.compute_losses(outputs, targets)
+    assert set(losses) == set(tiny.instance_losses)
+    prediction = system.postprocess(outputs, tiny.size)
+    assert prediction.panoptic.shape == (2, *tiny.size)
+    found = set(np.unique(prediction.semantic))
+    assert found <= {*system.descriptor.thing_ids, 255}
+
+
+def _learn_weights(options):
+    options.trainer_options.loss_options.learn_weights = True
+
+
+def _learn_weights_and_quality(options):
+    _learn_weights(options)
+    loss = options.trainer_options.loss_options.soft_panoptic_quality_loss
+    loss.name = "soft_panoptic_quality"
+    loss.weight = 0.25
+
+
+def _learn_weights_of_hard_pixels(options):
+    _learn_weights(options)
+    losses = options.trainer_options.loss_options
+    losses.semantic_loss.top_k_percent = 0.25
+
+
+def test_learned_weights_and_more_losses_come_by_config(tiny, compute_total):
+    is_fpn = tiny.kind == "panoptic_fpn"
+    system, model = tiny.build(
+        _learn_weights_and_quality if is_fpn else _learn_weights_of_hard_pixels
+    )
+    images, targets, _ = tiny.make_batch(system, [0, 1])
+    with tf.GradientTape() as tape:
+        total, losses = compute_total(system, model, images, targets)
+    assert ("soft_panoptic_quality_loss" in losses) == is_fpn
+    gradient = tape.gradient(total, model.log_variances.values.value)
+    assert gradient.shape == (len(tiny.instance_losses) + 1,)
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient).max() > 0
+
+
+@pytest.mark.slow
+def test_a_few_scenes_are_learned_by_heart(tiny, compute_total):
+    system, model = tiny.build()
+    size = (129, 257)
+    images, targets, panoptic = tiny.make_batch(system, range(100, 104), size)
+    variables = model.trainable_variables
+    optimizer = keras.optimizers.Adam(2e-3)
+    optimizer.build(variables)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "momentum"):
+            layer.momentum = 0.9
+
+    @tf.function(autograph=False)
+    def step():
+        with tf.GradientTape() as tape:
+            total, _ = compute_total(system, model, images, targets)
+        gradients = tape.gradient(total, [v.value for v in variables])
+        gradients, _ = tf.clip_by_global_norm(gradients, 5.0)
+        optimizer.apply(gradients, variables)
+
+    for number in range(600):
+        if number == 450:
+            optimizer.learning_rate = 3e-4
+        step()
+    prediction = system.postprocess(system.infer(model, images), size)
+    quality = panoptic_quality.PanopticQuality.from_descriptor(
+        system.descriptor
+    )
+    for true, predicted in zip(panoptic, prediction.panoptic, strict=True):
+        quality.update(true, predicted.numpy())
+    assert quality.result().scalars()["PQ"] > tiny.learned_quality
