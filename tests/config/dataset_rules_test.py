@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of data, and of what describes it."""
+
+import pytest
+
+from deeplab2_like import config
+
+
+def test_a_wrong_crop_names_the_nearest_legal_sizes(find_problems):
+    found = find_problems("train_dataset_options { crop_size: [1024, 2050] }")
+    assert [p.path for p in found] == [
+        "train_dataset_options.crop_size[0]",
+        "train_dataset_options.crop_size[1]",
+    ]
+    assert "k * 16 + 1 (output_stride 16)" in found[0].rule
+    assert "1009 and 1025" in found[0].fix
+    assert "2049 and 2065" in found[1].fix
+
+
+@pytest.mark.parametrize("crop", ["[]", "[97, 97, 3]", "[1, 1]"])
+def test_a_crop_has_two_sides_that_hold_a_feature(find_problems, crop):
+    assert find_problems(f"train_dataset_options {{ crop_size: {crop} }}")
+
+
+def test_padding_to_a_multiple_is_for_evaluation_only(find_problems):
+    fragment = "{ pad_to_multiple_of: 16 }"
+    assert not find_problems(f"eval_dataset_options {fragment}")
+    (found,) = find_problems(f"train_dataset_options {fragment}")
+    assert found.path == "train_dataset_options.pad_to_multiple_of"
+
+
+def test_the_multiple_fits_the_stride_and_the_smallest_canvas(find_problems):
+    (found,) = find_problems("eval_dataset_options { pad_to_multiple_of: 24 }")
+    assert "multiple of output_stride (16)" in found.rule
+    (found,) = find_problems("eval_dataset_options { pad_to_multiple_of: 64 }")
+    assert found.path == "eval_dataset_options.crop_size[0]"
+    assert "65, 129" in found.fix
+
+
+def test_scales_are_in_order(find_problems):
+    (found,) = find_problems(
+        "train_dataset_options { augmentations { min_scale_factor: 2 } }"
+    )
+    assert "max_scale_factor (1)" in found.rule
+
+
+def test_an_empty_pattern_is_reported(find_problems):
+    assert find_problems("train_dataset_options { file_pattern: '' }")
+
+
+def test_both_splits_have_the_same_classes(find_problems):
+    (found,) = find_problems('eval_dataset_options { dataset: "kitti_step" }')
+    assert found.path == "eval_dataset_options.dataset"
+
+
+def test_another_enlargement_in_evaluation_is_a_warning(find_warnings):
+    (found,) = find_warnings("eval_dataset_options { input_scale_factor: 2 }")
+    assert found.path == "eval_dataset_options.input_scale_factor"
+
+
+# Descriptors.
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('name: "a" label_divisor: 10 classes { name: "x" }', "ignore_label"),
+        ('name: "a" ignore_label: 1 label_divisor: 10', "classes is not set"),
+        (
+            'name: "a" ignore_label: 255 label_divisor: 10 '
+            'classes { name: "x" } classes { name: "x" }',
+            "class 0 has this name too",
+        ),
+        (
+            'name: "a" ignore_label: 255 label_divisor: 10 '
+            'classes { name: "x" category_id: 1 } classes { name: "y" }',
+            "class 0 has this id too",
+        ),
+        (
+            'name: "a" ignore_label: 255 label_divisor: 10 '
+            'classes { name: "x" color: [1, 2] }',
+            "three values",
+        ),
+        (
+            'name: "a" ignore_label: 255 label_divisor: 10 '
+            'classes { name: "x" color: [1, 2, 256] }',
+            "in [0, 255]",
+        ),
+        (
+            'name: "a" ignore_label: 0 label_divisor: 10 '
+            'classes { name: "x" is_thing: true }',
+            "void pixels have no instances",
+        ),
+        (
+            'name: "a" ignore_label: 65535 label_divisor: 65536 '
+            'classes { name: "x" }',
+            "above 2147483647",
+        ),
+        (
+            'name: "a" ignore_label: 255 label_divisor: 10 '
+            'classes { nam: "x" }',
+            "nam is an unknown field",
+        ),
+    ],
+)
+def test_a_wrong_descriptor_says_what_is_wrong(tmp_path, text, complaint):
+    file = tmp_path / "a.textproto"
+    file.write_text(text)
+    with pytest.raises(config.InvalidConfigError) as caught:
+        config.load_dataset(str(file))
+    assert complaint in str(caught.value)
+    assert f"{file}" in str(caught.value)

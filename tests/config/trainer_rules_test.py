@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of losses and schedules."""
+
+
+def test_each_output_has_its_own_losses(find_problems):
+    found = find_problems(
+        "trainer_options { loss_options { semantic_loss { name: 'l1' } "
+        "center_loss { name: 'softmax_cross_entropy' } } }"
+    )
+    assert len(found) == 2
+    assert "softmax_cross_entropy" in found[0].rule
+    assert "l1 or mse" in found[1].rule
+
+
+def test_the_warm_up_is_shorter_than_the_training(find_problems):
+    (found,) = find_problems(
+        "trainer_options { solver_options { "
+        "warmup_steps: 100 training_number_of_steps: 100 } }"
+    )
+    assert found.path == "trainer_options.solver_options.warmup_steps"
+
+
+def test_summaries_are_written_at_the_end_of_loops(find_problems):
+    (found,) = find_problems(
+        "trainer_options { save_summaries_steps: 150 steps_per_loop: 100 }"
+    )
+    assert found.path == "trainer_options.save_summaries_steps"
+    assert "save_summaries_steps: 200" in found.fix
+
+
+def test_a_decay_without_its_optimizer_is_a_warning(find_warnings):
+    (found,) = find_warnings(
+        "trainer_options { solver_options { adamw_weight_decay: 0.05 } }"
+    )
+    assert found.path.endswith("adamw_weight_decay")
