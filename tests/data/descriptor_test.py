@@ -18,6 +18,15 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
     [
         ("cityscapes_panoptic", 19, 255, 1000, range(11, 19)),
         ("coco_panoptic", 134, 0, 256, range(1, 81)),
+        ("kitti_panoptic", 19, 255, 1000, range(11, 19)),
+        (
+            "mapillary_vistas",
+            65,
+            255,
+            1000,
+            [0, 1, 8, *range(19, 24), *range(32, 43), *range(44, 58)]
+            + [*range(59, 63)],
+        ),
         ("kitti_step", 19, 255, 1000, (11, 13)),
         ("motchallenge_step", 7, 255, 1000, (4,)),
         ("nuclei", 2, 255, 1000, (0,)),
