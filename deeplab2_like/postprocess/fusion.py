@@ -6,7 +6,8 @@ section 3.5. An instance claims a pixel where both its mask and the logit of its
 class say so, and the sum of what they say is more than any stuff class has.
 
 Images are handled tile by tile, and of each mask only the tiles that its box
-touches: no map of the size of the image exists for each mask.
+touches: no map of the size of the image exists for each mask. Of large masks,
+bounds of what a tile reads tell first where drawing them would change nothing.
 
 K masks; h, w: size of a mask; H, W: size of the image; N tiles of T x T.
 """
@@ -22,7 +23,7 @@ from deeplab2_like import exact_floats
 from deeplab2_like.postprocess import compilation, mask_sampling
 from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.heuristic_merge import MaskRules, Placed
-from deeplab2_like.postprocess.mask_pasting import TileGrid
+from deeplab2_like.postprocess.mask_pasting import TILE, TileGrid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,12 @@ class FusionRules(MaskRules):
 
 # Bits of the owner in a packed state.
 _SHIFT = np.int64(32)
+# Where a mask touches no more tiles, drawing them is faster than to look.
+_FEW_TILES = 16
+# More than the pixels of a tile.
+_PAIR = 1 << 15
+# Far more than the rounding of a claim.
+_MARGIN = 1e-4
 
 
 class FusionMasks(NamedTuple):
@@ -123,18 +130,13 @@ def fuse_masks(
         )
         return rank + 1, tiles, is_kept
 
-    best = mask_sampling.cut_tiles(best_hw, fusion.grid)
     _, tiles, is_kept = tf.while_loop(
         lambda rank, *_: rank < count,
         visit,
-        (
-            0,
-            _State(tf.zeros_like(best, tf.int32), best).pack(),
-            tf.zeros([num_masks], tf.bool),
-        ),
+        (0, fusion.start(best_hw), tf.zeros([num_masks], tf.bool)),
         parallel_iterations=1,
     )
-    owner = _State.unpack(tiles).owner
+    owner = _State.unpack(tiles.pixels).owner
     return Placed(fusion.grid.to_image(owner // 2), is_kept)
 
 
@@ -168,6 +170,20 @@ class _State(NamedTuple):
         return cls(tf.cast(owner, tf.int32), best)
 
 
+class _Tiles(NamedTuple):
+    """What is known of each pixel, and of each tile.
+
+    Attributes:
+        pixels: int64 [N, T, T], packed `_State`.
+        taken: int32 [N], pixels where some mask that was kept is.
+        least: float32 [N], the least of what is claimed of the pixels.
+    """
+
+    pixels: tf.Tensor
+    taken: tf.Tensor
+    least: tf.Tensor
+
+
 class _Mask(NamedTuple):
     """What is needed of one mask.
 
@@ -178,6 +194,7 @@ class _Mask(NamedTuple):
         region: Pixels that can be won.
         mask_region: Those where the mask is not 0, within the region.
         class_region: Those where the class logit is not 0.
+        kinds: Of the tiles.
     """
 
     logits: tf.Tensor
@@ -186,10 +203,26 @@ class _Mask(NamedTuple):
     region: mask_sampling.Region
     mask_region: mask_sampling.Region
     class_region: mask_sampling.Region
+    kinds: "_Kinds"
+
+
+class _Kinds(NamedTuple):
+    """What a mask does to each tile; bool [N], but for `claim`.
+
+    Attributes:
+        is_covered: All pixels belong to the mask.
+        is_mixed: It has to be drawn to know. Others are empty.
+        claim: float32 [N], no pixel is claimed more; minus infinity where no
+            pixel can be won.
+    """
+
+    is_covered: tf.Tensor
+    is_mixed: tf.Tensor
+    claim: tf.Tensor
 
 
 class _Fusion:
-    """The steps for one mask; tiles are packed `_State`, int64 [N, T, T]."""
+    """The steps for one mask."""
 
     def __init__(
         self,
@@ -205,14 +238,30 @@ class _Fusion:
         self._class_grid = mask_sampling.Grid.of(
             _pair(compilation.sizes(logits_hwc)[:2]), self.grid
         )
+        self._class_bounds = mask_sampling.bound_tiles(
+            self._logits_chw,
+            self._class_grid.tiles(0),
+            self._class_grid.tiles(1),
+        )
         self._valid_size = valid_size
         self._rules = rules
+
+    def start(self, best_hw: tf.Tensor) -> _Tiles:
+        """Gives the tiles before any mask is there."""
+        best = mask_sampling.cut_tiles(best_hw, self.grid, beyond=math.inf)
+        owner = tf.zeros_like(best, tf.int32)
+        return _Tiles(
+            _State(owner, best).pack(),
+            tf.zeros(tf.shape(best)[:1], tf.int32),
+            _find_least(best),
+        )
 
     def take(self, index: tf.Tensor) -> _Mask:
         """Takes one mask out of all."""
         masks = self._masks
         channel = tf.gather(masks.channel, index)
         frame = tf.gather(masks.frames, index)
+        logits = tf.gather(masks.logits, index)
         region = mask_region = class_region = self._find_region(
             tf.gather(masks.boxes, index)
         )
@@ -221,32 +270,96 @@ class _Fusion:
             region = self._find_region(tf.concat([[0.0, 0.0], limit], axis=0))
             mask_region = self._find_region(frame)
         return _Mask(
-            tf.gather(masks.logits, index),
+            logits,
             frame,
             tf.gather(self._logits_chw, channel),
             region,
             mask_region,
             class_region,
+            self._find_kinds(logits, frame, channel, region),
         )
 
     def _find_region(self, box: tf.Tensor) -> mask_sampling.Region:
         return mask_sampling.find_region(box, self._valid_size)
 
-    def is_free(self, mask: _Mask, tiles: tf.Tensor) -> tf.Tensor:
+    def _find_kinds(
+        self,
+        logits: tf.Tensor,
+        frame: tf.Tensor,
+        channel: tf.Tensor,
+        region: mask_sampling.Region,
+    ) -> _Kinds:
+        """Finds what a mask does to the tiles of its region."""
+        tiles = (self.grid.rows, self.grid.columns)
+        is_touched, is_whole = region.mark_tiles(tiles)
+
+        def look() -> _Kinds:
+            rows, columns = (
+                mask_sampling.frame_tiles(frame, tiles[axis], axis, number)
+                for axis, number in enumerate(compilation.sizes(logits))
+            )
+            highest, negative = tf.unstack(
+                mask_sampling.bound_tiles(
+                    tf.stack([logits, -logits]), rows, columns
+                )
+            )
+            lowest = -negative
+            of_class = tf.gather(self._class_bounds, channel)
+            if self._rules.zero_outside:
+                lowest = tf.minimum(lowest, 0.0)
+                highest = tf.maximum(highest, 0.0)
+                of_class = tf.maximum(of_class, 0.0)
+            is_covered = is_whole & (lowest > self._rules.mask_logit)
+            is_empty = highest < self._rules.mask_logit
+            claim = compute_claim(
+                exact_floats.rounded(highest * self._rules.mask_logit_scale),
+                of_class,
+            )
+            # Claims grow with both logits where they are positive; what is no
+            # number claims 0.
+            claim = tf.maximum(claim * (1.0 + _MARGIN), 0.0) + _MARGIN
+            claim = tf.where(is_touched, claim, -math.inf)
+            return _Kinds(
+                is_covered, is_touched & ~is_covered & ~is_empty, claim
+            )
+
+        kinds = tf.cond(
+            region.count > _FEW_TILES,
+            look,
+            lambda: _Kinds(
+                tf.zeros_like(is_touched),
+                is_touched,
+                tf.where(is_touched, math.inf, -math.inf),
+            ),
+        )
+        return _Kinds(*(tf.reshape(kind, [-1]) for kind in kinds))
+
+    def is_free(self, mask: _Mask, tiles: _Tiles) -> tf.Tensor:
         """Whether a mask has pixels, and not too many of them are taken."""
+        order, count = compilation.list_true(mask.kinds.is_mixed)
 
         def visit(number, area, taken):
-            tile = mask.region.find_tile(number)
-            is_mask = self._draw(mask, tile) > self._rules.mask_logit
+            place = order[number]
+            is_mask = self._draw(mask, place) > self._rules.mask_logit
             # The lowest bit of what is packed is that of the owner.
-            before = tf.gather(tiles, self._place(tile))
+            before = tf.gather(tiles.pixels, place)
             is_taken = is_mask & (tf.bitwise.bitwise_and(before, 1) > 0)
-            return number + 1, area + _count(is_mask), taken + _count(is_taken)
+            # Both numbers of a tile in one sum.
+            found = tf.cast(is_mask, tf.int32) + _PAIR * tf.cast(
+                is_taken, tf.int32
+            )
+            found = _sum_tile(found)
+            return number + 1, area + found % _PAIR, taken + found // _PAIR
 
+        is_covered = mask.kinds.is_covered
         _, area, taken = tf.while_loop(
-            lambda number, *_: number < mask.region.count,
+            lambda number, *_: number < count,
             visit,
-            (0, 0, 0),
+            (
+                0,
+                _count(is_covered) * TILE**2,
+                tf.reduce_sum(tf.where(is_covered, tiles.taken, 0)),
+            ),
             parallel_iterations=1,
         )
         limit = self._rules.largest_overlap
@@ -257,19 +370,23 @@ class _Fusion:
     def claim(
         self,
         mask: _Mask,
-        tiles: tf.Tensor,
+        tiles: _Tiles,
         index: tf.Tensor,
         is_instance: tf.Tensor,
-    ) -> tf.Tensor:
+    ) -> _Tiles:
         """Gives a mask the pixels that it claims most: the new tiles."""
-        count = tf.where(is_instance, mask.region.count, 0)
+        can_win = mask.kinds.claim > tiles.least
+        is_visited = can_win | mask.kinds.is_covered | mask.kinds.is_mixed
+        order, count = compilation.list_true(is_visited & is_instance)
 
         def visit(number, tiles):
-            tile = mask.region.find_tile(number)
-            place = self._place(tile)
-            before = _State.unpack(tf.gather(tiles, place))
-            logit = self._draw(mask, tile)
-            claim = self._compute_claim(mask, tile, logit)
+            place = order[number]
+            before = _State.unpack(tf.gather(tiles.pixels, place))
+            logit = self._draw(mask, place)
+            claim = self._compute_claim(
+                mask, place, logit, tf.gather(can_win, place)
+            )
+            tile = self.grid.locate(place)
             is_won = mask.region.mark_inside(tile) & (claim > before.best)
             was_taken = before.owner % 2
             owner = tf.where(is_won, 2 * (index + 1), before.owner - was_taken)
@@ -278,8 +395,20 @@ class _Fusion:
                 owner + tf.where(is_mask, 1, was_taken),
                 tf.where(is_won, claim, before.best),
             )
-            return number + 1, tf.tensor_scatter_nd_update(
-                tiles, [[place]], after.pack()[tf.newaxis]
+            taken = _sum_tile(after.owner % 2)
+            # The pixels depend on the count (by nothing), so that XLA counts
+            # before it writes, and need not copy all pixels to count later.
+            packed = after.pack() + tf.cast(tf.minimum(taken, 0), tf.int64)
+            where = [[place]]
+            return number + 1, _Tiles(
+                tf.tensor_scatter_nd_update(
+                    tiles.pixels, where, packed[tf.newaxis]
+                ),
+                tf.tensor_scatter_nd_update(
+                    tiles.taken, where, taken[tf.newaxis]
+                ),
+                # A bound that is too low costs time only.
+                tiles.least,
             )
 
         _, tiles = tf.while_loop(
@@ -290,11 +419,9 @@ class _Fusion:
         )
         return tiles
 
-    def _place(self, tile: tf.Tensor) -> tf.Tensor:
-        return tile[0] * self.grid.columns + tile[1]
-
-    def _draw(self, mask: _Mask, tile: tf.Tensor) -> tf.Tensor:
-        """Gives the logits of a mask, none of it being 0 or less: [T, T]."""
+    def _draw(self, mask: _Mask, place: tf.Tensor) -> tf.Tensor:
+        """Gives the logits of a mask, 0 or less where it is not: [T, T]."""
+        tile = self.grid.locate(place)
         rows, columns = (
             mask_sampling.frame_axis(
                 mask.frame, tile, axis, number, self._masks.reach
@@ -306,18 +433,40 @@ class _Fusion:
         return tf.where(mask.mask_region.mark_inside(tile), logit, outside)
 
     def _compute_claim(
-        self, mask: _Mask, tile: tf.Tensor, logit: tf.Tensor
+        self,
+        mask: _Mask,
+        place: tf.Tensor,
+        logit: tf.Tensor,
+        can_win: tf.Tensor,
     ) -> tf.Tensor:
-        """Computes how much a mask claims the pixels of a tile: [T, T]."""
-        a = exact_floats.rounded(logit * self._rules.mask_logit_scale)
-        b = mask_sampling.sample(
-            mask.class_logits,
-            self._class_grid.axis(tile, 0),
-            self._class_grid.axis(tile, 1),
+        """Computes how much a mask claims the pixels of a tile: [T, T].
+
+        Minus infinity if it cannot win any.
+        """
+        tile = self.grid.locate(place)
+
+        def compute() -> tf.Tensor:
+            b = mask_sampling.sample(
+                mask.class_logits,
+                self._class_grid.axis(tile, 0),
+                self._class_grid.axis(tile, 1),
+            )
+            if self._rules.zero_outside:
+                b = tf.where(mask.class_region.mark_inside(tile), b, 0.0)
+            a = exact_floats.rounded(logit * self._rules.mask_logit_scale)
+            # Twice as wide, so that XLA writes it where neither a nor b is:
+            # else it does not vectorize.
+            return _widen(compute_claim(a, b))
+
+        wide = tf.cond(
+            can_win, compute, lambda: _widen(tf.fill([TILE, TILE], -math.inf))
         )
-        if self._rules.zero_outside:
-            b = tf.where(mask.class_region.mark_inside(tile), b, 0.0)
-        return compute_claim(a, b)
+        return tf.bitcast(tf.cast(wide, tf.int32), tf.float32)
+
+
+def _widen(values: tf.Tensor) -> tf.Tensor:
+    """Gives the bits of float32 values as int64."""
+    return tf.cast(tf.bitcast(values, tf.int32), tf.int64)
 
 
 def compute_claim(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -326,9 +475,21 @@ def compute_claim(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return exact_floats.rounded(trust) * exact_floats.rounded(a + b)
 
 
+def _find_least(best: tf.Tensor) -> tf.Tensor:
+    """Finds the least of the numbers of each tile [N, T, T]: float32 [N]."""
+    # Nothing is more than what is no number.
+    best = tf.where(best == best, best, math.inf)
+    return tf.reduce_min(best, axis=[1, 2])
+
+
 def _pair(sizes: tuple[Size, ...]) -> tuple[Size, Size]:
     height, width = sizes
     return height, width
+
+
+def _sum_tile(numbers: tf.Tensor) -> tf.Tensor:
+    """Sums int32 [T, T]."""
+    return tf.reduce_sum(compilation.reduce_middle(numbers[tf.newaxis], tf.add))
 
 
 def _count(flags: tf.Tensor) -> tf.Tensor:

@@ -9,12 +9,18 @@ h, w: size of a map; T: side of a tile (`mask_pasting.TILE`).
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import exact_floats
 from deeplab2_like.postprocess import compilation, upsampling
 from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.mask_pasting import TILE, TileGrid
+
+# Far more than the rounding of an interpolation, as a share of the numbers.
+_MARGIN = 1e-5
+# Differences of larger numbers may not be numbers.
+_LARGEST = 1e30
 
 
 class Region(NamedTuple):
@@ -49,6 +55,27 @@ class Region(NamedTuple):
         is_inside = pixel >= self.start[:, tf.newaxis]
         is_inside &= pixel < self.end[:, tf.newaxis]
         return is_inside[0][:, tf.newaxis] & is_inside[1]
+
+    def mark_tiles(self, tiles: tuple[Size, Size]) -> tuple[tf.Tensor, ...]:
+        """Marks the tiles that are touched, and those that lie inside.
+
+        Args:
+            tiles: Rows and columns of tiles of the image.
+
+        Returns:
+            bool [rows, columns] each.
+        """
+        touched, inside = [], []
+        for axis, number in enumerate(tiles):
+            tile = tf.range(number)
+            place = tile - self.first_tile[axis]
+            touched.append((place >= 0) & (place < self.num_tiles[axis]))
+            inside.append(
+                (tile * TILE >= self.start[axis])
+                & ((tile + 1) * TILE <= self.end[axis])
+            )
+        is_touched = touched[0][:, tf.newaxis] & touched[1]
+        return is_touched, is_touched & inside[0][:, tf.newaxis] & inside[1]
 
 
 def find_region(box: tf.Tensor, valid_size: tf.Tensor) -> Region:
@@ -105,20 +132,59 @@ def frame_axis(
         number: Of places of the map.
         reach: See `Axis`; None: all places.
     """
-    start, end = frame[axis], frame[axis + 2]
-    extent = tf.where(end > start, end - start, 1.0)
-    # A product: exact where map and frame are of one size.
-    scale = tf.cast(number, tf.float32) / extent
-    center = tf.cast(tile[axis] * TILE + tf.range(TILE), tf.float32) + 0.5
-    place = exact_floats.rounded((center - start) * scale) - 0.5
-    last = tf.cast(number - 1, tf.float32)
-    place = tf.clip_by_value(place, 0.0, last)
+    pixel = tile[axis] * TILE + tf.range(TILE)
+    place = _find_places(frame, pixel, axis, number)
     lower = tf.floor(place)
     return Axis(
         tf.cast(lower, tf.int32),
         place - lower,
         number if reach is None else _smaller(reach, number),
     )
+
+
+def _find_places(
+    frame: tf.Tensor, pixel: tf.Tensor, axis: int, number: Size
+) -> tf.Tensor:
+    """Finds where pixels, int32 [n], read in a map: float32 [n]."""
+    start, end = frame[axis], frame[axis + 2]
+    extent = tf.where(end > start, end - start, 1.0)
+    # A product: exact where map and frame are of one size.
+    scale = tf.cast(number, tf.float32) / extent
+    center = tf.cast(pixel, tf.float32) + 0.5
+    place = exact_floats.rounded((center - start) * scale) - 0.5
+    return tf.clip_by_value(place, 0.0, tf.cast(number - 1, tf.float32))
+
+
+class TileAxis(NamedTuple):
+    """What whole tiles read along an axis of a map.
+
+    Attributes:
+        first: int32 [tiles], the first place.
+        last: int32 [tiles], the last one.
+    """
+
+    first: tf.Tensor
+    last: tf.Tensor
+
+
+def frame_tiles(
+    frame: tf.Tensor, tiles: Size, axis: int, number: Size
+) -> TileAxis:
+    """Finds what each tile of an image reads in a map that fills a frame.
+
+    Args:
+        frame: As in `frame_axis`.
+        tiles: Their number along the axis.
+        axis: As in `frame_axis`.
+        number: As in `frame_axis`.
+    """
+    # Places grow with the pixels, so that the first and last one bound them.
+    pixel = tf.range(tiles) * TILE
+    first, last = (
+        tf.cast(_find_places(frame, end, axis, number), tf.int32)
+        for end in (pixel, pixel + TILE - 1)
+    )
+    return TileAxis(first, tf.minimum(last + 1, number - 1))
 
 
 class Grid(NamedTuple):
@@ -160,6 +226,50 @@ class Grid(NamedTuple):
             self.reach[axis],
         )
 
+    def tiles(self, axis: int) -> TileAxis:
+        """Gives what each tile reads along an axis."""
+        lower = tf.reshape(self.taps[axis].lower, [-1, TILE])
+        upper = tf.reshape(self.taps[axis].upper, [-1, TILE])
+        return TileAxis(lower[:, 0], upper[:, -1])
+
+
+def bound_tiles(
+    maps: tf.Tensor, rows: TileAxis, columns: TileAxis
+) -> tf.Tensor:
+    """Gives what no interpolated value of a tile is above, rounding included.
+
+    Args:
+        maps: float32 [..., h, w].
+        rows: Of n tiles.
+        columns: Of m tiles.
+
+    Returns:
+        float32 [..., n, m]; infinity where nothing is known.
+    """
+    is_known = (tf.abs(maps) < _LARGEST) | (maps == -np.inf)
+    maps = tf.where(is_known, maps, np.inf)
+    by_row = _find_highest(maps, rows, axis=-2)
+    highest = _find_highest(by_row, columns, axis=-1)
+    margin = _MARGIN * (1.0 + tf.abs(highest))
+    return tf.where(highest > -np.inf, highest + margin, highest)
+
+
+def _find_highest(maps: tf.Tensor, tiles: TileAxis, axis: int) -> tf.Tensor:
+    """Finds the highest of what each tile reads along an axis."""
+
+    def read(step: tf.Tensor) -> tf.Tensor:
+        place = tf.minimum(tiles.first + step, tiles.last)
+        return tf.gather(maps, place, axis=axis)
+
+    # Place by place: XLA does not vectorize reductions of windows.
+    _, highest = tf.while_loop(
+        lambda step, _: step <= tf.reduce_max(tiles.last - tiles.first),
+        lambda step, highest: (step + 1, tf.maximum(highest, read(step))),
+        (1, read(tf.constant(0))),
+        parallel_iterations=1,
+    )
+    return highest
+
 
 def sample(map_hw: tf.Tensor, rows: Axis, columns: Axis) -> tf.Tensor:
     """Interpolates a map at the pixels of a tile, rows first: [T, T].
@@ -173,10 +283,21 @@ def sample(map_hw: tf.Tensor, rows: Axis, columns: Axis) -> tf.Tensor:
     place = (row + tf.range(rows.reach))[:, tf.newaxis] * width
     place += column + tf.range(columns.reach)
     window = tf.gather(tf.reshape(map_hw, [-1]), place)
-    by_row = _interpolate(window, rows, row)
-    # Columns are lines of what is transposed: whole lines are read at once.
-    values = _interpolate(tf.transpose(by_row), columns, column)
-    return tf.transpose(values)
+    # Else each pixel would be computed from the map anew, wherever it is used.
+    number = rows.lower[0] + 1
+    by_row = compilation.compute_once(
+        number,
+        # Columns are lines of what is transposed: whole lines are read.
+        lambda: tf.transpose(_interpolate(window, rows, row)),
+        [columns.reach, TILE],
+        tf.float32,
+    )
+    return compilation.compute_once(
+        number,
+        lambda: tf.transpose(_interpolate(by_row, columns, column)),
+        [TILE, TILE],
+        tf.float32,
+    )
 
 
 def _interpolate(lines: tf.Tensor, axis: Axis, first: tf.Tensor) -> tf.Tensor:
@@ -190,11 +311,15 @@ def _interpolate(lines: tf.Tensor, axis: Axis, first: tf.Tensor) -> tf.Tensor:
     )
 
 
-def cut_tiles(map_hw: tf.Tensor, grid: TileGrid) -> tf.Tensor:
-    """Cuts a map of the image into tiles, zeros beyond it: [N, T, T]."""
+def cut_tiles(
+    map_hw: tf.Tensor, grid: TileGrid, beyond: float = 0.0
+) -> tf.Tensor:
+    """Cuts a map into tiles: [N, T, T], `beyond` the image a number."""
     height, width = grid.rows * TILE, grid.columns * TILE
     padded = tf.pad(
-        map_hw, [[0, height - grid.height], [0, width - grid.width]]
+        map_hw,
+        [[0, height - grid.height], [0, width - grid.width]],
+        constant_values=beyond,
     )
     tiles = tf.reshape(padded, [grid.rows, TILE, grid.columns, TILE])
     tiles = tf.transpose(tiles, [0, 2, 1, 3])
