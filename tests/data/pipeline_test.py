@@ -21,32 +21,6 @@ RULES = pipeline.LabelRules(num_classes=3, ignore_label=255, label_divisor=1000)
 CROP = Preprocessing((33, 33), min_scale=0.5, max_scale=2.0)
 
 
-def make_record(index, size):
-    generator = np.random.default_rng(index)
-    image = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, format="PNG")
-    return records.encode_example(
-        name=f"image_{index}",
-        image=stream.getvalue(),
-        image_format="png",
-        size=size,
-        panoptic=generator.integers(0, 3, size) * 1000 + index,
-    )
-
-
-def write_records(folder, count=11, num_shards=3, size=None, split="train"):
-    sizes = [size or (20 + index, 45 - index) for index in range(count)]
-    data = [make_record(index, sizes[index]) for index in range(count)]
-    record_writer.write_shards(data, count, str(folder), split, num_shards)
-    return str(folder / f"{split}-*.tfrecord")
-
-
-@pytest.fixture(scope="module")
-def pattern(tmp_path_factory):
-    return write_records(tmp_path_factory.mktemp("records"))
-
-
 def make_targets(panoptic_hw):
     return {"semantic": panoptic_hw // 1000, "first": panoptic_hw[:2, :2]}
 
@@ -127,7 +101,9 @@ def test_starting_at_a_step_gives_the_batches_from_there(pattern, start_step):
     assert_batches_equal(batches[start_step:], take(restarted, 4))
 
 
-def test_the_order_of_the_shards_on_disk_does_not_matter(pattern, tmp_path):
+def test_the_order_of_the_shards_on_disk_does_not_matter(
+    pattern, tmp_path, write_records
+):
     again = write_records(tmp_path)
     assert_batches_equal(
         take(make_deterministic(pattern), 4), take(make_deterministic(again), 4)
@@ -192,7 +168,7 @@ def test_a_batch_that_the_replicas_cannot_share_is_refused():
         sources.compute_share(6, context)
 
 
-def test_one_record_fills_a_larger_batch(tmp_path):
+def test_one_record_fills_a_larger_batch(tmp_path, write_records):
     pattern = write_records(tmp_path, count=1, num_shards=1)
     for options in ({"deterministic": True, "seed": 0}, {}):
         (batch,) = take(make_training(pattern, batch_size=8, **options), 1)
@@ -238,7 +214,7 @@ def test_autoaugment_stops_with_a_sentence(pattern):
         make_training(pattern, options)
 
 
-def test_bad_labels_stop_training_with_a_sentence(tmp_path):
+def test_bad_labels_stop_training_with_a_sentence(tmp_path, write_records):
     pattern = write_records(tmp_path)
     narrow = pipeline.LabelRules(2, 255, 1000)
     data = pipeline.make_training_dataset(
@@ -251,7 +227,9 @@ def test_bad_labels_stop_training_with_a_sentence(tmp_path):
     assert "class ids [2]" in message
 
 
-def test_damage_is_an_error_or_skipped(tmp_path):
+def test_damage_is_an_error_or_skipped(
+    tmp_path, make_evaluation, write_records
+):
     pattern = write_records(tmp_path)
     path = tmp_path / "train-00001-of-00003.tfrecord"
     path.write_bytes(path.read_bytes()[:-50])
@@ -269,7 +247,9 @@ def test_damage_is_an_error_or_skipped(tmp_path):
         make_evaluation(pattern)
 
 
-def test_a_damaged_checksum_is_an_error(tmp_path):
+def test_a_damaged_checksum_is_an_error(
+    tmp_path, make_evaluation, write_records
+):
     pattern = write_records(tmp_path, count=1, num_shards=1)
     path = tmp_path / "train-00000-of-00001.tfrecord"
     content = bytearray(path.read_bytes())
@@ -282,55 +262,9 @@ def test_a_damaged_checksum_is_an_error(tmp_path):
         assert "damaged" in message
 
 
-def make_evaluation(pattern, options=None, targets=None, **arguments):
-    options = options or Preprocessing((49, 49))
-    return pipeline.make_evaluation_dataset(
-        [pattern], RULES, options, targets, **arguments
-    )
-
-
-def test_evaluation_gives_each_record_once_in_order(pattern):
-    data = make_evaluation(pattern, targets=make_targets, batch_size=4)
-    assert int(data.cardinality()) == 3
-    batches = take(data, -1)
-    assert [len(batch["name"]) for batch in batches] == [4, 4, 3]
-    assert get_names(batches) == [f"image_{index}" for index in range(11)]
-    first = batches[0]
-    assert first["image"].shape == (4, 49, 49, 3)
-    expected = [[20, 45], [21, 44], [22, 43], [23, 42]]
-    np.testing.assert_array_equal(first["original_size"], expected)
-    np.testing.assert_array_equal(first["valid_size"], expected)
-    assert first["panoptic"].shape == (4, 23, 45)
-    for index, (height, width) in enumerate(expected):
-        label = first["panoptic"][index]
-        assert (label[:height, :width] < 3000).all()
-        assert (label[height:] == RULES.void).all()
-        assert (label[:, width:] == RULES.void).all()
-        semantic = first["targets"]["semantic"][index]
-        np.testing.assert_array_equal(
-            semantic[:height, :width], label[:height, :width] // 1000
-        )
-        assert (semantic[height:] == 255).all()
-
-
-def test_evaluation_reduces_images_that_are_larger_than_the_canvas(pattern):
-    batch = take(make_evaluation(pattern, Preprocessing((33, 17))), 1)[0]
-    np.testing.assert_array_equal(batch["valid_size"], [[7, 17]])
-    assert batch["image"].shape == (1, 33, 17, 3)
-    assert (batch["image"][0, 7:] == 127.5).all()
-    assert batch["panoptic"].shape == (1, 20, 45)
-
-
-def test_each_image_can_have_its_own_canvas(pattern):
-    options = Preprocessing((33, 33), pad_to_multiple_of=8)
-    batches = take(make_evaluation(pattern, options, make_targets), -1)
-    for index, batch in enumerate(batches):
-        width = 49 if 45 - index > 41 else 41
-        assert batch["image"].shape == (1, 33, width, 3)
-        assert batch["targets"]["semantic"].shape == (1, 33, width)
-
-
-def test_the_input_scale_acts_in_training_and_evaluation(pattern):
+def test_the_input_scale_acts_in_training_and_evaluation(
+    pattern, make_evaluation
+):
     options = Preprocessing(
         (17, 17), pad_to_multiple_of=16, input_scale_factor=2.0
     )
@@ -346,67 +280,7 @@ def test_the_input_scale_acts_in_training_and_evaluation(pattern):
         assert filled.all() == is_filled
 
 
-def test_canvases_that_differ_cannot_form_a_batch(pattern):
-    options = Preprocessing((33, 33), pad_to_multiple_of=8)
-    data = make_evaluation(pattern, options, batch_size=3)
-    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-        take(data, -1)
-    message = str(graph_errors.as_data_error(caught.value))
-    assert "different canvas sizes" in message
-    assert "batch_size to 1" in message
-    assert "image_3" in message
-
-
-def test_canvases_that_agree_form_a_batch(tmp_path):
-    pattern = write_records(tmp_path, count=5, size=(30, 50), split="val")
-    options = Preprocessing((17, 17), pad_to_multiple_of=16)
-    batches = take(make_evaluation(pattern, options, batch_size=3), -1)
-    assert [batch["image"].shape for batch in batches] == [
-        (3, 33, 65, 3),
-        (2, 33, 65, 3),
-    ]
-
-
-def test_workers_share_the_evaluation(pattern):
-    names = [
-        get_names(
-            take(
-                make_evaluation(
-                    pattern,
-                    batch_size=4,
-                    input_context=tf.distribute.InputContext(2, index, 2),
-                ),
-                -1,
-            )
-        )
-        for index in (0, 1)
-    ]
-    assert sorted(names[0] + names[1]) == sorted(
-        f"image_{index}" for index in range(11)
-    )
-
-
-def test_evaluation_works_without_labels(tmp_path):
-    stream = io.BytesIO()
-    Image.new("RGB", (9, 7)).save(stream, format="PNG")
-    record = records.encode_example(
-        name="x", image=stream.getvalue(), image_format="png", size=(7, 9)
-    )
-    record_writer.write_shards([record], 1, str(tmp_path), "test", 1)
-    pattern = str(tmp_path / "test-*")
-    batch = take(make_evaluation(pattern, is_label_required=False), 1)[0]
-    assert (batch["panoptic"] == RULES.void).all()
-    with pytest.raises(tf.errors.InvalidArgumentError, match="has no label"):
-        take(make_evaluation(pattern), 1)
-
-
-def test_a_maximum_above_the_canvas_is_refused(pattern):
-    options = Preprocessing((33, 33), max_resize=(33, 49))
-    with pytest.raises(errors.ConfigError, match=r"\[33, 49\], larger than"):
-        make_evaluation(pattern, options)
-
-
-def test_missing_records_are_refused():
+def test_missing_records_are_refused(make_evaluation):
     with pytest.raises(errors.DataError, match="matches no file"):
         make_training("/nowhere/train-*.tfrecord")
     with pytest.raises(errors.DataError, match="no file pattern"):

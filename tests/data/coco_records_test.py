@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records of data in the format of COCO panoptic, toy and real."""
+
+import collections
+import io
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from deeplab2_like import errors
+from deeplab2_like.data import (
+    coco_entries,
+    coco_panoptic,
+    coco_records,
+    descriptor,
+    records,
+)
+from deeplab2_like.testing import reference
+
+
+def test_records_hold_the_samples(coco):
+    done = []
+    summary = coco_records.write_coco_records(
+        coco.load(),
+        coco.descriptor,
+        str(coco.folder / "records"),
+        "val",
+        2,
+        report=done.append,
+    )
+    assert done == [1, 2]
+    assert summary.num_images == 2
+    assert summary.instances == {1: 4, 2: 2}
+    assert summary.max_instances == 2
+    assert summary.pixels == {255: 6, 0: 18, 1: 32, 2: 24}
+    parsed = [
+        records.parse_example(record)
+        for record in tf.data.TFRecordDataset(summary.paths)
+    ]
+    assert [part["name"].numpy() for part in parsed] == [b"one", b"two"]
+    label = tf.io.decode_raw(parsed[0]["label"], tf.int32)
+    np.testing.assert_array_equal(label, coco.expected.ravel())
+
+
+def test_nothing_is_written_when_an_image_is_bad(coco):
+    for annotation in coco.content["annotations"]:
+        annotation["segments_info"][0]["area"] = 9
+    with pytest.raises(errors.DataError) as caught:
+        coco_records.write_coco_records(
+            coco.load(), coco.descriptor, str(coco.folder / "records"), "val", 1
+        )
+    assert "Image 'one'" in str(caught.value)
+    assert "Image 'two'" in str(caught.value)
+    assert not list((coco.folder / "records").iterdir())
+
+
+# Real data, where it is.
+
+REAL = [
+    ("nuclei_dsb2018", "nuclei", "val"),
+    ("camvid", "camvid", "train"),
+    ("coco128_things", "coco128_things", "train"),
+    ("coco_panoptic_sample", "coco_panoptic", "val"),
+]
+
+
+@pytest.mark.parametrize(("name", "dataset", "split"), REAL)
+def test_real_data_sets_are_read_to_the_pixel(name, dataset, split):
+    root = reference.folder().parent / "realdata" / name
+    if not root.is_dir():
+        pytest.skip(f"no real data: {root} is absent")
+    data = descriptor.load(dataset)
+    json_path = root / f"panoptic_{split}.json"
+    entries = coco_entries.load_entries(
+        str(json_path),
+        str(root / "images" / split),
+        str(root / "panoptic" / split),
+        data,
+    )
+    content = json.loads(json_path.read_text())
+    assert len(entries) == len(content["images"])
+    for sample in coco_records.load_samples(entries[:40], data):
+        assert isinstance(sample, coco_panoptic.Sample), sample
+        entry = next(e for e in entries if e.name == sample.name)
+        check_by_segment(sample, entry, data)
+
+
+def check_by_segment(sample, entry, data):
+    """Compares with one mask a segment, as slow and plain as can be."""
+    with Image.open(entry.label_path) as image:
+        rgb = np.asarray(image).astype(np.int64)
+    ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+    expected = np.full(ids.shape, data.void_id)
+    counts = collections.Counter()
+    for segment in entry.segments:
+        index = data.category_ids.index(segment["category_id"])
+        instance = 0
+        if data.is_thing(index) and not segment["iscrowd"]:
+            counts[index] += 1
+            instance = counts[index]
+        expected[ids == segment["id"]] = index * data.label_divisor + instance
+    np.testing.assert_array_equal(sample.panoptic, expected)
+    assert sample.instances == counts
+    with Image.open(io.BytesIO(sample.image)) as image:
+        assert image.size == sample.size[::-1] == ids.shape[::-1]
