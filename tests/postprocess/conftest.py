@@ -171,3 +171,22 @@ def class_rules():
         label_divisor=1000,
         stuff_area_limit=20,
     )
+
+
+def _read_table(prediction, index):
+    """The valid rows: {id: (category, area)}, and that the rest is 0."""
+    valid = prediction.segment_is_valid[index].numpy()
+    columns = [
+        getattr(prediction, f"segment_{name}")[index].numpy()
+        for name in ("id", "category", "area", "score")
+    ]
+    assert all(not column[~valid].any() for column in columns)
+    ids, categories, areas, _ = (column[valid] for column in columns)
+    assert len(set(ids)) == len(ids)
+    return {i: (c, a) for i, c, a in zip(ids, categories, areas, strict=True)}
+
+
+@pytest.fixture(scope="session")
+def read_table():
+    """A function that reads the segments of one image of a prediction."""
+    return _read_table
