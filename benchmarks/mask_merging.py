@@ -6,9 +6,7 @@
 Eleven stuff classes and one channel for all things, of stride 4; masks of
 28x28. Compiled by XLA, as evaluation and export do.
 
-* objects: masks of the sizes of street scenes, radii around 26 pixels.
-* whole_image: each is a blob in a box of the size of the image.
-* noise: the same boxes with noise in them, for which nothing can be left out.
+* objects, whole_image, noise: see `drawn_objects`.
 * full_size_objects, full_size_whole_image: the same work done naively, see
   `full_size_pasting`.
 """
@@ -24,6 +22,7 @@ import tensorflow as tf
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import (  # noqa: E402
+    drawn_objects,
     full_size_pasting,
     inputs,
     measuring,
@@ -38,7 +37,6 @@ from deeplab2_like.postprocess import (  # noqa: E402
 Masks = full_size_pasting.Masks
 
 _NUMBER = 100
-_SIDE = 28
 CLASS_RULES = rules.ClassRules(
     num_classes=inputs.NUM_CLASSES,
     thing_ids=inputs.THING_IDS,
@@ -49,52 +47,15 @@ CLASS_RULES = rules.ClassRules(
 CHANNEL_CLASSES = (inputs.THING_IDS[0], *inputs.STUFF_IDS)
 
 
-def draw_masks(size: tuple[int, int], number: int = _NUMBER) -> Masks:
-    """Draws objects like those of a street scene; they may overlap."""
-    generator = np.random.default_rng(number)
-    scale = size[0] / 1024
-    radius = np.exp(generator.normal(np.log(26), 0.75, number))
-    radius = np.clip(radius, 3, 263) * scale
-    aspect = np.sqrt(generator.uniform(0.5, 2.6, number))
-    center_y = generator.normal(0.52, 0.12, number) * size[0]
-    center_x = generator.uniform(0, 1, number) * size[1]
-    height, width = radius * aspect, radius / aspect
-    boxes = np.stack(
-        [
-            np.clip(center_y - height, 0, size[0]),
-            np.clip(center_x - width, 0, size[1]),
-            np.clip(center_y + height, 0, size[0]),
-            np.clip(center_x + width, 0, size[1]),
-        ],
-        axis=1,
-    )
+def draw_masks(size: tuple[int, int], kind: str = "objects") -> Masks:
+    """Draws objects with probabilities as masks; see `drawn_objects.draw`."""
+    drawn = drawn_objects.draw(kind, size, _NUMBER)
     return Masks(
-        boxes.astype(np.float32),
-        generator.choice(inputs.THING_IDS, number).astype(np.int32),
-        generator.uniform(0.5, 1.0, number).astype(np.float32),
-        _draw_blobs(generator, number),
+        drawn.boxes,
+        drawn.category,
+        drawn.score,
+        drawn_objects.compute_sigmoid(drawn.logits),
     )
-
-
-def _draw_blobs(generator: np.random.Generator, number: int) -> inputs.Floats:
-    """Draws rounded rectangles with soft, ragged edges: [number, 28, 28]."""
-    place = (np.arange(_SIDE) + 0.5) / _SIDE * 2 - 1
-    distance = np.abs(place[:, np.newaxis]) ** 2.5 + np.abs(place) ** 2.5
-    logits = 8 * (1 - distance) + generator.normal(0, 1, (number, _SIDE, _SIDE))
-    return (1 / (1 + np.exp(-logits))).astype(np.float32)
-
-
-def draw_whole_image(
-    size: tuple[int, int], number: int = _NUMBER, *, has_noise: bool = False
-) -> Masks:
-    """Draws objects whose boxes are the image."""
-    masks = draw_masks(size, number)
-    if has_noise:
-        generator = np.random.default_rng(0)
-        shape = masks.masks.shape
-        masks = masks._replace(masks=generator.random(shape, np.float32))
-    boxes = np.array([[0, 0, *size]], np.float32)
-    return masks._replace(boxes=boxes.repeat(number, axis=0))
 
 
 def draw_logits(size: tuple[int, int]) -> inputs.Floats:
@@ -184,26 +145,17 @@ def _measure_full_size(
 
 def _make_case(
     measure: Callable[[str, Masks], Iterator[measuring.Measurement]],
-    name: str,
-    draw: Callable[[tuple[int, int]], Masks],
+    kind: str,
 ) -> running.Case:
     return running.Case(
-        lambda: measure(name, draw(inputs.SIZE)), has_memory_apart=True
+        lambda: measure(kind, draw_masks(inputs.SIZE, kind)),
+        has_memory_apart=True,
     )
 
 
-_CASES = {
-    "objects": _make_case(_measure, "objects", draw_masks),
-    "whole_image": _make_case(_measure, "whole_image", draw_whole_image),
-    "noise": _make_case(
-        _measure,
-        "noise",
-        functools.partial(draw_whole_image, has_noise=True),
-    ),
-    "full_size_objects": _make_case(_measure_full_size, "objects", draw_masks),
-    "full_size_whole_image": _make_case(
-        _measure_full_size, "whole_image", draw_whole_image
-    ),
+_CASES = {kind: _make_case(_measure, kind) for kind in drawn_objects.KINDS} | {
+    f"full_size_{kind}": _make_case(_measure_full_size, kind)
+    for kind in ("objects", "whole_image")
 }
 
 

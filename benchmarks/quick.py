@@ -28,6 +28,8 @@ CASES = (
     ("postprocessing", "probabilities", True),
     ("postprocessing", "heads", True),
     ("mask_merging", "objects", True),
+    ("panoptic_fusion", "objects", True),
+    ("solov2_decoding", "all_candidates", True),
     ("targets", "targets", True),
     ("targets", "tf_data_1", False),
     ("targets", "tf_data_2", False),

@@ -162,8 +162,8 @@ def make_table(
     )
     lines = [*_align([header, *rows])]
     lines.append(
-        "* google-research/deeplab2 in another run, on a machine of the same"
-        " kind; its MB behind the slash."
+        "* google-research/deeplab2, or what reference_figures.json names, in"
+        " another run on a machine of the same kind; its MB behind the slash."
     )
     busy = [m for m in measurements if (m.other_load or 0) > _BUSY]
     if busy:

@@ -60,21 +60,47 @@ def measure_masks(
         count: int32, only so many masks, the first ones, are there; the rest
             has any numbers. None: all are.
     """
-    number = kernels_ke.shape[0]
+    bits = draw_bits(kernels_ke, features_hwe, valid_size, mask_logit, count)
+    shared = count_shared(bits)
+    return Measures(tf.linalg.diag_part(shared), bits.total, shared)
+
+
+class Bits(NamedTuple):
+    """Masks as bits; N blocks.
+
+    Attributes:
+        words: int64 [N, chunks, G, M, W], zeros in blocks that are not there.
+        total: float32 [K], as in `Measures`.
+        active: int32, how many blocks are there.
+    """
+
+    words: tf.Tensor
+    total: tf.Tensor
+    active: tf.Tensor
+
+
+def draw_bits(
+    kernels_ke: tf.Tensor,
+    features_hwe: tf.Tensor,
+    valid_size: tf.Tensor,
+    mask_logit: float,
+    count: tf.Tensor | None = None,
+) -> Bits:
+    """Draws masks; see `measure_masks`."""
+    number, filters = kernels_ke.shape
     num_blocks = compilation.ceil_divide(number, _BLOCK)
     size = compilation.ceil_divide(number, num_blocks * _LANES) * _LANES
     kernels = tf.pad(kernels_ke, [[0, num_blocks * size - number], [0, 0]])
-    kernels = tf.reshape(kernels, [num_blocks, size, kernels_ke.shape[1]])
-    if count is None:
-        active = tf.constant(num_blocks)
-    else:
+    active = tf.constant(num_blocks)
+    if count is not None:
         active = compilation.ceil_divide(count, size)
-    bits, total = _draw_blocks(
-        kernels, active, _Pixels.of(features_hwe, valid_size), mask_logit
+    words, total = _draw_blocks(
+        tf.reshape(kernels, [num_blocks, size, filters]),
+        active,
+        _Pixels.of(features_hwe, valid_size),
+        mask_logit,
     )
-    shared = _count_shared(bits, active)[:number, :number]
-    total = tf.reshape(total, [-1])[:number]
-    return Measures(tf.linalg.diag_part(shared), total, shared)
+    return Bits(words, tf.reshape(total, [-1])[:number], active)
 
 
 class _Pixels(NamedTuple):
@@ -107,8 +133,11 @@ class _Pixels(NamedTuple):
             chunk = tf.minimum(chunk, _CHUNK)
             missing = tf.maximum(chunk - number, 0)
         features = tf.reshape(features_hwe, [number, filters])
+        features = tf.cast(features, tf.float32)
+        if not compilation.are_known_equal([missing], [0]):
+            features = tf.pad(features, [[0, missing], [0, 0]])
         return cls(
-            tf.pad(tf.cast(features, tf.float32), [[0, missing], [0, 0]]),
+            features,
             width,
             valid_size,
             chunk,
@@ -190,22 +219,23 @@ def _pack(flags: tf.Tensor) -> tf.Tensor:
     return compilation.reduce_middle(bits, tf.bitwise.bitwise_or)
 
 
-def _count_shared(bits: tf.Tensor, active: tf.Tensor) -> tf.Tensor:
-    """Counts the pixels that masks share: float32 [N * M, N * M].
+def count_shared(bits: Bits) -> tf.Tensor:
+    """Counts the pixels that masks share: float32 [K, K].
 
-    Args:
-        bits: From `_draw_blocks`.
-        active: int32, how many blocks there are. Others share nothing.
+    Masks of blocks that are not there share nothing.
     """
-    num_blocks, num_chunks, groups, size, _ = compilation.sizes(bits)
+    words = bits.words
+    num_blocks, num_chunks, groups, size, _ = compilation.sizes(words)
     # Both orders of two blocks give the same.
     pairs = [(i, j) for i in range(num_blocks) for j in range(i + 1)]
     first, second = np.array(pairs, np.int32).T
+    num_pairs = bits.active * (bits.active + 1) // 2
+    (number,) = bits.total.shape
 
     def visit(step, counts):
         pair, chunk = step // num_chunks, step % num_chunks
         a, b = (
-            tf.gather_nd(bits, [tf.gather(block, pair), chunk])
+            tf.gather_nd(words, [tf.gather(block, pair), chunk])
             for block in (first, second)
         )
         both = tf.bitwise.bitwise_and(a[:, :, tf.newaxis], b[:, tf.newaxis])
@@ -216,7 +246,7 @@ def _count_shared(bits: tf.Tensor, active: tf.Tensor) -> tf.Tensor:
         )
 
     _, counts = tf.while_loop(
-        lambda step, _: step < active * (active + 1) // 2 * num_chunks,
+        lambda step, _: step < num_pairs * num_chunks,
         visit,
         (0, tf.zeros([len(pairs), groups, size, size], tf.int32)),
         parallel_iterations=1,
@@ -232,4 +262,5 @@ def _count_shared(bits: tf.Tensor, active: tf.Tensor) -> tf.Tensor:
         for i in range(num_blocks)
     ]
     rows = [tf.concat(row, axis=1) for row in blocks]
-    return tf.cast(tf.concat(rows, axis=0), tf.float32)
+    shared = tf.concat(rows, axis=0)[:number, :number]
+    return tf.cast(shared, tf.float32)
