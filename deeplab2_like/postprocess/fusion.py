@@ -16,11 +16,14 @@ import dataclasses
 import math
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import exact_floats
-from deeplab2_like.postprocess import compilation, mask_sampling
+from deeplab2_like.postprocess import (
+    compilation,
+    fusion_state,
+    mask_sampling,
+)
 from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.heuristic_merge import MaskRules, Placed
 from deeplab2_like.postprocess.mask_pasting import TILE, TileGrid
@@ -52,12 +55,8 @@ class FusionRules(MaskRules):
         return math.log(self.mask_threshold / (1.0 - self.mask_threshold))
 
 
-# Bits of the owner in a packed state.
-_SHIFT = np.int64(32)
 # Where a mask touches no more tiles, drawing them is faster than to look.
 _FEW_TILES = 16
-# More than the pixels of a tile.
-_PAIR = 1 << 15
 # Far more than the rounding of a claim.
 _MARGIN = 1e-4
 
@@ -133,55 +132,15 @@ def fuse_masks(
     _, tiles, is_kept = tf.while_loop(
         lambda rank, *_: rank < count,
         visit,
-        (0, fusion.start(best_hw), tf.zeros([num_masks], tf.bool)),
+        (
+            0,
+            fusion_state.Tiles.of(best_hw, fusion.grid),
+            tf.zeros([num_masks], tf.bool),
+        ),
         parallel_iterations=1,
     )
-    owner = _State.unpack(tiles.pixels).owner
+    owner = fusion_state.State.unpack(tiles.pixels).owner
     return Placed(fusion.grid.to_image(owner // 2), is_kept)
-
-
-class _State(NamedTuple):
-    """What is known of each pixel; packed into one number.
-
-    XLA updates one map in place, but copies two that depend on each other.
-
-    Attributes:
-        owner: int32, twice the number of its instance (1 + index; 0: none),
-            plus 1 where some mask that was kept is.
-        best: float32, what the instance, or stuff, claims.
-    """
-
-    owner: tf.Tensor
-    best: tf.Tensor
-
-    def pack(self) -> tf.Tensor:
-        """Gives int64 [...]."""
-        high = tf.cast(tf.bitcast(self.best, tf.int32), tf.int64)
-        return tf.bitwise.left_shift(high, _SHIFT) + tf.cast(
-            self.owner, tf.int64
-        )
-
-    @classmethod
-    def unpack(cls, packed: tf.Tensor) -> "_State":
-        """Gives what was packed."""
-        high = tf.bitwise.right_shift(packed, _SHIFT)
-        owner = packed - tf.bitwise.left_shift(high, _SHIFT)
-        best = tf.bitcast(tf.cast(high, tf.int32), tf.float32)
-        return cls(tf.cast(owner, tf.int32), best)
-
-
-class _Tiles(NamedTuple):
-    """What is known of each pixel, and of each tile.
-
-    Attributes:
-        pixels: int64 [N, T, T], packed `_State`.
-        taken: int32 [N], pixels where some mask that was kept is.
-        least: float32 [N], the least of what is claimed of the pixels.
-    """
-
-    pixels: tf.Tensor
-    taken: tf.Tensor
-    least: tf.Tensor
 
 
 class _Mask(NamedTuple):
@@ -245,16 +204,6 @@ class _Fusion:
         )
         self._valid_size = valid_size
         self._rules = rules
-
-    def start(self, best_hw: tf.Tensor) -> _Tiles:
-        """Gives the tiles before any mask is there."""
-        best = mask_sampling.cut_tiles(best_hw, self.grid, beyond=math.inf)
-        owner = tf.zeros_like(best, tf.int32)
-        return _Tiles(
-            _State(owner, best).pack(),
-            tf.zeros(tf.shape(best)[:1], tf.int32),
-            _find_least(best),
-        )
 
     def take(self, index: tf.Tensor) -> _Mask:
         """Takes one mask out of all."""
@@ -334,7 +283,7 @@ class _Fusion:
         )
         return _Kinds(*(tf.reshape(kind, [-1]) for kind in kinds))
 
-    def is_free(self, mask: _Mask, tiles: _Tiles) -> tf.Tensor:
+    def is_free(self, mask: _Mask, tiles: fusion_state.Tiles) -> tf.Tensor:
         """Whether a mask has pixels, and not too many of them are taken."""
         order, count = compilation.list_true(mask.kinds.is_mixed)
 
@@ -344,12 +293,8 @@ class _Fusion:
             # The lowest bit of what is packed is that of the owner.
             before = tf.gather(tiles.pixels, place)
             is_taken = is_mask & (tf.bitwise.bitwise_and(before, 1) > 0)
-            # Both numbers of a tile in one sum.
-            found = tf.cast(is_mask, tf.int32) + _PAIR * tf.cast(
-                is_taken, tf.int32
-            )
-            found = _sum_tile(found)
-            return number + 1, area + found % _PAIR, taken + found // _PAIR
+            in_tile = fusion_state.count_both(is_mask, is_taken)
+            return number + 1, area + in_tile[0], taken + in_tile[1]
 
         is_covered = mask.kinds.is_covered
         _, area, taken = tf.while_loop(
@@ -370,10 +315,10 @@ class _Fusion:
     def claim(
         self,
         mask: _Mask,
-        tiles: _Tiles,
+        tiles: fusion_state.Tiles,
         index: tf.Tensor,
         is_instance: tf.Tensor,
-    ) -> _Tiles:
+    ) -> fusion_state.Tiles:
         """Gives a mask the pixels that it claims most: the new tiles."""
         can_win = mask.kinds.claim > tiles.least
         is_visited = can_win | mask.kinds.is_covered | mask.kinds.is_mixed
@@ -381,7 +326,7 @@ class _Fusion:
 
         def visit(number, tiles):
             place = order[number]
-            before = _State.unpack(tf.gather(tiles.pixels, place))
+            before = fusion_state.State.unpack(tf.gather(tiles.pixels, place))
             logit = self._draw(mask, place)
             claim = self._compute_claim(
                 mask, place, logit, tf.gather(can_win, place)
@@ -391,16 +336,16 @@ class _Fusion:
             was_taken = before.owner % 2
             owner = tf.where(is_won, 2 * (index + 1), before.owner - was_taken)
             is_mask = logit > self._rules.mask_logit
-            after = _State(
+            after = fusion_state.State(
                 owner + tf.where(is_mask, 1, was_taken),
                 tf.where(is_won, claim, before.best),
             )
-            taken = _sum_tile(after.owner % 2)
+            taken = fusion_state.sum_tile(after.owner % 2)
             # The pixels depend on the count (by nothing), so that XLA counts
             # before it writes, and need not copy all pixels to count later.
             packed = after.pack() + tf.cast(tf.minimum(taken, 0), tf.int64)
             where = [[place]]
-            return number + 1, _Tiles(
+            return number + 1, fusion_state.Tiles(
                 tf.tensor_scatter_nd_update(
                     tiles.pixels, where, packed[tf.newaxis]
                 ),
@@ -456,17 +401,14 @@ class _Fusion:
             a = exact_floats.rounded(logit * self._rules.mask_logit_scale)
             # Twice as wide, so that XLA writes it where neither a nor b is:
             # else it does not vectorize.
-            return _widen(compute_claim(a, b))
+            return fusion_state.widen(compute_claim(a, b))
 
         wide = tf.cond(
-            can_win, compute, lambda: _widen(tf.fill([TILE, TILE], -math.inf))
+            can_win,
+            compute,
+            lambda: fusion_state.widen(tf.fill([TILE, TILE], -math.inf)),
         )
-        return tf.bitcast(tf.cast(wide, tf.int32), tf.float32)
-
-
-def _widen(values: tf.Tensor) -> tf.Tensor:
-    """Gives the bits of float32 values as int64."""
-    return tf.cast(tf.bitcast(values, tf.int32), tf.int64)
+        return fusion_state.narrow(wide)
 
 
 def compute_claim(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -475,21 +417,9 @@ def compute_claim(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return exact_floats.rounded(trust) * exact_floats.rounded(a + b)
 
 
-def _find_least(best: tf.Tensor) -> tf.Tensor:
-    """Finds the least of the numbers of each tile [N, T, T]: float32 [N]."""
-    # Nothing is more than what is no number.
-    best = tf.where(best == best, best, math.inf)
-    return tf.reduce_min(best, axis=[1, 2])
-
-
 def _pair(sizes: tuple[Size, ...]) -> tuple[Size, Size]:
     height, width = sizes
     return height, width
-
-
-def _sum_tile(numbers: tf.Tensor) -> tf.Tensor:
-    """Sums int32 [T, T]."""
-    return tf.reduce_sum(compilation.reduce_middle(numbers[tf.newaxis], tf.add))
 
 
 def _count(flags: tf.Tensor) -> tf.Tensor:

@@ -218,6 +218,7 @@ def _make_blobs(rng, size, number=6):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"zero_outside": True}])
 def test_to_look_at_bounds_first_changes_nothing(options, monkeypatch):
     size = (150, 270)
