@@ -19,6 +19,10 @@ import tensorflow as tf
 from deeplab2_like import errors, exact_floats
 from deeplab2_like.postprocess import compilation, mask_overlaps
 
+# Final masks that are computed at once: as many as most pictures have.
+_OBJECTS_PER_STEP = 50
+# Rows of flags that are reduced together; a power of 2.
+_ROWS = 32
 _NONE = float("-inf")
 # Smallest divisor of the linear decay: of a mask and its exact copy.
 _LEAST = 1e-6
@@ -82,7 +86,7 @@ class GridObjects(NamedTuple):
         score: float32 [D]; 0 where there is no object.
         is_valid: bool [D].
         logits: float32 [D, h, w], mask logits; minus infinity outside of the
-            valid part.
+            valid part. Any where there is no object.
         boxes: float32 [D, 4], (y1, x1, y2, x2) in pixels of the masks, around
             what is above the threshold.
     """
@@ -190,22 +194,78 @@ def _collect(
     final = tf.math.top_k(score, rules.max_objects)
     index = tf.minimum(final.indices, category.shape[0] - 1)
     is_valid = final.values > _NONE
-    height, width = compilation.sizes(features_hwe)[:2]
-    logits = tf.matmul(
-        tf.gather(kernels, index), _flatten(features_hwe), transpose_b=True
+    logits, boxes = _draw_masks(
+        tf.gather(kernels, index),
+        tf.reduce_sum(tf.cast(is_valid, tf.int32)),
+        features_hwe,
+        valid_size,
+        rules.mask_logit,
     )
-    logits = tf.reshape(logits, [rules.max_objects, height, width])
-    inside = (tf.range(height) < valid_size[0])[:, tf.newaxis] & (
-        tf.range(width) < valid_size[1]
-    )
-    logits = tf.where(inside, logits, _NONE)
     return GridObjects(
         tf.where(is_valid, tf.gather(category, index), 0),
         tf.where(is_valid, final.values, 0.0),
         is_valid,
         logits,
-        find_boxes(logits > rules.mask_logit),
+        boxes,
     )
+
+
+def _draw_masks(
+    kernels_de: tf.Tensor,
+    count: tf.Tensor,
+    features_hwe: tf.Tensor,
+    valid_size: tf.Tensor,
+    mask_logit: float,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws the masks of the first objects, and finds their boxes.
+
+    Args:
+        kernels_de: float32 [D, E].
+        count: int32, how many objects there are.
+        features_hwe: float [h, w, E].
+        valid_size: As in `find_objects`.
+        mask_logit: Logits above it belong to a mask.
+
+    Returns:
+        float32 [D, h, w], minus infinity outside of the valid part,
+        any for what is no object; float32 [D, 4].
+    """
+    number, filters = kernels_de.shape
+    height, width = compilation.sizes(features_hwe)[:2]
+    num_steps = compilation.ceil_divide(number, _OBJECTS_PER_STEP)
+    size = compilation.ceil_divide(number, num_steps)
+    kernels = tf.pad(kernels_de, [[0, num_steps * size - number], [0, 0]])
+    kernels = tf.reshape(kernels, [num_steps, size, filters])
+    features = _flatten(features_hwe)
+    inside = (tf.range(height) < valid_size[0])[:, tf.newaxis] & (
+        tf.range(width) < valid_size[1]
+    )
+
+    def visit(step, logits, boxes):
+        # Objects last: the faster order of the product.
+        drawn = tf.matmul(features, tf.gather(kernels, step), transpose_b=True)
+        drawn = tf.reshape(drawn, [height, width, size])
+        drawn = tf.where(inside[..., tf.newaxis], drawn, _NONE)
+        found = find_boxes(drawn > mask_logit)
+        drawn = tf.transpose(drawn, [2, 0, 1])
+        return (
+            step + 1,
+            tf.tensor_scatter_nd_update(logits, [[step]], drawn[tf.newaxis]),
+            tf.tensor_scatter_nd_update(boxes, [[step]], found[tf.newaxis]),
+        )
+
+    _, logits, boxes = tf.while_loop(
+        lambda step, *_: step * size < count,
+        visit,
+        (
+            0,
+            tf.fill([num_steps, size, height, width], _NONE),
+            tf.zeros([num_steps, size, 4]),
+        ),
+        parallel_iterations=1,
+    )
+    logits = tf.reshape(logits, [num_steps * size, height, width])
+    return logits[:number], tf.reshape(boxes, [-1, 4])[:number]
 
 
 def _flatten(features_hwe: tf.Tensor) -> tf.Tensor:
@@ -251,21 +311,35 @@ def compute_decay(
     return tf.reduce_min(tf.where(is_above, decay, 1.0), axis=0)
 
 
-def find_boxes(masks_dhw: tf.Tensor) -> tf.Tensor:
-    """Finds the boxes around masks, bool [D, h, w]: float32 [D, 4].
+def find_boxes(masks_hwd: tf.Tensor) -> tf.Tensor:
+    """Finds the boxes around masks, bool [h, w, D]: float32 [D, 4].
 
     (y1, x1, y2, x2) in pixels; 0 for an empty mask.
     """
+    height, width, number = compilation.sizes(masks_hwd)
+    by_column = _any_of_rows(tf.reshape(masks_hwd, [1, height, width * number]))
     sides: list[list[tf.Tensor]] = []
-    for axis in (1, 2):
-        is_there = tf.reduce_any(masks_dhw, axis=3 - axis)
-        number = tf.shape(is_there)[1]
-        place = tf.range(number)
-        first = tf.reduce_min(tf.where(is_there, place, number), axis=1)
-        end = tf.reduce_max(tf.where(is_there, place + 1, 0), axis=1)
+    for is_there in (
+        _any_of_rows(masks_hwd),
+        tf.reshape(by_column, [width, number]),
+    ):
+        size = tf.shape(is_there)[0]
+        place = tf.range(size)[:, tf.newaxis]
+        first = tf.reduce_min(tf.where(is_there, place, size), axis=0)
+        end = tf.reduce_max(tf.where(is_there, place + 1, 0), axis=0)
         sides.append([tf.minimum(first, end), end])
     (y1, y2), (x1, x2) = sides
     return tf.cast(tf.stack([y1, x1, y2, x2], axis=1), tf.float32)
+
+
+def _any_of_rows(flags: tf.Tensor) -> tf.Tensor:
+    """Reduces the middle axis of bool [A, B, C]: [A, C]."""
+    first, number, last = compilation.sizes(flags)
+    parts = compilation.ceil_divide(number, _ROWS)
+    flags = tf.pad(flags, [[0, 0], [0, parts * _ROWS - number], [0, 0]])
+    flags = tf.reshape(flags, [first * parts, _ROWS, last])
+    flags = compilation.reduce_middle(flags, tf.logical_or)
+    return tf.reduce_any(tf.reshape(flags, [first, parts, last]), axis=1)
 
 
 def compute_probabilities(

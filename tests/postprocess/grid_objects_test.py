@@ -79,6 +79,12 @@ def _make_case(rng, num_classes=2):
     if rng.random() < 0.5:
         kernels[1] = kernels[0]
         probability[1] = probability[0]
+    kind = rng.choice(["some", "one", "none"], p=[0.8, 0.1, 0.1])
+    if kind != "some":
+        is_left = np.arange(cells) == (
+            rng.integers(cells) if kind == "one" else -1
+        )
+        probability[~is_left] = 0.0
     features = np.cumsum(features, axis=0) / 2
     return (
         probability.astype(np.float32),
@@ -101,7 +107,7 @@ def _find(mode, rules=RULES):
 @pytest.mark.parametrize("decay", ["gaussian", "linear"])
 @pytest.mark.parametrize("mode", ["graph", "xla"])
 @pytest.mark.parametrize("num_classes", [1, 3])
-def test_30_cases_equal_the_twin(decay, mode, num_classes):
+def test_125_cases_equal_the_twin(decay, mode, num_classes):
     rules = grid_objects.GridObjectRules(
         grids=GRIDS,
         strides=(4, 8),
@@ -111,7 +117,7 @@ def test_30_cases_equal_the_twin(decay, mode, num_classes):
     )
     find = _find(mode, rules)
     rng = np.random.default_rng(0)
-    for number in range(30):
+    for number in range(125):
         case = _make_case(rng, num_classes)
         valid_size = np.array(SIZE if number % 2 else (20, 17), np.int32)
         found = find(*(tf.constant(x) for x in case), tf.constant(valid_size))
@@ -128,6 +134,37 @@ def test_30_cases_equal_the_twin(decay, mode, num_classes):
             if not is_tied:
                 assert found.category[row] == category
                 assert np.sum(masks[row] != mask) <= 1
+
+
+@pytest.mark.parametrize("decay", ["gaussian", "linear"])
+def test_decays_of_1000_cases_equal_the_twin(decay):
+    rules = grid_objects.GridObjectRules(decay=decay)
+    number = 12
+
+    def compute(masks, category, is_valid):
+        flat = tf.cast(masks, tf.float32)
+        shared = tf.matmul(flat, flat, transpose_b=True)
+        area = tf.linalg.diag_part(shared)
+        return grid_objects.compute_decay(
+            shared, area, category, is_valid, rules
+        )
+
+    compute = tf.function(compute, jit_compile=True, autograph=False)
+    rng = np.random.default_rng(1)
+    for _ in range(1000):
+        masks = rng.random((number, 9)) < rng.choice([0.1, 0.5, 1.0])
+        category = rng.integers(0, rng.choice([1, 3]), number)
+        is_valid = rng.random(number) < rng.choice([0.0, 0.5, 1.0])
+        # Only masks with pixels are objects.
+        is_valid &= masks.any(axis=1)
+        actual = compute(
+            tf.constant(masks),
+            tf.constant(category, tf.int32),
+            tf.constant(is_valid),
+        ).numpy()[is_valid]
+        found = [(1.0, category[i], masks[i]) for i in np.nonzero(is_valid)[0]]
+        expected = _decay_twin(found, rules)
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_cells_below_the_threshold_give_nothing():
@@ -184,7 +221,7 @@ def test_boxes_are_around_the_masks():
     masks = np.zeros((3, 8, 9), bool)
     masks[0, 2:5, 3:7] = True
     masks[1, 7, 8] = True
-    boxes = grid_objects.find_boxes(tf.constant(masks))
+    boxes = grid_objects.find_boxes(tf.constant(masks.transpose(1, 2, 0)))
     expected = [[2, 3, 5, 7], [7, 8, 8, 9], [0, 0, 0, 0]]
     np.testing.assert_array_equal(boxes, expected)
 
