@@ -8,11 +8,14 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import (
+    drawn_objects,
     full_size_pasting,
     inputs,
     mask_merging,
+    panoptic_fusion,
     quick,
     running,
+    solov2_decoding,
 )
 
 SIZE = (128, 256)
@@ -119,6 +122,55 @@ def test_masks_are_merged_as_by_the_naive_way():
         ours // divisor == theirs // divisor
         for ours, (_, theirs) in biggest.items()
     )
+
+
+@pytest.mark.parametrize("kind", drawn_objects.KINDS)
+def test_drawn_objects_lie_in_the_picture_and_are_seen_as_their_class(kind):
+    objects = drawn_objects.draw(kind, SIZE, 20)
+    assert np.all(objects.boxes >= 0)
+    assert np.all(objects.boxes[:, 2:] <= SIZE)
+    assert np.isfinite(objects.logits).all()
+    assert (kind == "objects") == (len(np.unique(objects.boxes, axis=0)) > 1)
+    logits = drawn_objects.draw_class_logits(objects, SIZE)
+    assert logits.shape == (1, 32, 64, inputs.NUM_CLASSES)
+    first = np.argmax(objects.score)
+    y, x = objects.boxes[first].reshape(2, 2).mean(axis=0).astype(int) // 4
+    assert logits[0, y, x].argmax() == objects.category[first]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("objects", 80), ("all_candidates", 500), ("no_object", 0)],
+)
+def test_drawn_cells_are_as_many_as_they_should_be(kind, expected):
+    found = solov2_decoding.make_inputs(kind, SIZE, number=20)
+    rules = solov2_decoding.GRID_RULES
+    probability = solov2_decoding.grid_objects.compute_probabilities(
+        found.cells[0], rules.grids
+    ).numpy()
+    cells = np.nonzero(probability.max(axis=1) > rules.score_threshold)[0]
+    assert len(cells) == expected
+    masks = found.features.numpy()[0] @ found.kernels.numpy()[0, cells].T > 0
+    shares = masks.mean(axis=(0, 1))
+    if kind == "objects":
+        assert 0 < shares.max() < 0.3
+    elif kind == "all_candidates":
+        assert np.median(shares) > 0.1
+
+
+@pytest.mark.slow
+def test_objects_and_cells_become_segments():
+    for program in (panoptic_fusion, solov2_decoding):
+        process = program.make_function(SIZE)
+        make = getattr(program, "make_inputs", None) or program.make_arguments
+        segments = {}
+        for kind in ("objects", "no_object"):
+            found = process(*make(kind, SIZE, 20))
+            is_thing = found["panoptic"] % inputs.LABEL_DIVISOR > 0
+            segments[kind] = len(np.unique(found["panoptic"][is_thing]))
+        # Most are too small for a cell here.
+        assert segments["objects"] > 1
+        assert segments["no_object"] == 0
 
 
 def test_the_quick_set_names_programs_that_exist():
