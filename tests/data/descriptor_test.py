@@ -24,8 +24,15 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
             65,
             255,
             1000,
-            [0, 1, 8, *range(19, 24), *range(32, 43), *range(44, 58)]
-            + [*range(59, 63)],
+            [
+                0,
+                1,
+                8,
+                *range(19, 24),
+                *range(32, 43),
+                *range(44, 58),
+                *range(59, 63),
+            ],
         ),
         ("kitti_step", 19, 255, 1000, (11, 13)),
         ("motchallenge_step", 7, 255, 1000, (4,)),
