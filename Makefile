@@ -19,7 +19,7 @@ export TF_ENABLE_ONEDNN_OPTS ?= 1
 
 help:
 	@echo "make demo            train, evaluate, export and predict on drawn scenes"
-	@echo "make benchmark       measure each aim in 5 minutes, into OUT=results.jsonl"
+	@echo "make benchmark       measure each aim in 6 minutes, into OUT=results.jsonl"
 	@echo "make test            the tests"
 	@echo "make test-slow       the tests that take minutes each"
 	@echo "make test-reference  only the comparisons with golden data"

@@ -62,7 +62,7 @@ class Effort:
             )
 
 
-QUICK = Effort(seconds=3.0, min_runs=3, max_runs=20, warm_ups=1)
+QUICK = Effort(seconds=1.5, min_runs=3, max_runs=20, warm_ups=1)
 ONCE = Effort(seconds=0.0, min_runs=1, max_runs=1, warm_ups=1)
 
 
