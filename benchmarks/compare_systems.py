@@ -7,16 +7,19 @@ r"""Trains the four systems on the same data for the same time, several seeds.
 Four stages, each resumed where it was left; `--stages` names those to do:
 
 * steps: how long a step of each system takes, all of the trainer's work
-  included. Only this stage needs a machine that does nothing else: it says how
-  many steps fill the minutes of a run.
+  included. So many steps fill the minutes of a run.
 * train: each system with each seed, `train_and_eval` with the trainer.
-* times: how long an exported model takes for an image. Needs a quiet machine.
+* times: how long an exported model takes for an image.
 * table: prints the table of what is there, as Markdown.
+
+The stages that measure time, steps and times, need a machine that does nothing
+else; training does not, as its steps are counted.
 """
 
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -143,10 +146,17 @@ def _measure_steps(system: str, work: pathlib.Path) -> None:
         return
     number = _MEASURED_STEPS.value
     folder = work / f"{system}_steps"
+    # A run that was interrupted and continued says nothing about time.
+    shutil.rmtree(folder, ignore_errors=True)
     _train(system, folder, number + number // 2, "1", "train")
     times = dict(_read_loop_times(folder / "train"))
-    first = min(step for step in times if step >= number // 2)
-    last = max(times)
+    first = min((x for x in times if x >= number // 2), default=0)
+    last = max(times, default=0)
+    if first >= last:
+        raise errors.ConfigError(
+            f"--measured_steps={number} is less than a loop of {system} "
+            "(trainer_options.steps_per_loop). Measure more steps."
+        )
     seconds = (times[last] - times[first]) / (last - first)
     _save(path, {"seconds": seconds})
     print(f"{system}: {seconds:.3f} s a step", flush=True)
@@ -192,7 +202,7 @@ def _read_scores(folder: pathlib.Path) -> dict[str, float]:
 
 
 def _measure_time(system: str, work: pathlib.Path) -> None:
-    """Times the export of the first seed on an image, in its own process."""
+    """Exports the run of the first seed and times it on an image."""
     path = work / f"{system}_times.json"
     run = work / f"{system}_{_SEEDS.value[0]}"
     if path.exists() or not (run / "done").exists():
@@ -217,7 +227,12 @@ def _time_images(saved: pathlib.Path) -> float:
     from benchmarks import measuring
     from deeplab2_like import predict
 
-    files = sorted(tf.io.gfile.glob(os.environ["VAL_SET"]))
+    files = sorted(tf.io.gfile.glob(os.environ.get("VAL_SET", "")))
+    if not files:
+        raise errors.DataError(
+            "VAL_SET names no record file. Set it in the environment, as for "
+            "the training."
+        )
     wanted = tuple(int(side) for side in _IMAGE_SIZE.value)
     image = _find_image(files, wanted)
     predictor = predict.Predictor.from_saved_model(saved)
@@ -319,6 +334,13 @@ def _main(arguments: Sequence[str]) -> None:
                     f"--{flag.name} has {name!r} - known are "
                     f"{', '.join(known)}."
                 )
+    if len(_IMAGE_SIZE.value) != 2 or not all(
+        side.isdecimal() for side in _IMAGE_SIZE.value
+    ):
+        raise errors.ConfigError(
+            f"--image_size={','.join(_IMAGE_SIZE.value)} is no size. Give "
+            "height,width in pixels."
+        )
     if not _WORK.value:
         raise errors.ConfigError("--work is missing. Give a folder.")
     work = pathlib.Path(_WORK.value)
