@@ -46,8 +46,8 @@ _TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x2", "For one chip of it.")
 _EFFORT = flags.DEFINE_float(
     "effort",
     -1.0,
-    "How long the compiler searches for what runs fastest. At 0, its default, a "
-    "dilated convolution of many channels takes it more than a minute.",
+    "How long the compiler searches for what runs fastest. At 0, its default, "
+    "a dilated convolution of many channels takes it more than a minute.",
     lower_bound=-1.0,
     upper_bound=1.0,
 )
