@@ -10,7 +10,7 @@ from deeplab2_like.losses import cross_entropy, detection, grid_masks
 from deeplab2_like.meta_architectures import contract, pyramid_system
 from deeplab2_like.model.feature_pyramid import level_size
 from deeplab2_like.postprocess import efficientps as postprocess_lib
-from deeplab2_like.postprocess import fusion, grid_objects
+from deeplab2_like.postprocess import fusion_masks, grid_objects
 from deeplab2_like.postprocess import panoptic_fpn as objects_lib
 from deeplab2_like.postprocess import prediction as prediction_lib
 from deeplab2_like.protos import config_pb2
@@ -149,7 +149,7 @@ class EfficientPS(pyramid_system.PyramidSystem):
             channel_classes=channel_classes,
             size=objects_lib.unpack_size(canvas_size),
             class_rules=self._make_class_rules(),
-            fusion_rules=fusion.FusionRules(
+            fusion_rules=fusion_masks.FusionRules(
                 score_threshold=read_decimal(
                     self._instance.merge_score_threshold
                 ),

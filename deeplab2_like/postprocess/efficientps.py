@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from deeplab2_like.postprocess import (
     fusion,
+    fusion_masks,
     grid_objects,
     images,
     rules,
@@ -51,7 +52,7 @@ class Task:
     channel_classes: Sequence[int]
     size: tuple[Size, Size]
     class_rules: rules.ClassRules
-    fusion_rules: fusion.FusionRules
+    fusion_rules: fusion_masks.FusionRules
 
     @property
     def stuff_channels(self) -> list[int]:
@@ -231,7 +232,7 @@ def _fuse(
     else:
         # A mask has to be more than nothing then.
         best = tf.zeros(tf.stack(task.size))
-    masks = fusion.FusionMasks(
+    masks = fusion_masks.FusionMasks(
         logits=found.masks,
         frames=frames,
         boxes=found.boxes,

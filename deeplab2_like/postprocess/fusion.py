@@ -12,7 +12,6 @@ bounds of what a tile reads tell first where drawing them would change nothing.
 K masks; h, w: size of a mask; H, W: size of the image; N tiles of T x T.
 """
 
-import dataclasses
 import math
 from typing import NamedTuple
 
@@ -21,39 +20,13 @@ import tensorflow as tf
 from deeplab2_like import exact_floats
 from deeplab2_like.postprocess import (
     compilation,
+    fusion_masks,
     fusion_state,
     mask_sampling,
 )
 from deeplab2_like.postprocess.compilation import Size
-from deeplab2_like.postprocess.heuristic_merge import MaskRules, Placed
+from deeplab2_like.postprocess.heuristic_merge import Placed
 from deeplab2_like.postprocess.mask_pasting import TILE, TileGrid
-
-
-@dataclasses.dataclass(frozen=True)
-class FusionRules(MaskRules):
-    """Which masks become instances, and how they compete.
-
-    Unlike in `MaskRules`, a mask must be more than the mask threshold.
-
-    Attributes:
-        mask_logit_scale: Mask logits are multiplied by it before they are
-            fused. 1 in the paper, 4 in its published code.
-        zero_outside: A mask, and the logit of its class, count as 0 outside of
-            the box, as in the published code, so that a mask can win pixels
-            anywhere in the image from stuff with negative logits. Takes time
-            for the whole image for each mask.
-    """
-
-    mask_logit_scale: float = 1.0
-    zero_outside: bool = False
-
-    @property
-    def mask_logit(self) -> float:
-        """The logit of the mask threshold."""
-        if self.mask_threshold >= 1.0:
-            return math.inf
-        return math.log(self.mask_threshold / (1.0 - self.mask_threshold))
-
 
 # Where a mask touches no more tiles, drawing them is faster than to look.
 _FEW_TILES = 16
@@ -61,34 +34,12 @@ _FEW_TILES = 16
 _MARGIN = 1e-4
 
 
-class FusionMasks(NamedTuple):
-    """Masks that compete for pixels.
-
-    Attributes:
-        logits: float32 [K, h, w].
-        frames: float32 [K, 4], (y1, x1, y2, x2) in pixels, what each mask
-            fills.
-        boxes: float32 [K, 4]; no pixel outside of it belongs to the mask.
-        channel: int32 [K], the channel of its class.
-        score: float32 [K]; masks with minus infinity are never instances.
-        reach: Most rows, or columns, of a mask that the pixels of a tile can
-            read; None: all.
-    """
-
-    logits: tf.Tensor
-    frames: tf.Tensor
-    boxes: tf.Tensor
-    channel: tf.Tensor
-    score: tf.Tensor
-    reach: int | None = None
-
-
 def fuse_masks(
-    masks: FusionMasks,
+    masks: fusion_masks.FusionMasks,
     logits_hwc: tf.Tensor,
     best_hw: tf.Tensor,
     valid_size: tf.Tensor,
-    rules: FusionRules,
+    rules: fusion_masks.FusionRules,
 ) -> Placed:
     """Gives each pixel to the instance that claims it most, or to none.
 
@@ -103,7 +54,7 @@ def fuse_masks(
     more than all stuff logits are.
 
     Differences from the published code: there, an empty mask is kept, and
-    pixels outside of a box can be won too (`FusionRules.zero_outside`).
+    pixels outside of a box can be won too (`zero_outside` of the rules).
 
     Args:
         masks: The masks.
@@ -185,11 +136,11 @@ class _Fusion:
 
     def __init__(
         self,
-        masks: FusionMasks,
+        masks: fusion_masks.FusionMasks,
         logits_hwc: tf.Tensor,
         best_hw: tf.Tensor,
         valid_size: tf.Tensor,
-        rules: FusionRules,
+        rules: fusion_masks.FusionRules,
     ):
         self.grid = TileGrid.of(_pair(compilation.sizes(best_hw)))
         self._masks = masks

@@ -8,7 +8,7 @@ import tensorflow as tf
 from deeplab2_like.model.layers.upsample import upsample_bilinear
 from deeplab2_like.postprocess import (
     efficientps,
-    fusion,
+    fusion_masks,
     grid_objects,
     mask_sampling,
     rules,
@@ -49,7 +49,7 @@ def _make_scene(size, boxes=((2, 3, 9, 10), (6, 8, 14, 18))):
 def _postprocess(size, mode="graph", batch=1, valid_size=None):
     cells, classes = _make_scene(size)
     task = efficientps.Task(
-        range(4), size, CLASSES, fusion.FusionRules(score_threshold=0.3)
+        range(4), size, CLASSES, fusion_masks.FusionRules(score_threshold=0.3)
     )
 
     def process(classes, *cells):
@@ -156,7 +156,10 @@ def test_masks_are_read_as_published_nets_upsample_them(size):
 def test_no_cell_gives_stuff_alone():
     cells, classes = _make_scene((64, 96), boxes=())
     task = efficientps.Task(
-        range(4), (64, 96), CLASSES, fusion.FusionRules(score_threshold=0.3)
+        range(4),
+        (64, 96),
+        CLASSES,
+        fusion_masks.FusionRules(score_threshold=0.3),
     )
     prediction = efficientps.postprocess_cells(
         tf.constant(classes),

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import efficientps, fusion, grid_objects, rules
+from deeplab2_like.postprocess import (
+    efficientps,
+    fusion_masks,
+    grid_objects,
+    rules,
+)
 from deeplab2_like.postprocess.panoptic_fpn import Objects
 
 SIZES = [(257, 513), (360, 480), (1024, 2048)]
@@ -24,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 def _make_task(size):
     return efficientps.Task(
-        range(5), size, CLASSES, fusion.FusionRules(score_threshold=0.3)
+        range(5), size, CLASSES, fusion_masks.FusionRules(score_threshold=0.3)
     )
 
 

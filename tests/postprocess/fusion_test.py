@@ -10,6 +10,7 @@ import tensorflow as tf
 from deeplab2_like.postprocess import (
     efficientps,
     fusion,
+    fusion_masks,
     mask_pasting,
     mask_sampling,
     rules,
@@ -132,13 +133,13 @@ def _make_case(rng, number=7):
     }
 
 
-RULES = fusion.FusionRules()
+RULES = fusion_masks.FusionRules()
 TASK = efficientps.Task(range(5), SIZE, CLASSES, RULES)
 
 
 def _fuse(mode, rules=RULES, reach=None, size=SIZE):
     def fuse(case):
-        masks = fusion.FusionMasks(
+        masks = fusion_masks.FusionMasks(
             case["masks"],
             case["frames"],
             case["boxes"],
@@ -173,7 +174,7 @@ def _to_tensors(case):
 def test_500_cases_equal_the_twin(options, few_tiles, monkeypatch):
     # With 0, bounds of what tiles read say what need not be drawn.
     monkeypatch.setattr(fusion, "_FEW_TILES", few_tiles)
-    rules = fusion.FusionRules(**options)
+    rules = fusion_masks.FusionRules(**options)
     fuse = _fuse("xla", rules)
     rng = np.random.default_rng(0)
     unsure = 0
@@ -224,7 +225,7 @@ def test_to_look_at_bounds_first_changes_nothing(options, monkeypatch):
     size = (150, 270)
     for module in (fusion, mask_pasting, mask_sampling):
         monkeypatch.setattr(module, "TILE", 16)
-    rules = fusion.FusionRules(mask_logit_scale=2.0, **options)
+    rules = fusion_masks.FusionRules(mask_logit_scale=2.0, **options)
     rng = np.random.default_rng(5)
     cases = [_to_tensors(_make_blobs(rng, size)) for _ in range(30)]
     results = []
@@ -288,7 +289,7 @@ def test_an_instance_does_not_leave_its_box(stuff_logit):
 
 
 def test_masks_that_are_zero_outside_win_there_from_negative_stuff():
-    fuse = _fuse("graph", fusion.FusionRules(zero_outside=True))
+    fuse = _fuse("graph", fusion_masks.FusionRules(zero_outside=True))
     instance = fuse(_to_tensors(_one_object(8.0, 8.0, -5.0))).instance
     np.testing.assert_array_equal(instance, 1)
     instance = fuse(_to_tensors(_one_object(8.0, 8.0, 5.0))).instance

@@ -12,7 +12,7 @@ from deeplab2_like.model.context_branch import ContextBranch
 from deeplab2_like.model.feature_pyramid import ENDPOINTS, LEVELS
 from deeplab2_like.model.layers.upsample import upsample_bilinear
 from deeplab2_like.model.two_way_pyramid import TwoWayPyramid
-from deeplab2_like.postprocess import efficientps, fusion, rules
+from deeplab2_like.postprocess import efficientps, fusion_masks, rules
 from deeplab2_like.postprocess.panoptic_fpn import Objects
 
 FAMILY = "efficientps"
@@ -124,7 +124,7 @@ def _compare_fusion(case, mode):
         label_divisor=1000,
         stuff_area_limit=int(case.input("min_stuff_area")),
     )
-    fusion_rules = fusion.FusionRules(
+    fusion_rules = fusion_masks.FusionRules(
         overlap_threshold=float(case.input("overlap_threshold")),
         mask_threshold=float(case.input("mask_threshold")),
         mask_logit_scale=4.0,
