@@ -110,14 +110,8 @@ def _measure(name: str, masks: Masks) -> Iterator[measuring.Measurement]:
         objects,
         tf.constant([inputs.SIZE]),
     )
-    is_valid = process(*arguments)["segment_is_valid"]
-    segments = int(is_valid.numpy().sum())
-    yield measuring.measure(
-        f"mask_merging/{name}",
-        lambda: process(*arguments),
-        sizes={"height": height, "width": width, "segments": segments},
-        effort=running.effort(),
-        memory=running.memory_of_case(),
+    yield running.measure_segments(
+        f"mask_merging/{name}", lambda: process(*arguments), inputs.SIZE
     )
 
 

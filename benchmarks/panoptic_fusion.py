@@ -30,7 +30,7 @@ from benchmarks import (  # noqa: E402
 )
 from deeplab2_like.postprocess import (  # noqa: E402
     efficientps,
-    fusion,
+    fusion_masks,
     panoptic_fpn,
 )
 
@@ -46,7 +46,7 @@ def make_function(
         range(inputs.NUM_CLASSES),
         size,
         mask_merging.CLASS_RULES,
-        fusion.FusionRules(),
+        fusion_masks.FusionRules(),
     )
 
     @functools.partial(tf.function, jit_compile=True, autograph=False)
@@ -83,18 +83,8 @@ def make_arguments(
 def _measure(kind: str) -> Iterator[measuring.Measurement]:
     process = make_function(inputs.SIZE)
     arguments = make_arguments(kind, inputs.SIZE)
-    is_valid = process(*arguments)["segment_is_valid"]
-    height, width = inputs.SIZE
-    yield measuring.measure(
-        f"panoptic_fusion/{kind}",
-        lambda: process(*arguments),
-        sizes={
-            "height": height,
-            "width": width,
-            "segments": int(is_valid.numpy().sum()),
-        },
-        effort=running.effort(),
-        memory=running.memory_of_case(),
+    yield running.measure_segments(
+        f"panoptic_fusion/{kind}", lambda: process(*arguments), inputs.SIZE
     )
 
 

@@ -84,15 +84,10 @@ def _measure(
     tensors: list[tf.Tensor],
 ) -> measuring.Measurement:
     valid_size = tf.constant([inputs.SIZE])
-    is_valid = process(*tensors, valid_size=valid_size)["segment_is_valid"]
-    segments = int(is_valid.numpy().sum())
-    height, width = inputs.SIZE
-    return measuring.measure(
+    return running.measure_segments(
         f"postprocess/{name}",
         lambda: process(*tensors, valid_size=valid_size),
-        sizes={"height": height, "width": width, "segments": segments},
-        effort=running.effort(),
-        memory=running.memory_of_case(),
+        inputs.SIZE,
     )
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from absl import flags
 
@@ -82,6 +83,29 @@ def effort() -> measuring.Effort:
 def memory_of_case() -> measuring.Memory:
     """Gives in which run of this process the memory is measured."""
     return measuring.Memory.WARM if _MEMORY.value else measuring.Memory.NOT
+
+
+def measure_segments(
+    name: str,
+    process: Callable[[], Mapping[str, Any]],
+    size: tuple[int, int],
+) -> measuring.Measurement:
+    """Measures post-processing, and counts the segments that it finds.
+
+    Args:
+        name: Of the measurement.
+        process: Gives the fields of a prediction as tensors.
+        size: Height and width of the image.
+    """
+    height, width = size
+    segments = int(process()["segment_is_valid"].numpy().sum())
+    return measuring.measure(
+        name,
+        process,
+        sizes={"height": height, "width": width, "segments": segments},
+        effort=effort(),
+        memory=memory_of_case(),
+    )
 
 
 def run(cases: Mapping[str, Case]) -> None:

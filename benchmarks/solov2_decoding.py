@@ -37,13 +37,13 @@ from benchmarks import (  # noqa: E402
 )
 from deeplab2_like.postprocess import (  # noqa: E402
     efficientps,
-    fusion,
+    fusion_masks,
     grid_objects,
     mask_overlaps,
 )
 
 GRID_RULES = grid_objects.GridObjectRules()
-FUSION_RULES = fusion.FusionRules(score_threshold=0.3)
+FUSION_RULES = fusion_masks.FusionRules(score_threshold=0.3)
 _FILTERS = 256
 _STRIDE = 4
 _CELLS_PER_OBJECT = 4
@@ -226,18 +226,8 @@ def _make_parts(found: Inputs) -> dict[str, Callable[[], object]]:
 def _measure(kind: str) -> Iterator[measuring.Measurement]:
     found = make_inputs(kind, inputs.SIZE)
     process = make_function(inputs.SIZE)
-    is_valid = process(*found)["segment_is_valid"]
-    height, width = inputs.SIZE
-    whole = measuring.measure(
-        f"solov2_decoding/{kind}",
-        lambda: process(*found),
-        sizes={
-            "height": height,
-            "width": width,
-            "segments": int(is_valid.numpy().sum()),
-        },
-        effort=running.effort(),
-        memory=running.memory_of_case(),
+    whole = running.measure_segments(
+        f"solov2_decoding/{kind}", lambda: process(*found), inputs.SIZE
     )
     parts = {
         name: measuring.measure(
