@@ -65,6 +65,11 @@ class InstanceBranch(keras.layers.Layer):
         self.seeds = keras.random.SeedGenerator()
 
     @property
+    def _anchor_levels(self) -> list[str]:
+        """The levels that have anchors, the finest first."""
+        return list(STRIDES)[: len(self.options.anchor_sizes)]
+
+    @property
     def last_layers(self) -> tuple[keras.layers.Layer, ...]:
         """The layers whose shape depends on the classes."""
         return (
@@ -76,7 +81,8 @@ class InstanceBranch(keras.layers.Layer):
     def build(self, input_shape):
         """Makes the variables for shapes [B, h, w, C] of the pyramid."""
         channels = input_shape[LEVELS[0]][-1]
-        self.proposal_head.build((None, None, None, channels))
+        shape = (None, None, None, channels)
+        self.proposal_head.build(dict.fromkeys(self._anchor_levels, shape))
         self.box_head.build((None, _BOX_BINS, _BOX_BINS, channels))
         self.mask_head.build((None, _MASK_BINS, _MASK_BINS, channels))
 
@@ -102,9 +108,11 @@ class InstanceBranch(keras.layers.Layer):
         """Applies the proposal head to each level."""
         found = []
         o = self.options
-        for name, side in zip(STRIDES, o.anchor_sizes, strict=False):
+        names = self._anchor_levels
+        said = self.proposal_head({name: levels[name] for name in names})
+        for name, side in zip(names, o.anchor_sizes, strict=True):
             x, stride = levels[name], STRIDES[name]
-            objectness, codes = self.proposal_head(x)
+            objectness, codes = said[name]
             known = x.shape[1:3].as_list()
             shape = known if None not in known else tf.unstack(tf.shape(x)[1:3])
             anchors = anchors_lib.make_anchors(

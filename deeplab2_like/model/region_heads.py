@@ -42,7 +42,7 @@ def _make_separable(
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class ProposalHead(keras.layers.Layer):
-    """Objectness and box codes of the anchors of each pixel.
+    """Objectness and box codes of the anchors of each pixel, at all levels.
 
     Args of the constructor:
         num_anchors: A.
@@ -94,24 +94,30 @@ class ProposalHead(keras.layers.Layer):
         )
 
     def build(self, input_shape):
-        """Makes the variables for `input_shape` [B, h, w, channels]."""
-        self.conv.build(input_shape)
+        """Makes the variables for shapes [B, h, w, channels] of levels."""
+        self.conv.build(next(iter(input_shape.values())))
         for layer in (self.objectness, self.codes):
             layer.build((None, None, None, self.filters))
 
     def call(self, inputs, training=None):
-        """Gives logits and codes of a map, float [B, h, w, channels].
+        """Gives logits and codes of the anchors of each level.
 
         Args:
-            inputs: the map.
-            training: batch statistics, if separable.
+            inputs: float [B, h, w, channels] of each level, by name.
+            training: batch statistics, of all levels together, if separable.
 
         Returns:
-            float32 [B, h, w, A], objectness logits; float32 [B, h, w, 4 * A],
-            (dy, dx, dh, dw) of each anchor.
+            For each level float32 [B, h, w, A], objectness logits; and float32
+            [B, h, w, 4 * A], (dy, dx, dh, dw) of each anchor.
         """
-        x = tf.cast(_apply(self.conv, inputs, training), tf.float32)
-        return self.objectness(x), self.codes(x)
+        maps = list(inputs.values())
+        if self.separable:
+            maps = self.conv(maps, training=training)
+        else:
+            maps = [self.conv(x) for x in maps]
+        maps = [tf.cast(x, tf.float32) for x in maps]
+        outputs = [(self.objectness(x), self.codes(x)) for x in maps]
+        return dict(zip(inputs, outputs, strict=True))
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""

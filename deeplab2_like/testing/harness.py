@@ -16,7 +16,7 @@ import dataclasses
 import inspect
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -347,10 +347,24 @@ def _assign(layer, values) -> None:
 
 def _flat(outputs) -> list[tuple[str, tf.Tensor]]:
     if isinstance(outputs, dict):
-        return [(key, outputs[key]) for key in sorted(outputs)]
+        return _flat_parts((key, outputs[key]) for key in sorted(outputs))
     if isinstance(outputs, tuple | list):
-        return [(f"output {i}", value) for i, value in enumerate(outputs)]
+        return _flat_parts(
+            (f"output {i}", value) for i, value in enumerate(outputs)
+        )
     return [("the output", outputs)]
+
+
+def _flat_parts(
+    parts: Iterable[tuple[str, Any]],
+) -> list[tuple[str, tf.Tensor]]:
+    """Gives the tensors of named parts, which may have parts themselves."""
+    found = []
+    for name, part in parts:
+        for inner, value in _flat(part):
+            is_tensor = not isinstance(part, dict | tuple | list)
+            found.append((name if is_tensor else f"{name}, {inner}", value))
+    return found
 
 
 def _compare(actual, expected, tolerance: float, what: str) -> None:

@@ -61,6 +61,35 @@ def test_the_proposal_head_passes_the_harness(options, tmp_path):
     harness.check_layer(
         lambda: region_heads.ProposalHead(3, 8, name="proposals", **options),
         tmp_path,
+        shapes=(
+            {"p2": (2, 17, 25, 8), "p3": (2, 9, 13, 8)},
+            {"p2": (1, 16, 22, 8), "p3": (1, 8, 11, 8)},
+        ),
+    )
+
+
+def test_levels_share_the_batch_statistics_of_a_separable_head():
+    """As the moving statistics do: else inference sees other values."""
+    keras.utils.set_random_seed(0)
+    head = region_heads.ProposalHead(
+        3, 8, separable=True, batch_norm={"momentum": 0.0}
+    )
+    rng = np.random.default_rng(0)
+    levels = {
+        name: tf.constant(
+            rng.normal(mean, 1.0, (4, side, side, 8)).astype(np.float32)
+        )
+        for name, side, mean in (("p2", 16, 0.0), ("p3", 8, 3.0))
+    }
+    trained = head(levels, training=True)
+    again = head(levels, training=False)
+    for level in levels:
+        for one, other in zip(trained[level], again[level], strict=True):
+            np.testing.assert_allclose(one, other, rtol=0.05, atol=1e-3)
+    assert not np.allclose(
+        tf.reduce_mean(trained["p2"][0]),
+        tf.reduce_mean(trained["p3"][0]),
+        atol=1e-3,
     )
 
 
@@ -210,7 +239,7 @@ def test_parameters_of_the_other_parts_follow_from_their_sizes():
     assert _count(feature_pyramid.FeaturePyramid(), shapes) == 3_344_384
     map_shape = (None, None, None, 256)
     proposals = region_heads.ProposalHead(3)
-    assert _count(proposals, map_shape) == 593_935
+    assert _count(proposals, {"p2": map_shape}) == 593_935
     boxes = region_heads.BoxHead(80)
     assert _count(boxes, (None, 7, 7, 256)) == 14_306_705
     masks = region_heads.MaskHead(80)
@@ -221,7 +250,7 @@ def test_separable_heads_have_the_parameters_of_their_sizes():
     map_shape = (None, None, None, 256)
     pair = 9 * 256 + 256 * 256 + 2 * 2 * 256
     proposals = region_heads.ProposalHead(3, separable=True)
-    proposals.build(map_shape)
+    proposals.build({"p2": map_shape})
     count = sum(math.prod(v.shape) for v in proposals.trainable_variables)
     assert count == pair + 5 * 3 * 257
     masks = region_heads.MaskHead(8, separable=True)

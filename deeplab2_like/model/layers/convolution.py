@@ -124,8 +124,11 @@ class _ConvBase(keras.layers.Layer):
         x = inputs
         if self.strides > 1:
             x = pad_for_stride(x, self.kernel_size, 1)
-        x = self.bn(convolution(x), training=training)
-        return self._activate(x)
+        return self.normalize(convolution(x), training)
+
+    def normalize(self, x, training=None):
+        """Gives batch norm and activation of what the convolution gave."""
+        return self._activate(self.bn(x, training=training))
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""
@@ -305,9 +308,23 @@ class SeparableConvBNAct(keras.layers.Layer):
         self.pointwise.build(input_shape)
 
     def call(self, inputs, training=None):
-        """Gives float [B, H, W, filters]."""
-        x = self.depthwise(inputs, training=training)
-        return self.pointwise(x, training=training)
+        """Gives float [B, H, W, filters], of one map or each of several.
+
+        Args:
+            inputs: float [B, H, W, C], or a list of them, which share the
+                weights. In training, batch statistics are then those of all
+                of them together, as the moving ones are: with those of each
+                map, the layer would see other values in inference.
+            training: batch statistics.
+        """
+        if not isinstance(inputs, (list, tuple)):
+            x = self.depthwise(inputs, training=training)
+            return self.pointwise(x, training=training)
+        if not training:
+            return [self(x, training=False) for x in inputs]
+        maps = [self.depthwise.depthwise_conv(x) for x in inputs]
+        x = self.depthwise.normalize(_join(maps), training=True)
+        return _split(self.pointwise(x, training=True), maps)
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""
@@ -318,6 +335,26 @@ class SeparableConvBNAct(keras.layers.Layer):
             "activation": self.activation,
             "batch_norm": dict(self.batch_norm),
         }
+
+
+def _join(maps: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Puts the pixels of maps [B, h, w, C] into one: [B, 1, pixels, C]."""
+    rows = [tf.reshape(x, [tf.shape(x)[0], 1, -1, x.shape[-1]]) for x in maps]
+    return tf.concat(rows, axis=2)
+
+
+def _split(joined: tf.Tensor, maps: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Takes apart what `_join` made of the maps; channels may be others."""
+    sizes = [
+        known if None not in known else tf.unstack(tf.shape(x)[1:3])
+        for x in maps
+        for known in [x.shape[1:3].as_list()]
+    ]
+    parts = tf.split(joined, [h * w for h, w in sizes], axis=2)
+    return [
+        tf.reshape(part, [-1, h, w, joined.shape[-1]])
+        for part, (h, w) in zip(parts, sizes, strict=True)
+    ]
 
 
 CONV_TYPES: dict[str, type[keras.layers.Layer]] = {
