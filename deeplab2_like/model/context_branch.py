@@ -19,7 +19,6 @@ from deeplab2_like.model.feature_pyramid import (
     LEVELS,
     STRIDES,
     level_size,
-    msra_initializer,
 )
 from deeplab2_like.model.layers.convolution import (
     ConvBNAct,
@@ -194,7 +193,9 @@ class ContextBranch(_Part):
         self.last_layer = keras.layers.Conv2D(
             num_channels,
             1,
-            kernel_initializer=msra_initializer(),
+            # By the number of outputs, as published, two classes would start
+            # with logits of a spread of 10.
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
             dtype="float32",
             name="last",
         )

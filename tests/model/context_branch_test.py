@@ -50,6 +50,16 @@ def test_logits_are_at_stride_4_for_any_size():
         assert logits.shape == (1, *((n - 1) // 4 + 1 for n in size), 3)
 
 
+def test_training_starts_undecided_however_few_classes_there_are():
+    branch = ContextBranch(2, 64)
+    rng = np.random.default_rng(0)
+    levels = {
+        level: tf.constant(rng.normal(size=shape).astype(np.float32))
+        for level, shape in _shapes(2, 65, 65, 64).items()
+    }
+    assert np.abs(branch(levels, training=True)).max() < 1.0
+
+
 def test_each_dilated_convolution_sees_its_own_distance():
     """An impulse spreads as far as the rates of the path through the cell."""
     cell = DensePredictionCell(4)
