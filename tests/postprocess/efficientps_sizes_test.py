@@ -39,7 +39,7 @@ def _make_logits(rng, size):
     return tf.image.resize(coarse, shape).numpy()
 
 
-def _make_objects(rng, size, number=8):
+def _make_objects(rng, size, number=4):
     sides = rng.uniform(0.02, 0.7, (BATCH, number, 2)) * size
     start = rng.uniform(-0.1, 0.9, (BATCH, number, 2)) * size
     place = np.linspace(-1.0, 1.0, 28)
@@ -109,7 +109,7 @@ def test_decoding_of_cells_is_equal_in_every_mode(size):
     rng = np.random.default_rng(1)
     valid_size = np.array([size, [size[0] - 9, size[1] // 2]], np.int32)
     grid_rules = grid_objects.GridObjectRules(
-        grids=GRIDS, strides=(8, 16), candidates=40, max_objects=10
+        grids=GRIDS, strides=(8, 16), candidates=16, max_objects=4
     )
 
     def process(logits, valid_size, *cells):
