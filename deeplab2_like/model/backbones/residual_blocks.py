@@ -92,7 +92,10 @@ class ResidualBlock(keras.layers.Layer):
 
     def _make_branch(self) -> list[keras.layers.Layer]:
         """Gives the layers of the branch, one after the other."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} has no branch: a residual block overrides "
+            "_make_branch."
+        )
 
     def build(self, input_shape):
         """Makes the variables for `input_shape` [B, H, W, C]."""
