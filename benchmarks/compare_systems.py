@@ -311,15 +311,30 @@ def _describe_network(system: str) -> tuple[str, str]:
     options = config_lib.load(_config_name(system)).options
     dataset = descriptor.load(options.train_dataset_options.dataset)
     built = build.build_system(options, dataset)
-    scale = options.eval_dataset_options.input_scale_factor
     found = complexity.compute_complexity(
         lambda: built.build_model(synchronize_batch_norm=False),
-        [int(scale * int(side)) for side in _IMAGE_SIZE.value],
+        _find_network_size(options.eval_dataset_options),
     )
     return (
         f"{found.num_parameters / 1e6:.2f}",
         f"{found.multiply_adds / 1e9:.1f}",
     )
+
+
+def _find_network_size(options: Any) -> list[int]:
+    """Gives what size the network sees an image of --image_size with."""
+    import tensorflow as tf
+
+    from deeplab2_like.data import build, preprocessing
+
+    shape = [int(side) for side in _IMAGE_SIZE.value]
+    _, _, size = preprocessing.make_evaluation_canvas(
+        tf.zeros([*shape, 3], tf.uint8),
+        tf.zeros(shape, tf.int32),
+        build.build_preprocessing(options),
+        0,
+    )
+    return size.numpy().tolist()
 
 
 def _main(arguments: Sequence[str]) -> None:
