@@ -8,6 +8,9 @@ import pytest
 
 from deeplab2_like.postprocess import rules
 
+# Of the images that objects are fused in.
+FUSION_SIZE = (70, 90)
+
 
 @dataclasses.dataclass
 class Scene:
@@ -190,3 +193,64 @@ def _read_table(prediction, index):
 def read_table():
     """A function that reads the segments of one image of a prediction."""
     return _read_table
+
+
+@pytest.fixture(scope="session")
+def make_fusion_case():
+    """Draws masks and class logits that are fused."""
+    return _make_fusion_case
+
+
+def _make_fusion_case(rng, number=7):
+    boxes = np.sort(rng.uniform(-9, 95, (number, 2, 2)), axis=1)
+    boxes = boxes.reshape(number, 4).astype(np.float32)
+    masks = rng.normal(0.5, 3.0, (number, 7, 6)).astype(np.float32)
+    masks += np.sign(masks) * 0.01
+    frames = boxes.copy()
+    if rng.random() < 0.3:
+        boxes[1], masks[1], frames[1] = boxes[0], masks[0], frames[0]
+    if rng.random() < 0.2:
+        frames[:] = [0, 0, *FUSION_SIZE]
+    if rng.random() < 0.2:
+        boxes[3, 2:] = boxes[3, :2]  # without area
+        boxes[4] = [0, 0, *FUSION_SIZE]  # touches all borders
+    if rng.random() < 0.2:
+        masks[2] = -5.0
+    scores = rng.integers(3, 8, number) / np.float32(8)
+    kind = rng.choice(["all", "one", "none"], p=[0.8, 0.1, 0.1])
+    if kind != "all":
+        scores[:] = -np.inf
+    if kind == "one":
+        scores[rng.integers(number)] = 0.75
+    valid_size = np.array(FUSION_SIZE)
+    if rng.random() < 0.3:
+        valid_size = rng.integers(1, FUSION_SIZE)
+    return {
+        "masks": masks,
+        "frames": frames,
+        "boxes": boxes,
+        "channel": rng.integers(3, 5, number).astype(np.int32),
+        "score": scores.astype(np.float32),
+        "logits": rng.normal(0.0, 2.0, (18, 23, 5)).astype(np.float32),
+        "valid_size": valid_size.astype(np.int32),
+    }
+
+
+@pytest.fixture(scope="session")
+def make_one_object():
+    """Makes one object whose mask and class logits are the same everywhere."""
+    return _make_one_object
+
+
+def _make_one_object(mask_logit, class_logit, stuff_logit):
+    logits = np.full((18, 23, 5), stuff_logit, np.float32)
+    logits[..., 3] = class_logit
+    return {
+        "masks": np.full((1, 4, 4), mask_logit, np.float32),
+        "frames": np.array([[10, 20, 40, 60]], np.float32),
+        "boxes": np.array([[10, 20, 40, 60]], np.float32),
+        "channel": np.array([3], np.int32),
+        "score": np.array([0.9], np.float32),
+        "logits": logits,
+        "valid_size": np.array(FUSION_SIZE, np.int32),
+    }

@@ -8,24 +8,14 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.postprocess import (
-    efficientps,
     fusion,
     fusion_masks,
     mask_pasting,
     mask_sampling,
-    rules,
     semantic,
 )
-from deeplab2_like.postprocess.panoptic_fpn import Objects
 
 SIZE = (70, 90)
-CLASSES = rules.ClassRules(
-    num_classes=5,
-    thing_ids=(3, 4),
-    ignore_label=255,
-    label_divisor=100,
-    stuff_area_limit=40,
-)
 NUM_STUFF = 3
 
 
@@ -98,43 +88,7 @@ def _fuse_twin(case, rules):
     return owner, is_kept, is_sure
 
 
-def _make_case(rng, number=7):
-    boxes = np.sort(rng.uniform(-9, 95, (number, 2, 2)), axis=1)
-    boxes = boxes.reshape(number, 4).astype(np.float32)
-    masks = rng.normal(0.5, 3.0, (number, 7, 6)).astype(np.float32)
-    masks += np.sign(masks) * 0.01
-    frames = boxes.copy()
-    if rng.random() < 0.3:
-        boxes[1], masks[1], frames[1] = boxes[0], masks[0], frames[0]
-    if rng.random() < 0.2:
-        frames[:] = [0, 0, *SIZE]
-    if rng.random() < 0.2:
-        boxes[3, 2:] = boxes[3, :2]  # without area
-        boxes[4] = [0, 0, *SIZE]  # touches all borders
-    if rng.random() < 0.2:
-        masks[2] = -5.0
-    scores = rng.integers(3, 8, number) / np.float32(8)
-    kind = rng.choice(["all", "one", "none"], p=[0.8, 0.1, 0.1])
-    if kind != "all":
-        scores[:] = -np.inf
-    if kind == "one":
-        scores[rng.integers(number)] = 0.75
-    valid_size = np.array(SIZE)
-    if rng.random() < 0.3:
-        valid_size = rng.integers(1, SIZE)
-    return {
-        "masks": masks,
-        "frames": frames,
-        "boxes": boxes,
-        "channel": rng.integers(NUM_STUFF, 5, number).astype(np.int32),
-        "score": scores.astype(np.float32),
-        "logits": rng.normal(0.0, 2.0, (18, 23, 5)).astype(np.float32),
-        "valid_size": valid_size.astype(np.int32),
-    }
-
-
 RULES = fusion_masks.FusionRules()
-TASK = efficientps.Task(range(5), SIZE, CLASSES, RULES)
 
 
 def _fuse(mode, rules=RULES, reach=None, size=SIZE):
@@ -171,7 +125,9 @@ def _to_tensors(case):
     ("options", "few_tiles"),
     [({}, 16), ({"mask_logit_scale": 4.0, "overlap_threshold": 0.3}, 0)],
 )
-def test_500_cases_equal_the_twin(options, few_tiles, monkeypatch):
+def test_500_cases_equal_the_twin(
+    options, few_tiles, monkeypatch, make_fusion_case
+):
     # With 0, bounds of what tiles read say what need not be drawn.
     monkeypatch.setattr(fusion, "_FEW_TILES", few_tiles)
     rules = fusion_masks.FusionRules(**options)
@@ -179,7 +135,7 @@ def test_500_cases_equal_the_twin(options, few_tiles, monkeypatch):
     rng = np.random.default_rng(0)
     unsure = 0
     for _ in range(500):
-        case = _make_case(rng)
+        case = make_fusion_case(rng)
         placed = fuse(_to_tensors(case))
         owner, is_kept, is_sure = _fuse_twin(case, rules)
         np.testing.assert_array_equal(placed.is_kept, is_kept)
@@ -241,21 +197,21 @@ def test_to_look_at_bounds_first_changes_nothing(options, monkeypatch):
     assert kept > 60
 
 
-def test_modes_agree_bit_by_bit():
+def test_modes_agree_bit_by_bit(make_fusion_case):
     fuses = [_fuse_as_usual(mode) for mode in ("eager", "graph", "xla")]
     rng = np.random.default_rng(1)
     for _ in range(3):
-        case = _to_tensors(_make_case(rng))
+        case = _to_tensors(make_fusion_case(rng))
         results = [fuse(case) for fuse in fuses]
         for other in results[1:]:
             np.testing.assert_array_equal(other.instance, results[0].instance)
             np.testing.assert_array_equal(other.is_kept, results[0].is_kept)
 
 
-def test_masks_of_the_whole_image_need_only_a_window():
+def test_masks_of_the_whole_image_need_only_a_window(make_fusion_case):
     """Reading a part of a large mask gives what reading all of it does."""
     rng = np.random.default_rng(2)
-    case = _make_case(rng)
+    case = make_fusion_case(rng)
     case["masks"] = rng.normal(0, 3, (7, 18, 23)).astype(np.float32)
     case["frames"][:] = [-1.5, -1.5, 4 * 18 - 1.5, 4 * 23 - 1.5]
     case = _to_tensors(case)
@@ -265,60 +221,48 @@ def test_masks_of_the_whole_image_need_only_a_window():
     np.testing.assert_array_equal(whole.instance, window.instance)
 
 
-def _one_object(mask_logit, class_logit, stuff_logit):
-    logits = np.full((18, 23, 5), stuff_logit, np.float32)
-    logits[..., 3] = class_logit
-    return {
-        "masks": np.full((1, 4, 4), mask_logit, np.float32),
-        "frames": np.array([[10, 20, 40, 60]], np.float32),
-        "boxes": np.array([[10, 20, 40, 60]], np.float32),
-        "channel": np.array([3], np.int32),
-        "score": np.array([0.9], np.float32),
-        "logits": logits,
-        "valid_size": np.array(SIZE, np.int32),
-    }
-
-
 @pytest.mark.parametrize("stuff_logit", [-5.0, 5.0])
-def test_an_instance_does_not_leave_its_box(stuff_logit):
-    case = _to_tensors(_one_object(8.0, 8.0, stuff_logit))
+def test_an_instance_does_not_leave_its_box(stuff_logit, make_one_object):
+    case = _to_tensors(make_one_object(8.0, 8.0, stuff_logit))
     instance = _fuse_as_usual("graph")(case).instance.numpy()
     expected = np.zeros(SIZE, int)
     expected[10:40, 20:60] = 1
     np.testing.assert_array_equal(instance, expected)
 
 
-def test_masks_that_are_zero_outside_win_there_from_negative_stuff():
+def test_masks_that_are_zero_outside_win_there_from_negative_stuff(
+    make_one_object,
+):
     fuse = _fuse("graph", fusion_masks.FusionRules(zero_outside=True))
-    instance = fuse(_to_tensors(_one_object(8.0, 8.0, -5.0))).instance
+    instance = fuse(_to_tensors(make_one_object(8.0, 8.0, -5.0))).instance
     np.testing.assert_array_equal(instance, 1)
-    instance = fuse(_to_tensors(_one_object(8.0, 8.0, 5.0))).instance
+    instance = fuse(_to_tensors(make_one_object(8.0, 8.0, 5.0))).instance
     assert np.sum(instance) == 30 * 40
 
 
-def test_mask_and_class_have_to_agree():
+def test_mask_and_class_have_to_agree(make_one_object):
     for mask_logit, class_logit, is_won in (
         (3.0, 3.0, True),
         (3.0, -3.0, False),  # no more than nothing: 0 is below 1
         (9.0, -1.0, True),
     ):
-        case = _to_tensors(_one_object(mask_logit, class_logit, 1.0))
+        case = _to_tensors(make_one_object(mask_logit, class_logit, 1.0))
         placed = _fuse_as_usual("graph")(case)
         assert placed.is_kept[0]
         assert (placed.instance.numpy().max() == 1) == is_won
 
 
-def test_an_empty_mask_is_left_out():
-    case = _to_tensors(_one_object(-1.0, 30.0, 0.0))
+def test_an_empty_mask_is_left_out(make_one_object):
+    case = _to_tensors(make_one_object(-1.0, 30.0, 0.0))
     placed = _fuse_as_usual("graph")(case)
     assert not placed.is_kept[0]
     assert placed.instance.numpy().max() == 0
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_none_do_no_harm(value):
+def test_numbers_that_are_none_do_no_harm(value, make_one_object):
     for name in ("masks", "boxes", "logits"):
-        case = _one_object(3.0, 3.0, 0.0)
+        case = make_one_object(3.0, 3.0, 0.0)
         case[name].flat[1] = value
         case = _to_tensors(case)
         results = [_fuse_as_usual(mode)(case) for mode in ("graph", "xla")]
@@ -326,84 +270,9 @@ def test_numbers_that_are_none_do_no_harm(value):
         assert results[0].instance.numpy().min() >= 0
 
 
-@functools.cache
-def _make_postprocess(mode):
-    def process(case):
-        objects = Objects(
-            case["boxes"],
-            case["channel"],
-            case["score"],
-            case["score"] > 0,
-            case["masks"],
-        )
-        return efficientps.postprocess(
-            case["logits"], objects, TASK, valid_size=case["valid_size"]
-        )
-
-    return tf.function(process, jit_compile=mode == "xla", autograph=False)
-
-
-def _postprocess(cases, mode="graph"):
-    """Processes a batch of cases."""
-    return _make_postprocess(mode)(
-        {
-            name: tf.constant(np.stack([case[name] for case in cases]))
-            for name in cases[0]
-        }
-    )
-
-
-def test_segments_are_named_and_counted():
-    case = _one_object(8.0, 8.0, 0.0)
-    case["logits"][:, :, 3] = 1.0
-    case["logits"][:, :12, 1] = 2.0
-    case["logits"][:, 12:, 2] = 2.0
-    prediction = _postprocess([case])
-    panoptic = prediction.panoptic.numpy()[0]
-    assert set(np.unique(panoptic)) == {100, 200, 301}
-    is_row = prediction.segment_is_valid.numpy()[0]
-    assert prediction.segment_area.numpy()[0][is_row].sum() == panoptic.size
-    for row in np.nonzero(is_row)[0]:
-        segment = prediction.segment_id.numpy()[0][row]
-        area = prediction.segment_area.numpy()[0][row]
-        assert area == np.sum(panoptic == segment)
-
-
-def test_a_thing_class_without_an_instance_is_void():
-    case = _one_object(8.0, 8.0, 0.0)
-    case["score"][:] = 0.1
-    prediction = _postprocess([case])
-    assert not prediction.segment_is_valid.numpy().any()
-    np.testing.assert_array_equal(prediction.panoptic, CLASSES.void_id)
-    np.testing.assert_array_equal(prediction.semantic, 255)
-
-
-def test_little_stuff_is_void():
-    case = _one_object(-8.0, -8.0, 0.0)
-    case["logits"][..., 1] = 1.0
-    case["logits"][0, 0, 2] = 9.0
-    prediction = _postprocess([case])
-    void = prediction.panoptic.numpy()[0] == CLASSES.void_id
-    assert 0 < void.sum() < CLASSES.stuff_area_limit
-    assert void[0, 0]
-
-
-@pytest.mark.parametrize("mode", ["graph", "xla"])
-def test_a_batch_gives_what_its_images_give(mode):
-    rng = np.random.default_rng(3)
-    cases = [_make_case(rng) for _ in range(2)]
-    alone = [_postprocess([case], mode) for case in cases]
-    together = _postprocess(cases, mode)
-    for name, value in together.as_dict().items():
-        for image, single in enumerate(alone):
-            np.testing.assert_array_equal(
-                value[image], single.as_dict()[name][0], err_msg=name
-            )
-
-
-def test_sizes_that_are_unknown_give_the_same():
+def test_sizes_that_are_unknown_give_the_same(make_fusion_case):
     rng = np.random.default_rng(4)
-    case = _to_tensors(_make_case(rng))
+    case = _to_tensors(make_fusion_case(rng))
     expected = _fuse_as_usual("graph")(case)
     signature = {
         name: tf.TensorSpec(

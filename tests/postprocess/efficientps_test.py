@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Post-processing of EfficientPS: what is fused becomes segments."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deeplab2_like.postprocess import efficientps, fusion_masks, rules
+from deeplab2_like.postprocess.panoptic_fpn import Objects
+
+SIZE = (70, 90)
+CLASSES = rules.ClassRules(
+    num_classes=5,
+    thing_ids=(3, 4),
+    ignore_label=255,
+    label_divisor=100,
+    stuff_area_limit=40,
+)
+TASK = efficientps.Task(range(5), SIZE, CLASSES, fusion_masks.FusionRules())
+
+
+@functools.cache
+def _make_postprocess(mode):
+    def process(case):
+        objects = Objects(
+            case["boxes"],
+            case["channel"],
+            case["score"],
+            case["score"] > 0,
+            case["masks"],
+        )
+        return efficientps.postprocess(
+            case["logits"], objects, TASK, valid_size=case["valid_size"]
+        )
+
+    return tf.function(process, jit_compile=mode == "xla", autograph=False)
+
+
+def _postprocess(cases, mode="graph"):
+    """Processes a batch of cases."""
+    return _make_postprocess(mode)(
+        {
+            name: tf.constant(np.stack([case[name] for case in cases]))
+            for name in cases[0]
+        }
+    )
+
+
+def test_segments_are_named_and_counted(make_one_object):
+    case = make_one_object(8.0, 8.0, 0.0)
+    case["logits"][:, :, 3] = 1.0
+    case["logits"][:, :12, 1] = 2.0
+    case["logits"][:, 12:, 2] = 2.0
+    prediction = _postprocess([case])
+    panoptic = prediction.panoptic.numpy()[0]
+    assert set(np.unique(panoptic)) == {100, 200, 301}
+    is_row = prediction.segment_is_valid.numpy()[0]
+    assert prediction.segment_area.numpy()[0][is_row].sum() == panoptic.size
+    for row in np.nonzero(is_row)[0]:
+        segment = prediction.segment_id.numpy()[0][row]
+        area = prediction.segment_area.numpy()[0][row]
+        assert area == np.sum(panoptic == segment)
+
+
+def test_a_thing_class_without_an_instance_is_void(make_one_object):
+    case = make_one_object(8.0, 8.0, 0.0)
+    case["score"][:] = 0.1
+    prediction = _postprocess([case])
+    assert not prediction.segment_is_valid.numpy().any()
+    np.testing.assert_array_equal(prediction.panoptic, CLASSES.void_id)
+    np.testing.assert_array_equal(prediction.semantic, 255)
+
+
+def test_little_stuff_is_void(make_one_object):
+    case = make_one_object(-8.0, -8.0, 0.0)
+    case["logits"][..., 1] = 1.0
+    case["logits"][0, 0, 2] = 9.0
+    prediction = _postprocess([case])
+    void = prediction.panoptic.numpy()[0] == CLASSES.void_id
+    assert 0 < void.sum() < CLASSES.stuff_area_limit
+    assert void[0, 0]
+
+
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+def test_a_batch_gives_what_its_images_give(mode, make_fusion_case):
+    rng = np.random.default_rng(3)
+    cases = [make_fusion_case(rng) for _ in range(2)]
+    alone = [_postprocess([case], mode) for case in cases]
+    together = _postprocess(cases, mode)
+    for name, value in together.as_dict().items():
+        for image, single in enumerate(alone):
+            np.testing.assert_array_equal(
+                value[image], single.as_dict()[name][0], err_msg=name
+            )
