@@ -193,8 +193,8 @@ class ContextBranch(_Part):
         self.last_layer = keras.layers.Conv2D(
             num_channels,
             1,
-            # By the number of outputs, as published, two classes would start
-            # with logits of a spread of 10.
+            # The published spread grows as classes get fewer: with two, the
+            # first logits would have one of 10.
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
             dtype="float32",
             name="last",

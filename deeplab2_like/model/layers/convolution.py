@@ -317,14 +317,18 @@ class SeparableConvBNAct(keras.layers.Layer):
                 map, the layer would see other values in inference.
             training: batch statistics.
         """
-        if not isinstance(inputs, (list, tuple)):
-            x = self.depthwise(inputs, training=training)
-            return self.pointwise(x, training=training)
+        if not isinstance(inputs, list | tuple):
+            return self._apply(inputs, training)
         if not training:
-            return [self(x, training=False) for x in inputs]
+            return [self._apply(x, training) for x in inputs]
         maps = [self.depthwise.depthwise_conv(x) for x in inputs]
         x = self.depthwise.normalize(_join(maps), training=True)
         return _split(self.pointwise(x, training=True), maps)
+
+    def _apply(self, x, training):
+        return self.pointwise(
+            self.depthwise(x, training=training), training=training
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""
