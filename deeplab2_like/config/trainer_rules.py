@@ -154,7 +154,9 @@ def check_evaluator(
     path = "evaluator_options"
     descriptor = datasets.get(options.eval_dataset_options.dataset)
     limit = descriptor.label_divisor if descriptor else 0
-    if descriptor and evaluator.keep_k_centers >= limit:
+    system = options.model_options.WhichOneof("meta_architecture")
+    has_centers = system == "panoptic_deeplab"
+    if has_centers and descriptor and evaluator.keep_k_centers >= limit:
         report.warn(
             f"{path}.keep_k_centers",
             evaluator.keep_k_centers,

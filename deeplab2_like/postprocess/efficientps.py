@@ -230,8 +230,10 @@ def _fuse(
             tf.gather(logits_hwc, stuff, axis=-1), task.size, valid_size[0]
         )
     else:
-        # A mask has to be more than nothing then.
+        # A mask has to be more than nothing then, whatever its class: logits
+        # of things alone say nothing of where none is.
         best = tf.zeros(tf.stack(task.size))
+        logits_hwc = tf.zeros_like(logits_hwc)
     masks = fusion_masks.FusionMasks(
         logits=found.masks,
         frames=frames,

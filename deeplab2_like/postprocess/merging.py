@@ -139,7 +139,7 @@ def _merge_slots(
     number, is_kept = _number_instances(
         thing_class, first_pixel, score_k, thing_area > 0, rules
     )
-    stuff_area = tf.gather(class_area, list(rules.stuff_ids))
+    stuff_area = tf.gather(class_area, tf.constant(rules.stuff_ids, tf.int32))
     is_stuff = (stuff_area > 0) & (stuff_area >= rules.stuff_area_limit)
     slot = tf.where(
         instance_hw > 0, instance_hw - 1, num_instances + semantic_hw
