@@ -197,6 +197,7 @@ _MODEL: dict[str, Rule] = {
     "GridBranchOptions.grid": Range(1, 256),
     "GridBranchOptions.smallest_size": Range(0, 16384),
     "GridBranchOptions.largest_size": Range(0, 16384, low_is_open=True),
+    "GridBranchOptions.smallest_mask": _FROM_ZERO,
     "GridBranchOptions.channels": _CHANNELS,
     "GridBranchOptions.convolutions": Range(1, 64),
     "GridBranchOptions.mask_channels": _CHANNELS,

@@ -43,23 +43,23 @@ def compute_focal_error(
 
 
 def compute_cell_loss(
-    logits_bgc: tf.Tensor, category_bg: tf.Tensor, num_masks_b: tf.Tensor
+    logits_bgc: tf.Tensor, category_bg: tf.Tensor, num_pairs_b: tf.Tensor
 ) -> tf.Tensor:
     """Computes the focal loss of all cells and classes of the batch.
 
-    It is divided by the masks of the batch plus 1, so that it is finite where
-    there is none.
+    It is divided by the pairs of a cell and an object of the batch plus 1, so
+    that it is finite where there is none.
 
     Args:
         logits_bgc: float [B, G, C].
         category_bg: int32 [B, G] in 0..C-1, else no object.
-        num_masks_b: int32 [B], of each image.
+        num_pairs_b: int32 [B], of each image.
     """
     num_classes = logits_bgc.shape[-1]
     is_class = tf.equal(category_bg[..., tf.newaxis], tf.range(num_classes))
     error = compute_focal_error(logits_bgc, is_class)
     batch = tf.cast(tf.shape(logits_bgc)[0], tf.float32)
-    total = tf.cast(tf.reduce_sum(num_masks_b), tf.float32) + 1.0
+    total = tf.cast(tf.reduce_sum(num_pairs_b), tf.float32) + 1.0
     return tf.reduce_sum(error, axis=[1, 2]) * (batch / total)
 
 
@@ -91,14 +91,18 @@ def compute_mask_loss(
 ) -> tf.Tensor:
     """Computes the mean dice loss of all masks of the batch; 0 without any.
 
+    A mask without a pixel, of an object between the pixels, does not count,
+    other than in the published code: its loss is 1, with no gradient.
+
     Args:
         logits_bnhw: float [B, N, h, w].
         targets_bnhw: [B, N, h, w] in 0..1, or bool.
         is_mask_bn: bool [B, N]; other places do not count.
     """
     error = compute_dice_error(logits_bnhw, targets_bnhw)
-    error = tf.where(is_mask_bn, error, 0.0)
+    has_pixels = tf.reduce_any(tf.cast(targets_bnhw, tf.bool), axis=[2, 3])
+    counts = is_mask_bn & has_pixels
     return share_over_batch(
-        tf.reduce_sum(error, axis=1),
-        tf.reduce_sum(tf.cast(is_mask_bn, tf.float32), axis=1),
+        tf.reduce_sum(tf.where(counts, error, 0.0), axis=1),
+        tf.reduce_sum(tf.cast(counts, tf.float32), axis=1),
     )

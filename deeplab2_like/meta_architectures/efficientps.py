@@ -3,6 +3,7 @@
 
 import tensorflow as tf
 
+from deeplab2_like import object_grids
 from deeplab2_like.config import pyramid_rules
 from deeplab2_like.config.decimals import read_decimal
 from deeplab2_like.data import descriptor as descriptor_lib
@@ -46,9 +47,9 @@ class EfficientPS(pyramid_system.PyramidSystem):
     def _make_cell_rules(self) -> grid_cells.GridRules:
         """Gives which cells learn from which objects."""
         options = self._system.solov2
-        smallest, largest = zip(*grid_cells.RANGES, strict=True)
+        smallest, largest = zip(*object_grids.RANGES, strict=True)
         return grid_cells.GridRules(
-            grids=list(options.grid) or grid_cells.GRIDS,
+            grids=list(options.grid) or object_grids.GRIDS,
             ranges=list(
                 zip(
                     options.smallest_size or smallest,
@@ -183,6 +184,9 @@ class EfficientPS(pyramid_system.PyramidSystem):
         options = self._system.solov2
         return grid_objects.GridObjectRules(
             grids=tuple(self._cell_rules.grids),
+            smallest_masks=(
+                tuple(options.smallest_mask) or object_grids.SMALLEST_MASKS
+            ),
             score_threshold=read_decimal(options.cell_score_threshold),
             candidates=options.candidates,
             decay=options.decay,
@@ -195,18 +199,18 @@ def _compute_cell_losses(
     outputs: contract.Tensors, targets: contract.Tensors
 ) -> dict[str, tf.Tensor]:
     """Computes the losses of SOLOv2."""
-    is_mask = targets["is_mask"]
     size = tuple(level_size(outputs["mask_features"]))
-    shrunk = grid_cells.shrink_instances(targets["instance"], size)
+    masks = grid_cells.compute_mask_targets(
+        grid_cells.shrink_instances(targets["instance"], size),
+        targets["mask_slot"],
+    )
     return {
         "cell_loss": grid_masks.compute_cell_loss(
             outputs["cell_logits"],
             targets["cell_class"],
-            tf.reduce_sum(tf.cast(is_mask, tf.int32), axis=1),
+            targets["num_pairs"],
         ),
         "mask_loss": grid_masks.compute_mask_loss(
-            outputs["mask_logits"],
-            grid_cells.compute_mask_targets(shrunk, targets["mask_slot"]),
-            is_mask,
+            outputs["mask_logits"], masks, targets["is_mask"]
         ),
     }

@@ -28,9 +28,8 @@ from deeplab2_like.model.feature_pyramid import (
 )
 from deeplab2_like.model.layers.group_norm import GroupNorm
 from deeplab2_like.model.layers.resize import resize_half_pixel
+from deeplab2_like.object_grids import GRIDS
 
-# Cells on a side, for objects that are small to large.
-GRIDS = (40, 36, 24, 16, 12)
 # Probability that a cell has an object of some class, at the beginning.
 _PRIOR = 0.01
 

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors, exact_floats
+from deeplab2_like.object_grids import GRIDS, SMALLEST_MASKS
 from deeplab2_like.postprocess import compilation, mask_overlaps
 
 # Final masks that are computed at once: as many as most pictures have.
@@ -34,7 +35,7 @@ class GridObjectRules:
 
     Attributes:
         grids: Cells on a side of each grid.
-        strides: Of each grid; a mask of no more pixels than that is dropped.
+        smallest_masks: Of each grid; a mask of no more pixels is dropped.
         score_threshold: Probability of a class of a cell that is looked at.
         mask_threshold: More than that belongs to a mask.
         candidates: K, pairs of cell and class of the highest probabilities.
@@ -44,8 +45,8 @@ class GridObjectRules:
         max_objects: D.
     """
 
-    grids: Sequence[int] = (40, 36, 24, 16, 12)
-    strides: Sequence[int] = (8, 8, 16, 32, 32)
+    grids: Sequence[int] = GRIDS
+    smallest_masks: Sequence[int] = SMALLEST_MASKS
     score_threshold: float = 0.1
     mask_threshold: float = 0.5
     candidates: int = 500
@@ -72,10 +73,10 @@ class GridObjectRules:
         return math.log(self.mask_threshold / (1.0 - self.mask_threshold))
 
     @property
-    def cell_strides(self) -> np.ndarray:
-        """float32 [G], the stride of each cell."""
+    def cell_limits(self) -> np.ndarray:
+        """float32 [G], `smallest_masks` of each cell."""
         counts = [side * side for side in self.grids]
-        return np.repeat(np.array(self.strides, np.float32), counts)
+        return np.repeat(np.array(self.smallest_masks, np.float32), counts)
 
 
 class GridObjects(NamedTuple):
@@ -85,10 +86,11 @@ class GridObjects(NamedTuple):
         category: int32 [D].
         score: float32 [D]; 0 where there is no object.
         is_valid: bool [D].
-        logits: float32 [D, h, w], mask logits; minus infinity outside of the
-            valid part. Any where there is no object.
+        logits: float32 [D, h, w], mask logits, also of the invalid part: valid
+            pixels of the image may lie between the last valid pixel of a mask
+            and the next. Any where there is no object.
         boxes: float32 [D, 4], (y1, x1, y2, x2) in pixels of the masks, around
-            what is above the threshold.
+            what is above the threshold in the valid part.
     """
 
     category: tf.Tensor
@@ -141,7 +143,7 @@ def find_objects(
         kernels_ge: float32 [G, E].
         features_hwe: float [h, w, E].
         valid_size: int32 [2], rows and columns of the features, at the top
-            left, that are image; masks are empty in the rest.
+            left, that are image; the rest counts for no area, score or box.
         rules: Which cells become objects.
     """
     num_classes = probability_gc.shape[-1]
@@ -157,7 +159,7 @@ def find_objects(
         rules.mask_logit,
         tf.reduce_sum(tf.cast(best.values > _NONE, tf.int32)),
     )
-    smallest = tf.gather(tf.constant(rules.cell_strides), cell)
+    smallest = tf.gather(tf.constant(rules.cell_limits), cell)
     is_object = (best.values > _NONE) & (seen.area > smallest)
     score = best.values * tf.math.divide_no_nan(seen.total, seen.area)
     ranked = tf.math.top_k(tf.where(is_object, score, _NONE), score.shape[0])
@@ -227,8 +229,7 @@ def _draw_masks(
         mask_logit: Logits above it belong to a mask.
 
     Returns:
-        float32 [D, h, w], minus infinity outside of the valid part,
-        any for what is no object; float32 [D, 4].
+        float32 [D, h, w], any for what is no object; float32 [D, 4].
     """
     number, filters = kernels_de.shape
     height, width = compilation.sizes(features_hwe)[:2]
@@ -245,8 +246,7 @@ def _draw_masks(
         # Objects last: the faster order of the product.
         drawn = tf.matmul(features, tf.gather(kernels, step), transpose_b=True)
         drawn = tf.reshape(drawn, [height, width, size])
-        drawn = tf.where(inside[..., tf.newaxis], drawn, _NONE)
-        found = find_boxes(drawn > mask_logit)
+        found = find_boxes((drawn > mask_logit) & inside[..., tf.newaxis])
         drawn = tf.transpose(drawn, [2, 0, 1])
         return (
             step + 1,

@@ -174,7 +174,7 @@ class ModelOptions(_message.Message):
             channels: int
             def __init__(self, enable: bool = ..., channels: _Optional[int] = ...) -> None: ...
         class GridBranchOptions(_message.Message):
-            __slots__ = ("grid", "smallest_size", "largest_size", "channels", "convolutions", "mask_channels", "mask_branch_channels", "max_instances", "max_masks", "cell_score_threshold", "candidates", "decay", "detection_score_threshold", "max_detections", "merge_score_threshold", "merge_overlap_threshold")
+            __slots__ = ("grid", "smallest_size", "largest_size", "channels", "convolutions", "mask_channels", "mask_branch_channels", "max_instances", "max_masks", "cell_score_threshold", "candidates", "decay", "detection_score_threshold", "max_detections", "merge_score_threshold", "merge_overlap_threshold", "smallest_mask")
             GRID_FIELD_NUMBER: _ClassVar[int]
             SMALLEST_SIZE_FIELD_NUMBER: _ClassVar[int]
             LARGEST_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -191,6 +191,7 @@ class ModelOptions(_message.Message):
             MAX_DETECTIONS_FIELD_NUMBER: _ClassVar[int]
             MERGE_SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
             MERGE_OVERLAP_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+            SMALLEST_MASK_FIELD_NUMBER: _ClassVar[int]
             grid: _containers.RepeatedScalarFieldContainer[int]
             smallest_size: _containers.RepeatedScalarFieldContainer[float]
             largest_size: _containers.RepeatedScalarFieldContainer[float]
@@ -207,7 +208,8 @@ class ModelOptions(_message.Message):
             max_detections: int
             merge_score_threshold: float
             merge_overlap_threshold: float
-            def __init__(self, grid: _Optional[_Iterable[int]] = ..., smallest_size: _Optional[_Iterable[float]] = ..., largest_size: _Optional[_Iterable[float]] = ..., channels: _Optional[int] = ..., convolutions: _Optional[int] = ..., mask_channels: _Optional[int] = ..., mask_branch_channels: _Optional[int] = ..., max_instances: _Optional[int] = ..., max_masks: _Optional[int] = ..., cell_score_threshold: _Optional[float] = ..., candidates: _Optional[int] = ..., decay: _Optional[str] = ..., detection_score_threshold: _Optional[float] = ..., max_detections: _Optional[int] = ..., merge_score_threshold: _Optional[float] = ..., merge_overlap_threshold: _Optional[float] = ...) -> None: ...
+            smallest_mask: _containers.RepeatedScalarFieldContainer[int]
+            def __init__(self, grid: _Optional[_Iterable[int]] = ..., smallest_size: _Optional[_Iterable[float]] = ..., largest_size: _Optional[_Iterable[float]] = ..., channels: _Optional[int] = ..., convolutions: _Optional[int] = ..., mask_channels: _Optional[int] = ..., mask_branch_channels: _Optional[int] = ..., max_instances: _Optional[int] = ..., max_masks: _Optional[int] = ..., cell_score_threshold: _Optional[float] = ..., candidates: _Optional[int] = ..., decay: _Optional[str] = ..., detection_score_threshold: _Optional[float] = ..., max_detections: _Optional[int] = ..., merge_score_threshold: _Optional[float] = ..., merge_overlap_threshold: _Optional[float] = ..., smallest_mask: _Optional[_Iterable[int]] = ...) -> None: ...
         PYRAMID_CHANNELS_FIELD_NUMBER: _ClassVar[int]
         PYRAMID_CONV_TYPE_FIELD_NUMBER: _ClassVar[int]
         SEMANTIC_FIELD_NUMBER: _ClassVar[int]

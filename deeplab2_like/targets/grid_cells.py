@@ -16,12 +16,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-# Cells on a side, and which sizes belong to them: root of the area of the box
-# in pixels, both ends included.
-GRIDS = (40, 36, 24, 16, 12)
-RANGES = ((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048))
-# A center is at most that far from the cells that stand for it.
-_REACH = 1
+from deeplab2_like.object_grids import GRIDS, RANGES
+
+# Steps (y, x) from the cell of a center to those that may stand for it.
+_STEPS = np.array([[y, x] for y in (-1, 0, 1) for x in (-1, 0, 1)], np.int32)
+_NEAREST_FIRST = np.argsort(np.abs(_STEPS).sum(axis=1), kind="stable")
+# A share of a turn that spreads whole numbers evenly.
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +34,14 @@ class GridRules:
         ranges: Smallest and largest size of the objects of each grid.
         center_share: The cells around the center that stand for an object
             cover this share of its box along each axis.
-        max_pairs: P. Of more pairs, those nearest to the centers are kept.
+        max_pairs: P. Of more pairs, each object keeps equally many, nearest to
+            its center; where there are more objects, some have none.
     """
 
+    max_pairs: int
     grids: Sequence[int] = GRIDS
     ranges: Sequence[Sequence[float]] = RANGES
     center_share: float = 0.2
-    max_pairs: int = 256
 
     def __post_init__(self):
         if len(self.grids) != len(self.ranges):
@@ -122,41 +124,63 @@ def compute_cell_targets(
           grids, objects and cells.
         * mask_slot: int32 [P], its object.
         * is_mask: bool [P], the place holds a pair.
+        * num_pairs: int32 [], of all, also those that find no place.
     """
-    cell, offset, is_pair = _list_pairs(objects, size, rules)
-    cell_class = _find_classes(objects, cell, is_pair, rules)
+    cell, is_pair = _list_pairs(objects, size, rules)
     number = int(np.prod(cell.shape))
-    flat = tf.reshape(cell, [number])
-    slots = tf.broadcast_to(tf.range(cell.shape[1])[:, tf.newaxis], cell.shape)
-    # Nearest to the center first, and in order.
-    place = tf.range(number)
-    rank = tf.reshape(offset, [number]) * number + place
-    rank = tf.where(tf.reshape(is_pair, [number]), rank, np.int32(2**31 - 1))
-    limit = min(rules.max_pairs, number)
-    best = -tf.math.top_k(-rank, limit).values
-    is_mask = best < 2**31 - 1
-    chosen = tf.sort(tf.where(is_mask, best % number, number))
-    chosen = tf.pad(
-        chosen, [[0, rules.max_pairs - limit]], constant_values=number
-    )
+    chosen = _choose_pairs(is_pair, rules.max_pairs)
     is_mask = chosen < number
     chosen = tf.minimum(chosen, number - 1)
+    slots = tf.broadcast_to(tf.range(cell.shape[1])[:, tf.newaxis], cell.shape)
+    mask_cell, mask_slot = (
+        tf.where(is_mask, tf.gather(tf.reshape(x, [number]), chosen), 0)
+        for x in (cell, slots)
+    )
     return {
-        "cell_class": cell_class,
-        "mask_cell": tf.where(is_mask, tf.gather(flat, chosen), 0),
-        "mask_slot": tf.where(
-            is_mask, tf.gather(tf.reshape(slots, [number]), chosen), 0
-        ),
+        "cell_class": _find_classes(objects, cell, is_pair, rules),
+        "mask_cell": mask_cell,
+        "mask_slot": mask_slot,
         "is_mask": is_mask,
+        "num_pairs": tf.reduce_sum(tf.cast(is_pair, tf.int32)),
     }
+
+
+def _choose_pairs(is_pair: tf.Tensor, max_pairs: int) -> tf.Tensor:
+    """Chooses which pairs have a place: int32 [P], flat indices in order.
+
+    Every object has one before any has a second. In the last round not all
+    objects have one, but some that are spread evenly over the slots.
+
+    Args:
+        is_pair: bool [L, M, 9], from `_list_pairs`.
+        max_pairs: P.
+
+    Returns:
+        The size of `is_pair` in places that hold no pair.
+    """
+    num_grids, num_slots, num_steps = is_pair.shape
+    number = num_grids * num_slots * num_steps
+    # Of an object: the nearest cells of all grids first.
+    flat = np.arange(number, dtype=np.int32).reshape(is_pair.shape)
+    flat = flat[..., _NEAREST_FIRST].transpose(1, 2, 0).reshape(num_slots, -1)
+    is_there = tf.gather(tf.reshape(is_pair, [number]), flat)
+    turn = tf.cumsum(tf.cast(is_there, tf.int32), axis=1, exclusive=True)
+    spread = np.argsort(np.argsort(np.arange(num_slots) * _GOLDEN % 1.0))
+    rank = turn * num_slots + spread.astype(np.int32)[:, np.newaxis]
+    none = np.int32(2**31 - 1)
+    rank = tf.reshape(tf.where(is_there, rank, none), [number])
+    limit = min(max_pairs, number)
+    best = tf.math.top_k(-rank, limit)
+    chosen = tf.gather(tf.constant(flat.ravel()), best.indices)
+    chosen = tf.sort(tf.where(best.values > -none, chosen, number))
+    return tf.pad(chosen, [[0, max_pairs - limit]], constant_values=number)
 
 
 def _list_pairs(objects: Objects, size: tuple, rules: GridRules):
     """Lists all cells that may stand for each object, in each grid.
 
     Returns:
-        int32 [L, M, 9], the cells; int32 [9], their distance from the cell of
-        the center, broadcast to that; bool [L, M, 9], whether they do.
+        int32 [L, M, 9], the cells, row by row; bool [L, M, 9], whether they do.
     """
     height, width = objects.box[:, 2:3], objects.box[:, 3:4]
     extent = tf.concat([height, width], axis=1) - objects.box[:, :2]
@@ -169,10 +193,7 @@ def _list_pairs(objects: Objects, size: tuple, rules: GridRules):
         for shift in (0.0, -half, half)
     )
     most = tf.cast(grid, tf.int32) - 1
-    steps = np.arange(-_REACH, _REACH + 1)
-    dy, dx = (a.ravel() for a in np.meshgrid(steps, steps, indexing="ij"))
-    step = tf.constant(np.stack([dy, dx], axis=1), tf.int32)
-    cell = center[:, :, tf.newaxis] + step
+    cell = center[:, :, tf.newaxis] + _STEPS
     is_pair = (cell >= tf.maximum(first, 0)[:, :, tf.newaxis]) & (
         cell <= tf.minimum(last, most)[:, :, tf.newaxis]
     )
@@ -183,8 +204,7 @@ def _list_pairs(objects: Objects, size: tuple, rules: GridRules):
     sides = tf.constant(rules.grids, tf.int32)[:, tf.newaxis, tf.newaxis]
     index = cell[..., 0] * sides + cell[..., 1]
     index += tf.constant(rules.first_cells)[:, tf.newaxis, tf.newaxis]
-    distance = tf.constant(np.abs(dy) + np.abs(dx), tf.int32)
-    return index, tf.broadcast_to(distance, tf.shape(index)), is_pair
+    return index, is_pair
 
 
 def _find_classes(

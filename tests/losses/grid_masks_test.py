@@ -31,6 +31,19 @@ def test_losses_are_means_over_the_masks_of_the_batch():
     np.testing.assert_allclose(np.mean(loss), error[is_mask].mean(), rtol=1e-5)
 
 
+def test_masks_without_a_pixel_do_not_count():
+    rng = np.random.default_rng(0)
+    logits = tf.constant(rng.normal(size=(2, 3, 4, 4)).astype(np.float32))
+    targets = rng.random((2, 3, 4, 4)) < 0.5
+    targets[:, 1] = False
+    everything = np.ones((2, 3), bool)
+    loss = grid_masks.compute_mask_loss(logits, targets, everything)
+    error = grid_masks.compute_dice_error(logits, targets).numpy()
+    np.testing.assert_allclose(
+        np.mean(loss), error[:, [0, 2]].mean(), rtol=1e-5
+    )
+
+
 def test_one_class_is_enough():
     logits = np.array([[[3.0], [-3.0]]], np.float32)
     category = np.array([[0, -1]], np.int32)

@@ -24,7 +24,7 @@ CLASSES = rules.ClassRules(
     stuff_area_limit=40,
 )
 GRID_RULES = grid_objects.GridObjectRules(
-    grids=GRIDS, strides=(8, 16), candidates=20, max_objects=6
+    grids=GRIDS, smallest_masks=(8, 16), candidates=20, max_objects=6
 )
 
 
@@ -46,8 +46,8 @@ def _make_scene(size, boxes=((2, 3, 9, 10), (6, 8, 14, 18))):
     return efficientps.Cells(logits, kernels, features), classes
 
 
-def _postprocess(size, mode="graph", batch=1, valid_size=None):
-    cells, classes = _make_scene(size)
+def _postprocess(size, mode="graph", batch=1, valid_size=None, scene=None):
+    cells, classes = scene or _make_scene(size)
     task = efficientps.Task(
         range(4), size, CLASSES, fusion_masks.FusionRules(score_threshold=0.3)
     )
@@ -121,6 +121,65 @@ def test_padding_belongs_to_nothing():
     assert (panoptic[40:] == CLASSES.void_id).all()
     assert (panoptic[:, 50:] == CLASSES.void_id).all()
     assert (panoptic[:40, :50] != CLASSES.void_id).any()
+
+
+@pytest.mark.parametrize(
+    ("size", "valid_size"),
+    [
+        ((65, 97), (64, 96)),
+        ((65, 97), (62, 94)),
+        ((65, 97), (65, 97)),
+        ((64, 96), (60, 92)),
+        ((64, 96), (61, 95)),
+    ],
+)
+def test_an_object_reaches_the_border_of_an_image_in_a_canvas(size, valid_size):
+    scene = _make_scene(size, [(0, 0, *size)])
+    prediction = _postprocess(
+        size, valid_size=tf.constant([valid_size]), scene=scene
+    )
+    panoptic = prediction.panoptic.numpy()[0]
+    instance = panoptic % CLASSES.label_divisor
+    instance[panoptic == CLASSES.void_id] = 0
+    height, width = valid_size
+    assert (instance[:height, :width] == 1).all()
+    assert (instance[height:] == 0).all()
+    assert (instance[:, width:] == 0).all()
+
+
+def test_things_alone_are_where_their_masks_are():
+    rules_without_stuff = rules.ClassRules(
+        num_classes=2,
+        thing_ids=(0, 1),
+        ignore_label=255,
+        label_divisor=100,
+        stuff_area_limit=0,
+    )
+    size, boxes = (64, 96), ((2, 3, 9, 10), (6, 8, 14, 18))
+    cells, _ = _make_scene(size, boxes)
+    task = efficientps.Task(
+        range(2),
+        size,
+        rules_without_stuff,
+        fusion_masks.FusionRules(score_threshold=0.3),
+    )
+    # Sure of a class everywhere, as a network is that knows of nothing else.
+    classes = np.zeros((1, 16, 24, 2), np.float32)
+    classes[..., 0] = 20.0
+    prediction = efficientps.postprocess_cells(
+        tf.constant(classes),
+        efficientps.Cells(*(tf.constant(x) for x in cells)),
+        task,
+        GRID_RULES,
+        valid_size=None,
+    )
+    panoptic = prediction.panoptic.numpy()[0, ::4, ::4]
+    expected = np.full((16, 24), rules_without_stuff.void_id)
+    for number, (y1, x1, y2, x2) in reversed(list(enumerate(boxes))):
+        expected[y1:y2, x1:x2] = number * 100 + 1
+    # Borders lie between the pixels of the masks.
+    assert np.mean(panoptic == expected) > 0.9
+    assert set(np.unique(panoptic)) == set(np.unique(expected))
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97)])

@@ -109,7 +109,7 @@ def test_decoding_of_cells_is_equal_in_every_mode(size):
     rng = np.random.default_rng(1)
     valid_size = np.array([size, [size[0] - 9, size[1] // 2]], np.int32)
     grid_rules = grid_objects.GridObjectRules(
-        grids=GRIDS, strides=(8, 16), candidates=16, max_objects=4
+        grids=GRIDS, smallest_masks=(8, 16), candidates=16, max_objects=4
     )
 
     def process(logits, valid_size, *cells):

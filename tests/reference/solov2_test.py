@@ -184,6 +184,7 @@ def _compare_targets(case, mode):
     rules = grid_cells.GridRules(
         grids=case.input("num_grids").tolist(),
         ranges=case.input("scale_ranges").tolist(),
+        max_pairs=256,
     )
     size = masks.shape[1:]
     is_empty = ~masks.any(axis=(1, 2))
@@ -228,7 +229,7 @@ def _compare_inference(case, mode):
     features = np.moveaxis(case.input("mask_feature")[0], 0, -1)
     rules = grid_objects.GridObjectRules(
         grids=case.input("num_grids").tolist(),
-        strides=case.input("strides").tolist(),
+        smallest_masks=case.input("strides").tolist(),
         candidates=scores.size,
     )
     height, width = features.shape[:2]

@@ -92,11 +92,41 @@ def test_100_cases_equal_the_twin(mode):
         )
         pairs, classes = _assign_twin(objects)
         np.testing.assert_array_equal(targets["cell_class"], classes)
+        assert targets["num_pairs"] == len(pairs)
         if len(pairs) <= RULES.max_pairs:
             assert _list_pairs(targets) == pairs
         else:
             assert len(_list_pairs(targets)) == RULES.max_pairs
             assert set(_list_pairs(targets)) <= set(pairs)
+
+
+def test_of_too_many_pairs_every_object_keeps_some():
+    center = np.stack(np.meshgrid(range(8, 60, 6), range(8, 92, 6)), axis=-1)
+    center = center.reshape(-1, 2).astype(np.float32)
+    box = np.concatenate([center - 11, center + 11], axis=1)
+    number = len(center)
+    for share in (0.5, 1.0, 1.5):
+        rules = grid_cells.GridRules(
+            int(share * number), (40, 20), ((1, 96), (1, 96)), 0.2
+        )
+        targets = grid_cells.compute_cell_targets(
+            grid_cells.Objects(
+                tf.constant(center),
+                tf.constant(box),
+                tf.zeros([number], tf.int32),
+            ),
+            SIZE,
+            rules,
+        )
+        pairs = _list_pairs(targets)
+        assert len(pairs) == rules.max_pairs
+        assert targets["num_pairs"] > rules.max_pairs
+        counts = np.bincount([slot for _, slot in pairs], minlength=number)
+        assert counts.min() == int(share)
+        assert counts.max() == int(np.ceil(share))
+        # Not only those at the top.
+        halves = counts[: number // 2].sum(), counts[number // 2 :].sum()
+        assert abs(halves[0] - halves[1]) <= 0.1 * number
 
 
 def test_of_too_many_pairs_every_object_keeps_its_center():
@@ -105,13 +135,13 @@ def test_of_too_many_pairs_every_object_keeps_its_center():
     objects = grid_cells.Objects(
         tf.constant(center), tf.constant(box), tf.constant([0, 1, 2])
     )
-    rules = grid_cells.GridRules((40,), ((1, 96),), 0.5, 4)
+    rules = grid_cells.GridRules(4, (40,), ((1, 96),), 0.5)
     targets = grid_cells.compute_cell_targets(objects, SIZE, rules)
     pairs = _list_pairs(targets)
     assert len(pairs) == 4
     assert {slot for _, slot in pairs} == {0, 1, 2}
     everything = grid_cells.compute_cell_targets(
-        objects, SIZE, grid_cells.GridRules((40,), ((1, 96),), 0.5, 500)
+        objects, SIZE, grid_cells.GridRules(500, (40,), ((1, 96),), 0.5)
     )
     assert len(_list_pairs(everything)) > 4
     assert everything["mask_cell"].shape == (500,)
@@ -155,4 +185,4 @@ def test_masks_are_where_the_features_are(size):
 
 def test_grids_without_ranges_are_refused():
     with pytest.raises(ValueError, match="one range for each grid"):
-        grid_cells.GridRules(grids=(3, 4), ranges=((1, 2),))
+        grid_cells.GridRules(9, grids=(3, 4), ranges=((1, 2),))
