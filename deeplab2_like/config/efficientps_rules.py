@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the fields of efficientps must be, and which losses it needs."""
 
+from deeplab2_like import object_grids
 from deeplab2_like.config import pyramid_rules
 from deeplab2_like.config.report import Report
 from deeplab2_like.protos import (
@@ -53,6 +54,7 @@ def check(
         _check_mask_rcnn(system, report)
     else:
         _check_solov2(system.solov2, report)
+        _check_same_crops(options, report)
 
 
 def _check_mask_rcnn(system: _System, report: Report) -> None:
@@ -78,7 +80,7 @@ def _check_mask_rcnn(system: _System, report: Report) -> None:
 def _check_solov2(branch: _System.GridBranchOptions, report: Report) -> None:
     path = f"{_PATH}.solov2"
     number = pyramid_rules.NUM_LEVELS
-    for field in ("grid", "smallest_size", "largest_size"):
+    for field in ("grid", "smallest_size", "largest_size", "smallest_mask"):
         values = list(getattr(branch, field))
         if values and len(values) != number:
             report.add(
@@ -97,15 +99,60 @@ def _check_solov2(branch: _System.GridBranchOptions, report: Report) -> None:
         path,
         report,
     )
-    for smallest, largest in zip(
-        branch.smallest_size, branch.largest_size, strict=False
-    ):
-        if smallest > largest:
+    _check_ranges(branch, path, report)
+    if branch.max_masks < branch.max_instances:
+        report.warn(
+            f"{path}.max_masks",
+            branch.max_masks,
+            f"of max_instances {branch.max_instances} objects, some have no "
+            "cell whose mask is learned",
+            f"Write max_masks: {branch.max_instances} or more.",
+        )
+
+
+def _check_ranges(
+    branch: _System.GridBranchOptions, path: str, report: Report
+) -> None:
+    published = zip(*object_grids.RANGES, strict=True)
+    smallest, largest = (
+        list(given) or list(default)
+        for given, default in zip(
+            (branch.smallest_size, branch.largest_size), published, strict=True
+        )
+    )
+    given = "smallest_size" if branch.smallest_size else "largest_size"
+    for low, high in zip(smallest, largest, strict=False):
+        if low > high:
             report.add(
-                f"{path}.smallest_size",
-                smallest,
-                f"it is above the largest size of its grid, {largest:g}",
+                f"{path}.{given}",
+                low if branch.smallest_size else high,
+                f"a grid learns from objects of sizes {low:g} to {high:g} then",
+                "smallest_size must not be above largest_size, each grid by "
+                "itself.",
             )
+    for high, low in zip(largest, smallest[1:], strict=False):
+        if high < low:
+            report.warn(
+                f"{path}.{given}",
+                "",
+                f"no grid learns from objects of sizes {high:g} to {low:g}",
+                "Let the sizes of neighbouring grids overlap.",
+            )
+
+
+def _check_same_crops(
+    options: config_pb2.ExperimentOptions, report: Report
+) -> None:
+    learned = list(options.train_dataset_options.crop_size)
+    used = list(options.eval_dataset_options.crop_size)
+    if learned and used and learned != used:
+        report.warn(
+            "eval_dataset_options.crop_size",
+            used,
+            "cells of solov2 are shares of the crop: it sees objects of other "
+            f"sizes than in training, where the crop is {learned}",
+            "Write one size in both, and fit the images with max_resize_value.",
+        )
 
 
 def check_losses(options: config_pb2.ExperimentOptions, report: Report) -> None:
@@ -124,4 +171,11 @@ def check_losses(options: config_pb2.ExperimentOptions, report: Report) -> None:
         needed |= pyramid_rules.MASK_RCNN_LOSSES
     if branch == "solov2":
         needed |= pyramid_rules.SOLOV2_LOSSES
-    pyramid_rules.check_losses(options, _KIND, needed, (), report)
+    pyramid_rules.check_losses(
+        options,
+        _KIND,
+        needed,
+        (),
+        report,
+        hardest=pyramid_rules.SEMANTIC_LOSSES,
+    )

@@ -29,6 +29,21 @@ OWN_LOSSES = tuple(
     dict.fromkeys([*MASK_RCNN_LOSSES, *SOLOV2_LOSSES, *OPTIONAL_LOSSES])
 )
 _DENSE_LOSSES = ("center_loss", "regression_loss")
+# What only systems read whose instances are centers and offsets.
+_DENSE_FIELDS = {
+    "train_dataset_options": (
+        "sigma",
+        "increase_small_instance_weights",
+        "small_instance_threshold",
+        "small_instance_weight",
+    ),
+    "eval_dataset_options": ("sigma",),
+    "evaluator_options": (
+        "center_score_threshold",
+        "nms_kernel",
+        "keep_k_centers",
+    ),
+}
 
 
 def check_network(
@@ -57,6 +72,16 @@ def check_network(
             f"it has no effect: {kind} has no decoder",
             "Remove it.",
         )
+    for message, fields in _DENSE_FIELDS.items():
+        for field in fields:
+            if getattr(options, message).HasField(field):
+                report.warn(
+                    f"{message}.{field}",
+                    getattr(getattr(options, message), field),
+                    f"it has no effect: objects of {kind} are no centers and "
+                    "offsets",
+                    "Remove it.",
+                )
     evaluator = options.evaluator_options
     scales = list(evaluator.eval_scales)
     for field, value, is_plain in (
@@ -111,6 +136,8 @@ def check_losses(
     needed: Mapping[str, str],
     optional: Collection[str],
     report: Report,
+    *,
+    hardest: Collection[str] = (),
 ) -> None:
     """Adds the problems of the losses to a report.
 
@@ -120,6 +147,7 @@ def check_losses(
         needed: Losses that the system must have -> their names.
         optional: Those of `OPTIONAL_LOSSES` that it may have.
         report: Is added to.
+        hardest: Those that can be the mean of their hardest part.
     """
     losses = options.trainer_options.loss_options
     path = "trainer_options.loss_options"
@@ -148,6 +176,14 @@ def check_losses(
                 f"{path}.{field}.name",
                 given or None,
                 f"for this output it must be {names[field]}",
+            )
+        share = getattr(losses, field).top_k_percent
+        if share < 1.0 and field not in hardest:
+            report.warn(
+                f"{path}.{field}.top_k_percent",
+                share,
+                f"it has no effect on {kind}",
+                "Remove it.",
             )
     for field in _DENSE_LOSSES:
         if losses.HasField(field):

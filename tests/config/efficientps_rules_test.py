@@ -100,6 +100,24 @@ def test_the_valid_config_has_no_findings(branch, find_problems, find_warnings):
         (
             "solov2",
             "solov2 { channels: 64 }",
+            "solov2 { smallest_size: [1, 500, 20, 20, 20] }",
+            f"{_SYSTEM}.solov2.smallest_size",
+        ),
+        (
+            "solov2",
+            "solov2 { channels: 64 }",
+            "solov2 { largest_size: [96, 40, 384, 768, 2048] }",
+            f"{_SYSTEM}.solov2.largest_size",
+        ),
+        (
+            "solov2",
+            "solov2 { channels: 64 }",
+            "solov2 { smallest_mask: [1, 2] }",
+            f"{_SYSTEM}.solov2.smallest_mask",
+        ),
+        (
+            "solov2",
+            "solov2 { channels: 64 }",
             'solov2 { decay: "cubic" }',
             f"{_SYSTEM}.solov2.decay",
         ),
@@ -154,6 +172,58 @@ def test_losses_of_missing_branches_have_no_effect(find_warnings):
         'mask_loss { name: "dice" } box_loss { name: "l1" }',
     )
     assert paths == {f"{_LOSSES}.box_loss"}
+
+
+@pytest.mark.parametrize(
+    ("branch", "old", "new", "path"),
+    [
+        (
+            "solov2",
+            "solov2 { channels: 64 }",
+            "solov2 { largest_size: [40, 192, 384, 768, 2048] }",
+            f"{_SYSTEM}.solov2.largest_size",
+        ),
+        (
+            "solov2",
+            "solov2 { channels: 64 }",
+            "solov2 { max_masks: 50 }",
+            f"{_SYSTEM}.solov2.max_masks",
+        ),
+        (
+            "solov2",
+            "  batch_size: 8\n  crop_size: [97, 129]",
+            "  batch_size: 8\n  crop_size: [65, 129]",
+            "eval_dataset_options.crop_size",
+        ),
+        (
+            "mask_rcnn",
+            "  batch_size: 8\n",
+            "  batch_size: 8\n  increase_small_instance_weights: true\n",
+            "train_dataset_options.increase_small_instance_weights",
+        ),
+        (
+            "mask_rcnn",
+            "stuff_area_limit: 2048",
+            "stuff_area_limit: 2048 nms_kernel: 7",
+            "evaluator_options.nms_kernel",
+        ),
+        (
+            "mask_rcnn",
+            'mask_loss { name: "sigmoid_cross_entropy" }',
+            'mask_loss { name: "sigmoid_cross_entropy" top_k_percent: 0.5 }',
+            f"{_LOSSES}.mask_loss.top_k_percent",
+        ),
+    ],
+)
+def test_what_is_no_use_is_named(branch, old, new, path, find_warnings):
+    assert _find(find_warnings, branch, old, new) == {path}
+
+
+def test_other_crops_are_no_matter_for_boxes(find_warnings):
+    paths = _find(
+        find_warnings, "mask_rcnn", "8\n  crop_size: [97", "8\n  crop_size: [65"
+    )
+    assert paths == set()
 
 
 def test_its_losses_have_no_effect_on_others(find_warnings, valid_text):
