@@ -151,6 +151,59 @@ class SeparablePair(_Part):
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")
+class LevelClassifier(keras.layers.Layer):
+    """A 1x1 convolution of all levels together, at the size of the finest.
+
+    The same as resizing and joining the levels before it, with the same
+    variables. Here few logits are resized in place of many features.
+
+    Args of the constructor:
+        num_channels: logits of a pixel.
+    """
+
+    def __init__(self, num_channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_channels = num_channels
+
+    def build(self, input_shape):
+        """Makes the variables for shapes [B, h, w, C] of `LEVELS`."""
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(
+                1,
+                1,
+                sum(input_shape[level][-1] for level in LEVELS),
+                self.num_channels,
+            ),
+            # The published spread grows as classes get fewer: with two, the
+            # first logits would have one of 10.
+            initializer=keras.initializers.RandomNormal(stddev=0.01),
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(self.num_channels,), initializer="zeros"
+        )
+
+    def call(self, inputs):
+        """Gives [B, h, w, num_channels] of float [B, h, w, C] of `LEVELS`."""
+        maps = [inputs[level] for level in LEVELS]
+        size = level_size(maps[0])
+        kernels = tf.split(self.kernel, [x.shape[-1] for x in maps], axis=2)
+        finest, *coarse = (
+            tf.nn.conv2d(x, kernel, 1, "VALID")
+            for x, kernel in zip(maps, kernels, strict=True)
+        )
+        logits = finest + self.bias
+        for level, x in zip(LEVELS[1:], coarse, strict=True):
+            factor = STRIDES[level] // STRIDES[LEVELS[0]]
+            logits += upsample_bilinear(x, size, factor)
+        return logits
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return super().get_config() | {"num_channels": self.num_channels}
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
 class ContextBranch(_Part):
     """Class logits at stride 4 from the levels of a pyramid.
 
@@ -190,14 +243,8 @@ class ContextBranch(_Part):
             level: SeparablePair(filters, name=f"correction_{level}", **options)
             for level in ("p3", "p2")
         }
-        self.last_layer = keras.layers.Conv2D(
-            num_channels,
-            1,
-            # The published spread grows as classes get fewer: with two, the
-            # first logits would have one of 10.
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-            dtype="float32",
-            name="last",
+        self.last_layer = LevelClassifier(
+            num_channels, dtype="float32", name="last"
         )
 
     def build(self, input_shape):
@@ -207,7 +254,9 @@ class ContextBranch(_Part):
                 layer.build((None, None, None, input_shape[level][-1]))
         for layer in self._correction.values():
             layer.build((None, None, None, self.filters))
-        self.last_layer.build((None, None, None, len(LEVELS) * self.filters))
+        self.last_layer.build(
+            dict.fromkeys(LEVELS, (None, None, None, self.filters))
+        )
 
     def call(self, inputs, training=None):
         """Gives float32 [B, h, w, num_channels] at the size of level p2.
@@ -227,14 +276,7 @@ class ContextBranch(_Part):
             corrected = layer(coarse, training=training)
             features[level] += upsample_bilinear(corrected, sizes[level])
             coarse = features[level]
-        joined = [features["p2"]]
-        for level in LEVELS[1:]:
-            factor = STRIDES[level] // STRIDES["p2"]
-            joined.append(
-                upsample_bilinear(features[level], sizes["p2"], factor)
-            )
-        x = tf.concat(joined, axis=-1)
-        return self.last_layer(tf.cast(x, tf.float32))
+        return self.last_layer(features)
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""

@@ -9,8 +9,10 @@ from deeplab2_like.model import feature_pyramid
 from deeplab2_like.model.context_branch import (
     ContextBranch,
     DensePredictionCell,
+    LevelClassifier,
     SeparablePair,
 )
+from deeplab2_like.model.layers.upsample import upsample_bilinear
 from deeplab2_like.testing import harness, reference
 
 
@@ -48,6 +50,34 @@ def test_logits_are_at_stride_4_for_any_size():
         logits = branch(levels)
         assert logits.dtype == tf.float32
         assert logits.shape == (1, *((n - 1) // 4 + 1 for n in size), 3)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 97)])
+def test_levels_are_classified_as_if_they_were_joined(size):
+    rng = np.random.default_rng(0)
+    levels = {
+        level: tf.constant(rng.normal(size=shape).astype(np.float32))
+        for level, shape in _shapes(2, *size).items()
+    }
+    layer = LevelClassifier(3)
+    logits = layer(levels)
+    finest = levels["p2"].shape[1:3]
+    joined = [levels["p2"]]
+    joined += [
+        upsample_bilinear(levels[f"p{n}"], finest, 2 ** (n - 2))
+        for n in (3, 4, 5)
+    ]
+    joined = np.concatenate(joined, axis=-1)
+    expected = joined @ layer.kernel.numpy()[0, 0] + layer.bias.numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-6)
+
+
+def test_the_classifier_passes_the_harness(tmp_path):
+    harness.check_layer(
+        lambda: LevelClassifier(3, name="last"),
+        tmp_path,
+        shapes=[_shapes(2, 65, 97), _shapes(1, 90, 50)],
+    )
 
 
 def test_training_starts_undecided_however_few_classes_there_are():
