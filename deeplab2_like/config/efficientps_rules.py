@@ -114,11 +114,10 @@ def _check_ranges(
     branch: _System.GridBranchOptions, path: str, report: Report
 ) -> None:
     published = zip(*object_grids.RANGES, strict=True)
+    written = (branch.smallest_size, branch.largest_size)
     smallest, largest = (
-        list(given) or list(default)
-        for given, default in zip(
-            (branch.smallest_size, branch.largest_size), published, strict=True
-        )
+        list(values) or list(default)
+        for values, default in zip(written, published, strict=True)
     )
     given = "smallest_size" if branch.smallest_size else "largest_size"
     for low, high in zip(smallest, largest, strict=False):
