@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random choice of boxes to learn from, in fixed numbers.
 
-B images, N boxes, K chosen ones.
+B images, N boxes, K chosen ones. Everything follows from the arguments alone, in
+eager mode, graphs and XLA alike: `tf.random.stateless_uniform` draws other numbers
+under XLA than outside of it.
 """
 
 from typing import NamedTuple
@@ -9,6 +11,14 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from deeplab2_like.detection import matching
+
+# Of Wellons, "Prospecting for Hash Functions" (2018): multipliers and shifts
+# with which each bit of a number changes half of the bits of the result.
+_MIXING = ((16, 0x7FEB352D), (15, 0x846CA68B))
+_LAST_SHIFT = 16
+# Bits of a float32 in 1..2 above those of its fraction.
+_ONE = 0x3F800000
+_FRACTION_SHIFT = 9
 
 
 class Sample(NamedTuple):
@@ -35,8 +45,7 @@ def sample_balanced(
     """Chooses boxes at random, with at most some share of positive ones.
 
     Faster R-CNN (arXiv:1506.01497), section 3.1.3: where positive boxes are
-    missing, negative ones take their places, but not the reverse. The choice
-    follows from the arguments alone.
+    missing, negative ones take their places, but not the reverse.
 
     Args:
         label_bn: int32 [B, N], of `matching`; others than POSITIVE and
@@ -52,10 +61,7 @@ def sample_balanced(
         [[0, 0], [0, max(missing, 0)]],
         constant_values=matching.NEITHER,
     )
-    # In 1..2, so that zero is below all of them.
-    priority = 1.0 + tf.random.stateless_uniform(
-        tf.shape(label_bn), seed, alg="philox"
-    )
+    priority = draw_priorities(tf.shape(label_bn), seed)
     num_positive = int(num_samples * positive_share)
     positive = _choose(
         priority, label_bn == matching.POSITIVE, max(num_positive, 1)
@@ -78,6 +84,38 @@ def sample_balanced(
         negative[1], from_negative, batch_dims=1
     )
     return Sample(index, is_positive, is_chosen)
+
+
+def draw_priorities(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws numbers that are the same in every mode.
+
+    Args:
+        shape: int32, of what is drawn; at most 2**31 - 1 numbers.
+        seed: int32 [2].
+
+    Returns:
+        float32, uniform in steps of 2**-23 in [1, 2), so that zero is below
+        all of them.
+    """
+    key = tf.bitcast(seed, tf.uint32)
+    bits = tf.cast(tf.range(tf.reduce_prod(shape)), tf.uint32)
+    for part in (key[0], key[1]):
+        bits = _mix(tf.bitwise.bitwise_xor(bits, _mix(part)))
+    bits = _shift_right(bits, _FRACTION_SHIFT)
+    fraction = tf.bitwise.bitwise_or(bits, tf.constant(_ONE, tf.uint32))
+    return tf.reshape(tf.bitcast(fraction, tf.float32), shape)
+
+
+def _mix(bits: tf.Tensor) -> tf.Tensor:
+    """Gives uint32 numbers for uint32 ones, different for different ones."""
+    for shift, factor in _MIXING:
+        bits = tf.bitwise.bitwise_xor(bits, _shift_right(bits, shift))
+        bits *= tf.constant(factor, tf.uint32)
+    return tf.bitwise.bitwise_xor(bits, _shift_right(bits, _LAST_SHIFT))
+
+
+def _shift_right(bits: tf.Tensor, number: int) -> tf.Tensor:
+    return tf.bitwise.right_shift(bits, tf.constant(number, tf.uint32))
 
 
 def _choose(

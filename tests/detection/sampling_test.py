@@ -15,8 +15,8 @@ def _make_labels(rng, number, share):
 
 def _sample(label, seed, number=16, share=0.25):
     return sampling.sample_balanced(
-        tf.constant(label),
-        tf.constant([seed, 7]),
+        tf.constant(label) if isinstance(label, np.ndarray) else label,
+        tf.stack([seed, 7]),
         num_samples=number,
         positive_share=share,
     )
@@ -46,12 +46,50 @@ def test_1000_samples_have_the_right_numbers_of_the_right_boxes():
 
 def test_a_seed_gives_the_same_choice_in_every_mode(run_in):
     label = _make_labels(np.random.default_rng(1), 300, 0.2)[None]
-    expected = _sample(label, 3)
-    actual = run_in(lambda: _sample(label, 3))()
-    for one, other in zip(actual, expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for seed in (3, -5, 2**31 - 1):
+        expected = _sample(label, seed)
+        # As arguments: what is constant is computed outside of XLA.
+        actual = run_in(_sample)(tf.constant(label), tf.constant(seed))
+        for one, other in zip(actual, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
     other_seed = _sample(label, 4)
     assert not np.array_equal(other_seed.index, expected.index)
+
+
+def test_priorities_are_those_of_the_twin(run_in):
+    def mix(bits):
+        bits = ((bits ^ bits >> 16) * 0x7FEB352D) & 0xFFFFFFFF
+        bits = ((bits ^ bits >> 15) * 0x846CA68B) & 0xFFFFFFFF
+        return bits ^ bits >> 16
+
+    seed = (1234567, -3)
+    expected = [
+        1 + (mix(mix(k ^ mix(seed[0])) ^ mix(seed[1] % 2**32)) >> 9) * 2**-23
+        for k in range(15)
+    ]
+    draw = run_in(lambda seed: sampling.draw_priorities([3, 5], seed))
+    actual = draw(tf.constant(seed)).numpy()
+    np.testing.assert_array_equal(actual, np.reshape(expected, [3, 5]))
+
+
+def test_priorities_are_uniform_and_independent():
+    drawn = [
+        sampling.draw_priorities([256, 256], tf.constant([9, step])).numpy()
+        for step in range(3)
+    ]
+    for one in drawn:
+        count, _ = np.histogram(one, 256, (1.0, 2.0))
+        # Mean and spread of chi-square with 255 degrees of freedom.
+        assert abs(((count - 256) ** 2 / 256).sum() - 255) < 5 * 22.6
+    pairs = [
+        (drawn[0], drawn[1]),
+        (drawn[1], drawn[2]),
+        (drawn[0][:, 1:], drawn[0][:, :-1]),
+        (drawn[0][1:], drawn[0][:-1]),
+    ]
+    for one, other in pairs:
+        correlation = np.corrcoef(one.ravel(), other.ravel())[0, 1]
+        assert abs(correlation) < 5 / 256
 
 
 def test_every_box_has_the_same_chance():
