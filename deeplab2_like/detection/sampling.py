@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random choice of boxes to learn from, in fixed numbers.
 
-B images, N boxes, K chosen ones. Everything follows from the arguments alone, in
-eager mode, graphs and XLA alike: `tf.random.stateless_uniform` draws other numbers
-under XLA than outside of it.
+B images, N boxes, K chosen ones. Everything follows from the arguments alone,
+in eager mode, graphs and XLA alike: `tf.random.stateless_uniform` draws other
+numbers under XLA than outside of it.
 """
 
 from typing import NamedTuple
