@@ -24,5 +24,5 @@ def test_maps_of_unknown_size_give_the_same(run_in):
         return anchors.make_anchors(tf.unstack(size, 2), 4, [8, 16], [1.0])
 
     expected = anchors.make_anchors((3, 2), 4, [8, 16], [1.0])
-    actual = run_in(lambda: make(tf.constant([3, 2])))()
+    actual = run_in(make)(tf.constant([3, 2]))
     np.testing.assert_array_equal(actual, expected)
