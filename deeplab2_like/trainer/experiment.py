@@ -60,7 +60,6 @@ class Experiment:
         ):
             self._model = self._system.build_model(
                 synchronize_batch_norm=self._solver.use_sync_batchnorm
-                and strategy.num_replicas_in_sync > 1
             )
         say.say(
             f"{config.path}: {options.experiment_name}, "
