@@ -153,17 +153,16 @@ def check_evaluator(
     evaluator = options.evaluator_options
     path = "evaluator_options"
     descriptor = datasets.get(options.eval_dataset_options.dataset)
+    field, count = _limit_of_instances(options)
     limit = descriptor.label_divisor if descriptor else 0
-    system = options.model_options.WhichOneof("meta_architecture")
-    has_centers = system == "panoptic_deeplab"
-    if has_centers and descriptor and evaluator.keep_k_centers >= limit:
+    if descriptor and count >= limit:
         report.warn(
-            f"{path}.keep_k_centers",
-            evaluator.keep_k_centers,
+            field,
+            count,
             f'a class of "{descriptor.name}" has ids for at most {limit - 1} '
             f"instances (label_divisor {limit}); of more, those of lowest "
             "score become void",
-            f"Write keep_k_centers: {limit - 1} to avoid it.",
+            f"Write {field.rpartition('.')[2]}: {limit - 1} to avoid it.",
         )
     crop = list(options.eval_dataset_options.crop_size)
     area = crop[0] * crop[1] if len(crop) == 2 else 0
@@ -174,3 +173,24 @@ def check_evaluator(
             f"the evaluation crop {crop[0]} x {crop[1]} alone has {area}",
             "Raise it, or write 0 for no limit.",
         )
+
+
+def _limit_of_instances(
+    options: config_pb2.ExperimentOptions,
+) -> tuple[str, int]:
+    """Gives what limits the instances of an image: a field and its value."""
+    model = options.model_options
+    system = model.WhichOneof("meta_architecture")
+    if system == "panoptic_deeplab":
+        centers = options.evaluator_options.keep_k_centers
+        return "evaluator_options.keep_k_centers", centers
+    if system == "panoptic_fpn":
+        branch = "instance"
+    elif system == "efficientps":
+        branch = model.efficientps.WhichOneof("instance")
+    else:
+        branch = None
+    if branch is None:
+        return "", 0
+    count = getattr(getattr(model, system), branch).max_detections
+    return f"model_options.{system}.{branch}.max_detections", count

@@ -189,6 +189,15 @@ def test_losses_of_missing_branches_have_no_effect(find_warnings):
             "solov2 { max_masks: 50 }",
             f"{_SYSTEM}.solov2.max_masks",
         ),
+        *(
+            (
+                branch,
+                f"{branch} {{",
+                f"{branch} {{ max_detections: 1000",
+                f"{_SYSTEM}.{branch}.max_detections",
+            )
+            for branch in _BRANCHES
+        ),
         (
             "solov2",
             "  batch_size: 8\n  crop_size: [97, 129]",

@@ -102,6 +102,15 @@ def test_losses_of_missing_branches_have_no_effect(find_warnings):
     assert paths == {f"{_LOSSES}.semantic_loss"}
 
 
+def test_more_detections_than_ids_are_named(find_warnings):
+    paths = _find(
+        find_warnings, "instance {", "instance { max_detections: 1000"
+    )
+    assert paths == {"model_options.panoptic_fpn.instance.max_detections"}
+    paths = _find(find_warnings, "instance {", "instance { max_detections: 999")
+    assert paths == set()
+
+
 def test_a_decoder_has_no_effect(find_warnings):
     paths = _find(
         find_warnings,
