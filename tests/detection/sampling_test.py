@@ -15,7 +15,7 @@ def _make_labels(rng, number, share):
 
 def _sample(label, seed, number=16, share=0.25):
     return sampling.sample_balanced(
-        tf.constant(label) if isinstance(label, np.ndarray) else label,
+        tf.convert_to_tensor(label),
         tf.stack([seed, 7]),
         num_samples=number,
         positive_share=share,
