@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROTOC_STAMP := .venv-protos/.installed
 OUT ?= demo
-# Tests mostly wait for one core; two processes need 10 GB of memory together.
+# Tests mostly wait for one core; two processes need 10 GB of memory together,
+# 18 GB for the slow ones.
 JOBS ?= 2
 FAST_TESTS = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
@@ -47,7 +48,7 @@ test: $(STAMP)
 	$(FAST_TESTS)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m slow
 
 test-reference: $(STAMP)
 	$(BIN)/python -m pytest -q -m reference --reference-complete tests/reference

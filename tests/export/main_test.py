@@ -62,7 +62,8 @@ def test_flags_reach_the_export(tiny_run, tmp_path, capfd):
 def test_a_checkpoint_can_be_exported_without_its_run(
     tiny_run, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(parity, "compare", lambda *_: parity.Parity(1, 1.0, []))
+    good = parity.Parity(1, 1, 1, [])
+    monkeypatch.setattr(parity, "compare", lambda *_: good)
     _run(
         f"--config_file={tiny_run}/config.textproto",
         f"--checkpoint={tiny_run}/ckpt-7.index",

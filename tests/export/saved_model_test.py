@@ -62,7 +62,8 @@ def test_an_earlier_export_is_replaced_only_on_request(
     with pytest.raises(errors.ExportError, match="--overwrite to replace"):
         saved_model.export(str(tiny_run), str(out))
     assert (out / "mark").exists()
-    monkeypatch.setattr(parity, "compare", lambda *_: parity.Parity(1, 1.0, []))
+    good = parity.Parity(1, 1, 1, [])
+    monkeypatch.setattr(parity, "compare", lambda *_: good)
     options = saved_model.ExportOptions(overwrite=True, writes_warmup=False)
     saved_model.export(str(tiny_run), str(out), options)
     assert not (out / "mark").exists()
