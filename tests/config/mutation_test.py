@@ -128,12 +128,33 @@ def _replace(text, place, name, value):
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("name", _SHIPPED)
-def test_every_field_of_a_shipped_config_is_checked(name, tmp_path):
-    """Out of range and of the wrong type: line, path, value and remedy."""
+def _parse_with_places(name):
     text = config.paths.find_config(name).read_text()
     options = config_pb2.ExperimentOptions()
     places, _ = textproto.parse(text, options, "x")
+    return text, options, places
+
+
+def _mark_repetitions():
+    """Marks those as slow that set only fields which others before set."""
+    known = set()
+    for name in _SHIPPED:
+        fields = {
+            field.full_name
+            for _, _, field, _ in report.iterate_fields(
+                _parse_with_places(name)[1]
+            )
+        }
+        yield pytest.param(
+            name, marks=[pytest.mark.slow] if fields <= known else []
+        )
+        known |= fields
+
+
+@pytest.mark.parametrize("name", list(_mark_repetitions()))
+def test_every_field_of_a_shipped_config_is_checked(name, tmp_path):
+    """Out of range and of the wrong type: line, path, value and remedy."""
+    text, options, places = _parse_with_places(name)
     path = tmp_path / "mutant.textproto"
     for field_path, holder, field, _ in report.iterate_fields(options):
         if field.message_type is not None:
