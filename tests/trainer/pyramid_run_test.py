@@ -21,11 +21,11 @@ _SMALL = (
     "eval_dataset_options { crop_size: [65, 129] }",
     "evaluator_options { num_vis_samples: 1 }",
 )
-# Config -> losses of its instance branch, share of pixels equal when saved.
+# Config -> losses of its instance branch.
 _SYSTEMS = {
-    "panoptic_fpn": (pyramid_rules.MASK_RCNN_LOSSES, 0.9999),
-    "efficientps": (pyramid_rules.MASK_RCNN_LOSSES, 0.999),
-    "efficientps_solov2": (pyramid_rules.SOLOV2_LOSSES, 0.999),
+    "panoptic_fpn": pyramid_rules.MASK_RCNN_LOSSES,
+    "efficientps": pyramid_rules.MASK_RCNN_LOSSES,
+    "efficientps_solov2": pyramid_rules.SOLOV2_LOSSES,
 }
 
 
@@ -49,22 +49,19 @@ def trained(system, scene_records, tmp_path_factory):
 def test_training_and_evaluation_give_all_losses_and_metrics(system, trained):
     _, results = trained
     summaries = results["summaries"]
-    losses, _ = _SYSTEMS[system]
-    for name in ("semantic_loss", *losses):
+    for name in ("semantic_loss", *_SYSTEMS[system]):
         assert np.isfinite(summaries[f"losses/eval_{name}"]), name
     assert "evaluation/pq/PQ" in summaries
     assert "evaluation/ap/AP_Mask" in summaries
 
 
 @pytest.mark.parametrize("canvas", ["config", "fit"])
-def test_the_saved_model_gives_what_the_model_gives(
-    system, trained, tmp_path, canvas
-):
+def test_the_saved_model_gives_what_the_model_gives(trained, tmp_path, canvas):
+    """The export itself compares, and refuses where they differ."""
     folder, _ = trained
     options = saved_model.ExportOptions(canvas=canvas, writes_warmup=False)
     info = saved_model.export(str(folder), str(tmp_path / "saved"), options)
-    _, least = _SYSTEMS[system]
-    assert info.parity["equal_pixels"] >= least
+    assert info.parity["images"] == 4
     loaded = tf.saved_model.load(str(tmp_path / "saved"))
     images = np.stack([scenes.make_scene(s, (50, 100)).image for s in (0, 1)])
     outputs = loaded.signatures["serving_default"](images=tf.constant(images))
