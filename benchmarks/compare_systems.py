@@ -304,7 +304,7 @@ def _print_table(systems: Sequence[str], work: pathlib.Path) -> None:
 
 def _describe_network(system: str) -> tuple[str, str]:
     """Gives millions of parameters and milliards of multiply-adds."""
-    from deeplab2_like.data import descriptor
+    from deeplab2_like.labels import descriptor
     from deeplab2_like.meta_architectures import build
     from deeplab2_like.model import complexity
 

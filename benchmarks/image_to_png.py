@@ -20,12 +20,9 @@ from PIL import Image
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import inputs, measuring, models, running  # noqa: E402
-from deeplab2_like import (  # noqa: E402
-    coco_format,
-    predict,
-    progress,
-)
+from deeplab2_like import predict, progress  # noqa: E402
 from deeplab2_like.export import saved_model  # noqa: E402
+from deeplab2_like.labels import coco_format  # noqa: E402
 
 _BACKBONE = "mobilenet_v3_large"
 _SIZES = {"height": inputs.SIZE[0], "width": inputs.SIZE[1]}

@@ -71,7 +71,7 @@ def make_table(configs: Sequence[str]) -> Iterator[str]:
 
 
 def _make_row(name: str, short_name: str) -> str:
-    from deeplab2_like.data import descriptor
+    from deeplab2_like.labels import descriptor
     from deeplab2_like.meta_architectures import build
     from deeplab2_like.model import complexity
 

@@ -7,7 +7,7 @@ Their weights are random: times do not depend on them.
 import keras
 
 from deeplab2_like import config as config_lib
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build
 from deeplab2_like.meta_architectures import contract
 

@@ -156,7 +156,7 @@ def convert(
 def _build(
     config: "config_lib.Config",
 ) -> "tuple[contract.MetaArchitecture, keras.Model]":
-    from deeplab2_like.data import descriptor
+    from deeplab2_like.labels import descriptor
     from deeplab2_like.meta_architectures import build
 
     options = config.options

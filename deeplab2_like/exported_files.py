@@ -15,7 +15,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from deeplab2_like import errors
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2, dataset_descriptor_pb2
 
 SAVED_MODEL_FILE = "saved_model.pb"

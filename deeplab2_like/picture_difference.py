@@ -5,7 +5,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from deeplab2_like import label_map, palette, picture_text
+from deeplab2_like import picture_text
+from deeplab2_like.labels import label_map, palette
 from deeplab2_like.metrics import overlaps
 from deeplab2_like.result import PanopticResult
 

@@ -22,7 +22,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from deeplab2_like import (
-    coco_format,
     errors,
     exported_files,
     image_files,
@@ -32,7 +31,8 @@ from deeplab2_like import (
     result,
     visualize,
 )
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import coco_format
+from deeplab2_like.labels import descriptor as descriptor_lib
 
 JSON_FILE = "panoptic.json"
 PANOPTIC_ENDING, OVERLAY_ENDING = image_files.OUTPUT_ENDINGS

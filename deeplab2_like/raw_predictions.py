@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from deeplab2_like import errors, image_files, label_map
+from deeplab2_like import errors, image_files
+from deeplab2_like.labels import label_map
 
 if TYPE_CHECKING:
-    from deeplab2_like.data.descriptor import DatasetDescriptor
+    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 SEMANTIC_FOLDER, PANOPTIC_FOLDER = image_files.OUTPUT_FOLDERS
 TWO_CHANNEL_PNG = "two_channel_png"

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from deeplab2_like import errors, label_map
+from deeplab2_like import errors
+from deeplab2_like.labels import label_map
 
 if TYPE_CHECKING:
-    from deeplab2_like.data.descriptor import DatasetDescriptor
+    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -282,7 +283,7 @@ class PanopticResult:
             uint8 [H, W, 3], id = R + 256 * G + 65536 * B, and the entry of the
             JSON file's `annotations`.
         """
-        from deeplab2_like import coco_format
+        from deeplab2_like.labels import coco_format
 
         keys = ("id", "category_id", "area", "bbox", "iscrowd", "score")
         annotation = {

@@ -13,17 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from deeplab2_like import (
-    errors,
-    label_map,
-    palette,
-    picture_difference,
-    picture_text,
-)
+from deeplab2_like import errors, picture_difference, picture_text
+from deeplab2_like.labels import label_map, palette
 from deeplab2_like.result import PanopticResult
 
 if TYPE_CHECKING:
-    from deeplab2_like.data.descriptor import DatasetDescriptor
+    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # Smaller pictures are enlarged by a whole number, so that text is legible.
 _MIN_SIDE = 360

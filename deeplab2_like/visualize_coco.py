@@ -17,8 +17,9 @@ import numpy.typing as npt
 from absl import flags
 from PIL import Image, UnidentifiedImageError
 
-from deeplab2_like import coco_format, errors, program, visualize
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like import errors, program, visualize
+from deeplab2_like.labels import coco_format
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.result import PanopticResult
 
 _PANOPTIC_JSON = flags.DEFINE_string(

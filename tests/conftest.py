@@ -80,7 +80,7 @@ def tiny_run(tmp_path_factory):
     import tensorflow as tf
 
     from deeplab2_like import config as config_lib
-    from deeplab2_like.data import descriptor
+    from deeplab2_like.labels import descriptor
     from deeplab2_like.meta_architectures import build
     from deeplab2_like.trainer import checkpoints
 

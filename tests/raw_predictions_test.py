@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from deeplab2_like import errors, raw_predictions
-from deeplab2_like.data import descriptor
+from deeplab2_like.labels import descriptor
 
 _FORMATS = list(raw_predictions.MAX_INSTANCE)
 _CITY = descriptor.load("cityscapes_panoptic")

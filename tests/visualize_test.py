@@ -9,14 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab2_like import (
-    coco_format,
-    errors,
-    picture_difference,
-    picture_text,
-    visualize,
-)
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like import errors, picture_difference, picture_text, visualize
+from deeplab2_like.labels import coco_format
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.result import PanopticResult
 
 _RED, _BLUE = (200, 40, 40), (40, 40, 200)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from deeplab2_like.data import pipeline, preprocessing
-from deeplab2_like.data.descriptor import DatasetDescriptor
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.protos import dataset_pb2
 
 

@@ -9,7 +9,7 @@ import rich.table
 from absl import flags
 
 from deeplab2_like import errors, program, progress
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 
 _FILE_PATTERN = flags.DEFINE_multi_string(
     "file_pattern", [], "Glob pattern of record files; may be repeated."

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like import errors, label_map
+from deeplab2_like import errors
 from deeplab2_like.data import (
     decoding,
     graph_errors,
@@ -25,6 +25,7 @@ from deeplab2_like.data import (
     records,
     sources,
 )
+from deeplab2_like.labels import label_map
 
 _READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
 

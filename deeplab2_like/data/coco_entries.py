@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from deeplab2_like import errors
-from deeplab2_like.data.descriptor import DatasetDescriptor
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 MAX_PROBLEMS = 10
 

@@ -14,13 +14,14 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from deeplab2_like import coco_format, errors, label_map
+from deeplab2_like import errors
 from deeplab2_like.data.coco_entries import (
     Entry,
     find_duplicates,
     summarize_names,
 )
-from deeplab2_like.data.descriptor import DatasetDescriptor
+from deeplab2_like.labels import coco_format, label_map
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 _EXIF_ORIENTATION = 0x0112
 _PNG_BIT_DEPTH_BYTE = 24

@@ -12,7 +12,7 @@ import numpy as np
 from deeplab2_like import errors
 from deeplab2_like.data import coco_panoptic, record_writer, records
 from deeplab2_like.data.coco_entries import Entry, raise_problems
-from deeplab2_like.data.descriptor import DatasetDescriptor
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # How many images with problems are looked for before giving up.
 _MAX_BAD_IMAGES = 20

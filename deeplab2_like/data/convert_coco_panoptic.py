@@ -8,7 +8,7 @@ from absl import flags
 
 from deeplab2_like import errors, program, progress
 from deeplab2_like.data import coco_entries
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 
 _JSON = flags.DEFINE_string("json", None, "The COCO-panoptic JSON file.")
 _IMAGES = flags.DEFINE_string("images", None, "Folder of the images.")

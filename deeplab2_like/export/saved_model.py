@@ -26,11 +26,11 @@ from deeplab2_like import (
     run_config,
 )
 from deeplab2_like import config as config_lib
-from deeplab2_like.data import descriptor as descriptor_lib
 from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.export import canvas as canvas_lib
 from deeplab2_like.export import parity as parity_lib
 from deeplab2_like.export import readme, serving, warmup
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.model import folding

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import keras
 
 from deeplab2_like import errors
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import (
     contract,
     efficientps,

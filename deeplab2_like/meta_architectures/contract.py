@@ -11,7 +11,7 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.postprocess import prediction as prediction_lib
 
 Tensors = Mapping[str, tf.Tensor]

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from deeplab2_like.config import pyramid_rules
 from deeplab2_like.config.decimals import read_decimal
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.losses import (
     cross_entropy,
     detection,

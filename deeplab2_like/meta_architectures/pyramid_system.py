@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.losses import uncertainty
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.model import build_pyramid, weight_decay

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from deeplab2_like import errors, label_map
+from deeplab2_like import errors
+from deeplab2_like.labels import label_map
 from deeplab2_like.metrics import instance_matching
 from deeplab2_like.metrics import overlaps as overlaps_lib
 
 if TYPE_CHECKING:
-    from deeplab2_like.data.descriptor import DatasetDescriptor
+    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # Names of the twelve numbers, in COCO's order. AR with a number: at most that
 # many detections an image and class.

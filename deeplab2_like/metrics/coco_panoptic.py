@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeplab2_like import coco_format, errors
+from deeplab2_like import errors
+from deeplab2_like.labels import coco_format
 from deeplab2_like.metrics import (
     overlaps,
     quality_result,

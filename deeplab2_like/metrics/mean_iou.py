@@ -13,7 +13,7 @@ from deeplab2_like import errors
 from deeplab2_like.metrics import overlaps as overlaps_lib
 
 if TYPE_CHECKING:
-    from deeplab2_like.data.descriptor import DatasetDescriptor
+    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeplab2_like import errors, label_map
+from deeplab2_like import errors
+from deeplab2_like.labels import label_map
 
 
 @dataclasses.dataclass(frozen=True)

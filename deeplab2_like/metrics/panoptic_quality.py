@@ -24,7 +24,7 @@ from deeplab2_like.metrics import overlaps as overlaps_lib
 from deeplab2_like.metrics import quality_result, segment_matching
 
 if TYPE_CHECKING:
-    from deeplab2_like.data.descriptor import DatasetDescriptor
+    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # panopticapi: the COCO rules for crowd segments. deeplab2: crowd segments are
 # segments like others, and void is void only with instance 0.

@@ -10,7 +10,8 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from deeplab2_like import errors, label_map
+from deeplab2_like import errors
+from deeplab2_like.labels import label_map
 from deeplab2_like.metrics import overlaps as overlaps_lib
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.metrics import panoptic_quality, quality_result
 from deeplab2_like.testing import scenes
 

@@ -31,7 +31,7 @@ def make_overview(seeds: Sequence[int]) -> np.ndarray:
         uint8 [H, W, 3].
     """
     from deeplab2_like import visualize
-    from deeplab2_like.data import descriptor as descriptor_lib
+    from deeplab2_like.labels import descriptor as descriptor_lib
 
     descriptor = descriptor_lib.load("scenes")
     rows = []

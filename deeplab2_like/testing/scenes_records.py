@@ -134,8 +134,8 @@ def write_coco(
         errors.DataError: An argument out of range, or older files.
     """
     _check(split, count, size, seed)
-    from deeplab2_like import coco_format
-    from deeplab2_like.data import descriptor as descriptor_lib
+    from deeplab2_like.labels import coco_format
+    from deeplab2_like.labels import descriptor as descriptor_lib
     from deeplab2_like.result import PanopticResult
 
     descriptor = descriptor_lib.load("scenes")

@@ -4,7 +4,7 @@
 import keras
 
 from deeplab2_like import errors, raw_predictions
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.protos import (
     config_pb2,

@@ -6,7 +6,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from deeplab2_like import restoring, visualize
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 
 
 def make_picture(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from deeplab2_like import checkpoint_files, errors, native_logs, progress
 from deeplab2_like.config import Config
 from deeplab2_like.data import checks, graph_errors, pipeline
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2
 from deeplab2_like.trainer import (
     build,

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from deeplab2_like import raw_predictions, restoring
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.trainer import pictures
 
 

@@ -188,7 +188,7 @@ _QUICK = (
 )
 def test_a_config_of_deeplab2_builds_the_network_of_its_size(name):
     pytest.importorskip("keras")
-    from deeplab2_like.data import descriptor
+    from deeplab2_like.labels import descriptor
     from deeplab2_like.meta_architectures import build
     from deeplab2_like.model import complexity
 

@@ -15,9 +15,9 @@ from deeplab2_like.data import (
     coco_entries,
     coco_panoptic,
     coco_records,
-    descriptor,
     records,
 )
+from deeplab2_like.labels import descriptor
 from deeplab2_like.testing import reference
 
 

@@ -15,12 +15,12 @@ from deeplab2_like import errors
 from deeplab2_like.data import (
     coco_entries,
     coco_panoptic,
-    descriptor,
     pipeline,
     record_writer,
     records,
 )
 from deeplab2_like.data.preprocessing import Preprocessing
+from deeplab2_like.labels import descriptor
 
 _SCENE = """
     ..aaaabbbb

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import describe_data, descriptor
+from deeplab2_like.data import describe_data
+from deeplab2_like.labels import descriptor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = ["check_data", "convert_coco_panoptic", "describe_data"]

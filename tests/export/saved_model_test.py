@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like import errors, exported_files, initialization
-from deeplab2_like.data import descriptor
 from deeplab2_like.export import parity, saved_model, serving
+from deeplab2_like.labels import descriptor
 from deeplab2_like.testing import scenes
 
 

@@ -18,8 +18,9 @@ from deeplab2_like import (
     run_config,
 )
 from deeplab2_like.data import build as data_build
-from deeplab2_like.data import descriptor, records
+from deeplab2_like.data import records
 from deeplab2_like.export import canvas, serving
+from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.testing import scenes
 

@@ -14,7 +14,7 @@ from deeplab2_like import (
     initialization,
     run_config,
 )
-from deeplab2_like.data import descriptor
+from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.protos import model_pb2
 

@@ -12,7 +12,7 @@ from deeplab2_like import (
     object_graph,
     run_config,
 )
-from deeplab2_like.data import descriptor
+from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
 
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like import config as config_lib
-from deeplab2_like.data import descriptor
+from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.testing import scenes
 

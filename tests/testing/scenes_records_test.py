@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from deeplab2_like import coco_format, errors
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like import errors
 from deeplab2_like.data import records
+from deeplab2_like.labels import coco_format
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.metrics import coco_panoptic
 from deeplab2_like.testing import scenes, scenes_records
 

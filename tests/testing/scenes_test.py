@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deeplab2_like import errors
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.testing import scenes
 
 _VOID = scenes.IGNORE_LABEL * scenes.LABEL_DIVISOR

@@ -10,7 +10,8 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import config, errors, raw_predictions
-from deeplab2_like.data import decoding, descriptor, records
+from deeplab2_like.data import decoding, records
+from deeplab2_like.labels import descriptor
 from deeplab2_like.metrics import mean_iou
 from deeplab2_like.testing import scenes
 from deeplab2_like.trainer import run

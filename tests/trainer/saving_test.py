@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from deeplab2_like import raw_predictions, restoring
-from deeplab2_like.data import descriptor
+from deeplab2_like.labels import descriptor
 from deeplab2_like.trainer import saving
 
 _CITY = descriptor.load("cityscapes_panoptic")

@@ -7,8 +7,8 @@ import pathlib
 import pytest
 
 from deeplab2_like import config
-from deeplab2_like.data import descriptor
 from deeplab2_like.errors import ConfigError
+from deeplab2_like.labels import descriptor
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 

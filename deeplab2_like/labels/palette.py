@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from deeplab2_like.data.descriptor import DatasetDescriptor
+    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # Colour of pixels without a class.
 VOID = (32, 32, 36)

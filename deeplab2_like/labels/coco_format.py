@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from deeplab2_like import errors, palette
+from deeplab2_like import errors
+from deeplab2_like.labels import palette
 
 if TYPE_CHECKING:
-    from deeplab2_like.data.descriptor import DatasetDescriptor
+    from deeplab2_like.labels.descriptor import DatasetDescriptor
     from deeplab2_like.result import PanopticResult
 
 # Ids have three bytes.

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from deeplab2_like import label_map
+from deeplab2_like.labels import label_map
 
 
 @pytest.mark.parametrize("factor", [1, 70_000, -3])

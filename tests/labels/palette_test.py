@@ -4,8 +4,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from deeplab2_like import palette
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.labels import palette
 
 
 def _descriptor(colors, num_classes=4, ignore_label=255):

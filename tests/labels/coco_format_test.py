@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab2_like import coco_format, errors
-from deeplab2_like.data import descriptor as descriptor_lib
+from deeplab2_like import errors
+from deeplab2_like.labels import coco_format
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.metrics import coco_panoptic
 from deeplab2_like.result import PanopticResult
 
