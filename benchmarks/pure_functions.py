@@ -13,9 +13,9 @@ import keras
 import tensorflow as tf
 
 from benchmarks import inputs, models
+from deeplab2_like.graph import device
 from deeplab2_like.meta_architectures import contract, panoptic_deeplab
 from deeplab2_like.model import outputs as outputs_lib
-from deeplab2_like.postprocess import device
 from deeplab2_like.trainer import build
 
 _Tensors = list[tf.Tensor]

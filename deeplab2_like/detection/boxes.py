@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from deeplab2_like import exact_floats
+from deeplab2_like.graph import exact_floats
 
 # Largest change of a side by one decoding, a factor of 62.5; as detectron2.
 MAX_LOG_SCALE = math.log(1000.0 / 16.0)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from deeplab2_like import exact_floats
 from deeplab2_like.detection import boxes as boxes_lib
 from deeplab2_like.detection import nms
+from deeplab2_like.graph import exact_floats
 
 PROPOSAL_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 _NOTHING = float("-inf")

@@ -14,10 +14,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from deeplab2_like import exact_floats
 from deeplab2_like.detection import anchors as anchors_lib
 from deeplab2_like.detection import boxes as boxes_lib
 from deeplab2_like.detection import matching, proposals, sampling
+from deeplab2_like.graph import exact_floats
 from deeplab2_like.model.feature_pyramid import LEVELS, STRIDES
 from deeplab2_like.model.instance_options import InstanceOptions
 from deeplab2_like.model.layers import roi_align

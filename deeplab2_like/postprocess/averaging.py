@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from deeplab2_like.postprocess import compilation, semantic
-from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.graph import compilation
+from deeplab2_like.graph.compilation import Size
+from deeplab2_like.postprocess import semantic
 
 UNITS = 1 << 15
 # Pixels, one below the other, that are looked at together if the class of one

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from deeplab2_like.postprocess import compilation
-from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.graph import compilation
+from deeplab2_like.graph.compilation import Size
 from deeplab2_like.postprocess.rules import CenterRules
 
 # The best K of N values are among the best K blocks of this many values.

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from deeplab2_like.graph.compilation import Size
 from deeplab2_like.postprocess import (
     fusion,
     fusion_masks,
@@ -27,7 +28,6 @@ from deeplab2_like.postprocess import (
     rules,
     semantic,
 )
-from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.mask_pasting import TILE
 from deeplab2_like.postprocess.panoptic_fpn import Objects, name_channels
 from deeplab2_like.postprocess.prediction import Prediction

@@ -17,14 +17,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from deeplab2_like import exact_floats
-from deeplab2_like.postprocess import (
-    compilation,
-    fusion_masks,
-    fusion_state,
-    mask_sampling,
-)
-from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.graph import compilation, exact_floats
+from deeplab2_like.graph.compilation import Size
+from deeplab2_like.postprocess import fusion_masks, fusion_state, mask_sampling
 from deeplab2_like.postprocess.heuristic_merge import Placed
 from deeplab2_like.postprocess.mask_pasting import TILE, TileGrid
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like.postprocess import compilation, mask_sampling
+from deeplab2_like.graph import compilation
+from deeplab2_like.postprocess import mask_sampling
 from deeplab2_like.postprocess.mask_pasting import TileGrid
 
 # Bits of the owner in a packed state.

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like import exact_floats
+from deeplab2_like.graph import compilation, device, exact_floats
 from deeplab2_like.postprocess import centers as centers_lib
-from deeplab2_like.postprocess import compilation, device, tiles
+from deeplab2_like.postprocess import tiles
 
 # Centers that are compared with the pixels of a tile at once.
 _CENTERS_PER_STEP = 8

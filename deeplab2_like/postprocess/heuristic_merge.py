@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.postprocess import compilation, mask_pasting
-from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.graph import compilation
+from deeplab2_like.graph.compilation import Size
+from deeplab2_like.postprocess import mask_pasting
 
 
 @dataclasses.dataclass(frozen=True)

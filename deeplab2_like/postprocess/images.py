@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from deeplab2_like.graph import compilation
+from deeplab2_like.graph.compilation import Size
 from deeplab2_like.postprocess import (
     averaging,
     centers,
-    compilation,
     grouping,
     merging,
     semantic,
     upsampling,
 )
-from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.rules import CenterRules, ClassRules
 
 # Fields of a `Prediction` for one image, by name.

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like.postprocess import compilation
-from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.graph import compilation
+from deeplab2_like.graph.compilation import Size
 
 # The largest P and M.
 _CHUNK = 8192

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like import exact_floats
-from deeplab2_like.postprocess import compilation
-from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.graph import compilation, exact_floats
+from deeplab2_like.graph.compilation import Size
 
 TILE = 64
 # Far more than the rounding of an interpolation between numbers in 0..1.

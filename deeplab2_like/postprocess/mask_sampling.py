@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like import exact_floats
-from deeplab2_like.postprocess import compilation, upsampling
-from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.graph import compilation, exact_floats
+from deeplab2_like.graph.compilation import Size
+from deeplab2_like.postprocess import upsampling
 from deeplab2_like.postprocess.mask_pasting import TILE, TileGrid
 
 # Far more than the rounding of an interpolation, as a share of the numbers.

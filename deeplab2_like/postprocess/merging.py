@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.graph.compilation import Size
 from deeplab2_like.postprocess.rules import ClassRules
 
 

@@ -16,14 +16,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.postprocess import (
-    averaging,
-    compilation,
-    images,
-    rules,
-    semantic,
-)
-from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.graph import compilation
+from deeplab2_like.graph.compilation import Size
+from deeplab2_like.postprocess import averaging, images, rules, semantic
 from deeplab2_like.postprocess.prediction import Prediction
 
 

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from deeplab2_like.graph.compilation import Size
 from deeplab2_like.postprocess import (
     heuristic_merge,
     images,
     rules,
     semantic,
 )
-from deeplab2_like.postprocess.compilation import Size
 from deeplab2_like.postprocess.prediction import Prediction
 
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from deeplab2_like.postprocess import compilation
-from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.graph import compilation
+from deeplab2_like.graph.compilation import Size
 
 HEIGHT = 64
 WIDTH = 128

@@ -18,9 +18,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like import exact_floats
-from deeplab2_like.postprocess import compilation
-from deeplab2_like.postprocess.compilation import Size
+from deeplab2_like.graph import compilation, exact_floats
+from deeplab2_like.graph.compilation import Size
 
 # Phases that are tried where sizes are unknown: heads have stride 4.
 _USUAL_PHASES = 4

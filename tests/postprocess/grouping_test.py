@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import centers, device, grouping
+from deeplab2_like.graph import device
+from deeplab2_like.postprocess import centers, grouping
 
 
 @pytest.fixture(params=[False, True], ids=["tiles", "whole"], autouse=True)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from deeplab2_like import exact_floats
+from deeplab2_like.graph import exact_floats
 
 # Values that are gathered at once: bounds the memory to some 100 MB.
 _MAX_VALUES = 1 << 24

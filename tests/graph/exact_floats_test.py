@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import exact_floats
+from deeplab2_like.graph import exact_floats
 
 MODES = ("eager", "graph", "xla")
 

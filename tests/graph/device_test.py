@@ -3,7 +3,7 @@
 
 import pytest
 
-from deeplab2_like.postprocess import device
+from deeplab2_like.graph import device
 
 
 def test_without_a_gpu_functions_are_for_the_processor():

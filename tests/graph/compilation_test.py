@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import compilation
+from deeplab2_like.graph import compilation
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
