@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import measuring, reporting  # noqa: E402
-from deeplab2_like import errors, program  # noqa: E402
+from deeplab2_like import errors  # noqa: E402
+from deeplab2_like.console import program  # noqa: E402
 
 
 def make_comparison(

@@ -32,7 +32,8 @@ from absl import flags
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from deeplab2_like import config as config_lib  # noqa: E402
-from deeplab2_like import errors, program  # noqa: E402
+from deeplab2_like import errors  # noqa: E402
+from deeplab2_like.console import program  # noqa: E402
 
 _STAGES = ("steps", "train", "times", "table")
 _SOFT_QUALITY = (

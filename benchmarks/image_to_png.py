@@ -20,7 +20,8 @@ from PIL import Image
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import inputs, measuring, models, running  # noqa: E402
-from deeplab2_like import predict, progress  # noqa: E402
+from deeplab2_like import predict  # noqa: E402
+from deeplab2_like.console import progress  # noqa: E402
 from deeplab2_like.export import saved_model  # noqa: E402
 from deeplab2_like.labels import coco_format  # noqa: E402
 

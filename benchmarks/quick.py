@@ -17,7 +17,8 @@ from absl import flags
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import measuring, reporting, running  # noqa: E402
-from deeplab2_like import errors, program  # noqa: E402
+from deeplab2_like import errors  # noqa: E402
+from deeplab2_like.console import program  # noqa: E402
 
 _OUT = flags.FLAGS["out"]
 _INPUTS = flags.FLAGS["inputs"]

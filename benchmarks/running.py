@@ -21,7 +21,8 @@ from typing import Any
 from absl import flags
 
 from benchmarks import measuring, reporting
-from deeplab2_like import errors, program
+from deeplab2_like import errors
+from deeplab2_like.console import program
 
 # Before TensorFlow is imported, which reads them then.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

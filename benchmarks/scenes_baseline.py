@@ -18,7 +18,7 @@ from absl import flags
 
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from deeplab2_like import program  # noqa: E402
+from deeplab2_like.console import program  # noqa: E402
 from deeplab2_like.testing import scenes_baseline  # noqa: E402
 
 _TRAIN = flags.DEFINE_integer(

@@ -17,7 +17,7 @@ from absl import flags
 
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from deeplab2_like import program  # noqa: E402
+from deeplab2_like.console import program  # noqa: E402
 from deeplab2_like.testing import scenes  # noqa: E402
 
 _COUNT = flags.DEFINE_integer("count", 200, "Scenes to count.", lower_bound=1)

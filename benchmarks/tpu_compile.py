@@ -26,7 +26,8 @@ from absl import flags
 
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from deeplab2_like import errors, program  # noqa: E402
+from deeplab2_like import errors  # noqa: E402
+from deeplab2_like.console import program  # noqa: E402
 
 _BACKBONES = flags.DEFINE_list(
     "backbones", ["resnet50", "mobilenet_v3_large"], "Networks to compile."

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from deeplab2_like import errors, program
+from deeplab2_like import errors
+from deeplab2_like.console import program
 
 if TYPE_CHECKING:
     import keras
@@ -222,7 +223,7 @@ def _run(arguments: Sequence[str]) -> None:
     config = config_lib.load(_CONFIG_FILE.value, _CONFIG_OVERRIDE.value)
     # Nothing that takes long is imported before the user's input is checked.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from deeplab2_like import native_logs, progress
+    from deeplab2_like.console import native_logs, progress
 
     say = progress.Progress()
     with native_logs.hide_routine():

@@ -25,12 +25,11 @@ from deeplab2_like import (
     errors,
     exported_files,
     image_files,
-    native_logs,
-    progress,
     raw_predictions,
     result,
     visualize,
 )
+from deeplab2_like.console import native_logs, progress
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
 

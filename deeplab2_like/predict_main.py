@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from deeplab2_like import errors, program
+from deeplab2_like import errors
+from deeplab2_like.console import program
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
@@ -71,7 +72,8 @@ def _main(arguments: Sequence[str]) -> None:
             f"--out={_OUT.value}."
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from deeplab2_like import predict, progress
+    from deeplab2_like import predict
+    from deeplab2_like.console import progress
 
     say = progress.Progress()
     image_ids = None

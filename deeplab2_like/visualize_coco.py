@@ -17,7 +17,8 @@ import numpy.typing as npt
 from absl import flags
 from PIL import Image, UnidentifiedImageError
 
-from deeplab2_like import errors, program, visualize
+from deeplab2_like import errors, visualize
+from deeplab2_like.console import program
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.result import PanopticResult

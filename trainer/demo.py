@@ -19,7 +19,10 @@ sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from absl import flags  # noqa: E402
 
-from deeplab2_like import program, progress  # noqa: E402
+from deeplab2_like.console import (  # noqa: E402
+    program,
+    progress,
+)
 
 _OUT = flags.DEFINE_string("out", "demo", "Folder for everything; replaced.")
 _CONFIG = flags.DEFINE_string(

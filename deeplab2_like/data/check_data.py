@@ -8,7 +8,8 @@ import rich.console
 import rich.table
 from absl import flags
 
-from deeplab2_like import errors, program, progress
+from deeplab2_like import errors
+from deeplab2_like.console import program, progress
 from deeplab2_like.labels import descriptor as descriptor_lib
 
 _FILE_PATTERN = flags.DEFINE_multi_string(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from deeplab2_like import errors, program, progress
+from deeplab2_like import errors
+from deeplab2_like.console import program, progress
 from deeplab2_like.data import coco_entries
 from deeplab2_like.labels import descriptor as descriptor_lib
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from absl import flags
 
-from deeplab2_like import errors, program
+from deeplab2_like import errors
+from deeplab2_like.console import program
 from deeplab2_like.data import coco_entries
 
 _DIVISORS = (1000, 10_000, 100_000)

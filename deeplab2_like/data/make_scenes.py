@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from deeplab2_like import errors, program, progress
+from deeplab2_like import errors
+from deeplab2_like.console import program, progress
 from deeplab2_like.testing import scenes
 
 _OUT = flags.DEFINE_string("out", None, "Folder for the data.")

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from deeplab2_like import errors, program
+from deeplab2_like import errors
+from deeplab2_like.console import program
 
 if TYPE_CHECKING:
     from deeplab2_like import config as config_lib
-    from deeplab2_like import progress
+    from deeplab2_like.console import progress
     from deeplab2_like.export import parity
 
 # Of this program only: others use the same names.
@@ -154,10 +155,11 @@ def _run(arguments: Sequence[str]) -> None:
     images = _load_images(_MAX_PIXELS.value)
     # Nothing that takes long is imported before the user's input is checked.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from deeplab2_like import native_logs
+    from deeplab2_like.console import native_logs
 
     with native_logs.hide_routine():
-        from deeplab2_like import checkpoint_files, progress
+        from deeplab2_like import checkpoint_files
+        from deeplab2_like.console import progress
         from deeplab2_like.export import saved_model
 
         checkpoint = checkpoint_files.find_checkpoint(

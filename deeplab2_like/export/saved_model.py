@@ -21,11 +21,10 @@ from deeplab2_like import (
     errors,
     exported_files,
     initialization,
-    native_logs,
-    progress,
     run_config,
 )
 from deeplab2_like import config as config_lib
+from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.export import canvas as canvas_lib
 from deeplab2_like.export import parity as parity_lib

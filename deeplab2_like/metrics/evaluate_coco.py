@@ -19,7 +19,8 @@ from typing import Any
 
 from absl import flags
 
-from deeplab2_like import errors, program
+from deeplab2_like import errors
+from deeplab2_like.console import program
 from deeplab2_like.metrics import coco_panoptic
 
 _GT_JSON = flags.DEFINE_string(

@@ -10,7 +10,8 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from deeplab2_like import errors, program
+from deeplab2_like import errors
+from deeplab2_like.console import program
 from deeplab2_like.testing import scenes
 
 _OUT = flags.DEFINE_string("out", None, "The picture, PNG or JPEG.")

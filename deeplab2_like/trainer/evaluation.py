@@ -11,7 +11,8 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
-from deeplab2_like import progress, restoring
+from deeplab2_like import restoring
+from deeplab2_like.console import progress
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.metrics import (
     average_precision,

@@ -10,8 +10,9 @@ import keras
 import orbit
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_files, errors, initialization, progress
+from deeplab2_like import checkpoint_files, errors, initialization
 from deeplab2_like.config import Config
+from deeplab2_like.console import progress
 from deeplab2_like.data import build as data_build
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build

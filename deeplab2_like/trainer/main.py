@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from deeplab2_like import errors, program
+from deeplab2_like import errors
+from deeplab2_like.console import program
 
 MODES = ("train", "eval", "train_and_eval", "continuous_eval")
 

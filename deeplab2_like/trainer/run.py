@@ -8,8 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_files, errors, native_logs, progress
+from deeplab2_like import checkpoint_files, errors
 from deeplab2_like.config import Config
+from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import checks, graph_errors, pipeline
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2
