@@ -21,17 +21,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from deeplab2_like import (
-    errors,
-    exported_files,
-    image_files,
-    raw_predictions,
-    result,
-    visualize,
-)
+from deeplab2_like import errors, raw_predictions, result, visualize
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.storage import exported_model, image_files
 
 JSON_FILE = "panoptic.json"
 PANOPTIC_ENDING, OVERLAY_ENDING = image_files.OUTPUT_ENDINGS
@@ -51,7 +45,7 @@ class Predictor:
     def __init__(
         self,
         model: Any,
-        info: exported_files.ExportInfo,
+        info: exported_model.ExportInfo,
         descriptor: descriptor_lib.DatasetDescriptor,
     ):
         """Takes a loaded SavedModel and what is known of it."""
@@ -67,8 +61,8 @@ class Predictor:
         Raises:
             ExportError: It is none, or it is damaged.
         """
-        info = exported_files.load_info(directory)
-        descriptor = exported_files.load_descriptor(directory)
+        info = exported_model.load_info(directory)
+        descriptor = exported_model.load_descriptor(directory)
         import tensorflow as tf
 
         try:

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from deeplab2_like import errors, image_files
+from deeplab2_like import errors
 from deeplab2_like.labels import label_map
+from deeplab2_like.storage import image_files
 
 if TYPE_CHECKING:
     from deeplab2_like.labels.descriptor import DatasetDescriptor

@@ -11,9 +11,9 @@ from deeplab2_like import (
     convert_checkpoint,
     errors,
     initialization,
-    run_config,
 )
 from deeplab2_like.model import deeplab2_keys
+from deeplab2_like.storage import run_config
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ from deeplab2_like import (
     errors,
     initialization,
     keras_files,
-    run_config,
 )
 from deeplab2_like.model.backbones.efficientnet import EfficientNet
 from deeplab2_like.model.backbones.mobilenet_v3 import MobileNetV3
 from deeplab2_like.model.backbones.resnet import resnet50
+from deeplab2_like.storage import run_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -105,7 +105,7 @@ _OVERWRITE = flags.DEFINE_bool(
 
 def _load_config() -> "config_lib.Config":
     from deeplab2_like import config as config_lib
-    from deeplab2_like import run_config
+    from deeplab2_like.storage import run_config
 
     overrides = _CONFIG_OVERRIDE.value
     if _CONFIG_FILE.value:
@@ -118,7 +118,7 @@ def _load_images(
 ) -> "Iterator[parity.NamedImage] | None":
     if not _PARITY_IMAGES.value:
         return None
-    from deeplab2_like import image_files
+    from deeplab2_like.storage import image_files
 
     found = image_files.find_images(_PARITY_IMAGES.value)
     return (

@@ -16,13 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import deeplab2_like
-from deeplab2_like import (
-    checkpoint_files,
-    errors,
-    exported_files,
-    initialization,
-    run_config,
-)
+from deeplab2_like import checkpoint_files, errors, initialization
 from deeplab2_like import config as config_lib
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import preprocessing as preprocessing_lib
@@ -33,6 +27,7 @@ from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.model import folding
+from deeplab2_like.storage import exported_model, run_config
 
 DEFAULT_MAX_PIXELS = 20_000_000
 # Compiling takes seconds. On two CPU cores an image of 2 million pixels then
@@ -83,7 +78,7 @@ def export(
     options: ExportOptions | None = None,
     *,
     say: progress.Progress | None = None,
-) -> exported_files.ExportInfo:
+) -> exported_model.ExportInfo:
     """Exports the newest checkpoint of a training run.
 
     Args:
@@ -109,7 +104,7 @@ def export_checkpoint(
     *,
     images: Iterable[parity_lib.NamedImage] | None = None,
     say: progress.Progress | None = None,
-) -> exported_files.ExportInfo:
+) -> exported_model.ExportInfo:
     """Exports a checkpoint as a SavedModel.
 
     Args:
@@ -156,7 +151,7 @@ def export_checkpoint(
         # bfloat16 only the folded network itself can be compared with.
         is_exact = live.model.compute_dtype == "float32"
         parity = _compare(folder, live if is_exact else exported, images)
-        info = exported_files.ExportInfo(
+        info = exported_model.ExportInfo(
             experiment_name=config.options.experiment_name,
             checkpoint=checkpoint,
             step=live.step,
@@ -245,19 +240,19 @@ def _dataset_name(config: config_lib.Config) -> str:
 def _write_extras(
     folder: pathlib.Path,
     config: config_lib.Config,
-    info: exported_files.ExportInfo,
+    info: exported_model.ExportInfo,
     live: _LiveModel,
     options: ExportOptions,
 ) -> None:
     """Writes what a SavedModel does not hold by itself."""
-    exported_files.write(
+    exported_model.write(
         folder,
         info,
         config.options,
         config_lib.load_dataset(_dataset_name(config)),
     )
     text = readme.make_readme(info, live.system.descriptor)
-    (folder / exported_files.README_FILE).write_text(text, encoding="utf-8")
+    (folder / exported_model.README_FILE).write_text(text, encoding="utf-8")
     if options.writes_warmup:
         warmup.write(str(folder), _make_warmup(live.typical_size))
 
@@ -328,7 +323,7 @@ def _check_target(target: pathlib.Path, *, overwrite: bool) -> None:
     if not any(target.iterdir()):
         return
     is_export = (
-        target / exported_files.EXTRA_FOLDER / exported_files.INFO_FILE
+        target / exported_model.EXTRA_FOLDER / exported_model.INFO_FILE
     ).exists()
     if not is_export:
         raise errors.ExportError(

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 
 from google.protobuf import text_format
 
-from deeplab2_like import errors, run_config
+from deeplab2_like import errors
 from deeplab2_like.config import report
 from deeplab2_like.protos import config_pb2
+from deeplab2_like.storage import run_config
 
 _LOCK_FILE = "training.lock"
 

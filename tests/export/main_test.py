@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from deeplab2_like import errors, exported_files
+from deeplab2_like import errors
 from deeplab2_like.export import main, parity, serving
+from deeplab2_like.storage import exported_model
 
 
 def _run(*arguments):
@@ -48,7 +49,7 @@ def test_flags_reach_the_export(tiny_run, tmp_path, capfd):
         f"--parity_images={photo}",
         "--config_override=experiment_name: 'renamed'",
     )
-    info = exported_files.load_info(out)
+    info = exported_model.load_info(out)
     assert info.experiment_name == "renamed"
     assert info.max_pixels == 123456
     assert not info.jit_compile
@@ -69,7 +70,7 @@ def test_a_checkpoint_can_be_exported_without_its_run(
         f"--checkpoint={tiny_run}/ckpt-7.index",
         f"--out={tmp_path}/saved",
     )
-    assert exported_files.load_info(tmp_path / "saved").step == 7
+    assert exported_model.load_info(tmp_path / "saved").step == 7
 
 
 @pytest.mark.parametrize(

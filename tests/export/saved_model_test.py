@@ -7,21 +7,22 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import errors, exported_files, initialization
+from deeplab2_like import errors, initialization
 from deeplab2_like.export import parity, saved_model, serving
 from deeplab2_like.labels import descriptor
+from deeplab2_like.storage import exported_model
 from deeplab2_like.testing import scenes
 
 
 def test_the_folder_explains_itself(exported, tiny_run):
-    info = exported_files.load_info(exported)
+    info = exported_model.load_info(exported)
     assert info.step == 7
     assert info.experiment_name == "tiny"
     assert info.canvas_size == [65, 129]
     assert not info.jit_compile  # Compiling does not pay on so small a canvas.
     assert info.parity["images"] == 4
     assert info.parity["equal_pixels"] >= 0.9999
-    assert exported_files.load_descriptor(exported) == descriptor.load("scenes")
+    assert exported_model.load_descriptor(exported) == descriptor.load("scenes")
     extra = exported / "assets.extra"
     assert (extra / "config.textproto").read_text() == (
         tiny_run / "config.textproto"
@@ -145,7 +146,7 @@ def test_damaged_facts_are_one_sentence(tmp_path, text, message):
     if text is not None:
         (extra / "export.json").write_text(text)
     with pytest.raises(errors.ExportError, match=message):
-        exported_files.load_info(tmp_path)
+        exported_model.load_info(tmp_path)
 
 
 def test_facts_are_plain_json(exported):

@@ -11,17 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import (
-    checkpoint_files,
-    initialization,
-    restoring,
-    run_config,
-)
+from deeplab2_like import checkpoint_files, initialization, restoring
 from deeplab2_like.data import build as data_build
 from deeplab2_like.data import records
 from deeplab2_like.export import canvas, serving
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
+from deeplab2_like.storage import run_config
 from deeplab2_like.testing import scenes
 
 _SIGNATURES = pathlib.Path(__file__).parent / "signatures.txt"

@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import (
-    checkpoint_source,
-    checkpoint_writing,
-    initialization,
-    run_config,
-)
+from deeplab2_like import checkpoint_source, checkpoint_writing, initialization
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.protos import model_pb2
+from deeplab2_like.storage import run_config
 
 _LAST = "panoptic_deeplab/semantic_head/last"
 

@@ -10,10 +10,10 @@ from deeplab2_like import (
     errors,
     initialization,
     object_graph,
-    run_config,
 )
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
+from deeplab2_like.storage import run_config
 
 
 def _follow(root, path):

@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from deeplab2_like import errors, image_files
+from deeplab2_like import errors
+from deeplab2_like.storage import image_files
 
 _LIMIT = 10_000
 
