@@ -8,7 +8,7 @@ from PIL import Image
 from deeplab2_like import picture_text
 from deeplab2_like.labels import label_map, palette
 from deeplab2_like.metrics import overlaps
-from deeplab2_like.result import PanopticResult
+from deeplab2_like.results.panoptic_result import PanopticResult
 
 # What is wrong with a pixel. A wrong instance: the class is right, but the
 # thing has an IoU of 0.5 or less with the true one.

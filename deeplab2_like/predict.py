@@ -21,10 +21,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from deeplab2_like import errors, raw_predictions, result, visualize
+from deeplab2_like import errors, visualize
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.results import panoptic_result, raw_predictions
 from deeplab2_like.storage import exported_model, image_files
 
 JSON_FILE = "panoptic.json"
@@ -75,7 +76,7 @@ class Predictor:
             ) from error
         return cls(model, info, descriptor)
 
-    def predict(self, image: ImageLike) -> result.PanopticResult:
+    def predict(self, image: ImageLike) -> panoptic_result.PanopticResult:
         """Finds the segments of an image.
 
         Args:
@@ -153,12 +154,14 @@ class Predictor:
             raise errors.DataError(said[1]) from error
         return {name: value.numpy()[0] for name, value in outputs.items()}
 
-    def to_result(self, outputs: Mapping[str, Any]) -> result.PanopticResult:
+    def to_result(
+        self, outputs: Mapping[str, Any]
+    ) -> panoptic_result.PanopticResult:
         """Gives the segments that `predict_maps` found."""
         panoptic = outputs.get("panoptic")
         if panoptic is None:
             panoptic = self._classes_as_segments(outputs)
-        return result.PanopticResult.from_prediction(
+        return panoptic_result.PanopticResult.from_prediction(
             panoptic,
             self.descriptor,
             segment_ids=outputs["segment_id"],

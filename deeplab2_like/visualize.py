@@ -15,7 +15,7 @@ from PIL import Image
 
 from deeplab2_like import errors, picture_difference, picture_text
 from deeplab2_like.labels import label_map, palette
-from deeplab2_like.result import PanopticResult
+from deeplab2_like.results.panoptic_result import PanopticResult
 
 if TYPE_CHECKING:
     from deeplab2_like.labels.descriptor import DatasetDescriptor

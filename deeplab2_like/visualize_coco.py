@@ -21,7 +21,7 @@ from deeplab2_like import errors, visualize
 from deeplab2_like.console import program
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
-from deeplab2_like.result import PanopticResult
+from deeplab2_like.results.panoptic_result import PanopticResult
 
 _PANOPTIC_JSON = flags.DEFINE_string(
     "panoptic_json", None, "COCO-panoptic JSON file of labels or predictions."

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab2_like import errors, predict, raw_predictions
+from deeplab2_like import errors, predict
 from deeplab2_like.labels import coco_format
+from deeplab2_like.results import raw_predictions
 from deeplab2_like.storage import image_files
 from deeplab2_like.testing import scenes
 

@@ -12,7 +12,7 @@ from PIL import Image
 from deeplab2_like import errors, picture_difference, picture_text, visualize
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
-from deeplab2_like.result import PanopticResult
+from deeplab2_like.results.panoptic_result import PanopticResult
 
 _RED, _BLUE = (200, 40, 40), (40, 40, 200)
 

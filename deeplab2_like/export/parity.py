@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from deeplab2_like import errors, restoring
+from deeplab2_like import errors
 from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.export import canvas as canvas_lib
 from deeplab2_like.export import serving
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.postprocess.prediction import Prediction
+from deeplab2_like.results import original_size
 from deeplab2_like.testing import scenes
 
 MIN_EQUAL_PIXELS = 0.9999
@@ -134,7 +135,7 @@ def make_live_predictor(
         maps = prediction.as_dict()
         map_hw = maps.get("panoptic", maps["semantic"]).numpy()[0]
         valid_height, valid_width = valid_size.numpy().tolist()
-        restored = restoring.resize_nearest(
+        restored = original_size.resize_nearest(
             map_hw[:valid_height, :valid_width], (height, width)
         )
         if prediction.panoptic is None:

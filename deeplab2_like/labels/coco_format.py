@@ -23,7 +23,7 @@ from deeplab2_like.labels import palette
 
 if TYPE_CHECKING:
     from deeplab2_like.labels.descriptor import DatasetDescriptor
-    from deeplab2_like.result import PanopticResult
+    from deeplab2_like.results.panoptic_result import PanopticResult
 
 # Ids have three bytes.
 MAX_ID = 2**24 - 1

@@ -136,7 +136,7 @@ def write_coco(
     _check(split, count, size, seed)
     from deeplab2_like.labels import coco_format
     from deeplab2_like.labels import descriptor as descriptor_lib
-    from deeplab2_like.result import PanopticResult
+    from deeplab2_like.results.panoptic_result import PanopticResult
 
     descriptor = descriptor_lib.load("scenes")
     root = pathlib.Path(folder)

@@ -3,7 +3,7 @@
 
 import keras
 
-from deeplab2_like import errors, raw_predictions
+from deeplab2_like import errors
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.protos import (
@@ -11,6 +11,7 @@ from deeplab2_like.protos import (
     evaluator_pb2,
     trainer_pb2,
 )
+from deeplab2_like.results import raw_predictions
 from deeplab2_like.trainer import optimizers, saving, schedules
 
 

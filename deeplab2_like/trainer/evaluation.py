@@ -11,7 +11,6 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
-from deeplab2_like import restoring
 from deeplab2_like.console import progress
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.metrics import (
@@ -19,6 +18,7 @@ from deeplab2_like.metrics import (
     mean_iou,
     panoptic_quality,
 )
+from deeplab2_like.results import original_size
 from deeplab2_like.trainer import optimizers, saving
 
 Batch = Mapping[str, Any]
@@ -120,7 +120,7 @@ class Evaluator(orbit.AbstractEvaluator):
             "Evaluating", total if total >= 0 else None
         ) as phase:
             for done, (batch, outputs) in enumerate(self._predict(dataset)):
-                for image in restoring.restore_images(batch, outputs):
+                for image in original_size.restore_images(batch, outputs):
                     if self._has_labels:
                         scores.update(image)
                     saver.add(image)
@@ -248,7 +248,7 @@ class Scores:
         )
         self._losses: dict[str, list[float]] = {}
 
-    def update(self, image: restoring.RestoredImage) -> None:
+    def update(self, image: original_size.RestoredImage) -> None:
         """Adds an image."""
         true = image.true_panoptic
         self._iou.update(

@@ -5,12 +5,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from deeplab2_like import restoring, visualize
+from deeplab2_like import visualize
 from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.results import original_size
 
 
 def make_picture(
-    image: restoring.RestoredImage,
+    image: original_size.RestoredImage,
     descriptor: descriptor_lib.DatasetDescriptor,
     *,
     has_label: bool = True,

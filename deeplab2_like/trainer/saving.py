@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from deeplab2_like import raw_predictions, restoring
 from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.results import original_size, raw_predictions
 from deeplab2_like.trainer import pictures
 
 
@@ -47,7 +47,7 @@ class PredictionSaver:
         self._has_labels = has_labels
         self._num_images = 0
 
-    def add(self, image: restoring.RestoredImage) -> None:
+    def add(self, image: original_size.RestoredImage) -> None:
         """Saves what is wanted of the next image."""
         index = self._num_images
         if index < self._num_pictures:

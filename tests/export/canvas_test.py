@@ -4,10 +4,11 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 
-from deeplab2_like import errors, restoring
+from deeplab2_like import errors
 from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.export import canvas
 from deeplab2_like.protos import config_pb2
+from deeplab2_like.results import original_size
 
 
 def _make_options(evaluation, training=""):
@@ -119,7 +120,9 @@ def test_maps_come_back_as_in_the_evaluation(valid, size):
         tf.constant(maps), tf.constant(valid), tf.constant(size)
     )
     for one, restored_one in zip(maps, restored, strict=True):
-        expected = restoring.resize_nearest(one[: valid[0], : valid[1]], size)
+        expected = original_size.resize_nearest(
+            one[: valid[0], : valid[1]], size
+        )
         np.testing.assert_array_equal(restored_one, expected)
 
 
@@ -127,7 +130,7 @@ def test_nearest_pixels_are_exact_for_every_pair_of_sizes():
     for source in (*range(1, 40), 513, 1025):
         row = np.arange(source)[np.newaxis]
         for target in (*range(1, 40), 257, 2047):
-            expected = restoring.resize_nearest(row, (1, target))[0]
+            expected = original_size.resize_nearest(row, (1, target))[0]
             np.testing.assert_array_equal(
                 canvas._nearest(source, target), expected
             )

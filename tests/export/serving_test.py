@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_files, initialization, restoring
+from deeplab2_like import checkpoint_files, initialization
 from deeplab2_like.data import build as data_build
 from deeplab2_like.data import records
 from deeplab2_like.export import canvas, serving
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
+from deeplab2_like.results import original_size
 from deeplab2_like.storage import run_config
 from deeplab2_like.testing import scenes
 
@@ -106,7 +107,7 @@ def _evaluate(options, system, model, images, folder):
         arrays = tf.nest.map_structure(
             lambda x: x.numpy(), (dict(batch), prediction.as_dict())
         )
-        yield from restoring.restore_images(*arrays)
+        yield from original_size.restore_images(*arrays)
 
 
 def test_the_result_is_that_of_the_evaluation(live, loaded, tmp_path):

@@ -9,7 +9,7 @@ from deeplab2_like import errors
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.metrics import coco_panoptic
-from deeplab2_like.result import PanopticResult
+from deeplab2_like.results.panoptic_result import PanopticResult
 
 
 @pytest.fixture

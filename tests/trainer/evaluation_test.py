@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from deeplab2_like import config, errors, raw_predictions
+from deeplab2_like import config, errors
 from deeplab2_like.data import decoding, records
 from deeplab2_like.labels import descriptor
 from deeplab2_like.metrics import mean_iou
+from deeplab2_like.results import raw_predictions
 from deeplab2_like.testing import scenes
 from deeplab2_like.trainer import run
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab2_like import raw_predictions, restoring
 from deeplab2_like.labels import descriptor
+from deeplab2_like.results import original_size, raw_predictions
 from deeplab2_like.trainer import saving
 
 _CITY = descriptor.load("cityscapes_panoptic")
@@ -16,7 +16,7 @@ def _make_image(name="munich_1", has_instances=True):
     panoptic = np.full((40, 60), 10000, np.int32)
     panoptic[20:, 10:30] = 13001
     panoptic[:3] = 255000
-    return restoring.RestoredImage(
+    return original_size.RestoredImage(
         name=name,
         # Another size than that of the label, as after resizing.
         image=np.full((20, 30, 3), 90, np.uint8),

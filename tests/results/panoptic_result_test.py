@@ -7,7 +7,7 @@ import pytest
 from deeplab2_like import errors
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
-from deeplab2_like.result import PanopticResult
+from deeplab2_like.results.panoptic_result import PanopticResult
 
 
 @pytest.fixture

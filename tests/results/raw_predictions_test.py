@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab2_like import errors, raw_predictions
+from deeplab2_like import errors
 from deeplab2_like.labels import descriptor
+from deeplab2_like.results import raw_predictions
 
 _FORMATS = list(raw_predictions.MAX_INSTANCE)
 _CITY = descriptor.load("cityscapes_panoptic")
