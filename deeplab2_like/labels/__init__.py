@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What labels mean: data set descriptors, label maps, colours, COCO's coding."""
+"""What labels mean: descriptors, label maps, colours, COCO's coding."""

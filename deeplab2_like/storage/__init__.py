@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are none of a data set or checkpoint: read checked, written whole."""
+"""Files of runs, exports and images: checked when read, written whole."""
