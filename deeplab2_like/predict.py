@@ -21,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from deeplab2_like import errors, visualize
+from deeplab2_like import errors
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.results import panoptic_result, raw_predictions
 from deeplab2_like.storage import exported_model, image_files
+from deeplab2_like.visualize import visualizer as visualize
 
 JSON_FILE = "panoptic.json"
 PANOPTIC_ENDING, OVERLAY_ENDING = image_files.OUTPUT_ENDINGS

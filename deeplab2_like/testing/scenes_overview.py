@@ -31,8 +31,8 @@ def make_overview(seeds: Sequence[int]) -> np.ndarray:
     Returns:
         uint8 [H, W, 3].
     """
-    from deeplab2_like import visualize
     from deeplab2_like.labels import descriptor as descriptor_lib
+    from deeplab2_like.visualize import visualizer as visualize
 
     descriptor = descriptor_lib.load("scenes")
     rows = []

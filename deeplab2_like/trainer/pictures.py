@@ -5,9 +5,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from deeplab2_like import visualize
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.results import original_size
+from deeplab2_like.visualize import visualizer as visualize
 
 
 def make_picture(

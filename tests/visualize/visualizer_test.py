@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab2_like import errors, picture_difference, picture_text, visualize
+from deeplab2_like import errors
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.results.panoptic_result import PanopticResult
+from deeplab2_like.visualize import difference, legend
+from deeplab2_like.visualize import visualizer as visualize
 
 _RED, _BLUE = (200, 40, 40), (40, 40, 200)
 
@@ -177,7 +179,7 @@ def test_images_that_do_not_fit_are_refused(descriptor, image, message):
 def test_the_difference_tells_wrong_classes_from_wrong_instances(descriptor):
     truth = np.array([[0, 0, 1001, 1001, 1002, 1002, 255000, 1000]])
     found = np.array([[0, 2000, 1001, 1001, 1001, 255000, 0, 1003]])
-    codes = picture_difference.compute_errors(
+    codes = difference.compute_errors(
         PanopticResult.from_label(truth, descriptor),
         PanopticResult.from_label(found, descriptor),
     )
@@ -210,12 +212,12 @@ def test_a_comparison_has_four_panels_or_two_without_truth(descriptor):
 
 
 def test_a_legend_without_room_counts_what_it_hides():
-    entries = [picture_text.LegendEntry(f"class {i}", _RED) for i in range(50)]
-    crowded = picture_text.make_legend(entries, 100, 20)
+    entries = [legend.LegendEntry(f"class {i}", _RED) for i in range(50)]
+    crowded = legend.make_legend(entries, 100, 20)
     assert crowded.height == 100
-    roomy = picture_text.make_legend(entries, 2000, 20)
+    roomy = legend.make_legend(entries, 2000, 20)
     assert roomy.height == 2000
-    assert picture_text.make_legend([], 30, 12).height == 30
+    assert legend.make_legend([], 30, 12).height == 30
 
 
 def _write_files(folder, descriptor):
@@ -228,7 +230,7 @@ def _write_files(folder, descriptor):
 
 def _run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "deeplab2_like.visualize_coco", *arguments],
+        [sys.executable, "-m", "deeplab2_like.visualize.coco_main", *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -5,10 +5,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from deeplab2_like import picture_text
 from deeplab2_like.labels import label_map, palette
 from deeplab2_like.metrics import overlaps
 from deeplab2_like.results.panoptic_result import PanopticResult
+from deeplab2_like.visualize import legend
 
 # What is wrong with a pixel. A wrong instance: the class is right, but the
 # thing has an IoU of 0.5 or less with the true one.
@@ -83,12 +83,12 @@ def paint_difference(
 
 def list_errors(
     errors_hw: npt.NDArray[np.uint8],
-) -> list[picture_text.LegendEntry]:
+) -> list[legend.LegendEntry]:
     """Lists the colours for a legend, with their share of labelled pixels."""
     counts = np.bincount(errors_hw.ravel(), minlength=VOID + 1)
     labelled = max(1, int(counts[:VOID].sum()))
-    entries = [picture_text.LegendEntry("difference")]
+    entries = [legend.LegendEntry("difference")]
     for code, color in COLORS.items():
         note = f"{100 * counts[code] / labelled:.1f} %"
-        entries.append(picture_text.LegendEntry(_NAMES[code], color, note))
+        entries.append(legend.LegendEntry(_NAMES[code], color, note))
     return entries

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from deeplab2_like import errors, picture_difference, picture_text
+from deeplab2_like import errors
 from deeplab2_like.labels import label_map, palette
 from deeplab2_like.results.panoptic_result import PanopticResult
+from deeplab2_like.visualize import difference as difference_lib
+from deeplab2_like.visualize import legend as legend_lib
 
 if TYPE_CHECKING:
     from deeplab2_like.labels.descriptor import DatasetDescriptor
@@ -80,7 +82,7 @@ def visualize(
     )
     if legend:
         entries = _list_classes([result], descriptor)
-        panel = picture_text.make_legend(
+        panel = legend_lib.make_legend(
             entries, picture.height, _choose_font_size(size)
         )
         picture = _join([picture, panel])
@@ -111,8 +113,8 @@ def visualize_difference(
     image_hw3 = _check_image(image)
     truth = _to_result(image_hw3, truth, descriptor)
     prediction = _to_result(image_hw3, prediction, descriptor)
-    return picture_difference.paint_difference(
-        image_hw3, picture_difference.compute_errors(truth, prediction)
+    return difference_lib.paint_difference(
+        image_hw3, difference_lib.compute_errors(truth, prediction)
     )
 
 
@@ -166,12 +168,12 @@ def visualize_comparison(
         panels.append((title, painted))
     entries = _list_classes(results, descriptor)
     if len(results) == 2:
-        errors_hw = picture_difference.compute_errors(*results)
-        difference = picture_difference.paint_difference(
+        errors_hw = difference_lib.compute_errors(*results)
+        difference = difference_lib.paint_difference(
             small_hw3, _resize_ids(errors_hw, size).astype(np.uint8)
         )
         panels.append(("difference", Image.fromarray(difference)))
-        entries = [*entries, *picture_difference.list_errors(errors_hw)]
+        entries = [*entries, *difference_lib.list_errors(errors_hw)]
     return np.asarray(_arrange(panels, entries, size))
 
 
@@ -305,14 +307,14 @@ def _write_names(
         if name is None or written[name] >= _MAX_CLASS_NAMES:
             continue
         mask_hw = ids_hw[y : y + height, x : x + width] == found.ids[row]
-        written[name] += picture_text.draw_name(
+        written[name] += legend_lib.draw_name(
             picture, name, mask_hw, (y, x), font_size, occupied
         )
 
 
 def _list_classes(
     results: Sequence[PanopticResult], descriptor: "DatasetDescriptor"
-) -> list[picture_text.LegendEntry]:
+) -> list[legend_lib.LegendEntry]:
     """Lists the classes of results: things, then stuff, then void."""
     areas: Counter[int] = Counter()
     counts: Counter[int] = Counter()
@@ -334,7 +336,7 @@ def _list_classes(
         share = _format_share(areas[class_id], total)
         red, green, blue = colors[class_id].tolist()
         entries.append(
-            picture_text.LegendEntry(
+            legend_lib.LegendEntry(
                 descriptor.class_names[class_id],
                 (red, green, blue),
                 str(counts[class_id]) if is_thing else share,
@@ -342,7 +344,7 @@ def _list_classes(
         )
     if void > 0.001 * total:
         note = _format_share(void, total)
-        entries.append(picture_text.LegendEntry("void", palette.VOID, note))
+        entries.append(legend_lib.LegendEntry("void", palette.VOID, note))
     return entries
 
 
@@ -353,19 +355,19 @@ def _format_share(area: int, total: int) -> str:
 
 def _arrange(
     panels: Sequence[tuple[str, Image.Image]],
-    entries: Sequence[picture_text.LegendEntry],
+    entries: Sequence[legend_lib.LegendEntry],
     size: tuple[int, int],
 ) -> Image.Image:
     """Sets titled pictures of one size two by two, with a legend."""
     font_size = _choose_font_size(size)
     titled = [
-        _join([picture_text.make_title(title, size[1], font_size), picture], 0)
+        _join([legend_lib.make_title(title, size[1], font_size), picture], 0)
         for title, picture in panels
     ]
     gap = max(2, font_size // 3)
     rows = [_join(titled[i : i + 2], 1, gap) for i in range(0, len(titled), 2)]
     board = _join(rows, 0, gap)
-    legend = picture_text.make_legend(entries, board.height, font_size)
+    legend = legend_lib.make_legend(entries, board.height, font_size)
     return _join([board, legend])
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Program: pictures of COCO-panoptic files, of labels or of predictions.
 
-    python -m deeplab2_like.visualize_coco --panoptic_json=out/pred.json \
+    python -m deeplab2_like.visualize.coco_main --panoptic_json=out/pred.json \
         --image_folder=images --output_folder=pictures
 
 writes a picture with legend for each image. With --truth_json each picture
@@ -17,11 +17,12 @@ import numpy.typing as npt
 from absl import flags
 from PIL import Image, UnidentifiedImageError
 
-from deeplab2_like import errors, visualize
+from deeplab2_like import errors
 from deeplab2_like.console import program
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.results.panoptic_result import PanopticResult
+from deeplab2_like.visualize import visualizer as visualize
 
 _PANOPTIC_JSON = flags.DEFINE_string(
     "panoptic_json", None, "COCO-panoptic JSON file of labels or predictions."
