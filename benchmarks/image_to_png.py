@@ -20,10 +20,10 @@ from PIL import Image
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import inputs, measuring, models, running  # noqa: E402
-from deeplab2_like import predict  # noqa: E402
 from deeplab2_like.console import progress  # noqa: E402
 from deeplab2_like.export import saved_model  # noqa: E402
 from deeplab2_like.labels import coco_format  # noqa: E402
+from deeplab2_like.predict import predictor as predict  # noqa: E402
 
 _BACKBONE = "mobilenet_v3_large"
 _SIZES = {"height": inputs.SIZE[0], "width": inputs.SIZE[1]}

@@ -69,8 +69,8 @@ def _train(run: pathlib.Path, say: progress.Progress) -> dict:
 def _export_and_predict(
     run: pathlib.Path, out: pathlib.Path, say: progress.Progress
 ) -> None:
-    from deeplab2_like import predict
     from deeplab2_like.export import saved_model
+    from deeplab2_like.predict import predictor as predict
 
     say.say("Exporting a SavedModel and comparing it with the model ...")
     saved_model.export(str(run), str(out / "saved_model"), say=say)

@@ -72,8 +72,8 @@ def _main(arguments: Sequence[str]) -> None:
             f"--out={_OUT.value}."
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from deeplab2_like import predict
     from deeplab2_like.console import progress
+    from deeplab2_like.predict import predictor as predict
 
     say = progress.Progress()
     image_ids = None

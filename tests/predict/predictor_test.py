@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab2_like import errors, predict
+from deeplab2_like import errors
 from deeplab2_like.labels import coco_format
+from deeplab2_like.predict import predictor as predict
 from deeplab2_like.results import raw_predictions
 from deeplab2_like.storage import image_files
 from deeplab2_like.testing import scenes
@@ -334,7 +335,7 @@ def test_help_shows_the_flags_without_tensorflow():
         assert done.returncode == 0
         assert "--out:" in done.stdout
     code = (
-        "import sys, deeplab2_like.predict, deeplab2_like.export.main; "
+        "import sys, deeplab2_like.predict.predictor, deeplab2_like.export.main; "
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -379,6 +379,6 @@ class _Results:
 
 def cli() -> None:
     """Predicts files and folders (console command deeplab2-predict)."""
-    from deeplab2_like import predict_main
+    from deeplab2_like.predict import main
 
-    predict_main.run()
+    main.run()
