@@ -158,7 +158,7 @@ def _run(arguments: Sequence[str]) -> None:
     from deeplab2_like.console import native_logs
 
     with native_logs.hide_routine():
-        from deeplab2_like import checkpoint_files
+        from deeplab2_like.checkpoints import files as checkpoint_files
         from deeplab2_like.console import progress
         from deeplab2_like.export import saved_model
 

@@ -16,8 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 import deeplab2_like
-from deeplab2_like import checkpoint_files, errors, initialization
 from deeplab2_like import config as config_lib
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.checkpoints import initialization
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.export import canvas as canvas_lib

@@ -20,8 +20,8 @@ from google.protobuf.message import Message
 
 from deeplab2_like import config as config_lib
 from deeplab2_like import errors
+from deeplab2_like.checkpoints import deeplab2_keys
 from deeplab2_like.model import build as model_build
-from deeplab2_like.model import deeplab2_keys
 from deeplab2_like.protos import config_pb2
 from deeplab2_like.testing import reference
 

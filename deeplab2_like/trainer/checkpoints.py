@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from deeplab2_like import checkpoint_files, errors
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import files as checkpoint_files
 
 
 class CheckpointManager(tf.train.CheckpointManager):

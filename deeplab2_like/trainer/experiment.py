@@ -10,7 +10,9 @@ import keras
 import orbit
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_files, errors, initialization
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import Config
 from deeplab2_like.console import progress
 from deeplab2_like.data import build as data_build

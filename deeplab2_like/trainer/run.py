@@ -8,7 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_files, errors
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.config import Config
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import checks, graph_errors, pipeline

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_files
+from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.export import saved_model
 from deeplab2_like.storage import run_config
 from deeplab2_like.testing import scenes

@@ -7,7 +7,8 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import errors, initialization
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import initialization
 from deeplab2_like.export import parity, saved_model, serving
 from deeplab2_like.labels import descriptor
 from deeplab2_like.storage import exported_model

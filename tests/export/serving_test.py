@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_files, initialization
+from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.checkpoints import initialization
 from deeplab2_like.data import build as data_build
 from deeplab2_like.data import records
 from deeplab2_like.export import canvas, serving

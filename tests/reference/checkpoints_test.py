@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_source, convert_checkpoint, initialization
-from deeplab2_like.model import deeplab2_keys
+from deeplab2_like.checkpoints import (
+    convert_main,
+    deeplab2_keys,
+    initialization,
+)
+from deeplab2_like.checkpoints import source as checkpoint_source
 from deeplab2_like.testing import reference_networks
 
 FAMILY = "deeplab2_checkpoints"
@@ -62,10 +66,10 @@ def test_checkpoints_go_there_and_back_bit_for_bit(reference_case, tmp_path):
         gc.collect()
         config = reference_networks.make_config(description["config"])
         own, again = str(tmp_path / "own/ckpt-0"), str(tmp_path / "again/ckpt")
-        convert_checkpoint.convert(config, reference, own)
+        convert_main.convert(config, reference, own)
         _remove(reference)
         gc.collect()
-        convert_checkpoint.convert(config, own, again, layout="deeplab2")
+        convert_main.convert(config, own, again, layout="deeplab2")
         _remove(own)
         gc.collect()
         reader = tf.train.load_checkpoint(again)

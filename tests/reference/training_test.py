@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deeplab2_like.checkpoints import deeplab2_keys
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import panoptic_deeplab
-from deeplab2_like.model import deeplab2_keys
 from deeplab2_like.model.outputs import resize_outputs
 from deeplab2_like.testing import reference_networks
 

@@ -6,7 +6,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from deeplab2_like import checkpoint_files, config, errors
+from deeplab2_like import config, errors
+from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.trainer import run
 
 

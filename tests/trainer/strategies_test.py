@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from deeplab2_like import checkpoint_files
+from deeplab2_like.checkpoints import files as checkpoint_files
 
 pytestmark = pytest.mark.slow
 

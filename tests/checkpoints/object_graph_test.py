@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import object_graph
+from deeplab2_like.checkpoints import object_graph
 
 
 def _write(checkpoint, prefix):

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import rich.table
 
-from deeplab2_like import checkpoint_source, errors
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import source as checkpoint_source
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.protos import model_pb2
 

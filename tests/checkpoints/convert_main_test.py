@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import (
-    checkpoint_files,
-    checkpoint_writing,
-    convert_checkpoint,
-    errors,
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import (
+    convert_main,
+    deeplab2_keys,
     initialization,
 )
-from deeplab2_like.model import deeplab2_keys
+from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.checkpoints import writing as checkpoint_writing
 from deeplab2_like.storage import run_config
 
 
@@ -25,7 +25,7 @@ def config(tiny_run):
 def in_deeplab2(tiny_run, config, tmp_path_factory):
     """The run's checkpoint in deeplab2's layout: its prefix."""
     folder = tmp_path_factory.mktemp("deeplab2")
-    return convert_checkpoint.convert(
+    return convert_main.convert(
         config, str(tiny_run), f"{folder}/ckpt-7", layout="deeplab2"
     ).prefix
 
@@ -43,10 +43,10 @@ def _assert_equal(a, b):
 
 
 def test_there_and_back_is_bit_equal(tiny_run, config, in_deeplab2, tmp_path):
-    own = convert_checkpoint.convert(config, in_deeplab2, f"{tmp_path}/own/")
+    own = convert_main.convert(config, in_deeplab2, f"{tmp_path}/own/")
     assert own.prefix == f"{tmp_path}/own/ckpt-7"
     assert own.step == 7
-    again = convert_checkpoint.convert(
+    again = convert_main.convert(
         config, own.prefix, f"{tmp_path}/again/ckpt-7", layout="deeplab2"
     )
     first, second = _read(in_deeplab2), _read(again.prefix)
@@ -65,7 +65,7 @@ def test_there_and_back_is_bit_equal(tiny_run, config, in_deeplab2, tmp_path):
 
 def test_deeplab2_restores_what_was_exported(in_deeplab2, config):
     """By the names of attributes, as its trainer does, and completely."""
-    system, model = convert_checkpoint._build(config)
+    system, model = convert_main._build(config)
     del system
     items = {}
     expected = {}
@@ -96,11 +96,11 @@ def test_deeplab2_restores_what_was_exported(in_deeplab2, config):
 def test_what_was_converted_is_evaluated_and_found(
     config, in_deeplab2, tmp_path
 ):
-    done = convert_checkpoint.convert(config, in_deeplab2, f"{tmp_path}/run/")
+    done = convert_main.convert(config, in_deeplab2, f"{tmp_path}/run/")
     folder = f"{tmp_path}/run"
     assert tf.train.latest_checkpoint(folder) == done.prefix
     assert checkpoint_files.find_checkpoint(folder) == done.prefix
-    _, model = convert_checkpoint._build(config)
+    _, model = convert_main._build(config)
     values = checkpoint_files.read_checkpoint(done.prefix)
     initialization.assign_all(
         done.prefix, checkpoint_files.model_values(values), model
@@ -126,7 +126,7 @@ def test_averaged_weights_are_what_is_converted(tiny_run, config, tmp_path):
     state[("average", name)] = np.full_like(state[("variables", name)], 5.0)
     state[("optimizer", f"{name}/momentum")] = np.zeros(3, np.float32)
     checkpoint_writing.write_checkpoint(f"{tmp_path}/ckpt-1", state)
-    done = convert_checkpoint.convert(
+    done = convert_main.convert(
         config, f"{tmp_path}/ckpt-1", f"{tmp_path}/out/ckpt", layout="deeplab2"
     )
     bias = checkpoint_files.read_checkpoint(done.prefix)
@@ -141,7 +141,7 @@ def test_an_encoder_alone_stays_one(config, in_deeplab2, tmp_path):
         if name.startswith("encoder/")
     }
     checkpoint_writing.write_checkpoint(f"{tmp_path}/encoder", values)
-    done = convert_checkpoint.convert(
+    done = convert_main.convert(
         config, f"{tmp_path}/encoder", f"{tmp_path}/own/ckpt"
     )
     names = set(checkpoint_files.read_checkpoint(done.prefix))
@@ -150,20 +150,20 @@ def test_an_encoder_alone_stays_one(config, in_deeplab2, tmp_path):
         "variables",
         "global_step",
     }
-    _, model = convert_checkpoint._build(config)
+    _, model = convert_main._build(config)
     with pytest.raises(errors.CheckpointError, match="has only an encoder"):
         initialization.restore_all(done.prefix, model)
 
 
 def test_nothing_is_overwritten_unless_asked(config, in_deeplab2, tmp_path):
     target = f"{tmp_path}/ckpt-7"
-    convert_checkpoint.convert(config, in_deeplab2, target)
+    convert_main.convert(config, in_deeplab2, target)
     before = {f: f.read_bytes() for f in tmp_path.iterdir()}
     for path in (target, f"{target}.index", str(tmp_path), f"{tmp_path}/"):
         with pytest.raises(errors.CheckpointError, match="--overwrite"):
-            convert_checkpoint.convert(config, in_deeplab2, path)
+            convert_main.convert(config, in_deeplab2, path)
     assert before == {f: f.read_bytes() for f in tmp_path.iterdir()}
-    done = convert_checkpoint.convert(
+    done = convert_main.convert(
         config, in_deeplab2, target, layout="deeplab2", overwrite=True
     )
     assert set(_read(done.prefix)) == set(_read(in_deeplab2))
@@ -199,7 +199,7 @@ def test_damage_on_the_disk_is_noticed(tmp_path, monkeypatch):
 
 def _run(*arguments):
     """Runs the program in this process."""
-    program = convert_checkpoint
+    program = convert_main
     program._FLAGS.unparse_flags()
     for name in program._FLAGS:
         program._FLAGS[name].unparse()

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_files, errors, object_graph
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.checkpoints import object_graph
 
 # From the attribute names that lead to a variable to its value.
 Values = Mapping[tuple[str, ...], np.ndarray]

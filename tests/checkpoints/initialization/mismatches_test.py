@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 
-from deeplab2_like import errors, initialization
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import initialization
 from deeplab2_like.model import build as model_build
 from deeplab2_like.protos import model_pb2
 

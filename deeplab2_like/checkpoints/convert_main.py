@@ -24,12 +24,10 @@ if TYPE_CHECKING:
     import keras
     import rich.table
 
-    from deeplab2_like import (
-        checkpoint_source,
-        checkpoint_writing,
-        initialization,
-    )
     from deeplab2_like import config as config_lib
+    from deeplab2_like.checkpoints import initialization
+    from deeplab2_like.checkpoints import source as checkpoint_source
+    from deeplab2_like.checkpoints import writing as checkpoint_writing
     from deeplab2_like.meta_architectures import contract
 
 LAYOUTS = ("deeplab2_like", "deeplab2")
@@ -125,12 +123,10 @@ def convert(
         CheckpointError: The checkpoint cannot be read, does not fit the
             model, or cannot be written.
     """
-    from deeplab2_like import (
-        checkpoint_files,
-        checkpoint_source,
-        checkpoint_writing,
-        initialization,
-    )
+    from deeplab2_like.checkpoints import files as checkpoint_files
+    from deeplab2_like.checkpoints import initialization
+    from deeplab2_like.checkpoints import source as checkpoint_source
+    from deeplab2_like.checkpoints import writing as checkpoint_writing
 
     checkpoint_writing.check_target(target, overwrite=overwrite)
     if not checkpoint_files.is_keras_file(source_path):
@@ -175,7 +171,7 @@ def _name_values(
     """Gives the attribute names that lead to each value in a layout."""
     import numpy as np
 
-    from deeplab2_like import checkpoint_source
+    from deeplab2_like.checkpoints import source as checkpoint_source
 
     values: dict[tuple[str, ...], np.ndarray] = {
         (name,): np.asarray(source.counters.get(name, 0), np.int64)

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.model import keras_keys
+from deeplab2_like.checkpoints import keras_keys
 
 # Why a class of encoders cannot take weights of keras.applications.
 _REFUSED = {

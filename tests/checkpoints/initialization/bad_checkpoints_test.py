@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_files, errors
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import files as checkpoint_files
 
 
 def _truncate(file, share):

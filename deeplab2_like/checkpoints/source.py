@@ -16,8 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 import numpy as np
 
-from deeplab2_like import checkpoint_files, errors, keras_files, object_graph
-from deeplab2_like.model import deeplab2_keys
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import deeplab2_keys, keras_files, object_graph
+from deeplab2_like.checkpoints import files as checkpoint_files
 
 _ENCODER = "encoder"
 _GARDEN_ENCODER = "backbone/_encoder"

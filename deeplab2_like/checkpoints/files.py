@@ -15,7 +15,8 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like import errors, object_graph
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import object_graph
 
 _STATE_FILE = "checkpoint"
 _BOOKKEEPING = {object_graph.GRAPH_KEY, "save_counter"}

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import checkpoint_source, checkpoint_writing, initialization
+from deeplab2_like.checkpoints import initialization
+from deeplab2_like.checkpoints import source as checkpoint_source
+from deeplab2_like.checkpoints import writing as checkpoint_writing
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.protos import model_pb2

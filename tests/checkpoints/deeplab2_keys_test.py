@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from deeplab2_like.model.deeplab2_keys import deeplab2_key
+from deeplab2_like.checkpoints.deeplab2_keys import deeplab2_key
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 

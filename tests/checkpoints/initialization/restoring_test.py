@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import errors, initialization
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import initialization
 
 
 def _write(folder, model, **groups):
