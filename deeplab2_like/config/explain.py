@@ -13,13 +13,14 @@ from collections.abc import Iterator
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from deeplab2_like.config import paths, rules, textproto
+from deeplab2_like.config import paths, textproto
 from deeplab2_like.config.problems import (
     InvalidConfigError,
     Problem,
     nearest_first,
 )
 from deeplab2_like.config.report import show
+from deeplab2_like.config.rules import fields as field_rules
 from deeplab2_like.protos import config_pb2
 
 _ROOT = config_pb2.ExperimentOptions.DESCRIPTOR
@@ -86,7 +87,10 @@ def _walk(descriptor: textproto.Descriptor, prefix: str) -> Iterator[_Place]:
         path = prefix + field.name
         yield _Place(path, field)
         key = f"{descriptor.name}.{field.name}"
-        if field.message_type is not None and key not in rules.REFUSED_MESSAGES:
+        if (
+            field.message_type is not None
+            and key not in field_rules.REFUSED_MESSAGES
+        ):
             yield from _walk(field.message_type, f"{path}.")
 
 
@@ -98,12 +102,12 @@ def _describe(place: _Place) -> list[str]:
     lines += textwrap.wrap(
         comment, _WIDTH, initial_indent="  ", subsequent_indent="  "
     )
-    if key in rules.REFUSED_MESSAGES:
+    if key in field_rules.REFUSED_MESSAGES:
         return lines
     if field.message_type is not None:
         return lines + _list_fields(field.message_type)
     lines.append(f"  default: {_show_default(field)}")
-    if key in rules.SCALARS:
+    if key in field_rules.SCALARS:
         lines.append(f"  allowed: {_describe_allowed(field, key)}")
     return lines
 
@@ -111,8 +115,8 @@ def _describe(place: _Place) -> list[str]:
 def _describe_allowed(field: textproto.Field, key: str) -> str:
     if field.enum_type is not None:
         return textproto.describe_type(field)
-    rule = rules.SCALARS[key]
-    if isinstance(rule, rules.Free):
+    rule = field_rules.SCALARS[key]
+    if isinstance(rule, field_rules.Free):
         return f"any value ({textproto.describe_type(field)})"
     return rule.describe()
 

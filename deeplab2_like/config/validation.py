@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import Message
 
-from deeplab2_like.config import (
-    dataset_rules,
-    model_rules,
-    rules,
-    textproto,
-    trainer_rules,
-)
+from deeplab2_like.config import textproto
 from deeplab2_like.config.report import Report, iterate_fields
+from deeplab2_like.config.rules import dataset as dataset_rules
+from deeplab2_like.config.rules import fields as field_rules
+from deeplab2_like.config.rules import model as model_rules
+from deeplab2_like.config.rules import trainer as trainer_rules
 from deeplab2_like.protos import config_pb2, dataset_descriptor_pb2
 
 Datasets = Mapping[str, dataset_descriptor_pb2.DatasetDescriptor]
@@ -60,7 +58,7 @@ def check_options(
         report: Is added to.
     """
     system = options.model_options.WhichOneof("meta_architecture")
-    refused = rules.REFUSED_MESSAGES.get(f"ModelOptions.{system}")
+    refused = field_rules.REFUSED_MESSAGES.get(f"ModelOptions.{system}")
     if refused is not None:
         # Whatever else the config holds belongs to that system.
         report.problems.clear()
@@ -90,7 +88,7 @@ def may_be_unfilled(holder: Message, field: textproto.Field) -> bool:
     them. A field that decides what is built may not.
     """
     key = f"{holder.DESCRIPTOR.name}.{field.name}"
-    free = isinstance(rules.SCALARS.get(key), rules.Free)
+    free = isinstance(field_rules.SCALARS.get(key), field_rules.Free)
     return free and key != "DatasetOptions.dataset"
 
 
@@ -103,11 +101,11 @@ def _check_fields(
             continue
         key = f"{holder.DESCRIPTOR.name}.{field.name}"
         if field.message_type is not None:
-            if key in rules.REFUSED_MESSAGES:
+            if key in field_rules.REFUSED_MESSAGES:
                 refused.append(path)
-                _refuse(path, rules.REFUSED_MESSAGES[key], report)
+                _refuse(path, field_rules.REFUSED_MESSAGES[key], report)
             continue
-        rule = rules.SCALARS[key]
+        rule = field_rules.SCALARS[key]
         if path in unfilled and not may_be_unfilled(holder, field):
             continue  # Reported as such.
         complaint = rule.check(value)
@@ -126,7 +124,7 @@ def _refuse(path: str, system: str, report: Report) -> None:
     )
 
 
-def _describe_fix(rule: rules.Rule) -> str:
-    if isinstance(rule, rules.Refused):
+def _describe_fix(rule: field_rules.Rule) -> str:
+    if isinstance(rule, field_rules.Refused):
         return "Remove the field."
     return "Correct the value or remove the field to take its default."

@@ -3,9 +3,9 @@
 
 import tensorflow as tf
 
-from deeplab2_like import object_grids
-from deeplab2_like.config import pyramid_rules
+from deeplab2_like.config import solov2_grids
 from deeplab2_like.config.decimals import read_decimal
+from deeplab2_like.config.rules import pyramid as pyramid_rules
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.losses import cross_entropy, detection, grid_masks
 from deeplab2_like.meta_architectures import contract, pyramid_system
@@ -47,9 +47,9 @@ class EfficientPS(pyramid_system.PyramidSystem):
     def _make_cell_rules(self) -> grid_cells.GridRules:
         """Gives which cells learn from which objects."""
         options = self._system.solov2
-        smallest, largest = zip(*object_grids.RANGES, strict=True)
+        smallest, largest = zip(*solov2_grids.RANGES, strict=True)
         return grid_cells.GridRules(
-            grids=list(options.grid) or object_grids.GRIDS,
+            grids=list(options.grid) or solov2_grids.GRIDS,
             ranges=list(
                 zip(
                     options.smallest_size or smallest,
@@ -185,7 +185,7 @@ class EfficientPS(pyramid_system.PyramidSystem):
         return grid_objects.GridObjectRules(
             grids=tuple(self._cell_rules.grids),
             smallest_masks=(
-                tuple(options.smallest_mask) or object_grids.SMALLEST_MASKS
+                tuple(options.smallest_mask) or solov2_grids.SMALLEST_MASKS
             ),
             score_threshold=read_decimal(options.cell_score_threshold),
             candidates=options.candidates,

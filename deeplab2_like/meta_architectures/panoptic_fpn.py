@@ -3,8 +3,8 @@
 
 import tensorflow as tf
 
-from deeplab2_like.config import pyramid_rules
 from deeplab2_like.config.decimals import read_decimal
+from deeplab2_like.config.rules import pyramid as pyramid_rules
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.losses import (
     cross_entropy,

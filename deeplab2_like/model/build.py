@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 
-from deeplab2_like.config import backbone_rules, report
+from deeplab2_like.config import report
 from deeplab2_like.config.decimals import read_decimal
+from deeplab2_like.config.rules import backbone as backbone_rules
 from deeplab2_like.errors import ConfigError
 from deeplab2_like.model.backbones import (
     axial_resnet,

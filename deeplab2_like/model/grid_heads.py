@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deeplab2_like.config.solov2_grids import GRIDS
 from deeplab2_like.model.feature_pyramid import (
     COARSEST,
     LEVELS,
@@ -28,7 +29,6 @@ from deeplab2_like.model.feature_pyramid import (
 )
 from deeplab2_like.model.layers.group_norm import GroupNorm
 from deeplab2_like.model.layers.resize import resize_half_pixel
-from deeplab2_like.object_grids import GRIDS
 
 # Probability that a cell has an object of some class, at the beginning.
 _PRIOR = 0.01

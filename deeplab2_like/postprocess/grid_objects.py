@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
+from deeplab2_like.config.solov2_grids import GRIDS, SMALLEST_MASKS
 from deeplab2_like.graph import compilation, exact_floats
-from deeplab2_like.object_grids import GRIDS, SMALLEST_MASKS
 from deeplab2_like.postprocess import mask_overlaps
 
 # Final masks that are computed at once: as many as most pictures have.

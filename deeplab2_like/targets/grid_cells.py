@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like.object_grids import GRIDS, RANGES
+from deeplab2_like.config.solov2_grids import GRIDS, RANGES
 
 # Steps (y, x) from the cell of a center to those that may stand for it.
 _STEPS = np.array([[y, x] for y in (-1, 0, 1) for x in (-1, 0, 1)], np.int32)

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from deeplab2_like import config
-from deeplab2_like.config import report, rules, textproto
+from deeplab2_like.config import report, textproto
+from deeplab2_like.config.rules import fields as field_rules
 from deeplab2_like.errors import ConfigError
 from deeplab2_like.protos import config_pb2
 
@@ -92,7 +93,7 @@ def test_deep_nesting_is_a_config_error():
 
 def _bad_values(rule, field):
     """Lists values of the right type that a rule does not allow."""
-    if isinstance(rule, rules.Free):
+    if isinstance(rule, field_rules.Free):
         return []
     if field.type == field.TYPE_STRING:
         return ['"no such name"']
@@ -159,7 +160,7 @@ def test_every_field_of_a_shipped_config_is_checked(name, tmp_path):
     for field_path, holder, field, _ in report.iterate_fields(options):
         if field.message_type is not None:
             continue
-        rule = rules.SCALARS[f"{holder.DESCRIPTOR.name}.{field.name}"]
+        rule = field_rules.SCALARS[f"{holder.DESCRIPTOR.name}.{field.name}"]
         place = places[field_path]
         mutants = [(v, True) for v in _wrong_types(field)]
         mutants += [(v, False) for v in _bad_values(rule, field)]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.config import pyramid_rules
+from deeplab2_like.config.rules import pyramid as pyramid_rules
 from deeplab2_like.losses import cross_entropy, detection
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like import config
-from deeplab2_like.config import pyramid_rules
+from deeplab2_like.config.rules import pyramid as pyramid_rules
 from deeplab2_like.export import saved_model
 from deeplab2_like.testing import scenes
 from deeplab2_like.trainer import run

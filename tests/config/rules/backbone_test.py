@@ -2,7 +2,8 @@
 import pytest
 from google.protobuf import text_format
 
-from deeplab2_like.config import backbone_rules, names
+from deeplab2_like.config import names
+from deeplab2_like.config.rules import backbone as backbone_rules
 from deeplab2_like.protos import model_pb2
 
 _Backbone = model_pb2.ModelOptions.BackboneOptions

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the fields of efficientps must be, and which losses it needs."""
 
-from deeplab2_like import object_grids
-from deeplab2_like.config import pyramid_rules
+from deeplab2_like.config import solov2_grids
 from deeplab2_like.config.report import Report
+from deeplab2_like.config.rules import pyramid as pyramid_rules
 from deeplab2_like.protos import (
     config_pb2,
     dataset_descriptor_pb2,
@@ -113,7 +113,7 @@ def _check_solov2(branch: _System.GridBranchOptions, report: Report) -> None:
 def _check_ranges(
     branch: _System.GridBranchOptions, path: str, report: Report
 ) -> None:
-    published = zip(*object_grids.RANGES, strict=True)
+    published = zip(*solov2_grids.RANGES, strict=True)
     written = (branch.smallest_size, branch.largest_size)
     smallest, largest = (
         list(values) or list(default)

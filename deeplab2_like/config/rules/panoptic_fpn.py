@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the fields of panoptic_fpn must be, and which losses it needs."""
 
-from deeplab2_like.config import pyramid_rules
 from deeplab2_like.config.report import Report
+from deeplab2_like.config.rules import pyramid as pyramid_rules
 from deeplab2_like.protos import (
     config_pb2,
     dataset_descriptor_pb2,

@@ -3,7 +3,7 @@
 
 import pytest
 
-from deeplab2_like.config import rules
+from deeplab2_like.config.rules import fields as field_rules
 from deeplab2_like.protos import config_pb2, dataset_descriptor_pb2
 
 
@@ -19,12 +19,12 @@ def test_every_scalar_field_has_a_rule():
             key = f"{descriptor.name}.{field.name}"
             if field.message_type is None:
                 scalars.add(key)
-            elif key not in rules.REFUSED_MESSAGES:
+            elif key not in field_rules.REFUSED_MESSAGES:
                 walk(field.message_type)
 
     walk(config_pb2.ExperimentOptions.DESCRIPTOR)
     walk(dataset_descriptor_pb2.DatasetDescriptor.DESCRIPTOR)
-    assert scalars == set(rules.SCALARS)
+    assert scalars == set(field_rules.SCALARS)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,11 @@
 
 from collections.abc import Mapping
 
-from deeplab2_like.config import (
-    efficientps_rules,
-    names,
-    panoptic_fpn_rules,
-    pyramid_rules,
-)
+from deeplab2_like.config import names
 from deeplab2_like.config.report import Report
+from deeplab2_like.config.rules import efficientps as efficientps_rules
+from deeplab2_like.config.rules import panoptic_fpn as panoptic_fpn_rules
+from deeplab2_like.config.rules import pyramid as pyramid_rules
 from deeplab2_like.protos import (
     config_pb2,
     dataset_descriptor_pb2,
