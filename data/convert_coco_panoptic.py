@@ -12,7 +12,7 @@ import sys
 # The checkout's own code, not this folder nor an older installed package.
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from deeplab2_like.data import convert_coco_panoptic  # noqa: E402
+from deeplab2_like.data.coco import convert_main  # noqa: E402
 
 if __name__ == "__main__":
-    convert_coco_panoptic.cli()
+    convert_main.cli()

@@ -16,15 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.data import (
-    decoding,
-    graph_errors,
-    pipeline,
-    record_files,
-    record_writer,
-    records,
-    sources,
-)
+from deeplab2_like.data import graph_errors, pipeline, sources
+from deeplab2_like.data.records import decoding
+from deeplab2_like.data.records import features as record_features
+from deeplab2_like.data.records import files as record_files
+from deeplab2_like.data.records import writer as record_writer
 from deeplab2_like.labels import label_map
 
 _READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
@@ -91,7 +87,9 @@ def _read_name(path: str, offset: int) -> str:
     """Reads the name in a record that could not be used as a whole."""
     try:
         serialized = sources.read_record(path, offset)
-        return records.parse_example(serialized)["name"].numpy().decode()
+        return (
+            record_features.parse_example(serialized)["name"].numpy().decode()
+        )
     except _READ_ERRORS:
         return ""
 

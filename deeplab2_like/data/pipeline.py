@@ -15,12 +15,12 @@ import tensorflow as tf
 
 from deeplab2_like.data import (
     augmentation,
-    decoding,
     graph_errors,
     preprocessing,
-    record_files,
     sources,
 )
+from deeplab2_like.data.records import decoding
+from deeplab2_like.data.records import files as record_files
 
 _AUTOTUNE = tf.data.AUTOTUNE
 

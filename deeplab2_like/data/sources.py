@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.data import record_files
+from deeplab2_like.data.records import files as record_files
 
 _AUTOTUNE = tf.data.AUTOTUNE
 _CYCLE_FILES = 16

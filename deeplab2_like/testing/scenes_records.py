@@ -85,10 +85,11 @@ def write_records(
         errors.DataError: An argument out of range, or older records.
     """
     _check(split, count, size, seed)
-    from deeplab2_like.data import record_writer, records
+    from deeplab2_like.data.records import features as record_features
+    from deeplab2_like.data.records import writer as record_writer
 
     examples = (
-        records.encode_example(
+        record_features.encode_example(
             name=name,
             image=encode_png(scene.image),
             image_format="png",

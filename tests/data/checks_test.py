@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import checks, pipeline, record_writer, records
+from deeplab2_like.data import checks, pipeline
+from deeplab2_like.data.records import features as record_features
+from deeplab2_like.data.records import writer as record_writer
 
 RULES = pipeline.LabelRules(num_classes=3, ignore_label=255, label_divisor=10)
 
@@ -17,7 +19,7 @@ def make_record(name, label=None, image=None):
         stream = io.BytesIO()
         Image.new("RGB", (5, 4)).save(stream, format="PNG")
         image = stream.getvalue()
-    return records.encode_example(
+    return record_features.encode_example(
         name=name, image=image, image_format="png", size=(4, 5), panoptic=label
     )
 
@@ -94,7 +96,7 @@ def test_damaged_and_missing_files_are_problems(tmp_path):
 def test_a_missing_label_is_a_problem_when_one_is_required(tmp_path):
     stream = io.BytesIO()
     Image.new("RGB", (5, 4)).save(stream, format="PNG")
-    record = records.encode_example(
+    record = record_features.encode_example(
         name="x", image=stream.getvalue(), image_format="png", size=(4, 5)
     )
     pattern = write(tmp_path, record)

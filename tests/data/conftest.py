@@ -12,14 +12,12 @@ import pytest
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import (
-    coco_entries,
-    coco_panoptic,
-    pipeline,
-    record_writer,
-    records,
-)
+from deeplab2_like.data import pipeline
+from deeplab2_like.data.coco import entries as coco_entries
+from deeplab2_like.data.coco import samples as coco_samples
 from deeplab2_like.data.preprocessing import Preprocessing
+from deeplab2_like.data.records import features as record_features
+from deeplab2_like.data.records import writer as record_writer
 from deeplab2_like.labels import descriptor
 
 _SCENE = """
@@ -128,7 +126,7 @@ class ToyCoco:
     def load_samples(self, **options):
         """Gives the samples of all entries."""
         return [
-            coco_panoptic.load_sample(entry, self.descriptor, **options)
+            coco_samples.load_sample(entry, self.descriptor, **options)
             for entry in self.load()
         ]
 
@@ -158,7 +156,7 @@ def _make_record(index, size):
     image = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, format="PNG")
-    return records.encode_example(
+    return record_features.encode_example(
         name=f"image_{index}",
         image=stream.getvalue(),
         image_format="png",

@@ -9,8 +9,10 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import graph_errors, record_writer, records
+from deeplab2_like.data import graph_errors
 from deeplab2_like.data.preprocessing import Preprocessing
+from deeplab2_like.data.records import features as record_features
+from deeplab2_like.data.records import writer as record_writer
 
 VOID = 255_000
 
@@ -115,7 +117,7 @@ def test_workers_share_the_evaluation(pattern, make_evaluation):
 def test_evaluation_works_without_labels(tmp_path, make_evaluation):
     stream = io.BytesIO()
     Image.new("RGB", (9, 7)).save(stream, format="PNG")
-    record = records.encode_example(
+    record = record_features.encode_example(
         name="x", image=stream.getvalue(), image_format="png", size=(7, 9)
     )
     record_writer.write_shards([record], 1, str(tmp_path), "test", 1)

@@ -8,14 +8,10 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import (
-    graph_errors,
-    pipeline,
-    record_writer,
-    records,
-    sources,
-)
+from deeplab2_like.data import graph_errors, pipeline, sources
 from deeplab2_like.data.preprocessing import Preprocessing
+from deeplab2_like.data.records import features as record_features
+from deeplab2_like.data.records import writer as record_writer
 
 RULES = pipeline.LabelRules(num_classes=3, ignore_label=255, label_divisor=1000)
 CROP = Preprocessing((33, 33), min_scale=0.5, max_scale=2.0)
@@ -183,7 +179,7 @@ def test_image_and_label_move_together(tmp_path):
     Image.fromarray(np.repeat(label[..., None], 3, 2).astype(np.uint8)).save(
         stream, format="PNG"
     )
-    record = records.encode_example(
+    record = record_features.encode_example(
         name="x",
         image=stream.getvalue(),
         image_format="png",

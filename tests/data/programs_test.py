@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import describe_data
+from deeplab2_like.data.coco import describe_main
 from deeplab2_like.labels import descriptor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -111,7 +111,7 @@ def test_own_data_from_json_to_checked_records(tmp_path):
 
 def test_problems_end_with_code_3_and_no_traceback(tmp_path):
     make_data(tmp_path, area=13)
-    text = describe_data.describe_categories(
+    text = describe_main.describe_categories(
         str(tmp_path / "panoptic.json"), "mine"
     )
     (tmp_path / "mine.textproto").write_text(text)
@@ -140,7 +140,7 @@ def test_the_divisor_fits_the_instances(tmp_path):
         ],
     }
     path.write_text(json.dumps(content))
-    text = describe_data.describe_categories(str(path), "many")
+    text = describe_main.describe_categories(str(path), "many")
     assert "label_divisor: 10000" in text
     assert "ignore_label: 65535" in text
     assert "does not say which classes are things" in text
@@ -152,4 +152,4 @@ def test_categories_without_names_are_refused(tmp_path):
         content = {"images": [], "categories": categories}
         path.write_text(json.dumps(content))
         with pytest.raises(errors.DataError, match=part):
-            describe_data.describe_categories(str(path), "x")
+            describe_main.describe_categories(str(path), "x")

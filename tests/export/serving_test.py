@@ -14,7 +14,7 @@ import tensorflow as tf
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.data import build as data_build
-from deeplab2_like.data import records
+from deeplab2_like.data.records import features as record_features
 from deeplab2_like.export import canvas, serving
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
@@ -87,7 +87,7 @@ def _evaluate(options, system, model, images, folder):
     with tf.io.TFRecordWriter(str(folder / "val.tfrecord")) as writer:
         for index, image in enumerate(images):
             size = image.shape[:2]
-            example = records.encode_example(
+            example = record_features.encode_example(
                 name=str(index),
                 image=_encode_png(image),
                 image_format="png",

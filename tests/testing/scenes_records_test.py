@@ -7,7 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import records
+from deeplab2_like.data.records import features as record_features
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.metrics import coco_panoptic
@@ -27,7 +27,7 @@ def test_records_hold_the_scenes_of_their_split(tmp_path):
     ]
     assert done == [1, 2, 3, 4, 5]
     for index, record in enumerate(tf.data.TFRecordDataset(paths)):
-        parsed = records.parse_example(record)
+        parsed = record_features.parse_example(record)
         scene = scenes.make_scene(scenes.compute_seed("val", index), _SIZE)
         assert parsed["name"].numpy().decode() == f"val_{index:06d}"
         image = tf.io.decode_png(parsed["image"]).numpy()

@@ -10,7 +10,8 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import config, errors
-from deeplab2_like.data import decoding, records
+from deeplab2_like.data.records import decoding
+from deeplab2_like.data.records import features as record_features
 from deeplab2_like.labels import descriptor
 from deeplab2_like.metrics import mean_iou
 from deeplab2_like.results import raw_predictions
@@ -130,14 +131,14 @@ def unlabelled(tmp_path):
         for sequence in ("0001", "0002"):
             image = scenes.make_scene(int(sequence), (65, 129)).image
             example = tf.train.Example.FromString(
-                records.encode_example(
+                record_features.encode_example(
                     name="000000.png",
                     image=tf.io.encode_png(image).numpy(),
                     image_format="png",
                     size=(65, 129),
                 )
             )
-            feature = example.features.feature[records.SEQUENCE]
+            feature = example.features.feature[record_features.SEQUENCE]
             feature.bytes_list.value.append(sequence.encode())
             writer.write(example.SerializeToString())
     return f'file_pattern: "{path}" decode_groundtruth_label: false'

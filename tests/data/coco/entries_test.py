@@ -4,7 +4,7 @@
 import pytest
 
 from deeplab2_like import errors
-from deeplab2_like.data import coco_entries
+from deeplab2_like.data.coco import entries as coco_entries
 
 
 def make_instances_json(content):

@@ -77,7 +77,8 @@ def _run(arguments: Sequence[str]) -> None:
         )
     descriptor = descriptor_lib.load(_DATASET.value)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from deeplab2_like.data import checks, pipeline, record_files
+    from deeplab2_like.data import checks, pipeline
+    from deeplab2_like.data.records import files as record_files
 
     paths = record_files.find_files(_FILE_PATTERN.value)
     with progress.Progress().phase("Checking files", len(paths)) as phase:

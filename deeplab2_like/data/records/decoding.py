@@ -10,7 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from deeplab2_like.data import graph_errors, records
+from deeplab2_like.data import graph_errors
+from deeplab2_like.data.records import features as record_features
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8\xff"
@@ -66,7 +67,7 @@ def decode_image(encoded: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
             _text(
                 "The record of image '",
                 name,
-                f"' has no image: its feature {records.IMAGE!r} is missing or"
+                f"' has no image: its feature {record_features.IMAGE!r} is missing or"
                 " empty.",
             ),
             _text(
@@ -255,7 +256,7 @@ def decode_label(
         lambda: _text(
             "The record of image '",
             name,
-            f"' has no label (feature {records.LABEL!r}), so it can be neither"
+            f"' has no label (feature {record_features.LABEL!r}), so it can be neither"
             " trained on nor scored. Use the records of another split, or write"
             " them with labels.",
         ),
@@ -316,7 +317,7 @@ def decode_example(
     Returns:
         "image" uint8 [H, W, 3], "panoptic" int32 [H, W], "name" string [].
     """
-    parsed = records.parse_example(serialized)
+    parsed = record_features.parse_example(serialized)
     image = decode_image(parsed["image"], parsed["name"])
     panoptic = decode_label(
         parsed,

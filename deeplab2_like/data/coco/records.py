@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from deeplab2_like import errors
-from deeplab2_like.data import coco_panoptic, record_writer, records
-from deeplab2_like.data.coco_entries import Entry, raise_problems
+from deeplab2_like.data.coco import samples as coco_samples
+from deeplab2_like.data.coco.entries import Entry, raise_problems
+from deeplab2_like.data.records import features as record_features
+from deeplab2_like.data.records import writer as record_writer
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # How many images with problems are looked for before giving up.
@@ -40,7 +42,7 @@ class Summary:
     instances: Counter[int] = dataclasses.field(default_factory=Counter)
     pixels: Counter[int] = dataclasses.field(default_factory=Counter)
 
-    def add(self, sample: coco_panoptic.Sample, label_divisor: int) -> None:
+    def add(self, sample: coco_samples.Sample, label_divisor: int) -> None:
         """Counts one image."""
         self.num_images += 1
         self.num_converted += sample.is_converted
@@ -66,7 +68,7 @@ def load_samples(
     *,
     treat_crowd_as_ignore: bool = False,
     num_threads: int = 2,
-) -> Iterator[coco_panoptic.Sample | errors.DataError]:
+) -> Iterator[coco_samples.Sample | errors.DataError]:
     """Loads images in order, some ahead of their use.
 
     Args:
@@ -79,9 +81,9 @@ def load_samples(
         Each image, or the error that it cannot be used for.
     """
 
-    def load(entry: Entry) -> coco_panoptic.Sample | errors.DataError:
+    def load(entry: Entry) -> coco_samples.Sample | errors.DataError:
         try:
-            return coco_panoptic.load_sample(
+            return coco_samples.load_sample(
                 entry, descriptor, treat_crowd_as_ignore=treat_crowd_as_ignore
             )
         except errors.DataError as error:
@@ -148,7 +150,7 @@ def write_coco_records(
                     break
             elif not problems:
                 summary.add(sample, descriptor.label_divisor)
-                yield records.encode_example(
+                yield record_features.encode_example(
                     name=sample.name,
                     image=sample.image,
                     image_format=sample.image_format,

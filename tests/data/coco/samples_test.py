@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from deeplab2_like.data import coco_panoptic
+from deeplab2_like.data.coco import samples as coco_samples
 
 
 def test_segments_become_panoptic_ids(coco):
@@ -45,7 +45,7 @@ def test_an_image_without_segments_is_void(coco):
 def test_a_split_without_labels_needs_images_only(coco):
     del coco.content["annotations"]
     entries = coco.load(with_labels=False)
-    sample = coco_panoptic.load_sample(entries[0], coco.descriptor)
+    sample = coco_samples.load_sample(entries[0], coco.descriptor)
     assert sample.panoptic is None
     assert sample.size == coco.letters.shape
 

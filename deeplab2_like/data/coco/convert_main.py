@@ -8,7 +8,7 @@ from absl import flags
 
 from deeplab2_like import errors
 from deeplab2_like.console import program, progress
-from deeplab2_like.data import coco_entries
+from deeplab2_like.data.coco import entries as coco_entries
 from deeplab2_like.labels import descriptor as descriptor_lib
 
 _JSON = flags.DEFINE_string("json", None, "The COCO-panoptic JSON file.")
@@ -87,7 +87,7 @@ def _run(arguments: Sequence[str]) -> None:
         json_path, images, panoptic, descriptor, with_labels=_LABELS.value
     )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from deeplab2_like.data import coco_records
+    from deeplab2_like.data.coco import records as coco_records
 
     with progress.Progress().phase("Writing images", len(entries)) as phase:
         summary = coco_records.write_coco_records(

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.data import record_files, record_writer
+from deeplab2_like.data.records import files as record_files
+from deeplab2_like.data.records import writer as record_writer
 
 
 def make_records(count, seed=0):

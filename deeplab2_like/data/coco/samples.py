@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from deeplab2_like import errors
-from deeplab2_like.data.coco_entries import (
+from deeplab2_like.data.coco.entries import (
     Entry,
     find_duplicates,
     summarize_names,

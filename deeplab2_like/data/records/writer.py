@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.data import record_files
+from deeplab2_like.data.records import files as record_files
 
 MANIFEST = "MANIFEST.sha256"
 

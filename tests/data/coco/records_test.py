@@ -11,12 +11,10 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import (
-    coco_entries,
-    coco_panoptic,
-    coco_records,
-    records,
-)
+from deeplab2_like.data.coco import entries as coco_entries
+from deeplab2_like.data.coco import records as coco_records
+from deeplab2_like.data.coco import samples as coco_samples
+from deeplab2_like.data.records import features as record_features
 from deeplab2_like.labels import descriptor
 from deeplab2_like.testing import reference
 
@@ -37,7 +35,7 @@ def test_records_hold_the_samples(coco):
     assert summary.max_instances == 2
     assert summary.pixels == {255: 6, 0: 18, 1: 32, 2: 24}
     parsed = [
-        records.parse_example(record)
+        record_features.parse_example(record)
         for record in tf.data.TFRecordDataset(summary.paths)
     ]
     assert [part["name"].numpy() for part in parsed] == [b"one", b"two"]
@@ -83,7 +81,7 @@ def test_real_data_sets_are_read_to_the_pixel(name, dataset, split):
     content = json.loads(json_path.read_text())
     assert len(entries) == len(content["images"])
     for sample in coco_records.load_samples(entries[:40], data):
-        assert isinstance(sample, coco_panoptic.Sample), sample
+        assert isinstance(sample, coco_samples.Sample), sample
         entry = next(e for e in entries if e.name == sample.name)
         check_by_segment(sample, entry, data)
 

@@ -8,7 +8,9 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import decoding, graph_errors, records
+from deeplab2_like.data import graph_errors
+from deeplab2_like.data.records import decoding
+from deeplab2_like.data.records import features as record_features
 
 RULES = {"num_classes": 3, "ignore_label": 255, "label_divisor": 1000}
 
@@ -35,12 +37,14 @@ def make_png(array):
 def make_record(size=(5, 7), name="some/image", **features):
     """A record of any features; None leaves a standard one out."""
     standard = {
-        records.IMAGE: make_image(size=size)[0],
-        records.NAME: name.encode(),
-        records.LABEL: np.zeros(size, "<i4").tobytes(),
-        records.LABEL_FORMAT: b"raw",
+        record_features.IMAGE: make_image(size=size)[0],
+        record_features.NAME: name.encode(),
+        record_features.LABEL: np.zeros(size, "<i4").tobytes(),
+        record_features.LABEL_FORMAT: b"raw",
     }
-    standard.update({getattr(records, key): features[key] for key in features})
+    standard.update(
+        {getattr(record_features, key): features[key] for key in features}
+    )
     lists = {
         key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
         if isinstance(value, bytes)
@@ -77,7 +81,7 @@ def test_an_encoded_example_decodes_to_itself():
     encoded, image = make_image()
     panoptic = np.arange(35, dtype=np.int64).reshape(5, 7) + 1000
     panoptic[0] = 255000
-    record = records.encode_example(
+    record = record_features.encode_example(
         name="Zürich_7",
         image=encoded,
         image_format="png",
@@ -92,7 +96,7 @@ def test_an_encoded_example_decodes_to_itself():
 
 
 def test_the_features_are_those_of_deeplab2():
-    record = records.encode_example(
+    record = record_features.encode_example(
         name="a",
         image=make_image()[0],
         image_format="png",
@@ -113,7 +117,7 @@ def test_the_features_are_those_of_deeplab2():
 
 
 def test_a_test_split_has_no_label_features():
-    record = records.encode_example(
+    record = record_features.encode_example(
         name="a", image=make_image()[0], image_format="png", size=(5, 7)
     )
     features = tf.train.Example.FromString(record).features.feature
@@ -126,7 +130,7 @@ def test_a_test_split_has_no_label_features():
 @pytest.mark.parametrize("highest", [2, 255])
 def test_classes_in_a_png_become_panoptic_ids_without_instances(highest):
     semantic = np.array([[0, 1, 2], [2, highest, 0]])
-    record = records.encode_example(
+    record = record_features.encode_example(
         name="a",
         image=make_image(size=(2, 3))[0],
         image_format="png",
@@ -277,7 +281,7 @@ def test_a_check_also_fails_eagerly():
 )
 def test_labels_that_cannot_be_stored_are_refused(label, part):
     with pytest.raises(errors.DataError) as caught:
-        records.encode_example(
+        record_features.encode_example(
             name="x",
             image=b"",
             image_format="png",

@@ -15,7 +15,7 @@ from absl import flags
 
 from deeplab2_like import errors
 from deeplab2_like.console import program
-from deeplab2_like.data import coco_entries
+from deeplab2_like.data.coco import entries as coco_entries
 
 _DIVISORS = (1000, 10_000, 100_000)
 _IGNORE_LABELS = (255, 65_535)
