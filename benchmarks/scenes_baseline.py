@@ -19,7 +19,7 @@ from absl import flags
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from deeplab2_like.console import program  # noqa: E402
-from deeplab2_like.testing import scenes_baseline  # noqa: E402
+from deeplab2_like.scenes import baseline  # noqa: E402
 
 _TRAIN = flags.DEFINE_integer(
     "train", 200, "Scenes to learn from.", lower_bound=1
@@ -31,9 +31,9 @@ _VAL = flags.DEFINE_integer(
 
 def _main(arguments: Sequence[str]) -> None:
     del arguments
-    height, width = scenes_baseline.SIZE
+    height, width = baseline.SIZE
     start = time.perf_counter()
-    results = scenes_baseline.score_colors(_TRAIN.value, _VAL.value)
+    results = baseline.score_colors(_TRAIN.value, _VAL.value)
     print(
         f"{platform.machine()}, Python {platform.python_version()}, NumPy"
         f" {np.__version__}; {_TRAIN.value} scenes learnt, {_VAL.value}"

@@ -61,9 +61,9 @@ def _make_lively(model):
     import numpy as np
 
     from deeplab2_like.model.layers.batch_norm import BatchNorm
-    from deeplab2_like.testing import scenes
+    from deeplab2_like.scenes import scene
 
-    images = [scenes.make_scene(seed, (65, 129)).image for seed in range(4)]
+    images = [scene.make_scene(seed, (65, 129)).image for seed in range(4)]
     for layer in model._flatten_layers():
         if isinstance(layer, BatchNorm):
             layer.momentum = 0.0

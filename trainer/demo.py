@@ -43,7 +43,7 @@ _OVERRIDE = flags.DEFINE_multi_string(
 
 
 def _draw(folder: pathlib.Path, say: progress.Progress) -> None:
-    from deeplab2_like.testing import scenes_records
+    from deeplab2_like.scenes import records as scenes_records
 
     for split, count in (
         ("train", _TRAIN_SCENES.value),

@@ -17,7 +17,7 @@ from deeplab2_like.export import serving
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.postprocess.prediction import Prediction
 from deeplab2_like.results import original_size
-from deeplab2_like.testing import scenes
+from deeplab2_like.scenes import scene
 
 MIN_EQUAL_PIXELS = 0.9999
 # One value of a network at stride 4, which rounding may tip, is 4x4 pixels: the
@@ -81,7 +81,7 @@ def make_images(canvas_size: Sequence[int]) -> list[NamedImage]:
     return [
         (f"drawn scene {index}, {size[0]}x{size[1]}", image)
         for index, size in enumerate(sizes)
-        for image in [scenes.make_scene(index, size).image]
+        for image in [scene.make_scene(index, size).image]
     ]
 
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.export import saved_model
+from deeplab2_like.scenes import scene
 from deeplab2_like.storage import run_config
-from deeplab2_like.testing import scenes
 
 
 @pytest.mark.slow
@@ -20,7 +20,7 @@ def test_the_saved_model_averages_scales_and_mirrored_images(
         str(tiny_run),
         ["evaluator_options { eval_scales: 0.5 add_flipped_images: true }"],
     )
-    images = [("scene", scenes.make_scene(3, (65, 129)).image)]
+    images = [("scene", scene.make_scene(3, (65, 129)).image)]
     # It is compared with the live model before it is kept.
     info = saved_model.export_checkpoint(
         config,
@@ -30,7 +30,7 @@ def test_the_saved_model_averages_scales_and_mirrored_images(
         images=images,
     )
     assert info.parity["equal_pixels"] >= 0.9999
-    image = tf.constant(scenes.make_scene(1, (65, 129)).image[None])
+    image = tf.constant(scene.make_scene(1, (65, 129)).image[None])
 
     def predict(folder):
         loaded = tf.saved_model.load(str(folder))

@@ -11,8 +11,8 @@ from deeplab2_like import errors
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.export import parity, saved_model, serving
 from deeplab2_like.labels import descriptor
+from deeplab2_like.scenes import scene
 from deeplab2_like.storage import exported_model
-from deeplab2_like.testing import scenes
 
 
 def test_the_folder_explains_itself(exported, tiny_run):
@@ -49,7 +49,7 @@ def _quick(exported, monkeypatch):
         shutil.copytree(exported, directory, dirs_exist_ok=True)
         shutil.rmtree(f"{directory}/assets.extra")
 
-    images = [("one", scenes.make_scene(0, (64, 64)).image)]
+    images = [("one", scene.make_scene(0, (64, 64)).image)]
     monkeypatch.setattr(serving.ServingModule, "save", save)
     monkeypatch.setattr(parity, "make_images", lambda _: images)
 

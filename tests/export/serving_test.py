@@ -19,8 +19,8 @@ from deeplab2_like.export import canvas, serving
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.results import original_size
+from deeplab2_like.scenes import scene
 from deeplab2_like.storage import run_config
-from deeplab2_like.testing import scenes
 
 _SIGNATURES = pathlib.Path(__file__).parent / "signatures.txt"
 _SIZES = [(1, 1), (7, 300), (64, 64), (65, 129), (100, 37), (200, 150)]
@@ -28,7 +28,7 @@ _SIZES = [(1, 1), (7, 300), (64, 64), (65, 129), (100, 37), (200, 150)]
 
 def _make_image(size, seed=0):
     if min(size) >= 33:
-        return scenes.make_scene(seed, size).image
+        return scene.make_scene(seed, size).image
     random_state = np.random.RandomState(seed)
     return random_state.randint(0, 256, (*size, 3), dtype=np.uint8)
 

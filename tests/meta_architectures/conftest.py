@@ -11,7 +11,7 @@ import tensorflow as tf
 from deeplab2_like import config as config_lib
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
-from deeplab2_like.testing import scenes
+from deeplab2_like.scenes import scene
 
 SIZE = (65, 129)
 _MASK_RCNN = """
@@ -110,7 +110,7 @@ evaluator_options {{ stuff_area_limit: 20 }}
 
     def make_batch(self, system, seeds, size=SIZE):
         """Gives images, targets and labels of some scenes."""
-        made = [scenes.make_scene(seed, size) for seed in seeds]
+        made = [scene.make_scene(seed, size) for seed in seeds]
         make_targets = system.target_maker(is_training=True)
         targets = [make_targets(tf.constant(x.panoptic)) for x in made]
         return (

@@ -9,7 +9,7 @@ import tensorflow as tf
 from deeplab2_like import config as config_lib
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
-from deeplab2_like.testing import scenes
+from deeplab2_like.scenes import scene
 
 SIZE = (65, 129)
 _SMALL = (
@@ -39,7 +39,7 @@ def learned():
 @pytest.fixture(scope="module")
 def batch(learned):
     system, _ = learned
-    made = [scenes.make_scene(seed, SIZE) for seed in (0, 1)]
+    made = [scene.make_scene(seed, SIZE) for seed in (0, 1)]
     make_targets = system.target_maker(is_training=True)
     targets = [make_targets(tf.constant(x.panoptic)) for x in made]
     return (

@@ -13,12 +13,12 @@ from deeplab2_like import errors
 from deeplab2_like.labels import coco_format
 from deeplab2_like.predict import predictor as predict
 from deeplab2_like.results import raw_predictions
+from deeplab2_like.scenes import scene
 from deeplab2_like.storage import image_files
-from deeplab2_like.testing import scenes
 
 
 def _make_image(seed=0, size=(80, 120)):
-    return scenes.make_scene(seed, size).image
+    return scene.make_scene(seed, size).image
 
 
 def _write_image(path, seed=0, size=(80, 120)):
@@ -61,7 +61,7 @@ def test_the_result_has_the_size_of_the_image_and_named_segments(predictor):
     for info in found.segments_info:
         area = np.sum(found.segmentation == info["id"])
         assert info["area"] == area
-        assert info["category_name"] in scenes.CLASS_NAMES
+        assert info["category_name"] in scene.CLASS_NAMES
         assert info["score"] >= 0
 
 

@@ -62,7 +62,7 @@ evaluator_options { eval_interval: 100 num_vis_samples: 1 keep_k_centers: 20 }
 @pytest.fixture(scope="session")
 def scene_records(tmp_path_factory):
     """A folder with 8 training and 3 validation scenes."""
-    from deeplab2_like.testing import scenes_records
+    from deeplab2_like.scenes import records as scenes_records
 
     folder = tmp_path_factory.mktemp("scenes")
     for split, count in (("train", 8), ("val", 3)):

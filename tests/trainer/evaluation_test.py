@@ -15,7 +15,7 @@ from deeplab2_like.data.records import features as record_features
 from deeplab2_like.labels import descriptor
 from deeplab2_like.metrics import mean_iou
 from deeplab2_like.results import raw_predictions
-from deeplab2_like.testing import scenes
+from deeplab2_like.scenes import scene as scene_lib
 from deeplab2_like.trainer import run
 
 
@@ -129,7 +129,7 @@ def unlabelled(tmp_path):
     path = tmp_path / "test.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for sequence in ("0001", "0002"):
-            image = scenes.make_scene(int(sequence), (65, 129)).image
+            image = scene_lib.make_scene(int(sequence), (65, 129)).image
             example = tf.train.Example.FromString(
                 record_features.encode_example(
                     name="000000.png",

@@ -8,7 +8,7 @@ import tensorflow as tf
 from deeplab2_like import config
 from deeplab2_like.config.rules import pyramid as pyramid_rules
 from deeplab2_like.export import saved_model
-from deeplab2_like.testing import scenes
+from deeplab2_like.scenes import scene
 from deeplab2_like.trainer import run
 
 pytestmark = pytest.mark.slow
@@ -63,6 +63,6 @@ def test_the_saved_model_gives_what_the_model_gives(trained, tmp_path, canvas):
     info = saved_model.export(str(folder), str(tmp_path / "saved"), options)
     assert info.parity["images"] == 4
     loaded = tf.saved_model.load(str(tmp_path / "saved"))
-    images = np.stack([scenes.make_scene(s, (50, 100)).image for s in (0, 1)])
+    images = np.stack([scene.make_scene(s, (50, 100)).image for s in (0, 1)])
     outputs = loaded.signatures["serving_default"](images=tf.constant(images))
     assert outputs["panoptic"].shape == (2, 50, 100)

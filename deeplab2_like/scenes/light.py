@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from deeplab2_like.testing.scenes_drawing import Color, Dice, color
+from deeplab2_like.scenes.drawing import Color, Dice, color
 
 T = TypeVar("T", float, np.ndarray)
 

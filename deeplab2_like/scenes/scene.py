@@ -12,11 +12,10 @@ import dataclasses
 import numpy as np
 
 from deeplab2_like import errors
-from deeplab2_like.testing import scenes_houses as houses
-from deeplab2_like.testing import scenes_layout as layout
-from deeplab2_like.testing import scenes_light as light_lib
-from deeplab2_like.testing import scenes_street as street_lib
-from deeplab2_like.testing.scenes_drawing import (
+from deeplab2_like.scenes import houses, layout
+from deeplab2_like.scenes import light as light_lib
+from deeplab2_like.scenes import street as street_lib
+from deeplab2_like.scenes.drawing import (
     Camera,
     Dice,
     Sprite,
@@ -24,9 +23,9 @@ from deeplab2_like.testing.scenes_drawing import (
     mix,
     ramp,
 )
-from deeplab2_like.testing.scenes_layout import Thing
-from deeplab2_like.testing.scenes_light import Light
-from deeplab2_like.testing.scenes_street import Canvas
+from deeplab2_like.scenes.layout import Thing
+from deeplab2_like.scenes.light import Light
+from deeplab2_like.scenes.street import Canvas
 
 CLASS_NAMES = (
     "sky",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws the picture that shows what `scenes` is.
 
-python -m deeplab2_like.testing.scenes_overview --out=scenes.jpg
+python -m deeplab2_like.scenes.overview_main --out=scenes.jpg
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from PIL import Image
 
 from deeplab2_like import errors
 from deeplab2_like.console import program
-from deeplab2_like.testing import scenes
+from deeplab2_like.scenes import scene as scene_lib
 
 _OUT = flags.DEFINE_string("out", None, "The picture, PNG or JPEG.")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "15", "20", "11"], "Scenes to show.")
@@ -37,7 +37,7 @@ def make_overview(seeds: Sequence[int]) -> np.ndarray:
     descriptor = descriptor_lib.load("scenes")
     rows = []
     for seed in seeds:
-        scene = scenes.make_scene(seed, _SIZE)
+        scene = scene_lib.make_scene(seed, _SIZE)
         label = visualize.visualize(
             scene.image, scene.panoptic, descriptor, scale=1, legend=False
         )

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.testing import scenes
+from deeplab2_like.scenes import scene as scene_lib
 
 _COMPRESS_LEVEL = 3
 
@@ -30,7 +30,9 @@ def _check(split: str, count: int, size: tuple[int, int], seed: int) -> None:
             f"Cannot draw {count} scenes for the split {split!r}. Ask for 1 or"
             " more."
         )
-    scenes.check_arguments(scenes.compute_seed(split, count - 1, seed), size)
+    scene_lib.check_arguments(
+        scene_lib.compute_seed(split, count - 1, seed), size
+    )
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -48,9 +50,11 @@ def _draw(
     size: tuple[int, int],
     seed: int,
     report: Callable[[int], None],
-) -> Iterator[tuple[str, scenes.Scene]]:
+) -> Iterator[tuple[str, scene_lib.Scene]]:
     for index in range(count):
-        scene = scenes.make_scene(scenes.compute_seed(split, index, seed), size)
+        scene = scene_lib.make_scene(
+            scene_lib.compute_seed(split, index, seed), size
+        )
         yield name_scene(split, index), scene
         report(index + 1)
 

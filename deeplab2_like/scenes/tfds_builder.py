@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from deeplab2_like import errors
-from deeplab2_like.testing import scenes, scenes_records
+from deeplab2_like.scenes import records as scenes_records
+from deeplab2_like.scenes import scene as scene_lib
 
 DEFAULT_COUNTS = {"train": 800, "val": 100, "test": 100}
 
@@ -75,7 +76,7 @@ def load_builder_class() -> type:
             self._size = (int(size[0]), int(size[1]))
             self._seed = seed
             for split, count in self._counts.items():
-                scenes.compute_seed(split, max(count, 1) - 1, seed)
+                scene_lib.compute_seed(split, max(count, 1) - 1, seed)
             name = f"{self._size[0]}x{self._size[1]}_seed{seed}_" + "_".join(
                 f"{split}{count}" for split, count in self._counts.items()
             )
@@ -91,7 +92,7 @@ def load_builder_class() -> type:
             return tfds.core.DatasetInfo(
                 builder=self,
                 description="Miniature streets drawn by seed, for demos and "
-                "tests. Classes: " + ", ".join(scenes.CLASS_NAMES) + ".",
+                "tests. Classes: " + ", ".join(scene_lib.CLASS_NAMES) + ".",
                 features=tfds.features.FeaturesDict(
                     {
                         "image": tfds.features.Image(
@@ -118,8 +119,8 @@ def load_builder_class() -> type:
             self, split: str, count: int
         ) -> Iterator[tuple[int, dict[str, Any]]]:
             for index in range(count):
-                seed = scenes.compute_seed(split, index, self._seed)
-                scene = scenes.make_scene(seed, self._size)
+                seed = scene_lib.compute_seed(split, index, self._seed)
+                scene = scene_lib.make_scene(seed, self._size)
                 yield (
                     index,
                     {

@@ -4,12 +4,11 @@
 import dataclasses
 from collections.abc import Callable
 
-from deeplab2_like.testing import scenes_cars as cars
-from deeplab2_like.testing import scenes_figures as figures
-from deeplab2_like.testing.scenes_drawing import Camera, Dice, Sprite, merge
-from deeplab2_like.testing.scenes_light import Light
-from deeplab2_like.testing.scenes_place import Place
-from deeplab2_like.testing.scenes_street import Street
+from deeplab2_like.scenes import cars, figures
+from deeplab2_like.scenes.drawing import Camera, Dice, Sprite, merge
+from deeplab2_like.scenes.light import Light
+from deeplab2_like.scenes.place import Place
+from deeplab2_like.scenes.street import Street
 
 CAR, PERSON, SIGN, TREE = 5, 6, 7, 8
 CLUTTER = 255

@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from deeplab2_like.testing import scenes_drawing as drawing
-from deeplab2_like.testing.scenes_drawing import color
+from deeplab2_like.scenes import drawing
+from deeplab2_like.scenes.drawing import color
 
 _RED = color(1, 0, 0)
 _BLUE = color(0, 0, 1)

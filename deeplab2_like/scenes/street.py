@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from deeplab2_like.testing.scenes_drawing import (
+from deeplab2_like.scenes.drawing import (
     Camera,
     Dice,
     color,
@@ -19,7 +19,7 @@ from deeplab2_like.testing.scenes_drawing import (
     ramp,
     texture,
 )
-from deeplab2_like.testing.scenes_light import HEDGES, Light
+from deeplab2_like.scenes.light import HEDGES, Light
 
 SKY, BUILDING, ROAD, PAVEMENT, VEGETATION = range(5)
 

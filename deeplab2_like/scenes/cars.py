@@ -6,7 +6,7 @@ Measures are in metres; u and v as for `scenes_drawing.Sprite`.
 
 import dataclasses
 
-from deeplab2_like.testing.scenes_drawing import (
+from deeplab2_like.scenes.drawing import (
     Color,
     Dice,
     Point,
@@ -14,8 +14,8 @@ from deeplab2_like.testing.scenes_drawing import (
     color,
     mix,
 )
-from deeplab2_like.testing.scenes_light import CAR_PAINTS, pick_paint
-from deeplab2_like.testing.scenes_place import Place, finish
+from deeplab2_like.scenes.light import CAR_PAINTS, pick_paint
+from deeplab2_like.scenes.place import Place, finish
 
 _BLACK = color(0.09, 0.09, 0.10)
 _WHITE = color(0.95, 0.95, 0.93)

@@ -3,11 +3,11 @@
 
 import numpy as np
 
-from deeplab2_like.testing import scenes_baseline
+from deeplab2_like.scenes import baseline
 
 
 def test_a_colour_table_with_connected_components_fails():
-    results = scenes_baseline.score_colors(num_train=60, num_val=20)
+    results = baseline.score_colors(num_train=60, num_val=20)
     assert len(results) == 6
     for result in results.values():
         assert 0 < result.all.pq < 0.4
@@ -22,7 +22,7 @@ def test_components_are_regions_of_equal_class():
         22011
     """
     classes = np.array([[int(c) for c in row] for row in text.split()])
-    regions = scenes_baseline.find_components(classes)
+    regions = baseline.find_components(classes)
     # The lower right ones touch the middle one at a corner.
     expected = """
         aabcc
@@ -40,7 +40,7 @@ def test_the_label_of_the_truth_is_the_truth_where_nothing_touches():
     classes[5:15, 5:15] = 5
     classes[20:30, 5:15] = 5
     classes[20:22, 30:32] = 6
-    label = scenes_baseline.compute_label(classes, min_area=20)
+    label = baseline.compute_label(classes, min_area=20)
     assert label[10, 10] != label[25, 10]
     assert {label[10, 10], label[25, 10]} == {5001, 5002}
     assert label[20, 30] == 255000

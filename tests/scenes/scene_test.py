@@ -10,14 +10,14 @@ import pytest
 
 from deeplab2_like import errors
 from deeplab2_like.labels import descriptor as descriptor_lib
-from deeplab2_like.testing import scenes
+from deeplab2_like.scenes import scene as scene_lib
 
-_VOID = scenes.IGNORE_LABEL * scenes.LABEL_DIVISOR
+_VOID = scene_lib.IGNORE_LABEL * scene_lib.LABEL_DIVISOR
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return [scenes.make_scene(seed) for seed in range(60)]
+    return [scene_lib.make_scene(seed) for seed in range(60)]
 
 
 def _segments(scene):
@@ -26,7 +26,7 @@ def _segments(scene):
 
 
 def test_a_seed_gives_the_same_bytes_each_time():
-    first, second = scenes.make_scene(7), scenes.make_scene(7)
+    first, second = scene_lib.make_scene(7), scene_lib.make_scene(7)
     assert first.image.tobytes() == second.image.tobytes()
     assert first.panoptic.tobytes() == second.panoptic.tobytes()
 
@@ -42,7 +42,7 @@ def test_a_seed_gives_the_same_bytes_each_time():
     ],
 )
 def test_scenes_are_the_same_on_every_machine(seed, size, digest):
-    assert _digest(scenes.make_scene(seed, size)) == digest
+    assert _digest(scene_lib.make_scene(seed, size)) == digest
 
 
 def _digest(scene):
@@ -60,7 +60,7 @@ def test_other_seeds_give_other_scenes(drawn):
 )
 def test_every_size_and_shape_of_picture_is_drawn(size):
     for seed in range(4):
-        scene = scenes.make_scene(seed, size)
+        scene = scene_lib.make_scene(seed, size)
         assert scene.image.shape == (*size, 3)
         assert scene.image.dtype == np.uint8
         assert scene.image.flags.c_contiguous
@@ -71,57 +71,59 @@ def test_every_size_and_shape_of_picture_is_drawn(size):
 def test_a_larger_picture_shows_the_same_street():
     agreements = []
     for seed in range(6):
-        small = scenes.make_scene(seed, (129, 257)).panoptic
-        large = scenes.make_scene(seed, (257, 513)).panoptic[::2, ::2]
-        same = small // scenes.LABEL_DIVISOR == large // scenes.LABEL_DIVISOR
+        small = scene_lib.make_scene(seed, (129, 257)).panoptic
+        large = scene_lib.make_scene(seed, (257, 513)).panoptic[::2, ::2]
+        same = (
+            small // scene_lib.LABEL_DIVISOR == large // scene_lib.LABEL_DIVISOR
+        )
         agreements.append(same.mean())
     assert np.mean(agreements) > 0.9
 
 
 def test_labels_have_only_classes_of_the_descriptor(drawn):
     descriptor = descriptor_lib.load("scenes")
-    assert descriptor.class_names == scenes.CLASS_NAMES
-    assert descriptor.thing_ids == scenes.THING_IDS
+    assert descriptor.class_names == scene_lib.CLASS_NAMES
+    assert descriptor.thing_ids == scene_lib.THING_IDS
     assert descriptor.void_id == _VOID
     for scene in drawn:
         for label in _segments(scene):
-            kind, instance = divmod(label, scenes.LABEL_DIVISOR)
-            assert kind in range(scenes.NUM_CLASSES) or label == _VOID
-            assert instance == 0 or kind in scenes.THING_IDS
+            kind, instance = divmod(label, scene_lib.LABEL_DIVISOR)
+            assert kind in range(scene_lib.NUM_CLASSES) or label == _VOID
+            assert instance == 0 or kind in scene_lib.THING_IDS
 
 
 def test_instances_of_a_class_are_numbered_from_one(drawn):
     for scene in drawn:
         labels = set(_segments(scene))
         for label in labels:
-            instance = label % scenes.LABEL_DIVISOR
+            instance = label % scene_lib.LABEL_DIVISOR
             assert instance <= 1 or label - 1 in labels
 
 
 @pytest.mark.parametrize("size", [(129, 257), (65, 97)])
 def test_what_is_labelled_is_large_enough_to_be_seen(size):
     smallest = max(
-        scenes.MIN_INSTANCE_AREA,
-        scenes.MIN_INSTANCE_PART * size[0] * size[1],
+        scene_lib.MIN_INSTANCE_AREA,
+        scene_lib.MIN_INSTANCE_PART * size[0] * size[1],
     )
     for seed in range(30):
-        segments = _segments(scenes.make_scene(seed, size))
+        segments = _segments(scene_lib.make_scene(seed, size))
         for label, area in segments.items():
-            kind, instance = divmod(label, scenes.LABEL_DIVISOR)
+            kind, instance = divmod(label, scene_lib.LABEL_DIVISOR)
             if instance:
                 assert area >= smallest
-            elif kind < min(scenes.THING_IDS):
-                assert area >= scenes.MIN_STUFF_PART * size[0] * size[1]
+            elif kind < min(scene_lib.THING_IDS):
+                assert area >= scene_lib.MIN_STUFF_PART * size[0] * size[1]
 
 
 def test_all_classes_crowds_and_void_occur(drawn):
     classes, crowds = set(), 0
     for scene in drawn:
         for label in _segments(scene):
-            kind, instance = divmod(label, scenes.LABEL_DIVISOR)
+            kind, instance = divmod(label, scene_lib.LABEL_DIVISOR)
             classes.add(kind)
-            crowds += kind in scenes.THING_IDS and instance == 0
-    assert classes == {*range(scenes.NUM_CLASSES), scenes.IGNORE_LABEL}
+            crowds += kind in scene_lib.THING_IDS and instance == 0
+    assert classes == {*range(scene_lib.NUM_CLASSES), scene_lib.IGNORE_LABEL}
     assert 1 <= crowds <= len(drawn) / 4
 
 
@@ -131,7 +133,7 @@ def test_several_things_of_very_different_sizes_are_in_a_scene(drawn):
         areas = [
             area
             for label, area in _segments(scene).items()
-            if label % scenes.LABEL_DIVISOR
+            if label % scene_lib.LABEL_DIVISOR
         ]
         counts.append(len(areas))
         if areas:
@@ -144,8 +146,12 @@ def test_things_of_a_class_touch_now_and_then(drawn):
     touching = 0
     for scene in drawn:
         left, right = scene.panoptic[:, :-1], scene.panoptic[:, 1:]
-        kinds = left // scenes.LABEL_DIVISOR == right // scenes.LABEL_DIVISOR
-        instances = left % scenes.LABEL_DIVISOR * (right % scenes.LABEL_DIVISOR)
+        kinds = (
+            left // scene_lib.LABEL_DIVISOR == right // scene_lib.LABEL_DIVISOR
+        )
+        instances = (
+            left % scene_lib.LABEL_DIVISOR * (right % scene_lib.LABEL_DIVISOR)
+        )
         touching += bool((kinds & (left != right) & (instances > 0)).any())
     assert touching >= 5
 
@@ -160,13 +166,13 @@ def test_void_is_a_small_part(drawn):
 )
 def test_a_scene_that_cannot_be_drawn_is_refused(seed, size):
     with pytest.raises(errors.DataError, match="must be >= 33"):
-        scenes.make_scene(seed, size)
+        scene_lib.make_scene(seed, size)
 
 
 def test_no_two_splits_and_data_sets_share_a_seed():
     seeds = [
-        scenes.compute_seed(split, index, seed)
-        for split in scenes.SPLITS
+        scene_lib.compute_seed(split, index, seed)
+        for split in scene_lib.SPLITS
         for index in (0, 1, 999_999)
         for seed in (0, 1, 2)
     ]
@@ -184,7 +190,7 @@ def test_no_two_splits_and_data_sets_share_a_seed():
 )
 def test_a_split_or_index_that_does_not_exist_is_refused(arguments, text):
     with pytest.raises(errors.DataError, match=text):
-        scenes.compute_seed(*arguments)
+        scene_lib.compute_seed(*arguments)
 
 
 def test_a_scene_cannot_be_changed(drawn):

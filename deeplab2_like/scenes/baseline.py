@@ -12,7 +12,7 @@ import numpy as np
 
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.metrics import panoptic_quality, quality_result
-from deeplab2_like.testing import scenes
+from deeplab2_like.scenes import scene as scene_lib
 
 SIZE = (129, 257)
 MIN_AREAS = (1, 20, 100)
@@ -28,7 +28,7 @@ def compute_cells(image: np.ndarray) -> np.ndarray:
     return (red * _CELLS + green) * _CELLS + blue
 
 
-def learn_tables(training: Sequence[scenes.Scene]) -> dict[str, np.ndarray]:
+def learn_tables(training: Sequence[scene_lib.Scene]) -> dict[str, np.ndarray]:
     """Learns which class each cell of colour has.
 
     Args:
@@ -37,11 +37,11 @@ def learn_tables(training: Sequence[scenes.Scene]) -> dict[str, np.ndarray]:
     Returns:
         {name of the table: int [4096], a class for each cell}.
     """
-    counts = np.zeros((_CELLS**3, scenes.NUM_CLASSES))
-    sums = np.zeros((scenes.NUM_CLASSES, 3))
+    counts = np.zeros((_CELLS**3, scene_lib.NUM_CLASSES))
+    sums = np.zeros((scene_lib.NUM_CLASSES, 3))
     for scene in training:
-        classes = scene.panoptic // scenes.LABEL_DIVISOR
-        known = classes != scenes.IGNORE_LABEL
+        classes = scene.panoptic // scene_lib.LABEL_DIVISOR
+        known = classes != scene_lib.IGNORE_LABEL
         np.add.at(
             counts, (compute_cells(scene.image)[known], classes[known]), 1
         )
@@ -94,12 +94,12 @@ def compute_label(classes: np.ndarray, min_area: int) -> np.ndarray:
     Returns:
         int64 [H, W], class * 1000 + instance.
     """
-    label = classes.astype(np.int64) * scenes.LABEL_DIVISOR
-    void = scenes.IGNORE_LABEL * scenes.LABEL_DIVISOR
+    label = classes.astype(np.int64) * scene_lib.LABEL_DIVISOR
+    void = scene_lib.IGNORE_LABEL * scene_lib.LABEL_DIVISOR
     regions = find_components(classes)
-    for kind in range(scenes.NUM_CLASSES):
+    for kind in range(scene_lib.NUM_CLASSES):
         inside = classes == kind
-        if kind not in scenes.THING_IDS:
+        if kind not in scene_lib.THING_IDS:
             if np.count_nonzero(inside) < _MIN_STUFF_AREA:
                 label[inside] = void
             continue
@@ -107,8 +107,8 @@ def compute_label(classes: np.ndarray, min_area: int) -> np.ndarray:
             regions[inside], return_inverse=True, return_counts=True
         )
         numbers = np.cumsum(areas >= min_area)
-        ids = kind * scenes.LABEL_DIVISOR + numbers
-        ids[(areas < min_area) | (numbers >= scenes.LABEL_DIVISOR)] = void
+        ids = kind * scene_lib.LABEL_DIVISOR + numbers
+        ids[(areas < min_area) | (numbers >= scene_lib.LABEL_DIVISOR)] = void
         label[inside] = ids[place] if len(roots) else label[inside]
     return label
 
@@ -126,9 +126,9 @@ def score_colors(
         {(table, min_area): result of `PanopticQuality`}.
     """
 
-    def draw(split: str, count: int) -> list[scenes.Scene]:
+    def draw(split: str, count: int) -> list[scene_lib.Scene]:
         return [
-            scenes.make_scene(scenes.compute_seed(split, index), SIZE)
+            scene_lib.make_scene(scene_lib.compute_seed(split, index), SIZE)
             for index in range(count)
         ]
 

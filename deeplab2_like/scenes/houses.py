@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from deeplab2_like.testing.scenes_drawing import (
+from deeplab2_like.scenes.drawing import (
     Camera,
     Dice,
     color,
@@ -19,14 +19,14 @@ from deeplab2_like.testing.scenes_drawing import (
     scatter,
     texture,
 )
-from deeplab2_like.testing.scenes_light import (
+from deeplab2_like.scenes.light import (
     HEDGES,
     HOUSE_PAINTS,
     PAINTS,
     Light,
     pick_paint,
 )
-from deeplab2_like.testing.scenes_street import (
+from deeplab2_like.scenes.street import (
     BUILDING,
     VEGETATION,
     Canvas,

@@ -6,26 +6,28 @@ import numpy as np
 import pytest
 
 from deeplab2_like import errors
-from deeplab2_like.data import scenes_builder
-from deeplab2_like.testing import scenes
+from deeplab2_like.scenes import scene as scene_lib
+from deeplab2_like.scenes import tfds_builder
 
 _SIZE = (49, 65)
 
 
 def test_tfds_gives_the_drawn_scenes_without_network_or_beam(tmp_path):
     tfds = pytest.importorskip("tensorflow_datasets")
-    builder = scenes_builder.build_scenes(
+    builder = tfds_builder.build_scenes(
         tmp_path, counts={"train": 3, "val": 1}, size=_SIZE
     )
     assert isinstance(builder, tfds.core.GeneratorBasedBuilder)
-    assert isinstance(builder, scenes_builder.Scenes)
+    assert isinstance(builder, tfds_builder.Scenes)
     builder.download_and_prepare()
     assert builder.info.splits["train"].num_examples == 3
     assert builder.info.splits["val"].num_examples == 1
     for index, example in enumerate(
         tfds.as_numpy(builder.as_dataset(split="train"))
     ):
-        scene = scenes.make_scene(scenes.compute_seed("train", index), _SIZE)
+        scene = scene_lib.make_scene(
+            scene_lib.compute_seed("train", index), _SIZE
+        )
         assert example["name"].decode() == f"train_{index:06d}"
         np.testing.assert_array_equal(example["image"], scene.image)
         np.testing.assert_array_equal(example["panoptic"], scene.panoptic)
@@ -37,7 +39,7 @@ def test_data_of_other_arguments_lies_in_another_folder(tmp_path):
     counts = {"train": 1}
     folders = {
         str(
-            scenes_builder.build_scenes(
+            tfds_builder.build_scenes(
                 tmp_path, counts=counts, size=size, seed=seed
             ).data_path
         )
@@ -49,14 +51,14 @@ def test_data_of_other_arguments_lies_in_another_folder(tmp_path):
 def test_a_split_that_does_not_exist_is_refused(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     with pytest.raises(errors.DataError, match="one of train, val, test"):
-        scenes_builder.build_scenes(tmp_path, counts={"minival": 3})
+        tfds_builder.build_scenes(tmp_path, counts={"minival": 3})
 
 
 def test_without_tfds_the_error_says_what_to_install(tmp_path, monkeypatch):
-    scenes_builder.load_builder_class.cache_clear()
+    tfds_builder.load_builder_class.cache_clear()
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(errors.InstallError, match=r"deeplab2-like\[train\]"):
-        scenes_builder.build_scenes(tmp_path)
+        tfds_builder.build_scenes(tmp_path)
 
 
 def test_the_module_loads_neither_tfds_nor_tensorflow():
@@ -71,4 +73,4 @@ def test_the_module_loads_neither_tfds_nor_tensorflow():
 
 def test_a_name_that_does_not_exist_is_an_attribute_error():
     with pytest.raises(AttributeError, match="Streets"):
-        _ = scenes_builder.Streets
+        _ = tfds_builder.Streets

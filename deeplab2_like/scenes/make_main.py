@@ -10,7 +10,7 @@ from absl import flags
 
 from deeplab2_like import errors
 from deeplab2_like.console import program, progress
-from deeplab2_like.testing import scenes
+from deeplab2_like.scenes import scene
 
 _OUT = flags.DEFINE_string("out", None, "Folder for the data.")
 _COUNT = flags.DEFINE_integer("count", 0, "Scenes; 0: 800 train, 100 others.")
@@ -55,10 +55,10 @@ def _run(arguments: Sequence[str]) -> None:
     size = _parse_size(_SIZE.value)
     out = pathlib.Path(_OUT.value)
     for split in _SPLIT.value:
-        scenes.compute_seed(split, 0, _SEED.value)
+        scene.compute_seed(split, 0, _SEED.value)
     if _FORMAT.value == "tfrecord":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from deeplab2_like.testing import scenes_records
+    from deeplab2_like.scenes import records as scenes_records
 
     say = progress.Progress()
     for split in _SPLIT.value:

@@ -7,7 +7,7 @@ in a model railway.
 
 import math
 
-from deeplab2_like.testing.scenes_drawing import (
+from deeplab2_like.scenes.drawing import (
     Color,
     Dice,
     Point,
@@ -17,14 +17,14 @@ from deeplab2_like.testing.scenes_drawing import (
     ramp,
     texture,
 )
-from deeplab2_like.testing.scenes_light import (
+from deeplab2_like.scenes.light import (
     HEDGES,
     LEAVES,
     PAINTS,
     SIGN_PAINTS,
     pick_paint,
 )
-from deeplab2_like.testing.scenes_place import Place, finish
+from deeplab2_like.scenes.place import Place, finish
 
 _BLACK = color(0.09, 0.09, 0.10)
 _WHITE = color(0.95, 0.95, 0.93)

@@ -11,7 +11,8 @@ from deeplab2_like.data.records import features as record_features
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.metrics import coco_panoptic
-from deeplab2_like.testing import scenes, scenes_records
+from deeplab2_like.scenes import records as scenes_records
+from deeplab2_like.scenes import scene as scene_lib
 
 _SIZE = (49, 65)
 
@@ -28,7 +29,9 @@ def test_records_hold_the_scenes_of_their_split(tmp_path):
     assert done == [1, 2, 3, 4, 5]
     for index, record in enumerate(tf.data.TFRecordDataset(paths)):
         parsed = record_features.parse_example(record)
-        scene = scenes.make_scene(scenes.compute_seed("val", index), _SIZE)
+        scene = scene_lib.make_scene(
+            scene_lib.compute_seed("val", index), _SIZE
+        )
         assert parsed["name"].numpy().decode() == f"val_{index:06d}"
         image = tf.io.decode_png(parsed["image"]).numpy()
         np.testing.assert_array_equal(image, scene.image)
@@ -69,19 +72,21 @@ def test_coco_files_read_back_as_the_same_labels(tmp_path):
     classes = descriptor.class_of_category()
     crowds = 0
     for index, entry in enumerate(content["annotations"]):
-        scene = scenes.make_scene(scenes.compute_seed("val", index), _SIZE)
+        scene = scene_lib.make_scene(
+            scene_lib.compute_seed("val", index), _SIZE
+        )
         ids = coco_format.load_segment_ids(
             tmp_path / "panoptic_val" / entry["file_name"]
         )
-        void = scenes.IGNORE_LABEL * scenes.LABEL_DIVISOR
+        void = scene_lib.IGNORE_LABEL * scene_lib.LABEL_DIVISOR
         np.testing.assert_array_equal(ids == 0, scene.panoptic == void)
         for segment in entry["segments_info"]:
             inside = ids == segment["id"]
             (label,) = np.unique(scene.panoptic[inside])
-            kind, instance = divmod(label, scenes.LABEL_DIVISOR)
+            kind, instance = divmod(label, scene_lib.LABEL_DIVISOR)
             assert classes[segment["category_id"]] == kind
             assert segment["area"] == inside.sum()
-            is_crowd = kind in scenes.THING_IDS and instance == 0
+            is_crowd = kind in scene_lib.THING_IDS and instance == 0
             assert segment["iscrowd"] == is_crowd
             crowds += is_crowd
         image = np.asarray(
@@ -107,7 +112,9 @@ def test_coco_files_are_replaced_only_when_asked_and_others_stay(tmp_path):
 def test_pictures_are_png_files(tmp_path):
     paths = scenes_records.write_pictures(tmp_path / "a", "test", 2, size=_SIZE)
     for index, path in enumerate(paths):
-        scene = scenes.make_scene(scenes.compute_seed("test", index), _SIZE)
+        scene = scene_lib.make_scene(
+            scene_lib.compute_seed("test", index), _SIZE
+        )
         np.testing.assert_array_equal(np.asarray(Image.open(path)), scene.image)
 
 

@@ -3,8 +3,8 @@
 
 import dataclasses
 
-from deeplab2_like.testing.scenes_drawing import Camera, Point, Sprite, ramp
-from deeplab2_like.testing.scenes_light import Light
+from deeplab2_like.scenes.drawing import Camera, Point, Sprite, ramp
+from deeplab2_like.scenes.light import Light
 
 
 @dataclasses.dataclass(frozen=True)
