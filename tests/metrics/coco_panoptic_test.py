@@ -255,7 +255,7 @@ def test_files_that_disagree_are_refused_by_name(files, spoil, message):
 
 
 def _run(*arguments):
-    command = [sys.executable, "-m", "deeplab2_like.metrics.evaluate_coco"]
+    command = [sys.executable, "-m", "deeplab2_like.metrics.coco_main"]
     return subprocess.run(
         [*command, *arguments],
         capture_output=True,

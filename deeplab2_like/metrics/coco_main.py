@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Program: PQ of COCO-panoptic predictions against a ground truth.
 
-    python -m deeplab2_like.metrics.evaluate_coco \
+    python -m deeplab2_like.metrics.coco_main \
         --gt_json=panoptic_val.json --gt_folder=panoptic/val \
         --pred_json=out/pred.json
 
