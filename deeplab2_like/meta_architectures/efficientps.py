@@ -9,7 +9,7 @@ from deeplab2_like.config.rules import pyramid as pyramid_rules
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.losses import cross_entropy, detection, grid_masks
 from deeplab2_like.meta_architectures import contract, pyramid_system
-from deeplab2_like.model.feature_pyramid import level_size
+from deeplab2_like.model.decoders.feature_pyramid import level_size
 from deeplab2_like.postprocess import efficientps as postprocess_lib
 from deeplab2_like.postprocess import fusion_masks, grid_objects
 from deeplab2_like.postprocess import panoptic_fpn as objects_lib

@@ -6,13 +6,13 @@ from typing import Any
 
 import keras
 
-from deeplab2_like.model.decoder import Decoder
+from deeplab2_like.model.decoders.aspp_decoder import Decoder
 from deeplab2_like.model.encoder_input import (
     EncoderModel,
     endpoint_shapes,
     normalize_images,
 )
-from deeplab2_like.model.heads import Head
+from deeplab2_like.model.heads.dense_head import Head
 from deeplab2_like.model.outputs import Output
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import keras
 
-from deeplab2_like.model.context_branch import ContextBranch
-from deeplab2_like.model.grid_branch import GridBranch
-from deeplab2_like.model.instance_branch import InstanceBranch
+from deeplab2_like.model.decoders.two_way_pyramid import TwoWayPyramid
+from deeplab2_like.model.heads.efficientps_semantic import ContextBranch
+from deeplab2_like.model.heads.mask_rcnn import InstanceBranch
+from deeplab2_like.model.heads.solov2 import GridBranch
 from deeplab2_like.model.pyramid_model import PyramidModel
-from deeplab2_like.model.two_way_pyramid import TwoWayPyramid
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")

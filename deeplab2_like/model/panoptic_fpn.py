@@ -6,8 +6,11 @@ from typing import Any
 
 import keras
 
-from deeplab2_like.model.feature_pyramid import FeaturePyramid, SemanticBranch
-from deeplab2_like.model.instance_branch import InstanceBranch
+from deeplab2_like.model.decoders.feature_pyramid import (
+    FeaturePyramid,
+    SemanticBranch,
+)
+from deeplab2_like.model.heads.mask_rcnn import InstanceBranch
 from deeplab2_like.model.pyramid_model import PyramidModel
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from deeplab2_like.model.decoders.feature_pyramid import STRIDES, level_size
 from deeplab2_like.model.encoder_input import (
     EncoderModel,
     endpoint_shapes,
     normalize_images,
 )
-from deeplab2_like.model.feature_pyramid import STRIDES, level_size
 from deeplab2_like.model.layers.log_variances import (
     LOG_VARIANCES,
     LogVariances,

@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.losses import cross_entropy
-from deeplab2_like.model.context_branch import ContextBranch
-from deeplab2_like.model.feature_pyramid import ENDPOINTS, LEVELS
+from deeplab2_like.model.decoders.feature_pyramid import ENDPOINTS, LEVELS
+from deeplab2_like.model.decoders.two_way_pyramid import TwoWayPyramid
+from deeplab2_like.model.heads.efficientps_semantic import ContextBranch
 from deeplab2_like.model.layers.upsample import upsample_bilinear
-from deeplab2_like.model.two_way_pyramid import TwoWayPyramid
 from deeplab2_like.postprocess import efficientps, fusion_masks, rules
 from deeplab2_like.postprocess.panoptic_fpn import Objects
 

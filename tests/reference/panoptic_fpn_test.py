@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.losses import cross_entropy
-from deeplab2_like.model import feature_pyramid
+from deeplab2_like.model.decoders import feature_pyramid
 from deeplab2_like.postprocess import heuristic_merge, merging, rules
 
 FAMILY = "panoptic_fpn"

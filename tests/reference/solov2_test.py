@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.losses import grid_masks
-from deeplab2_like.model import feature_pyramid, grid_heads
+from deeplab2_like.model.decoders import feature_pyramid
+from deeplab2_like.model.heads import solov2_heads
 from deeplab2_like.model.layers.upsample import upsample_bilinear
 from deeplab2_like.postprocess import grid_objects
 from deeplab2_like.targets import grid_cells
@@ -96,7 +97,7 @@ def _compare_head(case, mode):
     grids = [
         case.input(f"cate_logits_{i}").shape[-1] for i in range(len(levels))
     ]
-    head = grid_heads.GridHead(
+    head = solov2_heads.GridHead(
         num_classes, 32, grids=grids, filters=32, num_convs=2
     )
     head.build({name: x.shape for name, x in levels.items()})
@@ -128,7 +129,7 @@ def _compare_head(case, mode):
 
 def _compare_features(case, mode):
     levels = _levels(case, feature_pyramid.LEVELS)
-    branch = grid_heads.MaskFeatureBranch(32, 32)
+    branch = solov2_heads.MaskFeatureBranch(32, 32)
     branch.build({name: x.shape for name, x in levels.items()})
     parts = {"last_conv": "conv_pred.0.conv", "last_norm": "conv_pred.0.norm"}
     for index, level in enumerate(feature_pyramid.LEVELS):

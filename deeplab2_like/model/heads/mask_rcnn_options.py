@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deeplab2_like.model.feature_pyramid import STRIDES
+from deeplab2_like.model.decoders.feature_pyramid import STRIDES
 
 
 @dataclasses.dataclass(frozen=True)

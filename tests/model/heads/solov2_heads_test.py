@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.model import feature_pyramid, grid_heads
+from deeplab2_like.model.decoders import feature_pyramid
+from deeplab2_like.model.heads import solov2_heads
 from deeplab2_like.model.layers import resize
 from deeplab2_like.testing import harness, reference
 
@@ -22,7 +23,7 @@ def _shapes(batch, height, width, channels=8):
 
 
 def _make_head(**options):
-    return grid_heads.GridHead(
+    return solov2_heads.GridHead(
         3, 4, grids=GRIDS, filters=8, num_convs=1, groups=4, **options
     )
 
@@ -37,7 +38,7 @@ def test_the_head_passes_the_harness(tmp_path):
 
 def test_the_features_pass_the_harness(tmp_path):
     harness.check_layer(
-        lambda: grid_heads.MaskFeatureBranch(6, 4, groups=2, name="features"),
+        lambda: solov2_heads.MaskFeatureBranch(6, 4, groups=2, name="features"),
         tmp_path,
         shapes=[_shapes(2, 65, 97), _shapes(1, 90, 50)],
     )
@@ -52,19 +53,19 @@ def test_shapes_do_not_depend_on_the_image(size):
     cells = sum(side * side for side in GRIDS)
     assert logits.shape == (2, cells, 3)
     assert kernels.shape == (2, cells, 4)
-    branch = grid_heads.MaskFeatureBranch(6, 4, groups=2)
+    branch = solov2_heads.MaskFeatureBranch(6, 4, groups=2)
     branch.build({k: x.shape for k, x in levels.items()})
     features = branch(levels)
     assert features.shape == (2, *levels["p2"].shape[1:3], 6)
-    masks = grid_heads.apply_kernels(features, tf.ones([2, 5, 6]))
+    masks = solov2_heads.apply_kernels(features, tf.ones([2, 5, 6]))
     assert masks.shape == (2, 5, *levels["p2"].shape[1:3])
 
 
 def test_coordinates_go_from_minus_one_to_one_x_first():
-    x = grid_heads.append_coordinates(tf.zeros([2, 3, 5, 1]))[1, ..., 1:]
+    x = solov2_heads.append_coordinates(tf.zeros([2, 3, 5, 1]))[1, ..., 1:]
     np.testing.assert_allclose(x[1, :, 0], np.linspace(-1, 1, 5))
     np.testing.assert_allclose(x[:, 2, 1], np.linspace(-1, 1, 3))
-    one = grid_heads.append_coordinates(tf.zeros([1, 1, 1, 1]))
+    one = solov2_heads.append_coordinates(tf.zeros([1, 1, 1, 1]))
     assert np.isfinite(one).all()
 
 
@@ -72,7 +73,7 @@ def test_kernels_are_applied_as_convolutions():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(2, 5, 7, 4)).astype(np.float32)
     kernels = rng.normal(size=(2, 3, 4)).astype(np.float32)
-    masks = grid_heads.apply_kernels(features, kernels)
+    masks = solov2_heads.apply_kernels(features, kernels)
     expected = np.einsum("bhwe,bne->bnhw", features, kernels)
     np.testing.assert_allclose(masks, expected, rtol=1e-4, atol=1e-5)
 
@@ -95,7 +96,7 @@ def test_half_pixel_resizing_is_that_of_tensorflow(size):
 
 def test_a_grid_for_each_level_is_required():
     with pytest.raises(ValueError, match="5 levels"):
-        grid_heads.GridHead(3, grids=(3, 2))
+        solov2_heads.GridHead(3, grids=(3, 2))
 
 
 def test_cells_start_without_objects():
@@ -109,10 +110,10 @@ def test_cells_start_without_objects():
 
 def test_parameters_are_as_many_as_published():
     shapes = dict.fromkeys(feature_pyramid.STRIDES, (None, None, None, 256))
-    head = grid_heads.GridHead(80)
+    head = solov2_heads.GridHead(80)
     head.build(shapes)
     assert sum(math.prod(v.shape) for v in head.variables) == 18_081_104
-    branch = grid_heads.MaskFeatureBranch()
+    branch = solov2_heads.MaskFeatureBranch()
     branch.build(shapes)
     assert sum(math.prod(v.shape) for v in branch.variables) == 1_659_392
     path = reference.folder() / "peer_head_parameter_counts.json"

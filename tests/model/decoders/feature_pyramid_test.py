@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.model import feature_pyramid, region_heads
 from deeplab2_like.model.backbones import mobilenet_v3, resnet
+from deeplab2_like.model.decoders import feature_pyramid
+from deeplab2_like.model.heads import roi_heads
 from deeplab2_like.model.layers import group_norm, upsample
 from deeplab2_like.testing import harness, reference
 
@@ -59,7 +60,7 @@ def test_group_norm_passes_the_harness(tmp_path):
 @pytest.mark.parametrize("options", [{}, SEPARABLE])
 def test_the_proposal_head_passes_the_harness(options, tmp_path):
     harness.check_layer(
-        lambda: region_heads.ProposalHead(3, 8, name="proposals", **options),
+        lambda: roi_heads.ProposalHead(3, 8, name="proposals", **options),
         tmp_path,
         shapes=(
             {"p2": (2, 17, 25, 8), "p3": (2, 9, 13, 8)},
@@ -71,7 +72,7 @@ def test_the_proposal_head_passes_the_harness(options, tmp_path):
 def test_levels_share_the_batch_statistics_of_a_separable_head():
     """As the moving statistics do: else inference sees other values."""
     keras.utils.set_random_seed(0)
-    head = region_heads.ProposalHead(
+    head = roi_heads.ProposalHead(
         3, 8, separable=True, batch_norm={"momentum": 0.0}
     )
     rng = np.random.default_rng(0)
@@ -96,22 +97,20 @@ def test_levels_share_the_batch_statistics_of_a_separable_head():
 @pytest.mark.parametrize("options", [{}, SEPARABLE])
 def test_the_mask_head_passes_the_harness(options, tmp_path):
     harness.check_layer(
-        lambda: region_heads.MaskHead(
-            3, 8, num_convs=2, name="masks", **options
-        ),
+        lambda: roi_heads.MaskHead(3, 8, num_convs=2, name="masks", **options),
         tmp_path,
         shapes=((2, 6, 6, 8), (1, 4, 4, 8)),
     )
 
 
 def test_the_box_head_gives_numbers_of_each_region():
-    head = region_heads.BoxHead(3, 16, name="boxes")
+    head = roi_heads.BoxHead(3, 16, name="boxes")
     head.build((None, 7, 7, 8))
     x = tf.constant(np.random.default_rng(0).normal(size=(5, 7, 7, 8)))
     classes, codes = head(tf.cast(x, tf.float32))
     assert classes.shape == (5, 4)
     assert codes.shape == (5, 3, 4)
-    again = region_heads.BoxHead.from_config(head.get_config())
+    again = roi_heads.BoxHead.from_config(head.get_config())
     assert again.get_config() == head.get_config()
     compiled = tf.function(head, jit_compile=True)(tf.cast(x, tf.float32))
     np.testing.assert_allclose(compiled[0], classes, atol=1e-6)
@@ -238,22 +237,22 @@ def test_parameters_of_the_other_parts_follow_from_their_sizes():
     }
     assert _count(feature_pyramid.FeaturePyramid(), shapes) == 3_344_384
     map_shape = (None, None, None, 256)
-    proposals = region_heads.ProposalHead(3)
+    proposals = roi_heads.ProposalHead(3)
     assert _count(proposals, {"p2": map_shape}) == 593_935
-    boxes = region_heads.BoxHead(80)
+    boxes = roi_heads.BoxHead(80)
     assert _count(boxes, (None, 7, 7, 256)) == 14_306_705
-    masks = region_heads.MaskHead(80)
+    masks = roi_heads.MaskHead(80)
     assert _count(masks, map_shape) == 2_643_280
 
 
 def test_separable_heads_have_the_parameters_of_their_sizes():
     map_shape = (None, None, None, 256)
     pair = 9 * 256 + 256 * 256 + 2 * 2 * 256
-    proposals = region_heads.ProposalHead(3, separable=True)
+    proposals = roi_heads.ProposalHead(3, separable=True)
     proposals.build({"p2": map_shape})
     count = sum(math.prod(v.shape) for v in proposals.trainable_variables)
     assert count == pair + 5 * 3 * 257
-    masks = region_heads.MaskHead(8, separable=True)
+    masks = roi_heads.MaskHead(8, separable=True)
     masks.build(map_shape)
     count = sum(math.prod(v.shape) for v in masks.trainable_variables)
     assert count == 4 * pair + (4 * 256 + 1) * 256 + 8 * 257

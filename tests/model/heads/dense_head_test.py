@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.model.heads import Head
+from deeplab2_like.model.heads.dense_head import Head
 from deeplab2_like.testing import harness
 
 

@@ -18,10 +18,10 @@ from deeplab2_like.detection import anchors as anchors_lib
 from deeplab2_like.detection import boxes as boxes_lib
 from deeplab2_like.detection import matching, proposals, sampling
 from deeplab2_like.graph import exact_floats
-from deeplab2_like.model.feature_pyramid import LEVELS, STRIDES
-from deeplab2_like.model.instance_options import InstanceOptions
+from deeplab2_like.model.decoders.feature_pyramid import LEVELS, STRIDES
+from deeplab2_like.model.heads.mask_rcnn_options import InstanceOptions
+from deeplab2_like.model.heads.roi_heads import BoxHead, MaskHead, ProposalHead
 from deeplab2_like.model.layers import roi_align
-from deeplab2_like.model.region_heads import BoxHead, MaskHead, ProposalHead
 
 Tensors = Mapping[str, tf.Tensor]
 

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from deeplab2_like.model.decoder import Decoder
+from deeplab2_like.model.decoders.aspp_decoder import Decoder
 from deeplab2_like.testing import harness
 
 _ASPP = {"filters": 6, "atrous_rates": [1, 2, 3], "pool_size": [3, 4]}

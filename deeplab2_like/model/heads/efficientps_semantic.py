@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from deeplab2_like.model.feature_pyramid import (
+from deeplab2_like.model.decoders.feature_pyramid import (
     LEVELS,
     STRIDES,
     level_size,

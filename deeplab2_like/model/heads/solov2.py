@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from deeplab2_like.model.grid_heads import (
+from deeplab2_like.model.heads.solov2_heads import (
     GRIDS,
     GridHead,
     MaskFeatureBranch,

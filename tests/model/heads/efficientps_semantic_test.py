@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.model import feature_pyramid
-from deeplab2_like.model.context_branch import (
+from deeplab2_like.model.decoders import feature_pyramid
+from deeplab2_like.model.heads.efficientps_semantic import (
     ContextBranch,
     DensePredictionCell,
     LevelClassifier,

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.model import feature_pyramid
-from deeplab2_like.model.two_way_pyramid import TwoWayPyramid
+from deeplab2_like.model.decoders import feature_pyramid
+from deeplab2_like.model.decoders.two_way_pyramid import TwoWayPyramid
 from deeplab2_like.testing import harness, reference
 
 ENDPOINTS = {"res2": 8, "res3": 12, "res4": 16, "res5": 20}

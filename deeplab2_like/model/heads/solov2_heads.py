@@ -19,7 +19,7 @@ import keras
 import tensorflow as tf
 
 from deeplab2_like.config.solov2_grids import GRIDS
-from deeplab2_like.model.feature_pyramid import (
+from deeplab2_like.model.decoders.feature_pyramid import (
     COARSEST,
     LEVELS,
     STRIDES,
