@@ -28,16 +28,13 @@ from benchmarks import (  # noqa: E402
     measuring,
     running,
 )
-from deeplab2_like.postprocess import (  # noqa: E402
-    heuristic_merge,
-    panoptic_fpn,
-    rules,
-)
+from deeplab2_like.postprocess import options, panoptic_fpn  # noqa: E402
+from deeplab2_like.postprocess.masks import heuristic_merge  # noqa: E402
 
 Masks = full_size_pasting.Masks
 
 _NUMBER = 100
-CLASS_RULES = rules.ClassRules(
+CLASS_RULES = options.ClassRules(
     num_classes=inputs.NUM_CLASSES,
     thing_ids=inputs.THING_IDS,
     ignore_label=inputs.IGNORE_LABEL,

@@ -28,11 +28,8 @@ from benchmarks import (  # noqa: E402
     measuring,
     running,
 )
-from deeplab2_like.postprocess import (  # noqa: E402
-    efficientps,
-    fusion_masks,
-    panoptic_fpn,
-)
+from deeplab2_like.postprocess import efficientps, panoptic_fpn  # noqa: E402
+from deeplab2_like.postprocess.masks import fusion_masks  # noqa: E402
 
 _NUMBER = 60
 _NO_OBJECT = "no_object"

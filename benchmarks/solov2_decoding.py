@@ -35,14 +35,14 @@ from benchmarks import (  # noqa: E402
     measuring,
     running,
 )
-from deeplab2_like.postprocess import (  # noqa: E402
-    efficientps,
+from deeplab2_like.postprocess import efficientps  # noqa: E402
+from deeplab2_like.postprocess.masks import (  # noqa: E402
     fusion_masks,
-    grid_objects,
-    mask_overlaps,
+    overlaps,
+    solov2_decoding,
 )
 
-GRID_RULES = grid_objects.GridObjectRules()
+GRID_RULES = solov2_decoding.GridObjectRules()
 FUSION_RULES = fusion_masks.FusionRules(score_threshold=0.3)
 _FILTERS = 256
 _STRIDE = 4
@@ -181,15 +181,15 @@ def _make_parts(found: Inputs) -> dict[str, Callable[[], object]]:
 
     @_compiled
     def find(cells: tf.Tensor, kernels: tf.Tensor, features: tf.Tensor):
-        return grid_objects.find_objects(
-            grid_objects.compute_probabilities(cells, GRID_RULES.grids),
+        return solov2_decoding.find_objects(
+            solov2_decoding.compute_probabilities(cells, GRID_RULES.grids),
             kernels,
             features,
             valid_size,
             GRID_RULES,
         )
 
-    probability = grid_objects.compute_probabilities(cells, GRID_RULES.grids)
+    probability = solov2_decoding.compute_probabilities(cells, GRID_RULES.grids)
     best = tf.math.top_k(tf.reshape(probability, [-1]), number)
     count = tf.reduce_sum(
         tf.cast(best.values > GRID_RULES.score_threshold, tf.int32)
@@ -198,16 +198,16 @@ def _make_parts(found: Inputs) -> dict[str, Callable[[], object]]:
 
     @_compiled
     def draw(kernels: tf.Tensor, features: tf.Tensor, count: tf.Tensor):
-        return mask_overlaps.draw_bits(
+        return overlaps.draw_bits(
             kernels, features, valid_size, GRID_RULES.mask_logit, count
         )
 
     bits = draw(chosen, features, count)
 
     @_compiled
-    def suppress(bits: mask_overlaps.Bits, category: tf.Tensor):
-        shared = mask_overlaps.count_shared(bits)
-        return grid_objects.compute_decay(
+    def suppress(bits: overlaps.Bits, category: tf.Tensor):
+        shared = overlaps.count_shared(bits)
+        return solov2_decoding.compute_decay(
             shared,
             tf.linalg.diag_part(shared),
             category,

@@ -11,9 +11,9 @@ from deeplab2_like.losses import cross_entropy, detection, grid_masks
 from deeplab2_like.meta_architectures import contract, pyramid_system
 from deeplab2_like.model.decoders.feature_pyramid import level_size
 from deeplab2_like.postprocess import efficientps as postprocess_lib
-from deeplab2_like.postprocess import fusion_masks, grid_objects
 from deeplab2_like.postprocess import panoptic_fpn as objects_lib
 from deeplab2_like.postprocess import prediction as prediction_lib
+from deeplab2_like.postprocess.masks import fusion_masks, solov2_decoding
 from deeplab2_like.protos import config_pb2
 from deeplab2_like.targets import boxes_masks, grid_cells
 
@@ -179,10 +179,10 @@ class EfficientPS(pyramid_system.PyramidSystem):
             valid_size=valid_size,
         )
 
-    def _make_object_rules(self) -> grid_objects.GridObjectRules:
+    def _make_object_rules(self) -> solov2_decoding.GridObjectRules:
         """Gives which cells become objects."""
         options = self._system.solov2
-        return grid_objects.GridObjectRules(
+        return solov2_decoding.GridObjectRules(
             grids=tuple(self._cell_rules.grids),
             smallest_masks=(
                 tuple(options.smallest_mask) or solov2_grids.SMALLEST_MASKS

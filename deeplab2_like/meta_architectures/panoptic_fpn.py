@@ -12,9 +12,9 @@ from deeplab2_like.losses import (
     soft_panoptic_quality,
 )
 from deeplab2_like.meta_architectures import contract, pyramid_system
-from deeplab2_like.postprocess import heuristic_merge
 from deeplab2_like.postprocess import panoptic_fpn as postprocess_lib
 from deeplab2_like.postprocess import prediction as prediction_lib
+from deeplab2_like.postprocess.masks import heuristic_merge
 from deeplab2_like.protos import config_pb2, model_pb2
 from deeplab2_like.targets import boxes_masks
 

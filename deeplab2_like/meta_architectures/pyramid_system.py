@@ -16,8 +16,8 @@ from deeplab2_like.model.layers.resize import (
     resize_align_corners,
     spatial_size,
 )
+from deeplab2_like.postprocess import options as rules_lib
 from deeplab2_like.postprocess import panoptic_fpn as objects_lib
-from deeplab2_like.postprocess import rules as rules_lib
 from deeplab2_like.protos import config_pb2, model_pb2
 from deeplab2_like.targets import boxes_masks, dropped_instances
 

@@ -20,16 +20,15 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like.graph.compilation import Size
-from deeplab2_like.postprocess import (
+from deeplab2_like.postprocess import batch, options
+from deeplab2_like.postprocess.masks import (
     fusion,
     fusion_masks,
-    grid_objects,
-    images,
-    rules,
-    semantic,
+    solov2_decoding,
 )
-from deeplab2_like.postprocess.mask_pasting import TILE
+from deeplab2_like.postprocess.masks.pasting import TILE
 from deeplab2_like.postprocess.panoptic_fpn import Objects, name_channels
+from deeplab2_like.postprocess.pixels import semantic
 from deeplab2_like.postprocess.prediction import Prediction
 
 # Of the masks of cells.
@@ -51,7 +50,7 @@ class Task:
 
     channel_classes: Sequence[int]
     size: tuple[Size, Size]
-    class_rules: rules.ClassRules
+    class_rules: options.ClassRules
     fusion_rules: fusion_masks.FusionRules
 
     @property
@@ -115,7 +114,7 @@ def postprocess(
         frames_bd4: float32 [B, D, 4], where each mask lies, if not in its box.
     """
 
-    def process(valid_size: tf.Tensor, *inputs: tf.Tensor) -> images.Fields:
+    def process(valid_size: tf.Tensor, *inputs: tf.Tensor) -> batch.Fields:
         *found, frames, logits_hwc = inputs
         return _fuse(Objects(*found), frames, logits_hwc, valid_size, task)
 
@@ -133,7 +132,7 @@ def postprocess_cells(
     logits_bhwc: tf.Tensor,
     cells: Cells,
     task: Task,
-    grid_rules: grid_objects.GridObjectRules,
+    grid_rules: solov2_decoding.GridObjectRules,
     *,
     valid_size: tf.Tensor | None,
 ) -> Prediction:
@@ -149,9 +148,9 @@ def postprocess_cells(
         valid_size: As in `postprocess`.
     """
 
-    def process(valid_size: tf.Tensor, *inputs: tf.Tensor) -> images.Fields:
-        found = grid_objects.find_objects(
-            grid_objects.compute_probabilities(inputs[0], grid_rules.grids),
+    def process(valid_size: tf.Tensor, *inputs: tf.Tensor) -> batch.Fields:
+        found = solov2_decoding.find_objects(
+            solov2_decoding.compute_probabilities(inputs[0], grid_rules.grids),
             inputs[1],
             inputs[2],
             (valid_size + _MASK_STRIDE - 1) // _MASK_STRIDE,
@@ -177,7 +176,7 @@ def postprocess_cells(
 
 
 def place_masks(
-    found: grid_objects.GridObjects, size: tuple[Size, Size]
+    found: solov2_decoding.GridObjects, size: tuple[Size, Size]
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Finds where masks at stride 4 are in the image.
 
@@ -219,7 +218,7 @@ def _fuse(
     valid_size: tf.Tensor,
     task: Task,
     reach: int | None = None,
-) -> images.Fields:
+) -> batch.Fields:
     """Makes the fields of a `Prediction` for one image."""
     classes = semantic.compute_semantic_map(
         semantic.Scores(logits_hwc, False), task.size, valid_size[0]
@@ -245,11 +244,11 @@ def _fuse(
     placed = fusion.fuse_masks(
         masks, logits_hwc, best, valid_size, task.fusion_rules
     )
-    return images.segment_known(
+    return batch.segment_known(
         classes,
         name_channels(classes.category, task.channel_classes),
         placed.instance,
-        images.mask_valid(task.size, valid_size),
+        batch.mask_valid(task.size, valid_size),
         found.category,
         found.score,
         task.class_rules,
@@ -257,22 +256,22 @@ def _fuse(
 
 
 def _map_images(
-    process: Callable[..., images.Fields],
+    process: Callable[..., batch.Fields],
     inputs: Sequence[tf.Tensor],
     valid_size: tf.Tensor | None,
     task: Task,
     max_objects: int,
 ) -> Prediction:
     """Processes the images of a batch, one after the other."""
-    fields = images.map_images(
+    fields = batch.map_images(
         process,
         inputs,
         valid_size,
         task.size,
-        images.describe(
+        batch.describe(
             task.size,
             task.class_rules,
-            rules.CenterRules(0.0, 1, max_objects),
+            options.CenterRules(0.0, 1, max_objects),
         ),
     )
     return Prediction(**fields)

@@ -18,7 +18,8 @@ import tensorflow as tf
 from deeplab2_like import errors
 from deeplab2_like.graph import compilation
 from deeplab2_like.graph.compilation import Size
-from deeplab2_like.postprocess import averaging, images, rules, semantic
+from deeplab2_like.postprocess import batch, options
+from deeplab2_like.postprocess.pixels import averaging, semantic
 from deeplab2_like.postprocess.prediction import Prediction
 
 
@@ -82,14 +83,14 @@ def postprocess(
     Raises:
         ConfigError: The arguments contradict each other.
     """
-    class_rules = rules.ClassRules(
+    class_rules = options.ClassRules(
         num_classes=num_classes,
         thing_ids=tuple(thing_ids),
         ignore_label=ignore_label,
         label_divisor=label_divisor,
         stuff_area_limit=stuff_area_limit,
     )
-    center_rules = rules.CenterRules(
+    center_rules = options.CenterRules(
         center_threshold, nms_kernel, keep_k_centers
     )
     _check_channels(semantic_scores_bhwc, num_classes)
@@ -100,17 +101,15 @@ def postprocess(
 
     def process(
         valid_size: tf.Tensor, scores_hwc: tf.Tensor, *maps: tf.Tensor
-    ) -> images.Fields:
+    ) -> batch.Fields:
         scores = semantic.Scores(scores_hwc, are_probabilities)
         classes = semantic.compute_semantic_map(scores, size, valid_size[0])
-        is_valid = images.mask_valid(size, valid_size)
+        is_valid = batch.mask_valid(size, valid_size)
         if not maps:
-            return images.segment_classes(classes, is_valid, class_rules)
-        return images.segment_instances(
+            return batch.segment_classes(classes, is_valid, class_rules)
+        return batch.segment_instances(
             classes.category,
-            images.upsample_instance_maps(
-                maps[0], maps[1], size, valid_size[0]
-            ),
+            batch.upsample_instance_maps(maps[0], maps[1], size, valid_size[0]),
             is_valid,
             class_rules,
             center_rules,
@@ -123,12 +122,12 @@ def postprocess(
             ),
         )[0]
 
-    fields = images.map_images(
+    fields = batch.map_images(
         process,
         [tf.cast(x, tf.float32) for x in inputs],
         valid_size,
         size,
-        images.describe(
+        batch.describe(
             size, class_rules, center_rules if len(inputs) > 1 else None
         ),
     )
@@ -140,8 +139,8 @@ def postprocess_full_size(
     center_heatmap_bhw: tf.Tensor,
     offset_map_bhw2: tf.Tensor,
     *,
-    class_rules: rules.ClassRules,
-    center_rules: rules.CenterRules,
+    class_rules: options.ClassRules,
+    center_rules: options.CenterRules,
     valid_size: tf.Tensor | None = None,
 ) -> tuple[Prediction, InstanceMaps]:
     """Turns maps of full size into segments, and shows the instances too.
@@ -165,20 +164,20 @@ def postprocess_full_size(
         semantic_hw: tf.Tensor,
         heatmap_hw: tf.Tensor,
         offset_hw2: tf.Tensor,
-    ) -> images.Fields:
-        fields, instances = images.segment_instances(
+    ) -> batch.Fields:
+        fields, instances = batch.segment_instances(
             semantic_hw,
-            images.InstanceInputs(
+            batch.InstanceInputs(
                 heatmap_hw, tf.transpose(offset_hw2, [2, 0, 1])
             ),
-            images.mask_valid(size, valid_size),
+            batch.mask_valid(size, valid_size),
             class_rules,
             center_rules,
         )
         return fields | instances
 
-    description = images.describe(size, class_rules, center_rules)
-    fields = images.map_images(
+    description = batch.describe(size, class_rules, center_rules)
+    fields = batch.map_images(
         process,
         [
             tf.cast(semantic_bhw, tf.int32),
@@ -187,7 +186,7 @@ def postprocess_full_size(
         ],
         valid_size,
         size,
-        description | images.describe_instances(size),
+        description | batch.describe_instances(size),
     )
     maps = InstanceMaps(fields.pop("instance"), fields.pop("instance_score"))
     return Prediction(**fields), maps

@@ -15,12 +15,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from deeplab2_like.graph.compilation import Size
-from deeplab2_like.postprocess import (
-    heuristic_merge,
-    images,
-    rules,
-    semantic,
-)
+from deeplab2_like.postprocess import batch, options
+from deeplab2_like.postprocess.masks import heuristic_merge
+from deeplab2_like.postprocess.pixels import semantic
 from deeplab2_like.postprocess.prediction import Prediction
 
 
@@ -49,7 +46,7 @@ def postprocess(
     channel_classes: Sequence[int],
     size: tuple[Size, Size],
     valid_size: tf.Tensor | None,
-    class_rules: rules.ClassRules,
+    class_rules: options.ClassRules,
     mask_rules: heuristic_merge.MaskRules,
 ) -> Prediction:
     """Merges objects and classes to segments.
@@ -72,7 +69,7 @@ def postprocess(
         mask_rules: Which objects become instances.
     """
 
-    def process(valid_size: tf.Tensor, *inputs: tf.Tensor) -> images.Fields:
+    def process(valid_size: tf.Tensor, *inputs: tf.Tensor) -> batch.Fields:
         found = Objects(*inputs[:5])
         classes = None
         if logits_bhwc is not None:
@@ -98,12 +95,12 @@ def postprocess(
     if logits_bhwc is not None:
         inputs.append(tf.cast(logits_bhwc, tf.float32))
     number = objects.score.shape[1]
-    fields = images.map_images(
+    fields = batch.map_images(
         process,
         inputs,
         valid_size,
         size,
-        images.describe(size, class_rules, rules.CenterRules(0.0, 1, number)),
+        batch.describe(size, class_rules, options.CenterRules(0.0, 1, number)),
     )
     return Prediction(**fields)
 
@@ -114,9 +111,9 @@ def _segment(
     valid_size: tf.Tensor,
     size: tuple[Size, Size],
     channel_classes: Sequence[int],
-    class_rules: rules.ClassRules,
+    class_rules: options.ClassRules,
     mask_rules: heuristic_merge.MaskRules,
-) -> images.Fields:
+) -> batch.Fields:
     """Makes the fields of a `Prediction` for one image."""
     if classes is None:
         category = tf.fill(tf.stack(size), class_rules.thing_ids[0])
@@ -126,11 +123,11 @@ def _segment(
     placed = heuristic_merge.place_masks(
         objects.masks, objects.boxes, score, size, valid_size, mask_rules
     )
-    return images.segment_known(
+    return batch.segment_known(
         classes,
         category,
         placed.instance,
-        images.mask_valid(size, valid_size),
+        batch.mask_valid(size, valid_size),
         objects.category,
         objects.score,
         class_rules,
@@ -162,7 +159,7 @@ def postprocess_classes(
     *,
     size: tuple[Size, Size],
     valid_size: tf.Tensor | None,
-    class_rules: rules.ClassRules,
+    class_rules: options.ClassRules,
 ) -> Prediction:
     """Makes a segment of each class, for systems without instances.
 
@@ -173,20 +170,20 @@ def postprocess_classes(
         class_rules: The classes.
     """
 
-    def process(valid_size: tf.Tensor, logits_hwc: tf.Tensor) -> images.Fields:
+    def process(valid_size: tf.Tensor, logits_hwc: tf.Tensor) -> batch.Fields:
         scores = semantic.Scores(logits_hwc, False)
-        return images.segment_classes(
+        return batch.segment_classes(
             semantic.compute_semantic_map(scores, size, valid_size[0]),
-            images.mask_valid(size, valid_size),
+            batch.mask_valid(size, valid_size),
             class_rules,
         )
 
-    fields = images.map_images(
+    fields = batch.map_images(
         process,
         [tf.cast(logits_bhwc, tf.float32)],
         valid_size,
         size,
-        images.describe(size, class_rules, None),
+        batch.describe(size, class_rules, None),
     )
     return Prediction(panoptic=None, **fields)
 

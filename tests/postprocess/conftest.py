@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from deeplab2_like.postprocess import rules
+from deeplab2_like.postprocess import options
 
 # Of the images that objects are fused in.
 FUSION_SIZE = (70, 90)
@@ -167,7 +167,7 @@ def random_scenes():
 @pytest.fixture(scope="session")
 def class_rules():
     """Three stuff classes, three thing classes, void outside of them."""
-    return rules.ClassRules(
+    return options.ClassRules(
         num_classes=6,
         thing_ids=(3, 4, 5),
         ignore_label=255,

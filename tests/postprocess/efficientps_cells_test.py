@@ -6,24 +6,23 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.model.layers.upsample import upsample_bilinear
-from deeplab2_like.postprocess import (
-    efficientps,
+from deeplab2_like.postprocess import efficientps, options
+from deeplab2_like.postprocess.masks import (
     fusion_masks,
-    grid_objects,
-    mask_sampling,
-    rules,
+    sampling,
+    solov2_decoding,
 )
-from deeplab2_like.postprocess.mask_pasting import TILE, TileGrid
+from deeplab2_like.postprocess.masks.pasting import TILE, TileGrid
 
 GRIDS = (4, 2)
-CLASSES = rules.ClassRules(
+CLASSES = options.ClassRules(
     num_classes=4,
     thing_ids=(1, 3),
     ignore_label=255,
     label_divisor=100,
     stuff_area_limit=40,
 )
-GRID_RULES = grid_objects.GridObjectRules(
+GRID_RULES = solov2_decoding.GridObjectRules(
     grids=GRIDS, smallest_masks=(8, 16), candidates=20, max_objects=6
 )
 
@@ -148,7 +147,7 @@ def test_an_object_reaches_the_border_of_an_image_in_a_canvas(size, valid_size):
 
 
 def test_things_alone_are_where_their_masks_are():
-    rules_without_stuff = rules.ClassRules(
+    rules_without_stuff = options.ClassRules(
         num_classes=2,
         thing_ids=(0, 1),
         ignore_label=255,
@@ -187,7 +186,7 @@ def test_masks_are_read_as_published_nets_upsample_them(size):
     rng = np.random.default_rng(0)
     shape = [(side - 1) // 4 + 1 for side in size]
     mask = rng.normal(size=(1, *shape)).astype(np.float32)
-    found = grid_objects.GridObjects(
+    found = solov2_decoding.GridObjects(
         None, None, None, tf.constant(mask), tf.zeros([1, 4])
     )
     _, frames = efficientps.place_masks(found, size)
@@ -196,7 +195,7 @@ def test_masks_are_read_as_published_nets_upsample_them(size):
     for row in range(grid.rows):
         for column in range(grid.columns):
             axes = [
-                mask_sampling.frame_axis(
+                sampling.frame_axis(
                     frames[0],
                     tf.constant([row, column]),
                     axis,
@@ -205,7 +204,7 @@ def test_masks_are_read_as_published_nets_upsample_them(size):
                 )
                 for axis in (0, 1)
             ]
-            tiles.append(mask_sampling.sample(tf.constant(mask[0]), *axes))
+            tiles.append(sampling.sample(tf.constant(mask[0]), *axes))
     expected = upsample_bilinear(mask[..., np.newaxis], size, 4)[0, ..., 0]
     np.testing.assert_allclose(
         grid.to_image(tf.stack(tiles)), expected, atol=1e-5

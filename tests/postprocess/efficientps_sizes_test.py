@@ -5,17 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import (
-    efficientps,
-    fusion_masks,
-    grid_objects,
-    rules,
-)
+from deeplab2_like.postprocess import efficientps, options
+from deeplab2_like.postprocess.masks import fusion_masks, solov2_decoding
 from deeplab2_like.postprocess.panoptic_fpn import Objects
 
 SIZES = [(257, 513), (360, 480), (1024, 2048)]
 BATCH = 2
-CLASSES = rules.ClassRules(
+CLASSES = options.ClassRules(
     num_classes=5,
     thing_ids=(3, 4),
     ignore_label=255,
@@ -108,7 +104,7 @@ def test_fusion_is_equal_in_every_mode(size):
 def test_decoding_of_cells_is_equal_in_every_mode(size):
     rng = np.random.default_rng(1)
     valid_size = np.array([size, [size[0] - 9, size[1] // 2]], np.int32)
-    grid_rules = grid_objects.GridObjectRules(
+    grid_rules = solov2_decoding.GridObjectRules(
         grids=GRIDS, smallest_masks=(8, 16), candidates=16, max_objects=4
     )
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import efficientps, fusion_masks, rules
+from deeplab2_like.postprocess import efficientps, options
+from deeplab2_like.postprocess.masks import fusion_masks
 from deeplab2_like.postprocess.panoptic_fpn import Objects
 
 SIZE = (70, 90)
-CLASSES = rules.ClassRules(
+CLASSES = options.ClassRules(
     num_classes=5,
     thing_ids=(3, 4),
     ignore_label=255,

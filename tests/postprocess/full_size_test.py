@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import panoptic_deeplab, rules
+from deeplab2_like.postprocess import options, panoptic_deeplab
 
-CENTER_RULES = rules.CenterRules(0.2, 3, 6)
+CENTER_RULES = options.CenterRules(0.2, 3, 6)
 
 
 def _stack(scenes):
@@ -75,7 +75,7 @@ def test_a_thousand_scenes_equal_the_twin(
 def test_scenes_of_several_tiles_equal_the_twin(
     mode, assert_equal, random_scenes, class_rules
 ):
-    center_rules = rules.CenterRules(0.2, 5, 150)
+    center_rules = options.CenterRules(0.2, 5, 150)
     process = _full_size(class_rules, center_rules, mode)
     scenes = random_scenes(0, 12, 131, 259)
     assert_equal(process, scenes, class_rules, center_rules)
@@ -89,7 +89,7 @@ def test_any_size_works(size, assert_equal, random_scenes, class_rules):
 
 
 def test_unlimited_centers(assert_equal, random_scenes, class_rules):
-    center_rules = rules.CenterRules(0.2, 1, -1)
+    center_rules = options.CenterRules(0.2, 1, -1)
     process = _full_size(class_rules, center_rules, "graph")
     scenes = random_scenes(2, 10, 30, 30)
     assert_equal(process, scenes, class_rules, center_rules)

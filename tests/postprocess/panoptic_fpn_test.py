@@ -5,15 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import (
-    heuristic_merge,
-    mask_pasting,
-    panoptic_fpn,
-    rules,
-)
+from deeplab2_like.postprocess import options, panoptic_fpn
+from deeplab2_like.postprocess.masks import heuristic_merge, pasting
 
 SIZE = (33, 65)
-CLASSES = rules.ClassRules(
+CLASSES = options.ClassRules(
     num_classes=6,
     thing_ids=(1, 4),
     ignore_label=255,
@@ -60,7 +56,7 @@ def _merge_twin(category, objects, image, is_valid):
     for index in np.argsort(-scores, kind="stable"):
         if not exists[index] or scores[index] < 0.5:
             continue
-        mask = mask_pasting.paste_mask(
+        mask = pasting.paste_mask(
             tf.constant(masks[index]), tf.constant(boxes[index]), SIZE
         ).numpy()
         mask &= is_valid

@@ -12,7 +12,8 @@ from deeplab2_like.model.decoders.feature_pyramid import ENDPOINTS, LEVELS
 from deeplab2_like.model.decoders.two_way_pyramid import TwoWayPyramid
 from deeplab2_like.model.heads.efficientps_semantic import ContextBranch
 from deeplab2_like.model.layers.upsample import upsample_bilinear
-from deeplab2_like.postprocess import efficientps, fusion_masks, rules
+from deeplab2_like.postprocess import efficientps, options
+from deeplab2_like.postprocess.masks import fusion_masks
 from deeplab2_like.postprocess.panoptic_fpn import Objects
 
 FAMILY = "efficientps"
@@ -117,7 +118,7 @@ def _compare_fusion(case, mode):
         masks=masks,
     )
     frames = np.array([[0.0, 0.0, *size]] * len(masks), np.float32)
-    class_rules = rules.ClassRules(
+    class_rules = options.ClassRules(
         num_classes=num_classes,
         thing_ids=tuple(range(num_stuff, num_classes)),
         ignore_label=IGNORE,

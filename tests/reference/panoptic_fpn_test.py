@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from deeplab2_like.losses import cross_entropy
 from deeplab2_like.model.decoders import feature_pyramid
-from deeplab2_like.postprocess import heuristic_merge, merging, rules
+from deeplab2_like.postprocess import options
+from deeplab2_like.postprocess.masks import heuristic_merge
+from deeplab2_like.postprocess.pixels import merging
 
 FAMILY = "panoptic_fpn"
 IGNORE = 255
@@ -34,7 +36,7 @@ def _compare_merge(case, mode):
     scores = case.input("scores").astype(np.float32)
     classes = case.input("classes")
     size = semantic.shape
-    class_rules = rules.ClassRules(
+    class_rules = options.ClassRules(
         num_classes=int(semantic.max()) + 1,
         thing_ids=(0,),
         ignore_label=IGNORE,

@@ -5,25 +5,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import (
-    centers,
-    panoptic_deeplab,
-    rules,
-    semantic,
-)
+from deeplab2_like.postprocess import options as options_lib
+from deeplab2_like.postprocess import panoptic_deeplab
+from deeplab2_like.postprocess.pixels import centers, semantic
 
 FAMILY = "postprocess"
 
 
 def _make_rules(options):
-    class_rules = rules.ClassRules(
+    class_rules = options_lib.ClassRules(
         num_classes=options["num_classes"],
         thing_ids=tuple(options["thing_class_ids"]),
         ignore_label=options["void_label"],
         label_divisor=options["label_divisor"],
         stuff_area_limit=options["stuff_area_limit"],
     )
-    center_rules = rules.CenterRules(
+    center_rules = options_lib.CenterRules(
         options["center_threshold"],
         options["nms_kernel"],
         options["keep_k_centers"],

@@ -9,7 +9,7 @@ from deeplab2_like.losses import grid_masks
 from deeplab2_like.model.decoders import feature_pyramid
 from deeplab2_like.model.heads import solov2_heads
 from deeplab2_like.model.layers.upsample import upsample_bilinear
-from deeplab2_like.postprocess import grid_objects
+from deeplab2_like.postprocess.masks import solov2_decoding
 from deeplab2_like.targets import grid_cells
 
 FAMILY = "solov2"
@@ -111,7 +111,7 @@ def _compare_head(case, mode):
 
     def compute(levels):
         logits, kernels = head(levels)
-        found = grid_objects.compute_probabilities(logits[0], grids)
+        found = solov2_decoding.compute_probabilities(logits[0], grids)
         return logits[0], kernels[0], found
 
     counts = [side * side for side in grids]
@@ -145,7 +145,7 @@ def _compare_features(case, mode):
 def _compare_points_nms(case, mode):
     heat = case.input("heat")
     suppress = _in_mode(
-        lambda x: grid_objects.suppress_neighbors(x, [heat.shape[-1]]), mode
+        lambda x: solov2_decoding.suppress_neighbors(x, [heat.shape[-1]]), mode
     )
     out = []
     for image in np.moveaxis(heat, 1, -1):
@@ -162,11 +162,11 @@ def _compare_matrix_nms(case, mode):
         ("gaussian_sigma2", {"decay": "gaussian", "sigma": 2.0}),
         ("linear", {"decay": "linear"}),
     ):
-        rules = grid_objects.GridObjectRules(**options)
+        rules = solov2_decoding.GridObjectRules(**options)
 
         def compute(shared, area, category, rules=rules):
             valid = tf.ones_like(category, tf.bool)
-            return grid_objects.compute_decay(
+            return solov2_decoding.compute_decay(
                 shared, area, category, valid, rules
             )
 
@@ -228,14 +228,14 @@ def _compare_targets(case, mode):
 def _compare_inference(case, mode):
     scores = case.input("cate_scores_after_points_nms")
     features = np.moveaxis(case.input("mask_feature")[0], 0, -1)
-    rules = grid_objects.GridObjectRules(
+    rules = solov2_decoding.GridObjectRules(
         grids=case.input("num_grids").tolist(),
         smallest_masks=case.input("strides").tolist(),
         candidates=scores.size,
     )
     height, width = features.shape[:2]
     found = _in_mode(
-        lambda *x: grid_objects.find_objects(
+        lambda *x: solov2_decoding.find_objects(
             *x, tf.constant([height, width]), rules
         ),
         mode,

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import (
+from deeplab2_like.postprocess.masks import (
     fusion,
     fusion_masks,
-    mask_pasting,
-    mask_sampling,
-    semantic,
+    pasting,
+    sampling,
 )
+from deeplab2_like.postprocess.pixels import semantic
 
 SIZE = (70, 90)
 NUM_STUFF = 3
@@ -179,7 +179,7 @@ def _make_blobs(rng, size, number=6):
 @pytest.mark.parametrize("options", [{}, {"zero_outside": True}])
 def test_to_look_at_bounds_first_changes_nothing(options, monkeypatch):
     size = (150, 270)
-    for module in (fusion, mask_pasting, mask_sampling):
+    for module in (fusion, pasting, sampling):
         monkeypatch.setattr(module, "TILE", 16)
     rules = fusion_masks.FusionRules(mask_logit_scale=2.0, **options)
     rng = np.random.default_rng(5)

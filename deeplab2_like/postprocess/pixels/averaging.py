@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from deeplab2_like.graph import compilation
 from deeplab2_like.graph.compilation import Size
-from deeplab2_like.postprocess import semantic
+from deeplab2_like.postprocess.pixels import semantic
 
 UNITS = 1 << 15
 # Pixels, one below the other, that are looked at together if the class of one

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import centers, rules
+from deeplab2_like.postprocess import options
+from deeplab2_like.postprocess.pixels import centers
 
 
 def _find(heatmap, threshold=0.1, nms_kernel=3, keep_k_centers=10):
     found = centers.find_centers(
         tf.constant(heatmap, tf.float32),
-        rules.CenterRules(threshold, nms_kernel, keep_k_centers),
+        options.CenterRules(threshold, nms_kernel, keep_k_centers),
     )
     count = int(found.count)
     assert not np.any(found.score[count:])
@@ -96,7 +97,7 @@ def test_not_a_number_is_no_center():
 def test_the_stated_maximum_holds_without_a_limit():
     heatmap = np.full((60, 60), 0.5)
     found = centers.find_centers(
-        tf.constant(heatmap, tf.float32), rules.CenterRules(0.1, 1, -1)
+        tf.constant(heatmap, tf.float32), options.CenterRules(0.1, 1, -1)
     )
-    assert found.score.shape == [rules.MAX_CENTERS]
-    assert int(found.count) == rules.MAX_CENTERS
+    assert found.score.shape == [options.MAX_CENTERS]
+    assert int(found.count) == options.MAX_CENTERS

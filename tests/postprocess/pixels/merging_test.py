@@ -6,9 +6,10 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like.postprocess import merging, rules
+from deeplab2_like.postprocess import options
+from deeplab2_like.postprocess.pixels import merging
 
-RULES = rules.ClassRules(
+RULES = options.ClassRules(
     num_classes=4,
     thing_ids=(2, 3),
     ignore_label=9,

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from deeplab2_like.graph import compilation
 from deeplab2_like.graph.compilation import Size
-from deeplab2_like.postprocess import (
+from deeplab2_like.postprocess.options import CenterRules, ClassRules
+from deeplab2_like.postprocess.pixels import (
     averaging,
     centers,
     grouping,
@@ -20,7 +21,6 @@ from deeplab2_like.postprocess import (
     semantic,
     upsampling,
 )
-from deeplab2_like.postprocess.rules import CenterRules, ClassRules
 
 # Fields of a `Prediction` for one image, by name.
 Fields = dict[str, tf.Tensor]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import mask_pasting
+from deeplab2_like.postprocess.masks import pasting
 
 SIZE = (70, 150)
 
@@ -57,7 +57,7 @@ def test_1000_masks_equal_the_twin(mode, side):
     rng = np.random.default_rng(side)
 
     def paste(mask, box):
-        return mask_pasting.paste_mask(mask, box, SIZE)
+        return pasting.paste_mask(mask, box, SIZE)
 
     paste = tf.function(paste, jit_compile=mode == "xla", autograph=False)
     for _ in range(1000):
@@ -71,15 +71,13 @@ def test_eager_mode_gives_the_same():
     rng = np.random.default_rng(0)
     for _ in range(20):
         mask, box = make_case(rng, 7)
-        actual = mask_pasting.paste_mask(
-            tf.constant(mask), tf.constant(box), SIZE
-        )
+        actual = pasting.paste_mask(tf.constant(mask), tf.constant(box), SIZE)
         expected = paste_twin(mask, box, SIZE, np.float32(0.5))
         np.testing.assert_array_equal(actual, expected)
 
 
 def test_a_full_mask_covers_the_pixels_whose_centers_are_in_its_box():
-    drawn = mask_pasting.paste_mask(
+    drawn = pasting.paste_mask(
         tf.ones([28, 28]), tf.constant([1.4, 2.6, 4.5, 4.4]), (6, 6)
     )
     y, x = np.nonzero(drawn.numpy())
@@ -88,7 +86,7 @@ def test_a_full_mask_covers_the_pixels_whose_centers_are_in_its_box():
 
 def test_a_mask_of_the_size_of_its_box_is_copied():
     mask = np.random.default_rng(1).integers(0, 2, (33, 47))
-    drawn = mask_pasting.paste_mask(
+    drawn = pasting.paste_mask(
         tf.constant(mask, tf.float32), tf.constant([5.0, 9, 38, 56]), SIZE
     )
     expected = np.zeros(SIZE, bool)
@@ -98,12 +96,12 @@ def test_a_mask_of_the_size_of_its_box_is_copied():
 
 def _find_kinds(mask, box, size, valid_size):
     """Gives the tiles that are covered and that are mixed, as pixels."""
-    grid = mask_pasting.TileGrid.of(size)
-    placed = mask_pasting.place_mask(
-        mask_pasting.pad_masks(mask[tf.newaxis])[0], box, valid_size
+    grid = pasting.TileGrid.of(size)
+    placed = pasting.place_mask(
+        pasting.pad_masks(mask[tf.newaxis])[0], box, valid_size
     )
-    kinds = mask_pasting.classify_tiles(placed, grid, 0.5)
-    side = mask_pasting.TILE
+    kinds = pasting.classify_tiles(placed, grid, 0.5)
+    side = pasting.TILE
     return [
         grid.to_image(tf.tile(tf.reshape(kind, [-1, 1, 1]), [1, side, side]))
         for kind in kinds
@@ -111,7 +109,7 @@ def _find_kinds(mask, box, size, valid_size):
 
 
 def test_tiles_need_not_be_drawn_only_where_the_result_is_known(monkeypatch):
-    monkeypatch.setattr(mask_pasting, "TILE", 8)
+    monkeypatch.setattr(pasting, "TILE", 8)
     size = (50, 70)
     find = tf.function(
         lambda *x: _find_kinds(*x[:2], size, x[2]), autograph=False
@@ -148,7 +146,7 @@ def test_masks_without_values_and_boxes_without_area_draw_nothing():
         (np.ones((7, 7)), [80, 10, 90, 20]),
         (np.ones((7, 7)), [-9, 10, -1, 20]),
     ):
-        drawn = mask_pasting.paste_mask(
+        drawn = pasting.paste_mask(
             tf.constant(mask, tf.float32), tf.constant(box, tf.float32), SIZE
         )
         assert not drawn.numpy().any()

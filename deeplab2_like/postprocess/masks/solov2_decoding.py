@@ -19,7 +19,7 @@ import tensorflow as tf
 from deeplab2_like import errors
 from deeplab2_like.config.solov2_grids import GRIDS, SMALLEST_MASKS
 from deeplab2_like.graph import compilation, exact_floats
-from deeplab2_like.postprocess import mask_overlaps
+from deeplab2_like.postprocess.masks import overlaps
 
 # Final masks that are computed at once: as many as most pictures have.
 _OBJECTS_PER_STEP = 50
@@ -153,7 +153,7 @@ def find_objects(
     best = tf.math.top_k(score, min(rules.candidates, score.shape[0]))
     cell, category = best.indices // num_classes, best.indices % num_classes
     kernels = tf.gather(kernels_ge, cell)
-    seen = mask_overlaps.measure_masks(
+    seen = overlaps.measure_masks(
         kernels,
         features_hwe,
         valid_size,

@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.postprocess import grid_objects
+from deeplab2_like.postprocess.masks import solov2_decoding
 
 GRIDS = (6, 4)
-RULES = grid_objects.GridObjectRules(
+RULES = solov2_decoding.GridObjectRules(
     grids=GRIDS, smallest_masks=(4, 8), candidates=30, max_objects=12
 )
 SIZE = (24, 30)
@@ -95,7 +95,7 @@ def _make_case(rng, num_classes=2):
 
 def _find(mode, rules=RULES):
     def find(probability, kernels, features, valid_size):
-        return grid_objects.find_objects(
+        return solov2_decoding.find_objects(
             probability, kernels, features, valid_size, rules
         )
 
@@ -108,7 +108,7 @@ def _find(mode, rules=RULES):
 @pytest.mark.parametrize("mode", ["graph", "xla"])
 @pytest.mark.parametrize("num_classes", [1, 3])
 def test_125_cases_equal_the_twin(decay, mode, num_classes):
-    rules = grid_objects.GridObjectRules(
+    rules = solov2_decoding.GridObjectRules(
         grids=GRIDS,
         smallest_masks=(4, 8),
         candidates=30,
@@ -140,14 +140,14 @@ def test_125_cases_equal_the_twin(decay, mode, num_classes):
 
 @pytest.mark.parametrize("decay", ["gaussian", "linear"])
 def test_decays_of_1000_cases_equal_the_twin(decay):
-    rules = grid_objects.GridObjectRules(decay=decay)
+    rules = solov2_decoding.GridObjectRules(decay=decay)
     number = 12
 
     def compute(masks, category, is_valid):
         flat = tf.cast(masks, tf.float32)
         shared = tf.matmul(flat, flat, transpose_b=True)
         area = tf.linalg.diag_part(shared)
-        return grid_objects.compute_decay(
+        return solov2_decoding.compute_decay(
             shared, area, category, is_valid, rules
         )
 
@@ -184,9 +184,9 @@ def test_cells_below_the_threshold_give_nothing():
 
 @pytest.mark.parametrize("decay", ["gaussian", "linear"])
 def test_any_number_of_equal_masks_decays_to_one(decay):
-    rules = grid_objects.GridObjectRules(decay=decay, sigma=20.0)
+    rules = solov2_decoding.GridObjectRules(decay=decay, sigma=20.0)
     count = 5
-    values = grid_objects.compute_decay(
+    values = solov2_decoding.compute_decay(
         tf.fill([count, count], 7.0),
         tf.fill([count], 7.0),
         tf.zeros(count, tf.int32),
@@ -199,7 +199,7 @@ def test_any_number_of_equal_masks_decays_to_one(decay):
 
 
 def test_masks_of_other_classes_and_invalid_ones_have_no_influence():
-    values = grid_objects.compute_decay(
+    values = solov2_decoding.compute_decay(
         tf.fill([3, 3], 7.0),
         tf.fill([3], 7.0),
         tf.constant([0, 1, 1]),
@@ -213,7 +213,7 @@ def test_equal_neighbors_both_stay():
     x = np.zeros((4, 4, 1), np.float32)
     x[1, 1:3] = 0.5
     x[2, 2] = 0.4
-    cells = grid_objects.suppress_neighbors(x.reshape(16, 1), [4])
+    cells = solov2_decoding.suppress_neighbors(x.reshape(16, 1), [4])
     kept = cells.numpy().reshape(4, 4)
     assert kept[1, 1] == kept[1, 2] == 0.5
     assert kept[2, 2] == 0.0
@@ -223,7 +223,7 @@ def test_boxes_are_around_the_masks():
     masks = np.zeros((3, 8, 9), bool)
     masks[0, 2:5, 3:7] = True
     masks[1, 7, 8] = True
-    boxes = grid_objects.find_boxes(tf.constant(masks.transpose(1, 2, 0)))
+    boxes = solov2_decoding.find_boxes(tf.constant(masks.transpose(1, 2, 0)))
     expected = [[2, 3, 5, 7], [7, 8, 8, 9], [0, 0, 0, 0]]
     np.testing.assert_array_equal(boxes, expected)
 
@@ -234,4 +234,4 @@ def test_boxes_are_around_the_masks():
 )
 def test_wrong_rules_are_refused(options, message):
     with pytest.raises(errors.ConfigError, match=message):
-        grid_objects.GridObjectRules(**options)
+        solov2_decoding.GridObjectRules(**options)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.postprocess import heuristic_merge, mask_pasting
+from deeplab2_like.postprocess.masks import heuristic_merge, pasting
 
 SIZE = (70, 90)
 RULES = heuristic_merge.MaskRules()
@@ -69,11 +69,11 @@ def _place(mode, rules=RULES):
 )
 def test_500_cases_equal_the_twin(mode, overlap_threshold, tile, monkeypatch):
     # Of small tiles there are many, some of which a mask covers.
-    monkeypatch.setattr(mask_pasting, "TILE", tile)
+    monkeypatch.setattr(pasting, "TILE", tile)
     rules = heuristic_merge.MaskRules(overlap_threshold=overlap_threshold)
     place = _place(mode, rules)
     paste = tf.function(
-        lambda mask, box: mask_pasting.paste_mask(mask, box, SIZE),
+        lambda mask, box: pasting.paste_mask(mask, box, SIZE),
         jit_compile=True,
     )
     rng = np.random.default_rng(0)

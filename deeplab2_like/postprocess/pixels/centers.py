@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from deeplab2_like.graph import compilation
 from deeplab2_like.graph.compilation import Size
-from deeplab2_like.postprocess.rules import CenterRules
+from deeplab2_like.postprocess.options import CenterRules
 
 # The best K of N values are among the best K blocks of this many values.
 _BLOCK = 64

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like.graph.compilation import Size
-from deeplab2_like.postprocess.rules import ClassRules
+from deeplab2_like.postprocess.options import ClassRules
 
 
 class Merged(NamedTuple):

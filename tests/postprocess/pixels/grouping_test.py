@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.graph import device
-from deeplab2_like.postprocess import centers, grouping
+from deeplab2_like.postprocess.pixels import centers, grouping
 
 
 @pytest.fixture(params=[False, True], ids=["tiles", "whole"], autouse=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import mask_overlaps
+from deeplab2_like.postprocess.masks import overlaps
 
 # More than one chunk, the last of which overlaps the one before it.
 SIZE = (95, 100)
@@ -32,7 +32,7 @@ def _measure_twin(kernels, features, valid_size):
 
 def _measure(mode):
     def measure(kernels, features, valid_size, count):
-        return mask_overlaps.measure_masks(
+        return overlaps.measure_masks(
             kernels, features, valid_size, THRESHOLD, count
         )
 
@@ -53,8 +53,8 @@ def _assert_equal(found, expected, count=None):
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
 @pytest.mark.parametrize("block", [16, 128])
 def test_measures_equal_the_twin(mode, block, monkeypatch):
-    monkeypatch.setattr(mask_overlaps, "_BLOCK", block)
-    monkeypatch.setattr(mask_overlaps, "_CHUNK", 4096)
+    monkeypatch.setattr(overlaps, "_BLOCK", block)
+    monkeypatch.setattr(overlaps, "_CHUNK", 4096)
     rng = np.random.default_rng(0)
     measure = _measure(mode)
     for valid_size in (SIZE, (31, 77), (0, 5)):
@@ -70,7 +70,7 @@ def test_measures_equal_the_twin(mode, block, monkeypatch):
 
 @pytest.mark.parametrize("mode", ["graph", "xla"])
 def test_masks_that_are_not_there_change_nothing(mode, monkeypatch):
-    monkeypatch.setattr(mask_overlaps, "_BLOCK", 16)
+    monkeypatch.setattr(overlaps, "_BLOCK", 16)
     kernels, features = _make_inputs(np.random.default_rng(1), 37)
     expected = _measure_twin(kernels, features, SIZE)
     measure = _measure(mode)
@@ -92,7 +92,7 @@ def test_features_of_any_size_and_of_unknown_size_work():
         tf.TensorSpec([2], tf.int32),
     ]
     unknown = tf.function(
-        lambda *x: mask_overlaps.measure_masks(*x, THRESHOLD),
+        lambda *x: overlaps.measure_masks(*x, THRESHOLD),
         input_signature=signature,
         autograph=False,
     )
@@ -101,4 +101,4 @@ def test_features_of_any_size_and_of_unknown_size_work():
         inputs = [tf.constant(x) for x in (kernels, features, size)]
         expected = _measure_twin(kernels, features, size)
         _assert_equal(unknown(*inputs), expected)
-        _assert_equal(mask_overlaps.measure_masks(*inputs, THRESHOLD), expected)
+        _assert_equal(overlaps.measure_masks(*inputs, THRESHOLD), expected)

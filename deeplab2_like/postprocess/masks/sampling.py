@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from deeplab2_like.graph import compilation, exact_floats
 from deeplab2_like.graph.compilation import Size
-from deeplab2_like.postprocess import upsampling
-from deeplab2_like.postprocess.mask_pasting import TILE, TileGrid
+from deeplab2_like.postprocess.masks.pasting import TILE, TileGrid
+from deeplab2_like.postprocess.pixels import upsampling
 
 # Far more than the rounding of an interpolation, as a share of the numbers.
 _MARGIN = 1e-5

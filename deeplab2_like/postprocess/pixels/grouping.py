@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like.graph import compilation, device, exact_floats
-from deeplab2_like.postprocess import centers as centers_lib
-from deeplab2_like.postprocess import tiles
+from deeplab2_like.postprocess.pixels import centers as centers_lib
+from deeplab2_like.postprocess.pixels import tiles
 
 # Centers that are compared with the pixels of a tile at once.
 _CENTERS_PER_STEP = 8

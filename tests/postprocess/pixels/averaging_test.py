@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import averaging, semantic
+from deeplab2_like.postprocess.pixels import averaging, semantic
 
 
 @pytest.mark.parametrize("size", [(3, 5), (300, 200)])

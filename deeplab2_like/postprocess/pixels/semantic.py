@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from deeplab2_like.graph import compilation
 from deeplab2_like.graph.compilation import Size
-from deeplab2_like.postprocess import upsampling
+from deeplab2_like.postprocess.pixels import upsampling
 
 # Values in the strip of all classes before it is widened: 8 MB.
 _STRIP_VALUES = 1 << 21

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like.graph import compilation
-from deeplab2_like.postprocess import mask_sampling
-from deeplab2_like.postprocess.mask_pasting import TileGrid
+from deeplab2_like.postprocess.masks import sampling
+from deeplab2_like.postprocess.masks.pasting import TileGrid
 
 # Bits of the owner in a packed state.
 _SHIFT = np.int64(32)
@@ -68,7 +68,7 @@ class Tiles(NamedTuple):
             best_hw: float32 [H, W], what stuff claims.
             grid: The tiles.
         """
-        best = mask_sampling.cut_tiles(best_hw, grid, beyond=math.inf)
+        best = sampling.cut_tiles(best_hw, grid, beyond=math.inf)
         # Nothing is more than what is no number.
         claimed = tf.where(best == best, best, math.inf)
         return cls(

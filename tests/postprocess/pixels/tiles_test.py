@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import tiles
+from deeplab2_like.postprocess.pixels import tiles
 
 SIZES = [(1, 1), (64, 128), (65, 129), (63, 300), (200, 127), (130, 260)]
 

@@ -19,9 +19,9 @@ import tensorflow as tf
 
 from deeplab2_like.graph import compilation, exact_floats
 from deeplab2_like.graph.compilation import Size
-from deeplab2_like.postprocess import fusion_masks, fusion_state, mask_sampling
-from deeplab2_like.postprocess.heuristic_merge import Placed
-from deeplab2_like.postprocess.mask_pasting import TILE, TileGrid
+from deeplab2_like.postprocess.masks import fusion_masks, fusion_state, sampling
+from deeplab2_like.postprocess.masks.heuristic_merge import Placed
+from deeplab2_like.postprocess.masks.pasting import TILE, TileGrid
 
 # Where a mask touches no more tiles, drawing them is faster than to look.
 _FEW_TILES = 16
@@ -105,9 +105,9 @@ class _Mask(NamedTuple):
     logits: tf.Tensor
     frame: tf.Tensor
     class_logits: tf.Tensor
-    region: mask_sampling.Region
-    mask_region: mask_sampling.Region
-    class_region: mask_sampling.Region
+    region: sampling.Region
+    mask_region: sampling.Region
+    class_region: sampling.Region
     kinds: "_Kinds"
 
 
@@ -140,10 +140,10 @@ class _Fusion:
         self.grid = TileGrid.of(_pair(compilation.sizes(best_hw)))
         self._masks = masks
         self._logits_chw = tf.transpose(logits_hwc, [2, 0, 1])
-        self._class_grid = mask_sampling.Grid.of(
+        self._class_grid = sampling.Grid.of(
             _pair(compilation.sizes(logits_hwc)[:2]), self.grid
         )
-        self._class_bounds = mask_sampling.bound_tiles(
+        self._class_bounds = sampling.bound_tiles(
             self._logits_chw,
             self._class_grid.tiles(0),
             self._class_grid.tiles(1),
@@ -174,15 +174,15 @@ class _Fusion:
             self._find_kinds(logits, frame, channel, region),
         )
 
-    def _find_region(self, box: tf.Tensor) -> mask_sampling.Region:
-        return mask_sampling.find_region(box, self._valid_size)
+    def _find_region(self, box: tf.Tensor) -> sampling.Region:
+        return sampling.find_region(box, self._valid_size)
 
     def _find_kinds(
         self,
         logits: tf.Tensor,
         frame: tf.Tensor,
         channel: tf.Tensor,
-        region: mask_sampling.Region,
+        region: sampling.Region,
     ) -> _Kinds:
         """Finds what a mask does to the tiles of its region."""
         tiles = (self.grid.rows, self.grid.columns)
@@ -190,13 +190,11 @@ class _Fusion:
 
         def look() -> _Kinds:
             rows, columns = (
-                mask_sampling.frame_tiles(frame, tiles[axis], axis, number)
+                sampling.frame_tiles(frame, tiles[axis], axis, number)
                 for axis, number in enumerate(compilation.sizes(logits))
             )
             highest, negative = tf.unstack(
-                mask_sampling.bound_tiles(
-                    tf.stack([logits, -logits]), rows, columns
-                )
+                sampling.bound_tiles(tf.stack([logits, -logits]), rows, columns)
             )
             lowest = -negative
             of_class = tf.gather(self._class_bounds, channel)
@@ -314,12 +312,12 @@ class _Fusion:
         """Gives the logits of a mask, 0 or less where it is not: [T, T]."""
         tile = self.grid.locate(place)
         rows, columns = (
-            mask_sampling.frame_axis(
+            sampling.frame_axis(
                 mask.frame, tile, axis, number, self._masks.reach
             )
             for axis, number in enumerate(compilation.sizes(mask.logits))
         )
-        logit = mask_sampling.sample(mask.logits, rows, columns)
+        logit = sampling.sample(mask.logits, rows, columns)
         outside = 0.0 if self._rules.zero_outside else -math.inf
         return tf.where(mask.mask_region.mark_inside(tile), logit, outside)
 
@@ -337,7 +335,7 @@ class _Fusion:
         tile = self.grid.locate(place)
 
         def compute() -> tf.Tensor:
-            b = mask_sampling.sample(
+            b = sampling.sample(
                 mask.class_logits,
                 self._class_grid.axis(tile, 0),
                 self._class_grid.axis(tile, 1),

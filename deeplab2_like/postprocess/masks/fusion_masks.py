@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from deeplab2_like.postprocess.heuristic_merge import MaskRules
+from deeplab2_like.postprocess.masks.heuristic_merge import MaskRules
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from deeplab2_like import errors
 from deeplab2_like.graph import compilation
 from deeplab2_like.graph.compilation import Size
-from deeplab2_like.postprocess import mask_pasting
+from deeplab2_like.postprocess.masks import pasting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +102,8 @@ def place_masks(
         valid_size: int32 [2], height and width of the part that is image.
         rules: Which masks become instances.
     """
-    grid = mask_pasting.TileGrid.of(size)
-    masks = mask_pasting.pad_masks(masks_khw)
+    grid = pasting.TileGrid.of(size)
+    masks = pasting.pad_masks(masks_khw)
     (num_masks,) = score_k.shape
     ranked = tf.math.top_k(score_k, num_masks)
     is_high = ranked.values >= rules.lowest_score
@@ -111,10 +111,10 @@ def place_masks(
 
     def visit(rank, owners, is_kept):
         index = ranked.indices[rank]
-        placed = mask_pasting.place_mask(
+        placed = pasting.place_mask(
             tf.gather(masks, index), tf.gather(boxes_k4, index), valid_size
         )
-        kinds = mask_pasting.classify_tiles(placed, grid, rules.mask_threshold)
+        kinds = pasting.classify_tiles(placed, grid, rules.mask_threshold)
         area, taken = _count_pixels(placed, kinds, owners, grid, rules)
         is_instance = (area > 0) & ~_exceeds(taken, area, rules)
         owners = _claim_pixels(
@@ -132,7 +132,7 @@ def place_masks(
 
     number = grid.rows * grid.columns
     owners = _Owners(
-        tf.zeros([number, mask_pasting.TILE, mask_pasting.TILE], tf.int32),
+        tf.zeros([number, pasting.TILE, pasting.TILE], tf.int32),
         tf.zeros([number], tf.int32),
     )
     _, owners, is_kept = tf.while_loop(
@@ -152,10 +152,10 @@ def _exceeds(taken: tf.Tensor, area: tf.Tensor, rules: MaskRules) -> tf.Tensor:
 
 
 def _count_pixels(
-    placed: mask_pasting.PlacedMask,
-    kinds: mask_pasting.TileKinds,
+    placed: pasting.PlacedMask,
+    kinds: pasting.TileKinds,
     owners: _Owners,
-    grid: mask_pasting.TileGrid,
+    grid: pasting.TileGrid,
     rules: MaskRules,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Counts the pixels of a mask, and those that are taken: int32."""
@@ -164,7 +164,7 @@ def _count_pixels(
 
     def visit(number, area, taken):
         place = order[number]
-        drawn = mask_pasting.draw_tile(
+        drawn = pasting.draw_tile(
             placed, grid.locate(place), rules.mask_threshold
         )
         is_taken = drawn & (tf.gather(owners.pixel, place) > 0)
@@ -173,17 +173,17 @@ def _count_pixels(
     _, area, taken = tf.while_loop(
         lambda number, *_: number < count,
         visit,
-        (0, _count(kinds.is_covered) * mask_pasting.TILE**2, taken),
+        (0, _count(kinds.is_covered) * pasting.TILE**2, taken),
         parallel_iterations=1,
     )
     return area, taken
 
 
 def _claim_pixels(
-    placed: mask_pasting.PlacedMask,
+    placed: pasting.PlacedMask,
     is_claimed: tf.Tensor,
     owners: _Owners,
-    grid: mask_pasting.TileGrid,
+    grid: pasting.TileGrid,
     rules: MaskRules,
     index: tf.Tensor,
 ) -> _Owners:
@@ -192,7 +192,7 @@ def _claim_pixels(
 
     def visit(number, owners):
         place = order[number]
-        drawn = mask_pasting.draw_tile(
+        drawn = pasting.draw_tile(
             placed, grid.locate(place), rules.mask_threshold
         )
         pixel = tf.gather(owners.pixel, place)

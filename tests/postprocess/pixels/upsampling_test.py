@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.postprocess import semantic, upsampling
+from deeplab2_like.postprocess.pixels import semantic, upsampling
 
 # Stride 4 of legal sizes and of any size, stride 8 and 1, odd ratios,
 # single rows and columns, smaller than the source.
