@@ -82,7 +82,7 @@ def tiny_run(tmp_path_factory):
     from deeplab2_like import config as config_lib
     from deeplab2_like.labels import descriptor
     from deeplab2_like.meta_architectures import build
-    from deeplab2_like.trainer import checkpoints
+    from deeplab2_like.trainer import checkpoint_manager
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     folder.mkdir()
@@ -92,7 +92,7 @@ def tiny_run(tmp_path_factory):
     system = build.build_system(config.options, descriptor.load("scenes"))
     model = system.build_model(synchronize_batch_norm=False)
     _make_lively(model)
-    manager = checkpoints.make_manager(
+    manager = checkpoint_manager.make_manager(
         str(folder),
         {"variables": {v.path: v.value for v in model.variables}},
         tf.Variable(7, dtype=tf.int64),

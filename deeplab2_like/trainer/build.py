@@ -12,7 +12,7 @@ from deeplab2_like.protos import (
     trainer_pb2,
 )
 from deeplab2_like.results import raw_predictions
-from deeplab2_like.trainer import optimizers, saving, schedules
+from deeplab2_like.trainer import optimizers, prediction_saver, schedules
 
 
 def check_trainable(options: config_pb2.ExperimentOptions) -> None:
@@ -61,7 +61,7 @@ def build_saver(
     directory: str,
     *,
     has_labels: bool = True,
-) -> saving.PredictionSaver:
+) -> prediction_saver.PredictionSaver:
     """Builds what saves the predictions of one evaluation.
 
     Args:
@@ -78,7 +78,7 @@ def build_saver(
             panoptic_format=evaluator.raw_panoptic_format,
             convert_ids=evaluator.convert_raw_to_eval_ids,
         )
-    return saving.PredictionSaver(
+    return prediction_saver.PredictionSaver(
         descriptor,
         num_pictures=evaluator.num_vis_samples,
         picture_folder=directory if evaluator.save_predictions else None,

@@ -19,7 +19,7 @@ from deeplab2_like.metrics import (
     panoptic_quality,
 )
 from deeplab2_like.results import original_size
-from deeplab2_like.trainer import optimizers, saving
+from deeplab2_like.trainer import optimizers, prediction_saver
 
 Batch = Mapping[str, Any]
 RESULTS_FILE = "metrics.json"
@@ -55,7 +55,8 @@ class Evaluator(orbit.AbstractEvaluator):
         *,
         directory: str,
         pq_variant: str = "panopticapi",
-        make_saver: Callable[[], saving.PredictionSaver] | None = None,
+        make_saver: Callable[[], prediction_saver.PredictionSaver]
+        | None = None,
         has_labels: bool = True,
         detailed_ap: bool = False,
         average: optimizers.AveragedWeights | None = None,
@@ -84,7 +85,7 @@ class Evaluator(orbit.AbstractEvaluator):
         self._directory = pathlib.Path(directory)
         self._pq_variant = pq_variant
         self._make_saver = make_saver or (
-            lambda: saving.PredictionSaver(system.descriptor)
+            lambda: prediction_saver.PredictionSaver(system.descriptor)
         )
         self._has_labels = has_labels
         self._detailed_ap = detailed_ap

@@ -20,10 +20,10 @@ from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build
 from deeplab2_like.trainer import (
     build,
-    checkpoints,
+    checkpoint_manager,
     distribution,
     evaluation,
-    saving,
+    prediction_saver,
     stopping,
     training,
 )
@@ -80,7 +80,7 @@ class Experiment:
         if start >= total:
             self._say.say(f"Already trained to step {start}.")
         trainer.train_dataset = self._training_dataset(start)
-        manager = checkpoints.make_manager(
+        manager = checkpoint_manager.make_manager(
             self._output_directory(),
             state,
             trainer.global_step,
@@ -218,7 +218,7 @@ class Experiment:
         trainer: training.Trainer,
         state: Mapping[str, Mapping[str, tf.Variable]],
     ) -> int:
-        prefix = checkpoints.restore_latest(
+        prefix = checkpoint_manager.restore_latest(
             self._model_dir, state, trainer.global_step
         )
         if prefix is not None:
@@ -270,7 +270,7 @@ class Experiment:
                 make_targets if has_labels else None,
             )
 
-        def make_saver() -> saving.PredictionSaver:
+        def make_saver() -> prediction_saver.PredictionSaver:
             return build.build_saver(
                 options,
                 self._system.descriptor,

@@ -7,7 +7,7 @@ from PIL import Image
 
 from deeplab2_like.labels import descriptor
 from deeplab2_like.results import original_size, raw_predictions
-from deeplab2_like.trainer import saving
+from deeplab2_like.trainer import prediction_saver
 
 _CITY = descriptor.load("cityscapes_panoptic")
 
@@ -36,7 +36,7 @@ def _list(folder):
 def test_the_first_images_are_drawn_and_all_are_written(
     tmp_path, has_instances, has_labels
 ):
-    saver = saving.PredictionSaver(
+    saver = prediction_saver.PredictionSaver(
         _CITY,
         num_pictures=2,
         picture_folder=str(tmp_path),
@@ -62,14 +62,14 @@ def test_the_first_images_are_drawn_and_all_are_written(
 
 def test_nothing_is_written_unless_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    saver = saving.PredictionSaver(_CITY, num_pictures=1)
+    saver = prediction_saver.PredictionSaver(_CITY, num_pictures=1)
     saver.add(_make_image())
     assert not _list(tmp_path)
     assert saver.describe() == []
 
 
 def test_the_memory_does_not_grow_with_the_images(tmp_path):
-    saver = saving.PredictionSaver(
+    saver = prediction_saver.PredictionSaver(
         _CITY, raw_writer=raw_predictions.RawPredictionWriter(tmp_path, _CITY)
     )
     image = _make_image()

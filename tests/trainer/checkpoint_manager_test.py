@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import files as checkpoint_files
-from deeplab2_like.trainer import checkpoints
+from deeplab2_like.trainer import checkpoint_manager
 
 
 def _make_state(value):
@@ -25,7 +25,7 @@ def folder(tmp_path):
     """A model folder with the checkpoints of steps 10, 20 and 30."""
     state = _make_state(0)
     step = tf.Variable(0, dtype=tf.int64)
-    manager = checkpoints.make_manager(
+    manager = checkpoint_manager.make_manager(
         str(tmp_path), state, step, keep=3, interval_steps=10
     )
     for value in (10, 20, 30):
@@ -41,7 +41,7 @@ def folder(tmp_path):
 def _restore(folder, state=None):
     state = state or _make_state(0)
     step = tf.Variable(0, dtype=tf.int64)
-    prefix = checkpoints.restore_latest(str(folder), state, step)
+    prefix = checkpoint_manager.restore_latest(str(folder), state, step)
     values = {v.numpy().flat[0] for v in tf.nest.flatten(state)}
     return prefix, int(step), values
 

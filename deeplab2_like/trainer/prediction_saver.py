@@ -9,7 +9,7 @@ from PIL import Image
 
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.results import original_size, raw_predictions
-from deeplab2_like.trainer import pictures
+from deeplab2_like.trainer import summaries
 
 
 class PredictionSaver:
@@ -51,10 +51,10 @@ class PredictionSaver:
         """Saves what is wanted of the next image."""
         index = self._num_images
         if index < self._num_pictures:
-            picture = pictures.make_picture(
+            picture = summaries.make_picture(
                 image, self._descriptor, has_label=self._has_labels
             )
-            pictures.write_summary(picture, index)
+            summaries.write_summary(picture, index)
             if self._picture_folder is not None:
                 self._write_picture(picture, self._picture_folder, index)
         if self._raw_writer is not None:
