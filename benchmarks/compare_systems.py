@@ -222,7 +222,7 @@ def _measure_time(system: str, work: pathlib.Path) -> None:
 
 
 def _time_images(saved: pathlib.Path) -> float:
-    """Gives the median of the milliseconds that an image takes."""
+    """Returns the median of the milliseconds that an image takes."""
     import tensorflow as tf
 
     from benchmarks import measuring
@@ -304,7 +304,7 @@ def _print_table(systems: Sequence[str], work: pathlib.Path) -> None:
 
 
 def _describe_network(system: str) -> tuple[str, str]:
-    """Gives millions of parameters and milliards of multiply-adds."""
+    """Returns millions of parameters and milliards of multiply-adds."""
     from deeplab2_like.labels import descriptor
     from deeplab2_like.meta_architectures import build
     from deeplab2_like.model import complexity
@@ -323,7 +323,7 @@ def _describe_network(system: str) -> tuple[str, str]:
 
 
 def _find_network_size(options: Any) -> list[int]:
-    """Gives what size the network sees an image of --image_size with."""
+    """Returns what size the network sees an image of --image_size with."""
     import tensorflow as tf
 
     from deeplab2_like.data import build, preprocessing

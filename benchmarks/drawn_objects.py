@@ -108,7 +108,7 @@ def draw_class_logits(objects: Objects, size: tuple[int, int]) -> inputs.Floats:
 def _place(
     pixel: npt.NDArray[np.float64], start: float, end: float
 ) -> npt.NDArray[np.float64]:
-    """Gives how far pixels are from the middle of a side, to the power."""
+    """Returns how far pixels are from the middle of a side, to the power."""
     return np.abs((2 * pixel - start - end) / max(end - start, 1e-3)) ** 2.5
 
 

@@ -31,7 +31,7 @@ class Masks(NamedTuple):
 
 
 def paste(found: Masks, size: tuple[int, int]) -> tf.Tensor:
-    """Gives all masks at the size of the image: bool [K, H, W]."""
+    """Returns all masks at the size of the image: bool [K, H, W]."""
     return tf.stack(
         [
             _sample(tf.constant(mask), box, size) >= 0.5

@@ -151,7 +151,7 @@ def measure(
 
 
 def per_item(measurement: Measurement, items: int) -> Measurement:
-    """Gives the times of one of `items` things that each run does."""
+    """Returns the times of one of `items` things that each run does."""
     times = {
         name: getattr(measurement, name) / items
         for name in ("wall_ms", "wall_ms_min", "cpu_ms", "cpu_ms_min")
@@ -181,7 +181,7 @@ def measure_peak_mb(run: Callable[[], object]) -> float | None:
 
 
 def return_free_memory() -> None:
-    """Gives memory that was freed back to the system, where glibc can."""
+    """Returns memory that was freed back to the system, where glibc can."""
     name = ctypes.util.find_library("c")
     library = ctypes.CDLL(name) if name else None
     if hasattr(library, "malloc_trim"):
@@ -207,7 +207,7 @@ def _reset_peak() -> bool:
 
 
 def _busy_seconds() -> float | None:
-    """Gives how long the processors worked since the start, summed up."""
+    """Returns how long the processors worked since the start, summed up."""
     try:
         line = (_PROC / "stat").read_text().splitlines()[0]
     except OSError:

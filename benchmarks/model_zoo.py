@@ -103,7 +103,7 @@ def _make_row(name: str, short_name: str) -> str:
 
 
 def find_published(text: str) -> str:
-    """Gives the published figures that the head of a config quotes."""
+    """Returns the published figures that the head of a config quotes."""
     others = _PUBLISHED_BY.search(text)
     if others is not None:
         return f"{others[2]}, {others[1]}"
@@ -115,7 +115,7 @@ def find_published(text: str) -> str:
 
 
 def replace_table(text: str, lines: Sequence[str]) -> str:
-    """Gives a Markdown text with another table.
+    """Returns a Markdown text with another table.
 
     Raises:
         DataError: The text has no place for it.

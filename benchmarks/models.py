@@ -47,7 +47,7 @@ def build(
 
 
 def _train_a_little(model: keras.Model) -> None:
-    """Gives batch norms what training gives them: none is the identity."""
+    """Returns batch norms what training gives them: none is the identity."""
     generator = keras.random.SeedGenerator(1)
     ranges = {
         "gamma": (0.5, 1.5),

@@ -49,11 +49,11 @@ class PureFunction(NamedTuple):
     changes_state: bool
 
     def flat_arguments(self) -> _Tensors:
-        """Gives the arguments as one list."""
+        """Returns the arguments as one list."""
         return tf.nest.flatten(self.arguments)
 
     def compiled(self) -> Callable[..., _Tensors]:
-        """Gives the function for XLA, with flat arguments and results."""
+        """Returns the function for XLA, with flat arguments and results."""
 
         @tf.function(jit_compile=True, autograph=False)
         def call(*flat: tf.Tensor) -> _Tensors:
@@ -63,7 +63,7 @@ class PureFunction(NamedTuple):
         return call
 
     def lower(self, platform: str, accelerator: bool) -> bytes:
-        """Gives the compiled function as a portable artifact of StableHLO.
+        """Returns the compiled function as a portable artifact of StableHLO.
 
         Its text would not do: how it spells constants changes with versions.
 

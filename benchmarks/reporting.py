@@ -90,7 +90,7 @@ def _memory_gb() -> float | None:
 def to_line(
     measurement: measuring.Measurement, context: Mapping[str, Any]
 ) -> str:
-    """Gives the line of JSON of a measurement.
+    """Returns the line of JSON of a measurement.
 
     Args:
         measurement: The measurement.

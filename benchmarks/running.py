@@ -52,7 +52,7 @@ class Case:
     """Something that a program measures.
 
     Attributes:
-        measure: Gives the measurements.
+        measure: Returns the measurements.
         has_memory_apart: Whether the memory is measured in one more process;
             then `measure` passes what `memory_of_case` gives.
     """
@@ -62,7 +62,7 @@ class Case:
 
 
 def inputs_folder() -> pathlib.Path | None:
-    """Gives the folder of --inputs; None: draw the inputs."""
+    """Returns the folder of --inputs; None: draw the inputs."""
     if _INPUTS.value is None:
         return None
     folder = pathlib.Path(_INPUTS.value)
@@ -75,14 +75,14 @@ def inputs_folder() -> pathlib.Path | None:
 
 
 def effort() -> measuring.Effort:
-    """Gives how long to measure, as --quick says."""
+    """Returns how long to measure, as --quick says."""
     if _MEMORY.value:
         return measuring.ONCE
     return measuring.QUICK if _QUICK.value else measuring.Effort()
 
 
 def memory_of_case() -> measuring.Memory:
-    """Gives in which run of this process the memory is measured."""
+    """Returns in which run of this process the memory is measured."""
     return measuring.Memory.WARM if _MEMORY.value else measuring.Memory.NOT
 
 
@@ -95,7 +95,7 @@ def measure_segments(
 
     Args:
         name: Of the measurement.
-        process: Gives the fields of a prediction as tensors.
+        process: Returns the fields of a prediction as tensors.
         size: Height and width of the image.
     """
     height, width = size

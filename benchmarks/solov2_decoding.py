@@ -134,14 +134,14 @@ def _draw_cells(
 
 
 def _list_grids() -> list[tuple[int, int]]:
-    """Gives first cell and side of each grid."""
+    """Returns first cell and side of each grid."""
     sides = list(GRID_RULES.grids)
     firsts = np.cumsum([0, *(side * side for side in sides)])
     return list(zip(firsts.tolist(), sides, strict=False))
 
 
 def _every_other(first: int, side: int) -> inputs.Ids:
-    """Gives the cells of every other row and column of a grid."""
+    """Returns the cells of every other row and column of a grid."""
     half = np.arange(0, side, 2)
     return (first + half[:, np.newaxis] * side + half).ravel()
 
@@ -245,7 +245,7 @@ def _measure(kind: str) -> Iterator[measuring.Measurement]:
 def _compute_shares(
     whole: measuring.Measurement, parts: dict[str, measuring.Measurement]
 ) -> dict[str, float]:
-    """Gives the shares of the least wall time of the whole."""
+    """Returns the shares of the least wall time of the whole."""
     share = {n: m.wall_ms_min / whole.wall_ms_min for n, m in parts.items()}
     rest = share["find_objects"] - share["products"] - share["matrix_nms"]
     return {

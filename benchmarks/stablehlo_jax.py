@@ -226,7 +226,7 @@ def _wait(results: list[Any]) -> None:
 
 
 def _compare(found: list[Any], expected: list[Any]) -> dict[str, float]:
-    """Gives how many integers differ, and by how much other numbers."""
+    """Returns how many integers differ, and by how much other numbers."""
     unequal = total = 0
     largest = 0.0
     for some, other in zip(found, expected, strict=True):

@@ -168,7 +168,7 @@ def _build(
 def _name_values(
     source: "checkpoint_source.Source", paths: Sequence[str], layout: str
 ) -> "checkpoint_writing.Values":
-    """Gives the attribute names that lead to each value in a layout."""
+    """Returns the attribute names that lead to each value in a layout."""
     import numpy as np
 
     from deeplab2_like.checkpoints import source as checkpoint_source

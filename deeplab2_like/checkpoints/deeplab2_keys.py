@@ -92,7 +92,7 @@ _RESNET: _Rules = (
 
 
 def deeplab2_key(variable_path: str) -> str:
-    """Gives the key under which deeplab2 stores a variable.
+    """Returns the key under which deeplab2 stores a variable.
 
     Args:
         variable_path: `variable.path` of a `PanopticDeepLab` variable, such
@@ -115,7 +115,7 @@ def deeplab2_key(variable_path: str) -> str:
 def deeplab2_keys(
     variables: Iterable[keras.Variable],
 ) -> dict[str, keras.Variable]:
-    """Gives {deeplab2's key: variable} for all but random generator states.
+    """Returns {deeplab2's key: variable} for all but random generator states.
 
     Raises:
         KeyError: as `deeplab2_key`.

@@ -28,7 +28,7 @@ _TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
 
 
 def find_checkpoint(path: str) -> str:
-    """Gives the prefix that a user's path means.
+    """Returns the prefix that a user's path means.
 
     Args:
         path: A model folder (its latest checkpoint), a prefix such as
@@ -251,7 +251,7 @@ def read_graph(prefix: str) -> object_graph.ObjectGraph:
 
 
 def model_values(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Gives the model's values of a checkpoint, averaged ones if it has any."""
+    """Returns the model's values in a checkpoint, the averaged if it has any."""
     chosen = {}
     for group in ("variables/", "average/"):
         chosen.update(

@@ -270,7 +270,7 @@ def _read_store(
 
 
 def _own_name(item: h5py.Dataset) -> str | None:
-    """Gives the name of the layer that a `vars/<number>` belongs to."""
+    """Returns the name of the layer that a `vars/<number>` belongs to."""
     for group in (item.parent, item.parent.parent):
         if "name" in group.attrs:
             name = group.attrs["name"]
@@ -286,7 +286,7 @@ def _variable_name(layer_class: str, number: int) -> str:
 def _rename(
     path: str, weights: KerasWeights, variable_paths: list[str]
 ) -> KerasWeights:
-    """Gives layers that are called by class and number their own names.
+    """Returns layers that are called by class and number their own names.
 
     Their order is that of the net, from the image to the classifier.
     """

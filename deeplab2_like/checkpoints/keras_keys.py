@@ -29,7 +29,7 @@ _ENCODER_LAYER = re.compile(
 
 
 def keras_keys(variable_paths: Iterable[str]) -> dict[str, str]:
-    """Gives {variable's path: "<layer>/<variable>"} for an EfficientNet.
+    """Returns {variable's path: "<layer>/<variable>"} for an EfficientNet.
 
     The input's normalisation has no single counterpart: its variables are
     mapped to "normalization/scale" and "normalization/offset".
@@ -60,7 +60,7 @@ def keras_keys(variable_paths: Iterable[str]) -> dict[str, str]:
 
 
 def input_paths(keys: dict[str, str]) -> tuple[str, str]:
-    """Gives the paths of the input's scale and offset."""
+    """Returns the paths of the input's scale and offset."""
     by_name = {name: path for path, name in keys.items()}
     return by_name["normalization/scale"], by_name["normalization/offset"]
 
@@ -75,7 +75,7 @@ def is_encoder_layer(name: str) -> bool:
 
 
 def layers_in_order(variable_paths: Iterable[str]) -> dict[str, list[str]]:
-    """Gives the layers that have weights, by class, from the image on.
+    """Returns the layers that have weights, by class, from the image on.
 
     Args:
         variable_paths: Of the encoder's variables, in any order of the

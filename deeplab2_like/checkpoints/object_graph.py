@@ -58,7 +58,7 @@ class ObjectGraph:
         return [] if node is None else sorted(self._children[node])
 
     def key_of(self, path: str | Sequence[str]) -> str | None:
-        """Gives the key of the variable at `path`; None if there is none.
+        """Returns the key of the variable at `path`; None if there is none.
 
         Args:
             path: attribute names from the root on, or joined by "/", such as
@@ -86,7 +86,7 @@ class ObjectGraph:
 
 
 def readable_name(key: str) -> str:
-    """Gives a checkpoint's key without suffix and escapes.
+    """Returns a checkpoint's key without suffix and escapes.
 
     TensorFlow writes "/" of a name as ".S" and "." as "..".
     """

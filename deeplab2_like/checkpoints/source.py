@@ -145,7 +145,7 @@ def _find_layout(prefix: str, graph: object_graph.ObjectGraph) -> Layout:
 
 
 def _own_keys(keys: Sequence[str], model: keras.Model) -> dict[str, str]:
-    """Gives the keys of a checkpoint of this package, averages first."""
+    """Returns the keys of a checkpoint of this package, averages first."""
     by_name = {object_graph.readable_name(key): key for key in keys}
     variables = matched_variables(model)
     root = _find_other_root(by_name, variables)
@@ -166,7 +166,7 @@ def _own_keys(keys: Sequence[str], model: keras.Model) -> dict[str, str]:
 def _find_other_root(
     names: Iterable[str], variables: Sequence[keras.Variable]
 ) -> str | None:
-    """Gives the name of the checkpoint's model if ours is called otherwise.
+    """Returns the name of the checkpoint's model if ours is called otherwise.
 
     The name of a model, which says of which system it is, is the first part
     of its variables' paths.
@@ -186,7 +186,7 @@ def _object_keys(
     layout: Layout,
     model: keras.Model,
 ) -> tuple[dict[str, str], list[str]]:
-    """Gives the keys of a checkpoint in deeplab2's or Model Garden's layout."""
+    """Returns the keys of a checkpoint in deeplab2's or Model Garden's form."""
     found, impossible = {}, []
     for variable in matched_variables(model):
         path = deeplab2_path(variable.path)
@@ -211,7 +211,7 @@ def _object_keys(
 
 
 def deeplab2_path(variable_path: str) -> str | None:
-    """Gives the attributes that lead to a variable in deeplab2's objects.
+    """Returns the attributes that lead to a variable in deeplab2's objects.
 
     Args:
         variable_path: Of one of our variables.

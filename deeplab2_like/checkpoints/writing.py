@@ -18,7 +18,7 @@ Values = Mapping[tuple[str, ...], np.ndarray]
 
 
 def resolve_target(target: str, step: int) -> str:
-    """Gives the prefix of the checkpoint to write.
+    """Returns the prefix of the checkpoint to write.
 
     Args:
         target: A folder (one that exists, or a path that ends with "/"), in

@@ -3,7 +3,7 @@
 
 
 def read_decimal(value: float) -> float:
-    """Gives the short decimal that a float32 field stands for.
+    """Returns the short decimal that a float32 field stands for.
 
     Args:
         value: What protobuf gives; 0.10000000149011612 where a config says

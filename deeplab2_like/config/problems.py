@@ -58,7 +58,7 @@ class Problem:
     column: int = 0
 
     def at(self, location: Location) -> "Problem":
-        """Gives the same problem with another place."""
+        """Returns the same problem with another place."""
         return dataclasses.replace(
             self,
             source=location.source,

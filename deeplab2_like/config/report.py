@@ -60,7 +60,7 @@ class Report:
         self.add(path, value, rule, fix, problems_lib.WARNING)
 
     def locate(self, path: str) -> problems_lib.Location:
-        """Gives the place of a path, or of the nearest message around it."""
+        """Returns the place of a path, or of the nearest message around it."""
         while path:
             if path in self._places:
                 return self._places[path]

@@ -21,7 +21,7 @@ def is_legal_canvas(size: int, output_stride: int) -> bool:
 
 
 def legal_canvas(size: int, output_stride: int) -> int:
-    """Gives the smallest legal side that holds `size` pixels.
+    """Returns the smallest legal side that holds `size` pixels.
 
     Args:
         size: Height or width of an image, pixels, > 0.
@@ -32,7 +32,7 @@ def legal_canvas(size: int, output_stride: int) -> int:
 
 
 def nearest_legal_canvases(size: int, output_stride: int) -> tuple[int, ...]:
-    """Gives the legal sides next to `size`: (below, above), or the only one.
+    """Returns the legal sides next to `size`: (below, above), or the only one.
 
     Args:
         size: Any number of pixels.
@@ -49,7 +49,7 @@ def compute_canvas(
     crop_size: Sequence[int],
     pad_to_multiple_of: int = 0,
 ) -> tuple[int, int]:
-    """Gives the canvas of an evaluation image.
+    """Returns the canvas of an evaluation image.
 
     Args:
         image_size: Height and width of the image, pixels, after resizing.

@@ -183,7 +183,7 @@ def scan(text: str) -> list[Entry]:
 def locate(
     entries: list[Entry], descriptor: Descriptor, source: str, prefix: str = ""
 ) -> dict[str, Location]:
-    """Gives the place of each field path that the entries set."""
+    """Returns the place of each field path that the entries set."""
     places: dict[str, Location] = {}
     counts: dict[str, int] = {}
     for entry in entries:

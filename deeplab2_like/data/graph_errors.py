@@ -69,7 +69,7 @@ def check(
 
     Args:
         is_good: bool scalar.
-        make_message: Gives the sentence, a string scalar; its operations run
+        make_message: Returns the sentence, a string scalar; its operations run
             only when the check fails. It must hold no raw bytes of a file:
             Python could not decode them.
 
@@ -106,7 +106,7 @@ def _unescape(text: str) -> str:
 
 
 def as_data_error(error: Exception) -> errors.DataError | None:
-    """Gives the one sentence behind an error of an input pipeline.
+    """Returns the one sentence behind an error of an input pipeline.
 
     Args:
         error: What reading a data set raised.

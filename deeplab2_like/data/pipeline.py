@@ -115,7 +115,7 @@ def make_training_dataset(
         file_patterns: Glob patterns of TFRecord files.
         rules: Which labels are legal.
         options: What is done to an image.
-        make_targets: Gives the targets of a panoptic label, int32 [H, W].
+        make_targets: Returns the targets of a panoptic label, int32 [H, W].
         batch_size: Images of a step over all replicas.
         seed: Of all random numbers; None draws one, which deterministic mode
             refuses.
@@ -217,7 +217,7 @@ def make_evaluation_dataset(
         file_patterns: Glob patterns of TFRecord files.
         rules: Which labels are legal.
         options: What is done to an image.
-        make_targets: Gives the targets of the canvas; None: no targets.
+        make_targets: Returns the targets of the canvas; None: no targets.
         batch_size: Images of a step over all replicas; the last batch may be
             smaller. Above 1 all canvases of a batch must have the same size.
         is_label_required: Whether a record without a label is an error; if

@@ -24,7 +24,7 @@ _SMALLEST_SIDE = 1e-3
 
 
 def compute_area(boxes: tf.Tensor) -> tf.Tensor:
-    """Gives the area of boxes, float32 [..., 4]: float32 [...], pixels."""
+    """Returns the area of boxes, float32 [..., 4]: float32 [...], pixels."""
     y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
     return exact_floats.rounded(
         tf.maximum(y2 - y1, 0.0) * tf.maximum(x2 - x1, 0.0)
@@ -32,7 +32,7 @@ def compute_area(boxes: tf.Tensor) -> tf.Tensor:
 
 
 def compute_overlap(boxes_nx4: tf.Tensor, others_mx4: tf.Tensor) -> tf.Tensor:
-    """Gives intersection over union of all pairs.
+    """Returns intersection over union of all pairs.
 
     Args:
         boxes_nx4: float32 [..., N, 4].
@@ -96,7 +96,7 @@ def encode(
 def decode(
     codes: tf.Tensor, anchors: tf.Tensor, weights: Sequence[float]
 ) -> tf.Tensor:
-    """Gives the boxes that codes stand for; the inverse of `encode`.
+    """Returns the boxes that codes stand for; the inverse of `encode`.
 
     Sides grow at most by the factor exp(MAX_LOG_SCALE). Codes that are not
     numbers give boxes that are none.
@@ -119,6 +119,6 @@ def decode(
 
 
 def _split(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gives centers and sizes, [..., 2] each, (y, x)."""
+    """Returns centers and sizes, [..., 2] each, (y, x)."""
     size = boxes[..., 2:] - boxes[..., :2]
     return exact_floats.rounded(boxes[..., :2] + 0.5 * size), size

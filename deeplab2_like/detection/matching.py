@@ -122,7 +122,7 @@ def _find_best(compute_block, best, num_blocks, shape) -> tf.Tensor:
     """Marks the boxes that overlap most with some true box: bool [B, N].
 
     Args:
-        compute_block: Gives the overlaps of a block.
+        compute_block: Returns the overlaps of a block.
         best: float32 [blocks, B, 8], largest overlap of each true box.
         num_blocks: int32, blocks to look at.
         shape: int32 [2], (B, N).

@@ -168,7 +168,7 @@ def _decide_within(alive: tf.Tensor, hits: tf.Tensor) -> tf.Tensor:
 def _list_first(
     flags_ln: tf.Tensor, number: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gives the places of the first true values: int32, bool [L, number]."""
+    """Returns the places of the first true values: int32, bool [L, number]."""
     size = flags_ln.shape[1]
     rank = tf.where(flags_ln, size - tf.range(size), 0)
     best = tf.math.top_k(rank, min(number, size)).values

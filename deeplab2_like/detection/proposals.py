@@ -115,7 +115,7 @@ def select_proposals(
 def _select_level(
     level: Level, valid_size_b2: tf.Tensor, number: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gives boxes [B, number, 4] and scores, minus infinity for none."""
+    """Returns boxes [B, number, 4] and scores, minus infinity for none."""
     score = tf.cast(level.objectness, tf.float32)
     best = _pad_and_rank(score, number)
     index = tf.minimum(best.indices, tf.shape(score)[1] - 1)
@@ -202,7 +202,7 @@ def select_detections(
 
 
 def _pad_and_rank(score_bn: tf.Tensor, number: int):
-    """Gives the `number` best, filled up with minus infinity."""
+    """Returns the `number` best, filled up with minus infinity."""
     known = score_bn.shape[1]
     missing = number - (tf.shape(score_bn)[1] if known is None else known)
     missing = tf.maximum(missing, 0) if known is None else max(missing, 0)

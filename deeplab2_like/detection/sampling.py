@@ -107,7 +107,7 @@ def draw_priorities(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _mix(bits: tf.Tensor) -> tf.Tensor:
-    """Gives uint32 numbers for uint32 ones, different for different ones."""
+    """Returns uint32 numbers for uint32 ones, different for different ones."""
     for shift, factor in _MIXING:
         bits = tf.bitwise.bitwise_xor(bits, _shift_right(bits, shift))
         bits *= tf.constant(factor, tf.uint32)
@@ -121,6 +121,6 @@ def _shift_right(bits: tf.Tensor, number: int) -> tf.Tensor:
 def _choose(
     priority: tf.Tensor, is_allowed: tf.Tensor, number: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gives the places of the highest priorities, and whether they count."""
+    """Returns the places of the highest priorities, and whether they count."""
     best = tf.math.top_k(tf.where(is_allowed, priority, 0.0), number)
     return best.indices, best.values > 0.0

@@ -46,7 +46,7 @@ def check(
 
 
 def after(*operations: tf.Operation | None) -> tf.Operation:
-    """Gives the context of what may only run when checks have passed."""
+    """Returns the context of what may only run when checks have passed."""
     return tf.control_dependencies([op for op in operations if op is not None])
 
 

@@ -89,7 +89,7 @@ def _parse_size(text: str, output_stride: int) -> tuple[int, int]:
 def static_size(
     preprocessing: preprocessing_lib.Preprocessing,
 ) -> tuple[int, int] | None:
-    """Gives the canvas of all images; None where it depends on the image."""
+    """Returns the canvas of all images; None where it depends on the image."""
     if preprocessing.pad_to_multiple_of:
         return None
     return preprocessing.crop_size
@@ -157,7 +157,7 @@ def restore_map(
 
 
 def _nearest(source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Gives for each of `target` pixels the nearest of `source`: [target]."""
+    """Returns for each of `target` pixels the nearest of `source`: [target]."""
     source, target = tf.cast(source, tf.int64), tf.cast(target, tf.int64)
     distance = tf.maximum(target - 1, 1)
     return (2 * tf.range(target) * (source - 1) + distance) // (2 * distance)

@@ -48,7 +48,7 @@ class Parity:
 
     @property
     def equal_pixels(self) -> float:
-        """Gives the part of the pixels with the same id, 0..1."""
+        """Returns the part of the pixels with the same id, 0..1."""
         return self.num_equal / self.num_pixels
 
     @property

@@ -284,7 +284,7 @@ def _versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _new_folder(out: str, *, overwrite: bool) -> Iterator[pathlib.Path]:
-    """Gives a folder that becomes `out` when the block ends without error.
+    """Returns a folder that becomes `out` when the block ends without error.
 
     Raises:
         ExportError: `out` exists and may not be replaced.

@@ -47,7 +47,7 @@ class ServingModule(tf.Module):
         """Makes the functions.
 
         Args:
-            system: Gives the post-processing.
+            system: Returns the post-processing.
             model: The model that `system` built, with its weights.
             preprocessing: What is done to an image.
             max_pixels: Most pixels of a request, all its images together.
@@ -164,7 +164,7 @@ def restore_prediction(
     size: tf.Tensor,
     system: contract.MetaArchitecture,
 ) -> dict[str, tf.Tensor]:
-    """Gives a prediction of the canvas at the size of the images.
+    """Returns a prediction of the canvas at the size of the images.
 
     Segments without a pixel at that size are no longer valid.
 

@@ -21,11 +21,11 @@ def compute_once(
     shape: Sequence[Size],
     dtype: tf.DType,
 ) -> tf.Tensor:
-    """Gives compute() if a number is positive, else zeros; computes it once.
+    """Returns compute() if a number is positive, else zeros; computes it once.
 
     Args:
         number: int32, not a constant: see `hide`.
-        compute: Gives a tensor.
+        compute: Returns a tensor.
         shape: Its shape.
         dtype: Its type.
     """
@@ -39,7 +39,7 @@ def compute_once(
 
 
 def hide(numbers: Size, tensor: tf.Tensor) -> tf.Tensor:
-    """Gives numbers that XLA does not know to be constant.
+    """Returns numbers that XLA does not know to be constant.
 
     Args:
         numbers: Integers [...].
@@ -55,7 +55,7 @@ def hide(numbers: Size, tensor: tf.Tensor) -> tf.Tensor:
 
 
 def sizes(tensor: tf.Tensor) -> tuple[Size, ...]:
-    """Gives the size of each axis: a number where known, else a tensor.
+    """Returns the size of each axis: a number where known, else a tensor.
 
     Under XLA both are constants.
     """
@@ -107,7 +107,7 @@ def reduce_middle(
 
 
 def ceil_divide(size: Size, by: Size) -> Size:
-    """Gives size / by, rounded up."""
+    """Returns size / by, rounded up."""
     return -(-size // by)
 
 

@@ -36,7 +36,7 @@ _SMALLEST_NORMAL_BITS = 1 << _MANTISSA_BITS
 
 
 def rounded(values: tf.Tensor) -> tf.Tensor:
-    """Gives a float product, or sum, as it is, rounded; NaN becomes 0.
+    """Returns a float product, or sum, as it is, rounded; NaN becomes 0.
 
     A compiler cannot see that this changes nothing, so that it cannot merge
     the multiplication with an addition.
@@ -45,7 +45,7 @@ def rounded(values: tf.Tensor) -> tf.Tensor:
 
 
 def rounded_square(values: tf.Tensor) -> tf.Tensor:
-    """Gives the squares of float32 values, rounded, and at least 1e-38.
+    """Returns the squares of float32 values, rounded, and at least 1e-38.
 
     As `rounded`, with one integer operation.
     """
@@ -54,7 +54,7 @@ def rounded_square(values: tf.Tensor) -> tf.Tensor:
 
 
 def exp(values: tf.Tensor) -> tf.Tensor:
-    """Gives the exponential of float32 values, to the last bit.
+    """Returns the exponential of float32 values, to the last bit.
 
     Between -87 and 88; beyond, that of these. NaN gives 1. In integers:
     where a compiler knows that no value is NaN, it sees through `rounded`.
@@ -77,18 +77,18 @@ def exp(values: tf.Tensor) -> tf.Tensor:
 
 
 def _shift(values: tf.Tensor, bits: int) -> tf.Tensor:
-    """Gives int64 values / 2 ** bits, rounded down."""
+    """Returns int64 values / 2 ** bits, rounded down."""
     return tf.bitwise.right_shift(values, tf.constant(bits, tf.int64))
 
 
 def sigmoid(values: tf.Tensor) -> tf.Tensor:
-    """Gives 1 / (1 + exp(-x)) of float32 values; NaN gives 0."""
+    """Returns 1 / (1 + exp(-x)) of float32 values; NaN gives 0."""
     odds = exp(values)
     return tf.where(values == values, odds / (odds + 1.0), 0.0)
 
 
 def softmax(logits: tf.Tensor) -> tf.Tensor:
-    """Gives the softmax of float32 [..., C] over the last axis, C static."""
+    """Returns the softmax of float32 [..., C] over the last axis, C static."""
     logits = tf.where(logits == logits, logits, float("-inf"))
     largest = tf.reduce_max(logits, axis=-1, keepdims=True)
     # Infinite logits: minus infinity less itself is not a number.

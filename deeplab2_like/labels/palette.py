@@ -58,7 +58,7 @@ _GOLDEN_RATIO = (5**0.5 - 1) / 2
 def choose_class_colors(
     descriptor: "DatasetDescriptor",
 ) -> npt.NDArray[np.uint8]:
-    """Gives each class a colour: uint8 [C, 3].
+    """Returns each class a colour: uint8 [C, 3].
 
     The colours of the descriptor, and where it has none, colours that differ
     as much as possible for all kinds of colour vision; things are served
@@ -142,7 +142,7 @@ def _make_candidates() -> npt.NDArray[np.uint8]:
 
 
 def _see_as_all(colors_n3: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Gives OKLab [3, N, 3] for normal, protanope and deuteranope sight."""
+    """Returns OKLab [3, N, 3] for normal, protanope and deuteranope sight."""
     linear = _to_linear(colors_n3)
     seen = [linear @ matrix.T for matrix in _DICHROMATS]
     return np.stack([_to_lab(np.clip(v, 0, 1)) for v in (linear, *seen)])
@@ -151,7 +151,7 @@ def _see_as_all(colors_n3: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 def _distances(
     views_vn3: npt.NDArray[np.float64], color: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.float64]:
-    """Gives the smallest distance of each colour to one: float64 [N].
+    """Returns the smallest distance of each colour to one: float64 [N].
 
     Red-green blind viewers see less difference everywhere, so theirs counts
     more lightly; otherwise nothing but lightness would differ.

@@ -66,7 +66,7 @@ def compute_hardest_cross_entropy(
 
 
 def weigh_largest(values: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
-    """Gives weights whose product with the values sums up the largest ones.
+    """Returns weights whose product with the values sums up the largest ones.
 
     No sorting: the smallest value that is kept is found bit by bit. Values
     that equal it share what is left for them.
@@ -106,7 +106,7 @@ def _count(flags: tf.Tensor) -> tf.Tensor:
 def _compute_errors(
     logits_bhwc: tf.Tensor, labels_bhw: tf.Tensor, ignore_label: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gives the cross entropy, 0 where ignored, and where it counts."""
+    """Returns the cross entropy, 0 where ignored, and where it counts."""
     is_counted = labels_bhw != ignore_label
     error = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.where(is_counted, labels_bhw, 0),
@@ -116,7 +116,7 @@ def _compute_errors(
 
 
 def share_over_batch(sum_b: tf.Tensor, count_b: tf.Tensor) -> tf.Tensor:
-    """Gives numbers whose mean is the sum over all divided by the count of all.
+    """Returns numbers whose mean is the sum of all by the count of all.
 
     Args:
         sum_b: float32 [B].

@@ -16,7 +16,7 @@ from deeplab2_like.losses.cross_entropy import share_over_batch
 
 
 def compute_smooth_l1(error: tf.Tensor, beta: float) -> tf.Tensor:
-    """Gives the absolute error, made smooth around 0.
+    """Returns the absolute error, made smooth around 0.
 
     Args:
         error: float32 [...].

@@ -18,7 +18,7 @@ PixelError = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 def compute_squared_error(
     prediction_bhwc: tf.Tensor, target_bhwc: tf.Tensor
 ) -> tf.Tensor:
-    """Gives the squared error of each pixel, its mean over the channels.
+    """Returns the squared error of each pixel, its mean over the channels.
 
     Args:
         prediction_bhwc: float [B, H, W, C].
@@ -34,7 +34,7 @@ def compute_squared_error(
 def compute_absolute_error(
     prediction_bhwc: tf.Tensor, target_bhwc: tf.Tensor
 ) -> tf.Tensor:
-    """Gives the absolute error of each pixel, its mean over the channels.
+    """Returns the absolute error of each pixel, its mean over the channels.
 
     Args:
         prediction_bhwc: float [B, H, W, C].

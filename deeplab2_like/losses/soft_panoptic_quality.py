@@ -20,7 +20,7 @@ _SMALLEST = 1e-6
 def compute_soft_overlap(
     shared_bs: tf.Tensor, predicted_bs: tf.Tensor, true_bs: tf.Tensor
 ) -> tf.Tensor:
-    """Gives the IoU of soft masks.
+    """Returns the IoU of soft masks.
 
     Args:
         shared_bs: float32 [B, S], sum of prediction * truth over the pixels.
@@ -79,7 +79,7 @@ def compute_soft_quality_loss(
 def compute_semantic_overlap(
     logits_bhwc: tf.Tensor, labels_bhw: tf.Tensor, *, ignore_label: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Gives the soft IoU of each class: there is one segment of each.
+    """Returns the soft IoU of each class: there is one segment of each.
 
     Args:
         logits_bhwc: float [B, H, W, C].
@@ -116,7 +116,7 @@ def compute_mask_overlap(
     targets_bkhw: tf.Tensor,
     probability_bk: tf.Tensor,
 ) -> tf.Tensor:
-    """Gives the soft IoU of masks, in the frames of their boxes.
+    """Returns the soft IoU of masks, in the frames of their boxes.
 
     Args:
         logits_bkhw: float [B, K, h, w], of the class of the object.

@@ -26,7 +26,7 @@ class MetaArchitecture(Protocol):
     output_stride: int
 
     def target_maker(self, *, is_training: bool) -> MakeTargets:
-        """Gives the function from one label to the targets of the losses.
+        """Returns the function from one label to the targets of the losses.
 
         Args:
             is_training: Chooses the options of the training or of the
@@ -104,14 +104,14 @@ class MetaArchitecture(Protocol):
     def variable_groups(
         self, model: keras.Model
     ) -> dict[str, list[keras.Variable]]:
-        """Gives the variables of the model's named parts.
+        """Returns the variables of the model's named parts.
 
         The parts are disjoint and complete. One is called "backbone"; the
         final layers, which depend on the classes, are parts of their own.
         """
 
     def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
-        """Gives the weights that weight decay acts on."""
+        """Returns the weights that weight decay acts on."""
 
     def postprocess(
         self,

@@ -45,7 +45,7 @@ class EfficientPS(pyramid_system.PyramidSystem):
         self._cell_rules = self._make_cell_rules()
 
     def _make_cell_rules(self) -> grid_cells.GridRules:
-        """Gives which cells learn from which objects."""
+        """Returns which cells learn from which objects."""
         options = self._system.solov2
         smallest, largest = zip(*solov2_grids.RANGES, strict=True)
         return grid_cells.GridRules(
@@ -61,7 +61,7 @@ class EfficientPS(pyramid_system.PyramidSystem):
         )
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
-        """Gives the function that makes classes, instances, and cells."""
+        """Returns the function that makes classes, instances, and cells."""
         make_boxes = super().target_maker(is_training=is_training)
         if not self._has_cells:
             return make_boxes
@@ -180,7 +180,7 @@ class EfficientPS(pyramid_system.PyramidSystem):
         )
 
     def _make_object_rules(self) -> solov2_decoding.GridObjectRules:
-        """Gives which cells become objects."""
+        """Returns which cells become objects."""
         options = self._system.solov2
         return solov2_decoding.GridObjectRules(
             grids=tuple(self._cell_rules.grids),

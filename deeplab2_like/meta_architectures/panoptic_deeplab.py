@@ -57,7 +57,7 @@ class PanopticDeepLab:
         )
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
-        """Gives the function that makes semantic, center and offset maps."""
+        """Returns the function that makes semantic, center and offset maps."""
         data = (
             self._options.train_dataset_options
             if is_training
@@ -186,7 +186,7 @@ class PanopticDeepLab:
     def variable_groups(
         self, model: keras.Model
     ) -> dict[str, list[keras.Variable]]:
-        """Gives the variables of backbone, decoders, heads and last layers."""
+        """Returns variables of backbone, decoders, heads and last layers."""
         groups = {"backbone": list(model.backbone.variables)}
         for name in ("semantic", "instance"):
             decoder = getattr(model, f"{name}_decoder", None)
@@ -207,7 +207,7 @@ class PanopticDeepLab:
         return groups
 
     def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
-        """Gives the convolution kernels."""
+        """Returns the convolution kernels."""
         return weight_decay.decayed_variables(model)
 
     def postprocess(
@@ -256,5 +256,5 @@ def _add_variances(
 
 
 def _with_channels(values: tf.Tensor) -> tf.Tensor:
-    """Gives a map [B, H, W] its axis of one channel."""
+    """Returns a map [B, H, W] its axis of one channel."""
     return values[..., tf.newaxis] if values.shape.rank == 3 else values

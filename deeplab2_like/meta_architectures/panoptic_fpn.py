@@ -27,7 +27,7 @@ def channel_classes(
     options: model_pb2.ModelOptions.PanopticFpnOptions,
     descriptor: descriptor_lib.DatasetDescriptor,
 ) -> tuple[int, ...]:
-    """Gives the class of each channel of the semantic logits.
+    """Returns the class of each channel of the semantic logits.
 
     All things share the first channel where there is an instance branch,
     unless the config separates them; it stands for the first thing class.

@@ -66,7 +66,7 @@ class PyramidSystem(abc.ABC):
         self._has_semantic = has_semantic
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
-        """Gives the function that makes channels, boxes and instances."""
+        """Returns the function that makes channels, boxes and instances."""
         del is_training
         names = ["semantic"] if self._has_semantic else []
         if self.has_instances:
@@ -164,7 +164,7 @@ class PyramidSystem(abc.ABC):
     def variable_groups(
         self, model: keras.Model
     ) -> dict[str, list[keras.Variable]]:
-        """Gives the variables of backbone, pyramid, branches, last layers."""
+        """Returns the variables of backbone, pyramid, branches, last layers."""
         groups = {
             "backbone": list(model.backbone.variables),
             "pyramid": list(model.pyramid.variables),
@@ -182,11 +182,11 @@ class PyramidSystem(abc.ABC):
         return groups
 
     def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
-        """Gives the kernels of convolutions and dense layers."""
+        """Returns the kernels of convolutions and dense layers."""
         return weight_decay.decayed_variables(model)
 
     def _make_class_rules(self) -> rules_lib.ClassRules:
-        """Gives what the classes are and how segments are named."""
+        """Returns what the classes are and how segments are named."""
         return rules_lib.ClassRules(
             num_classes=self.descriptor.num_classes,
             thing_ids=tuple(self.descriptor.thing_ids),
@@ -196,7 +196,7 @@ class PyramidSystem(abc.ABC):
         )
 
     def _name_objects(self, outputs: contract.Tensors) -> objects_lib.Objects:
-        """Gives what Mask R-CNN found, with classes of the data set."""
+        """Returns what Mask R-CNN found, with classes of the data set."""
         return objects_lib.Objects(
             boxes=outputs["boxes"],
             category=tf.gather(
@@ -211,6 +211,6 @@ class PyramidSystem(abc.ABC):
 def resize_to_labels(
     outputs: contract.Tensors, targets: contract.Tensors
 ) -> tf.Tensor:
-    """Gives the semantic logits at the size of the labels."""
+    """Returns the semantic logits at the size of the labels."""
     size = spatial_size(targets["semantic"])
     return resize_align_corners(outputs["semantic_logits"], size)

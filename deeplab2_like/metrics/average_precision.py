@@ -66,7 +66,7 @@ class AveragePrecisionResult:
         return self.scalars()["AP"]
 
     def scalars(self) -> dict[str, float]:
-        """Gives the twelve numbers by name; NaN where COCO says -1."""
+        """Returns the twelve numbers by name; NaN where COCO says -1."""
         return {
             name: float(value) if value >= 0 else math.nan
             for name, value in zip(NAMES, self.values, strict=True)
@@ -222,7 +222,7 @@ class AveragePrecision:
         self._images.extend(other._images)
 
     def result(self) -> AveragePrecisionResult:
-        """Gives the values of all images so far; changes nothing.
+        """Returns the values of all images so far; changes nothing.
 
         Raises:
             InstallError: pycocotools is not installed.
@@ -312,7 +312,7 @@ def _make_table(
     rows: npt.NDArray[np.int64],
     columns: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int64]:
-    """Gives the shared pixels of some predicted (rows) and true segments."""
+    """Returns the shared pixels of some predicted (rows) and true segments."""
     row_of = np.full(len(found.predicted_ids), -1)
     row_of[rows] = np.arange(len(rows))
     column_of = np.full(len(found.true_ids), -1)
@@ -330,7 +330,7 @@ def _look_up_scores(
     segment_ids: npt.NDArray[Any],
     segment_scores: npt.NDArray[Any],
 ) -> npt.NDArray[np.float64]:
-    """Gives the score of each id: float64 [N]."""
+    """Returns the score of each id: float64 [N]."""
     table = dict(
         zip(segment_ids.tolist(), segment_scores.tolist(), strict=True)
     )
@@ -370,7 +370,7 @@ def _make_cocoeval() -> Any:
 def _to_cocoeval(
     matched: instance_matching.MatchedDetections | None, area: int
 ) -> dict[str, Any] | None:
-    """Gives what COCOeval.evaluateImg gives for one image, class, area range.
+    """Returns what COCOeval.evaluateImg gives for one image, class, area range.
 
     Only the entries that COCOeval.accumulate reads.
     """

@@ -139,7 +139,7 @@ def _pair_images(
 def _count_pair(
     pair: _Pair, class_of: dict[int, int]
 ) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """Gives the counts of one image, float64 [4, C], and warnings."""
+    """Returns the counts of one image, float64 [4, C], and warnings."""
     true_hw = coco_format.load_segment_ids(pair.true_png)
     predicted_hw = coco_format.load_segment_ids(pair.predicted_png)
     if true_hw.shape != predicted_hw.shape:
@@ -245,7 +245,7 @@ def _list_true(
 def _index_segments(
     pair: _Pair, annotation: dict[str, Any], what: str, class_of: dict[int, int]
 ) -> dict[int, dict[str, Any]]:
-    """Gives the entries of `segments_info` by id, checked."""
+    """Returns the entries of `segments_info` by id, checked."""
     infos: dict[int, dict[str, Any]] = {}
     for info in annotation["segments_info"]:
         segment, category = info.get("id"), info.get("category_id")

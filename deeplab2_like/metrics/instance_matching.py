@@ -67,7 +67,7 @@ def match_detections(
     true_areas_g: npt.NDArray[Any],
     is_crowd_g: npt.NDArray[np.bool_],
 ) -> MatchedDetections:
-    """Gives each detection, best score first, the true object it fits best.
+    """Returns each detection, best score first, the true object it fits best.
 
     Objects outside of the area range and crowd regions are taken only when no
     other object is left for the detection; what matches them is ignored, as is
@@ -122,6 +122,6 @@ def match_detections(
 
 
 def _is_outside(areas_n: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Gives bool [A, N]: whether an area is outside of each range."""
+    """Returns bool [A, N]: whether an area is outside of each range."""
     low, high = AREA_RANGES[:, :1], AREA_RANGES[:, 1:]
     return (areas_n[None] < low) | (areas_n[None] > high)

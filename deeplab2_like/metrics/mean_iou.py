@@ -40,7 +40,7 @@ class MeanIoUResult:
     warnings: tuple[str, ...] = ()
 
     def scalars(self) -> dict[str, float]:
-        """Gives the main numbers by name."""
+        """Returns the main numbers by name."""
         return {"mIoU": self.miou, "pixel_accuracy": self.pixel_accuracy}
 
 
@@ -117,7 +117,7 @@ class MeanIoU:
         self._num_images += other._num_images
 
     def result(self) -> MeanIoUResult:
-        """Gives the values of all images so far; changes nothing."""
+        """Returns the values of all images so far; changes nothing."""
         confusion = self._confusion[:, : self._num_classes]
         correct = np.diagonal(confusion).astype(np.float64)
         union = self._confusion.sum(1) + confusion.sum(0) - correct
@@ -144,7 +144,7 @@ class MeanIoU:
         )
 
     def state(self) -> npt.NDArray[np.int64]:
-        """Gives the whole state as int64 [C * (C + 1) + 1], which adds up."""
+        """Returns the whole state as int64 [C * (C + 1) + 1], which adds up."""
         return np.append(self._confusion.ravel(), self._num_images)
 
     def load_state(self, state: npt.NDArray[np.int64]) -> None:

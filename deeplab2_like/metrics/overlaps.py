@@ -80,7 +80,7 @@ def compute_overlaps(
 def _split_into_runs(
     true_hw: npt.NDArray[Any], predicted_hw: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Gives both values and the length of each run of equal pairs."""
+    """Returns both values and the length of each run of equal pairs."""
     if true_hw.flags.f_contiguous and predicted_hw.flags.f_contiguous:
         true_hw, predicted_hw = true_hw.T, predicted_hw.T
     true = np.ascontiguousarray(true_hw).reshape(-1)

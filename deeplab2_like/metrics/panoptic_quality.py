@@ -146,7 +146,7 @@ class PanopticQuality:
         self._num_images += other._num_images
 
     def result(self) -> quality_result.PanopticQualityResult:
-        """Gives the qualities of all images so far; changes nothing."""
+        """Returns the qualities of all images so far; changes nothing."""
         return quality_result.summarize(
             self._counts,
             class_ids=range(self._num_classes),
@@ -156,7 +156,7 @@ class PanopticQuality:
         )
 
     def state(self) -> npt.NDArray[np.float64]:
-        """Gives the whole state as float64 [4 * C + 1], which adds up.
+        """Returns the whole state as float64 [4 * C + 1], which adds up.
 
         The sum of the states of several processes, given to `load_state`, is
         their merged state.

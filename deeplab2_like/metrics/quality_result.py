@@ -85,7 +85,7 @@ class PanopticQualityResult:
     warnings: tuple[str, ...] = ()
 
     def scalars(self) -> dict[str, float]:
-        """Gives the nine main numbers by name, NaN included."""
+        """Returns the nine main numbers by name, NaN included."""
         groups = {"": self.all, "_things": self.things, "_stuff": self.stuff}
         return {
             f"{name}{suffix}": getattr(group, name.lower())
@@ -94,7 +94,7 @@ class PanopticQualityResult:
         }
 
     def table(self) -> str:
-        """Gives the groups and the classes that occur as a plain text table."""
+        """Returns the groups and the classes that occur as a text table."""
         width = max([20, *(len(c.name) for c in self.per_class)])
         head = f"{'':{width}}     PQ     SQ     RQ      TP     FP     FN"
         lines = [head]

@@ -71,7 +71,7 @@ def choose_builder(
     options: model_pb2.ModelOptions,
     builders: Mapping[str, Callable[..., keras.Model]],
 ) -> Callable[..., keras.Model]:
-    """Gives that of the builders whose system `options` has.
+    """Returns that of the builders whose system `options` has.
 
     Raises:
         ConfigError: there is none.
@@ -153,7 +153,7 @@ _RESNETS: _Builders = {**_PLAIN_RESNETS, **_LARGE_RESNETS}
 
 
 def _variation(options: _Backbone) -> Variation:
-    """Gives what the config varies of the named network."""
+    """Returns what the config varies of the named network."""
     width = None
     if options.HasField("backbone_width_multiplier"):
         width = read_decimal(options.backbone_width_multiplier)
@@ -177,7 +177,7 @@ def _is_recomputed(options: _Backbone) -> bool:
 def batch_norm_options(
     solver: trainer_pb2.SolverOptions, synchronized: bool | None
 ) -> dict[str, Any]:
-    """Gives the arguments of `BatchNorm`; None: synchronized as it says."""
+    """Returns the arguments of `BatchNorm`; None: synchronized as it says."""
     if synchronized is None:
         synchronized = solver.use_sync_batchnorm
     return {
@@ -192,7 +192,7 @@ def _decoder_options(
     low_level: Sequence[model_pb2.LowLevelOptions],
     pool_size: Sequence[int] | None,
 ) -> dict[str, Any]:
-    """Gives the arguments of `Decoder`."""
+    """Returns the arguments of `Decoder`."""
     return {
         "feature_key": options.feature_key,
         "low_level": [
@@ -210,7 +210,7 @@ def _decoder_options(
 
 
 def _head_options(options: model_pb2.HeadOptions) -> dict[str, Any]:
-    """Gives the arguments of `Head`."""
+    """Returns the arguments of `Head`."""
     return {
         "head_channels": options.head_channels,
         "conv_type": options.head_conv_type,

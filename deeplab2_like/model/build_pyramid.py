@@ -112,7 +112,7 @@ def _semantic_options(
     ),
     num_channels: int,
 ) -> dict[str, Any]:
-    """Gives the arguments of the semantic branch, if there is one."""
+    """Returns the arguments of the semantic branch, if there is one."""
     if not options.enable:
         return {}
     return {
@@ -124,7 +124,7 @@ def _instance_options(
     options: model_pb2.ModelOptions.PanopticFpnOptions.InstanceBranchOptions,
     num_classes: int,
 ) -> dict[str, Any]:
-    """Gives the fields of `InstanceOptions`."""
+    """Returns the fields of `InstanceOptions`."""
     chosen: dict[str, Any] = {}
     if options.anchor_size:
         chosen["anchor_sizes"] = [read_decimal(x) for x in options.anchor_size]
@@ -154,7 +154,7 @@ def _grid_options(
     options: model_pb2.ModelOptions.EfficientPsOptions.GridBranchOptions,
     num_classes: int,
 ) -> dict[str, Any]:
-    """Gives the arguments of `GridBranch`."""
+    """Returns the arguments of `GridBranch`."""
     chosen: dict[str, Any] = {}
     if options.grid:
         chosen["grids"] = list(options.grid)

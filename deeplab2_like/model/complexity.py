@@ -51,7 +51,7 @@ def compute_complexity(
     """Computes the size of a network without making its weights.
 
     Args:
-        build_model: Gives a built model of images [B, H, W, 3].
+        build_model: Returns a built model of images [B, H, W, 3].
         image_size: Height and width in pixels.
 
     Raises:
@@ -103,7 +103,7 @@ def count_multiply_adds(operation: tf.Operation) -> int:
 
 
 def _list_hidden(operation: tf.Operation) -> set[str]:
-    """Gives the types of all operations inside of what a call calls."""
+    """Returns the types of all operations inside of what a call calls."""
     library = operation.graph.as_graph_def().library.function
     nodes = {f.signature.name: f.node_def for f in library}
     waiting = _list_called(operation.node_def)
@@ -121,7 +121,7 @@ def _list_hidden(operation: tf.Operation) -> set[str]:
 
 
 def _list_called(node) -> list[str]:
-    """Gives the names of the functions that a node of a graph calls."""
+    """Returns the names of the functions that a node of a graph calls."""
     named = [value.func.name for value in node.attr.values()]
     listed = [f.name for v in node.attr.values() for f in v.list.func]
     return [name for name in named + listed if name]

@@ -77,7 +77,7 @@ class DeepLabV3(EncoderModel):
         self.semantic_head.build((None, None, None, channels))
 
     def call(self, images, training=None, image_scale=1.0):
-        """Gives the logits.
+        """Returns the logits.
 
         Args:
             images: uint8 or float32 [B, H, W, 3], RGB, 0..255.

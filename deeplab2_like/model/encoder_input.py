@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 def normalize_images(images_bhw3: tf.Tensor, dtype: str) -> tf.Tensor:
-    """Gives images scaled from 0..255 to -1..1, in `dtype`.
+    """Returns images scaled from 0..255 to -1..1, in `dtype`.
 
     Args:
         images_bhw3: uint8 or float32 [B, H, W, 3], RGB, 0..255.
@@ -59,7 +59,7 @@ class EncoderModel(keras.Model):
         self.backbone = backbone
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         backbone = keras.saving.serialize_keras_object(self.backbone)
         # It is built as a part of this model only.
         backbone.pop("build_config", None)

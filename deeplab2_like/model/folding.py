@@ -44,7 +44,7 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
 
 
 def iterate_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Gives all layers of a model, those within layers too."""
+    """Returns all layers of a model, those within layers too."""
     return list(model._flatten_layers(include_self=False))
 
 

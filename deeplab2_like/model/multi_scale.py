@@ -33,7 +33,7 @@ class View(NamedTuple):
 
 
 def make_views(scales: Sequence[float], add_mirrored: bool) -> tuple[View, ...]:
-    """Gives the views of each scale; scale 1 where none is given."""
+    """Returns the views of each scale; scale 1 where none is given."""
     mirrored = (False, True) if add_mirrored else (False,)
     return tuple(
         View(scale, is_mirrored)
@@ -57,7 +57,7 @@ def average_views(
     is in memory. A single view is no average: its outputs stay as they are.
 
     Args:
-        compute_outputs: Gives the outputs of a model (`Output`) for images of
+        compute_outputs: Returns the outputs of a model (`Output`) for images of
             a view and its scale.
         images_bhw3: uint8 or float32 [B, H, W, 3].
         views: At least one.
@@ -91,7 +91,7 @@ def average_views(
 
 
 def make_view(images_bhw3: tf.Tensor, view: View) -> tf.Tensor:
-    """Gives images as a view shows them.
+    """Returns images as a view shows them.
 
     Args:
         images_bhw3: uint8 or float32 [B, H, W, 3].
@@ -111,7 +111,7 @@ def make_view(images_bhw3: tf.Tensor, view: View) -> tf.Tensor:
 def undo_view(
     outputs: Mapping[str, tf.Tensor], view: View, size
 ) -> dict[str, tf.Tensor]:
-    """Gives the outputs of a view as those of the whole image.
+    """Returns the outputs of a view as those of the whole image.
 
     Args:
         outputs: As `Output` says, at any size.

@@ -32,7 +32,7 @@ class Output(enum.StrEnum):
 def resize_outputs(
     outputs: Mapping[str, tf.Tensor], size
 ) -> dict[str, tf.Tensor]:
-    """Gives the outputs of a model at another size, bilinearly.
+    """Returns the outputs of a model at another size, bilinearly.
 
     Corner pixels stay on corner pixels (align corners), as in deeplab2.
 
@@ -60,7 +60,7 @@ def resize_outputs(
 
 
 def offset_scale(size_before, size_after) -> tf.Tensor:
-    """Gives the factors (y, x) by which resizing stretches offsets.
+    """Returns the factors (y, x) by which resizing stretches offsets.
 
     Args:
         size_before: (height, width) of the map.

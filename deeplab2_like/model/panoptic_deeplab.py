@@ -110,7 +110,7 @@ class PanopticDeepLab(EncoderModel):
             self.log_variances.build()
 
     def call(self, images, training=None, image_scale=1.0):
-        """Gives the outputs at head resolution.
+        """Returns the outputs at head resolution.
 
         Args:
             images: uint8 or float32 [B, H, W, 3], RGB, 0..255.

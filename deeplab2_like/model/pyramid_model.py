@@ -67,7 +67,7 @@ class PyramidModel(EncoderModel):
             self.log_variances.build()
 
     def call(self, images, targets=None, training=None):
-        """Gives the outputs of both branches.
+        """Returns the outputs of both branches.
 
         Args:
             images: uint8 or float32 [B, H, W, 3], RGB, 0..255.

@@ -5,7 +5,7 @@ import keras
 
 
 def decayed_variables(model: keras.Model) -> list[keras.Variable]:
-    """Gives the variables that weight decay (L2) shrinks.
+    """Returns the variables that weight decay (L2) shrinks.
 
     These are the kernels of convolutions (1x1 ones, those of
     squeeze-and-excite and the last layers included) and of attention

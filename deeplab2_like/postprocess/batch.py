@@ -99,7 +99,7 @@ def segment_instances(
         is_valid_hw: bool [H, W].
         class_rules: The classes.
         center_rules: What counts as a center.
-        average_probability: Gives how probable the class of each slot is on
+        average_probability: Returns how probable the class of each slot is on
             the mean of its pixels, float32 [K + C + 1]; 1 if there is none.
 
     Returns:
@@ -148,7 +148,7 @@ def segment_known(
     and its class too.
 
     Args:
-        classes: Gives the probabilities; None for systems without a semantic
+        classes: Returns the probabilities; None for systems without a semantic
             branch.
         category_hw: int32 [H, W], classes.
         instance_hw: int32 [H, W] in 0..K, 0 where there is no instance.
@@ -219,7 +219,7 @@ def describe(
     class_rules: ClassRules,
     center_rules: CenterRules | None,
 ) -> dict[str, tf.TensorSpec]:
-    """Gives shape and type of the fields of one image.
+    """Returns shape and type of the fields of one image.
 
     Args:
         size: (H, W).
@@ -246,7 +246,7 @@ def describe(
 
 
 def describe_instances(size: tuple[Size, Size]) -> dict[str, tf.TensorSpec]:
-    """Gives shape and type of the instances before merging."""
+    """Returns shape and type of the instances before merging."""
     shape = [n if isinstance(n, int) else None for n in size]
     return {
         "instance": tf.TensorSpec(shape, tf.int32),

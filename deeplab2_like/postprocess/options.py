@@ -98,7 +98,7 @@ class ClassRules:
 
 
 def _find_ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
-    """Gives the first and last of each series of successive numbers."""
+    """Returns the first and last of each series of successive numbers."""
     ranges: list[tuple[int, int]] = []
     for number in sorted(set(ids)):
         if ranges and number == ranges[-1][1] + 1:

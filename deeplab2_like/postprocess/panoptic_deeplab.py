@@ -206,7 +206,7 @@ def _check_channels(scores_bhwc: tf.Tensor, num_classes: int) -> None:
 def _unpack_size(
     canvas_size: Sequence[int | tf.Tensor] | tf.Tensor,
 ) -> tuple[Size, Size]:
-    """Gives height and width, as numbers where they are known."""
+    """Returns height and width, as numbers where they are known."""
     height, width = (
         tf.unstack(canvas_size, 2) if tf.is_tensor(canvas_size) else canvas_size
     )

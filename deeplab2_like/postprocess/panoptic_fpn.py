@@ -137,7 +137,7 @@ def _segment(
 def name_channels(
     channel_hw: tf.Tensor, channel_classes: Sequence[int]
 ) -> tf.Tensor:
-    """Gives the class of each channel: int32 [H, W].
+    """Returns the class of each channel: int32 [H, W].
 
     Args:
         channel_hw: int32 [H, W].
@@ -191,7 +191,7 @@ def postprocess_classes(
 def unpack_size(
     canvas_size: Sequence[int | tf.Tensor] | tf.Tensor,
 ) -> tuple[Size, Size]:
-    """Gives height and width, as numbers where they are known."""
+    """Returns height and width, as numbers where they are known."""
     if tf.is_tensor(canvas_size):
         canvas_size = tf.unstack(canvas_size, 2)
     known = [tf.get_static_value(n) for n in canvas_size]

@@ -40,7 +40,7 @@ class Prediction(NamedTuple):
     num_dropped: tf.Tensor
 
     def as_dict(self) -> dict[str, tf.Tensor]:
-        """Gives the fields by name, without those that are None."""
+        """Returns the fields by name, without those that are None."""
         return {
             name: value
             for name, value in self._asdict().items()

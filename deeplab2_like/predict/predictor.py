@@ -94,7 +94,7 @@ class Predictor:
         return self.to_result(self.predict_maps(image))
 
     def predict_maps(self, image: ImageLike) -> dict[str, npt.NDArray[Any]]:
-        """Gives what the model itself says of an image.
+        """Returns what the model itself says of an image.
 
         Args:
             image: As in `predict`, which also tells what is raised.
@@ -116,7 +116,7 @@ class Predictor:
         self._run(np.zeros((height, width, 3), np.uint8))
 
     def load_image(self, image: ImageLike) -> npt.NDArray[np.uint8]:
-        """Gives the pixels that `predict` sees: uint8 [H, W, 3]."""
+        """Returns the pixels that `predict` sees: uint8 [H, W, 3]."""
         limit = self.info.max_pixels
         if isinstance(image, str | os.PathLike):
             return image_files.load_image(image, limit)
@@ -158,7 +158,7 @@ class Predictor:
     def to_result(
         self, outputs: Mapping[str, Any]
     ) -> panoptic_result.PanopticResult:
-        """Gives the segments that `predict_maps` found."""
+        """Returns the segments that `predict_maps` found."""
         panoptic = outputs.get("panoptic")
         if panoptic is None:
             panoptic = self._classes_as_segments(outputs)
@@ -173,7 +173,7 @@ class Predictor:
     def _classes_as_segments(
         self, outputs: Mapping[str, Any]
     ) -> npt.NDArray[np.int32]:
-        """Gives int32 [H, W], the ids of a model without instances."""
+        """Returns int32 [H, W], the ids of a model without instances."""
         ids = outputs["semantic"] * self.descriptor.label_divisor
         known = outputs["segment_id"][outputs["segment_is_valid"]]
         return np.where(np.isin(ids, known), ids, self.descriptor.void_id)
@@ -280,7 +280,7 @@ def _choose_ids(
     files: Sequence[image_files.ImageFile],
     known: Mapping[str, int | str] | None,
 ) -> list[int | str]:
-    """Gives the id of each image, as `predict_files` says."""
+    """Returns the id of each image, as `predict_files` says."""
     if known is not None:
         return [_look_up(file, known) for file in files]
     names = [file.name for file in files]

@@ -218,16 +218,16 @@ class PanopticResult:
         return int(self.segmentation.shape[1])
 
     def mask(self, segment_id: int) -> npt.NDArray[np.bool_]:
-        """Gives the pixels of one segment: bool [H, W]."""
+        """Returns the pixels of one segment: bool [H, W]."""
         return np.asarray(self.segmentation == segment_id)
 
     def semantic(self) -> npt.NDArray[np.int32]:
-        """Gives the class of each pixel: int32 [H, W], void ignore_label."""
+        """Returns the class of each pixel: int32 [H, W], void ignore_label."""
         classes = [info["label_id"] for info in self.segments_info]
         return self._replace_ids(np.array(classes, np.int64), self.ignore_label)
 
     def panoptic(self) -> npt.NDArray[np.int32]:
-        """Gives the label of each pixel: int32 [H, W].
+        """Returns the label of each pixel: int32 [H, W].
 
         Label = class * label_divisor + instance. Things of a class are
         numbered from 1 in the order of `segments_info`; stuff and crowd have
@@ -254,7 +254,7 @@ class PanopticResult:
         return self._replace_ids(np.array(labels, np.int64), void)
 
     def to_transformers(self) -> dict[str, Any]:
-        """Gives what Hugging Face's post_process_panoptic_segmentation gives.
+        """Returns what Hugging Face's post_process_panoptic_segmentation gives.
 
         Returns:
             `segmentation`, the ids of the segments [H, W] (0 is void), as an
@@ -273,7 +273,7 @@ class PanopticResult:
     def to_coco(
         self, file_name: str, image_id: int | str
     ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-        """Gives the picture and the annotation of COCO's panoptic format.
+        """Returns the picture and the annotation of COCO's panoptic format.
 
         Args:
             file_name: Name that the picture will have (PNG).

@@ -133,7 +133,7 @@ class RawPredictionWriter:
         return path
 
     def _convert(self, classes_hw: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-        """Gives the ids that classes are written as."""
+        """Returns the ids that classes are written as."""
         number = np.arange(len(self._class_ids))
         return label_map.replace_values(
             classes_hw, number, self._class_ids, self._void
@@ -214,7 +214,7 @@ def check_format(
 
 
 def void_category_id(descriptor: "DatasetDescriptor") -> int:
-    """Gives the id that void pixels are written as in category ids.
+    """Returns the id that void pixels are written as in category ids.
 
     That of the class that stands for void, where there is one (COCO: 0); else
     0 (Cityscapes: "unlabeled"), unless it is the id of a class; else
@@ -228,14 +228,14 @@ def void_category_id(descriptor: "DatasetDescriptor") -> int:
 def _make_class_ids(
     descriptor: "DatasetDescriptor", convert_ids: bool
 ) -> npt.NDArray[np.int64]:
-    """Gives the id that each class index is written as: int64 [C]."""
+    """Returns the id that each class index is written as: int64 [C]."""
     if convert_ids:
         return np.array(descriptor.category_ids, np.int64)
     return np.arange(descriptor.num_classes)
 
 
 def _choose_void(descriptor: "DatasetDescriptor", convert_ids: bool) -> int:
-    """Gives the id that void pixels are written as."""
+    """Returns the id that void pixels are written as."""
     if convert_ids:
         return void_category_id(descriptor)
     return descriptor.ignore_label

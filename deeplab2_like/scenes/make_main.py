@@ -96,8 +96,8 @@ def _next_step(out: pathlib.Path) -> str:
     split = _SPLIT.value[0]
     if _FORMAT.value == "coco":
         return (
-            f"Next: python -m deeplab2_like.visualize.coco_main --help shows how to"
-            f" draw {out / f'panoptic_{split}.json'}"
+            "Next: python -m deeplab2_like.visualize.coco_main --help shows how"
+            f" to draw {out / f'panoptic_{split}.json'}"
         )
     return (
         "Next: python data/check_data.py --dataset=scenes"

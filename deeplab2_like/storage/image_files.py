@@ -157,7 +157,7 @@ def load_image(
 
 
 def from_pillow(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Gives the pixels of a Pillow image, upright: uint8 [H, W, 3], RGB.
+    """Returns the pixels of a Pillow image, upright: uint8 [H, W, 3], RGB.
 
     Of 16 bits the upper 8 are taken, as TensorFlow's decoder does.
 

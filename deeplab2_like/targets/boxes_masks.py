@@ -112,14 +112,14 @@ def _check(panoptic_hw: tf.Tensor, max_instances: int) -> None:
 
 
 def _index(ids: Sequence[int]) -> np.ndarray:
-    """Gives the table of the places of ids, -1 for numbers in between."""
+    """Returns the table of the places of ids, -1 for numbers in between."""
     table = np.full(max(ids, default=-1) + 1, -1, np.int32)
     table[list(ids)] = np.arange(len(ids))
     return table
 
 
 def _look_up(keys: tf.Tensor, table: np.ndarray) -> tf.Tensor:
-    """Gives int32 [U] from a table; -1 for keys beyond it."""
+    """Returns int32 [U] from a table; -1 for keys beyond it."""
     padded = tf.constant(np.append(table, np.int32(-1)))
     is_known = (keys >= 0) & (keys < len(table))
     return tf.gather(padded, tf.where(is_known, keys, len(table)))
@@ -144,7 +144,7 @@ def _choose(
 def _find_boxes(
     runs: label_runs.LabelRuns, of_run: tf.Tensor, number: tf.Tensor
 ) -> tf.Tensor:
-    """Gives the box of each segment: float32 [U, 4]."""
+    """Returns the box of each segment: float32 [U, 4]."""
     sides = [
         tf.math.unsorted_segment_min(runs.y, of_run, number),
         tf.math.unsorted_segment_min(runs.x, of_run, number),

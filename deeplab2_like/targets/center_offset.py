@@ -233,7 +233,7 @@ def _find_segments(
 
 
 def _round_quotient(sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """Gives sums / counts rounded to the nearest, halves to even; int64."""
+    """Returns sums / counts rounded to the nearest, halves to even; int64."""
     quotient = sums // counts
     twice = 2 * (sums - quotient * counts)
     is_up = (twice > counts) | ((twice == counts) & (quotient % 2 == 1))

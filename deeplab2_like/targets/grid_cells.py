@@ -210,7 +210,7 @@ def _list_pairs(objects: Objects, size: tuple, rules: GridRules):
 def _find_classes(
     objects: Objects, cell: tf.Tensor, is_pair: tf.Tensor, rules: GridRules
 ) -> tf.Tensor:
-    """Gives the class of each cell, of the last object: int32 [G]."""
+    """Returns the class of each cell, of the last object: int32 [G]."""
     slots = tf.broadcast_to(tf.range(cell.shape[1])[:, tf.newaxis], cell.shape)
     last = tf.math.unsorted_segment_max(
         tf.reshape(slots, [-1]),
@@ -223,7 +223,7 @@ def _find_classes(
 
 
 def shrink_instances(instance_bhw: tf.Tensor, size: tuple) -> tf.Tensor:
-    """Gives the instance numbers that a mask at stride 4 is compared with.
+    """Returns the instance numbers that a mask at stride 4 is compared with.
 
     A map of a quarter of the pixels has its pixels in the middle of 4 x 4
     pixels of the image, so that the 2 x 2 pixels there count; else each has

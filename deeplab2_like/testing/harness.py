@@ -332,7 +332,7 @@ def _unknown_sizes(shape: Shapes) -> Shapes:
 
 
 def _randomize(layer, rng) -> None:
-    """Gives weights that let every branch matter, also those of zeros."""
+    """Returns weights that let every branch matter, also those of zeros."""
     for variable in layer.trainable_variables:
         if variable.path.endswith("/gamma"):
             variable.assign(rng.uniform(0.5, 1.0, variable.shape))
@@ -358,7 +358,7 @@ def _flat(outputs) -> list[tuple[str, tf.Tensor]]:
 def _flat_parts(
     parts: Iterable[tuple[str, Any]],
 ) -> list[tuple[str, tf.Tensor]]:
-    """Gives the tensors of named parts, which may have parts themselves."""
+    """Returns the tensors of named parts, which may have parts themselves."""
     found = []
     for name, part in parts:
         for inner, value in _flat(part):

@@ -40,13 +40,13 @@ FAMILIES = {
 
 
 def default_folder() -> pathlib.Path:
-    """Gives the folder that is used when the variable is not set."""
+    """Returns the folder that is used when the variable is not set."""
     checkout = pathlib.Path(__file__).resolve().parents[2]
     return checkout.parent / "shared" / "reference"
 
 
 def folder() -> pathlib.Path:
-    """Gives the folder with the golden data; it may be absent."""
+    """Returns the folder with the golden data; it may be absent."""
     named = os.environ.get(FOLDER_VARIABLE)
     return pathlib.Path(named) if named else default_folder()
 
@@ -125,7 +125,7 @@ class Case:
         return list(self._arrays)
 
     def input(self, name: str) -> np.ndarray:
-        """Gives an array that is an input of the computation."""
+        """Returns an array that is an input of the computation."""
         self._open.discard(name)
         return self._arrays[name]
 
@@ -225,7 +225,7 @@ class Ledger:
         return Case(path, score, entries)
 
     def summary(self) -> list[tuple[str, bool]]:
-        """Gives a line for each family, and whether the family is in order."""
+        """Returns a line for each family, and whether it is in order."""
         lines = []
         for family in dict.fromkeys([*FAMILIES, *self.scores]):
             score = self.scores.get(family, FamilyScore())

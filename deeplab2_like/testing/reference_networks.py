@@ -135,7 +135,7 @@ def find_missing_backbone(config_path: str) -> str | None:
 
 
 def fill_network(model: keras.Model, description: Mapping[str, Any]) -> None:
-    """Gives every variable its reference value.
+    """Returns every variable its reference value.
 
     Raises:
         AssertionError: the variables are not those that the golden data

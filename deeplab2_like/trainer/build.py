@@ -140,7 +140,7 @@ def build_parameter_groups(
 
 
 def pq_variant(evaluator: evaluator_pb2.EvaluatorOptions) -> str:
-    """Gives the name of the panoptic quality's rules."""
+    """Returns the name of the panoptic quality's rules."""
     return evaluator_pb2.PanopticQualityVariant.Name(
         evaluator.pq_variant
     ).lower()

@@ -65,7 +65,7 @@ class Evaluator(orbit.AbstractEvaluator):
         """Creates the evaluator.
 
         Args:
-            system: Gives losses and post-processing.
+            system: Returns losses and post-processing.
             model: The model that `system` built.
             make_dataset: Makes the evaluation batches, from the beginning.
             directory: Where summaries and `metrics.json` go.
@@ -271,7 +271,7 @@ class Scores:
             self._losses.setdefault(name, []).extend(values.tolist())
 
     def results(self) -> dict[str, Any]:
-        """Gives numbers for TensorBoard, tables, and warnings."""
+        """Returns numbers for TensorBoard, tables, and warnings."""
         iou = self._iou.result()
         summaries = {"evaluation/iou/IoU": iou.scalars()["mIoU"]}
         results: dict[str, Any] = {"summaries": summaries, "warnings": []}

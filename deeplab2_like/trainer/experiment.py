@@ -317,7 +317,7 @@ class Experiment:
 
 
 def _short_values(output: Mapping[str, tf.Tensor]) -> dict[str, float]:
-    """Gives the numbers that the live line shows."""
+    """Returns the numbers that the live line shows."""
     return {
         name.removeprefix("losses/train_").removesuffix("_loss"): float(value)
         for name, value in output.items()

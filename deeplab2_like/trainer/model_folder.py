@@ -83,7 +83,7 @@ def prepare(
 def _plan_descriptors(
     folder: pathlib.Path, options: config_pb2.ExperimentOptions
 ) -> tuple[config_pb2.ExperimentOptions, dict[str, str]]:
-    """Gives the config to keep, and the text of each descriptor to copy.
+    """Returns the config to keep, and the text of each descriptor to copy.
 
     Descriptors that come with the package keep their name.
     """

@@ -64,7 +64,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self.name = name
 
     def __call__(self, step) -> tf.Tensor:
-        """Gives the rate at `step` (integer scalar) as a float32 scalar."""
+        """Returns the rate at `step` (integer scalar) as a float32 scalar."""
         with tf.name_scope(self.name):
             step = tf.cast(step, tf.float32)
             total = float(self.total_steps)
@@ -80,7 +80,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
             return rate
 
     def get_config(self) -> dict:
-        """Gives the arguments that build an equal schedule."""
+        """Returns the arguments that build an equal schedule."""
         return {
             "base_learning_rate": self.base_learning_rate,
             "total_steps": self.total_steps,

@@ -16,7 +16,7 @@ class StopRequestedError(Exception):
 
 @contextlib.contextmanager
 def watch_sigterm() -> Iterator[Callable[[], bool]]:
-    """Gives a function that tells whether SIGTERM has come."""
+    """Returns a function that tells whether SIGTERM has come."""
     received: list[int] = []
 
     def handler(number: int, frame: Any) -> None:  # noqa: ARG001

@@ -37,7 +37,7 @@ class Trainer(orbit.StandardTrainer):
         """Creates the trainer.
 
         Args:
-            system: Gives the losses.
+            system: Returns the losses.
             model: The model that `system` built.
             dataset: Batches with `image`, `targets` and `name`.
             groups: All trainable variables with their optimizers.
@@ -75,7 +75,7 @@ class Trainer(orbit.StandardTrainer):
         self._means: dict[str, keras.metrics.Mean] = {}
 
     def state(self) -> dict[str, dict[str, tf.Variable]]:
-        """Gives all that a checkpoint has to hold, besides the step."""
+        """Returns all that a checkpoint has to hold, besides the step."""
         weights = [v for v in self._model.variables if not _is_seed(v)]
         seeds = [v for v in self._model.variables if _is_seed(v)]
         state = {
@@ -102,7 +102,7 @@ class Trainer(orbit.StandardTrainer):
             self.average.update(self.global_step)
 
     def train_loop_end(self) -> dict[str, tf.Tensor]:
-        """Gives the means over the steps, for the log and the summaries.
+        """Returns the means over the steps, for the log and the summaries.
 
         Raises:
             TrainingError: A loss or gradient is not a number.

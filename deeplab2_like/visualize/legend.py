@@ -110,7 +110,7 @@ def _find_room(
 def _box_means(
     grid: npt.NDArray[np.bool_], rows: int, columns: int
 ) -> npt.NDArray[np.float64]:
-    """Gives the mean of each box [rows, columns], by its top left cell."""
+    """Returns the mean of each box [rows, columns], by its top left cell."""
     sums = np.pad(grid.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     total = (
         sums[rows:, columns:]

@@ -262,7 +262,7 @@ def _paint(
 def _choose_segment_colors(
     result: PanopticResult, descriptor: "DatasetDescriptor"
 ) -> npt.NDArray[np.uint8]:
-    """Gives uint8 [max id + 1, 3], by segment id; 0 is void."""
+    """Returns uint8 [max id + 1, 3], by segment id; 0 is void."""
     infos = result.segments_info
     count = max([0, *(info["id"] for info in infos)]) + 1
     classes = [info["label_id"] for info in infos]

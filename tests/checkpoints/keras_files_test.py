@@ -87,7 +87,7 @@ def with_classifier():
 
 
 def _load(path, variant="b0", **options):
-    """Gives our net with the weights of a file, and what it left over."""
+    """Returns our net with the weights of a file, and what it left over."""
     net = EfficientNet(variant, **options)
     net.build((None, None, None, 3))
     values, unused = keras_files.load_encoder(

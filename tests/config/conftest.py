@@ -48,7 +48,7 @@ def valid_text():
 
 @pytest.fixture
 def find_problems():
-    """Gives the errors of the valid config with overrides, or of a text."""
+    """Returns the errors of the valid config with overrides, or of a text."""
 
     def find(*overrides, text=VALID):
         try:

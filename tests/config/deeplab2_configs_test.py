@@ -70,7 +70,7 @@ def _values_of(name):
 
 
 def _flatten(values):
-    """Gives each item of a list a path of its own."""
+    """Returns each item of a list a path of its own."""
     flat = {}
     for path, value in values.items():
         if isinstance(value, list):
@@ -217,7 +217,7 @@ _PANOPTIC = "model_options.panoptic_deeplab."
 
 
 def _as_system(system):
-    """Gives the values of a config as one of another system has them."""
+    """Returns the values of a config as one of another system has them."""
     values = _values_of("kitti/panoptic_deeplab/resnet50_os32")
     other = f"model_options.{system}."
     return {

@@ -42,7 +42,7 @@ def _mutate(data, rng):
 
 
 def _load_and_catch(path):
-    """Gives the problems of a config; any other exception is a failure."""
+    """Returns the problems of a config; any other exception is a failure."""
     try:
         config.load(path, environ={})
     except ConfigError as error:
@@ -114,7 +114,7 @@ def _wrong_types(field):
 
 
 def _replace(text, place, name, value):
-    """Gives a field another value on its line.
+    """Returns a field another value on its line.
 
     The value may be a list; only the first item is replaced.
     """

@@ -112,7 +112,7 @@ class ToyCoco:
     expected = _EXPECTED
 
     def load(self, **options):
-        """Gives the entries."""
+        """Returns the entries."""
         path = self.folder / "panoptic.json"
         path.write_text(json.dumps(self.content))
         return coco_entries.load_entries(
@@ -124,14 +124,14 @@ class ToyCoco:
         )
 
     def load_samples(self, **options):
-        """Gives the samples of all entries."""
+        """Returns the samples of all entries."""
         return [
             coco_samples.load_sample(entry, self.descriptor, **options)
             for entry in self.load()
         ]
 
     def get_error(self):
-        """Gives what is wrong with the data."""
+        """Returns what is wrong with the data."""
         with pytest.raises(errors.DataError) as caught:
             self.load_samples()
         return str(caught.value)

@@ -12,7 +12,7 @@ WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
 
 def _suppress_twin(boxes, score, threshold, overlap_of):
-    """Gives the kept places in decreasing order of the scores."""
+    """Returns the kept places in decreasing order of the scores."""
     hits = overlap_of(boxes, boxes) > np.float32(threshold)
     kept = []
     for index in np.argsort(-score, kind="stable"):

@@ -100,7 +100,7 @@ evaluator_options {{ stuff_area_limit: 20 }}
 """
 
     def build(self, change=None, **options):
-        """Gives system and model; `change` is applied to the options."""
+        """Returns system and model; `change` is applied to the options."""
         parsed = config_lib.parse(self.write_config(**options)).options
         if change is not None:
             change(parsed)
@@ -109,7 +109,7 @@ evaluator_options {{ stuff_area_limit: 20 }}
         return system, system.build_model(synchronize_batch_norm=False)
 
     def make_batch(self, system, seeds, size=SIZE):
-        """Gives images, targets and labels of some scenes."""
+        """Returns images, targets and labels of some scenes."""
         made = [scene.make_scene(seed, size) for seed in seeds]
         make_targets = system.target_maker(is_training=True)
         targets = [make_targets(tf.constant(x.panoptic)) for x in made]

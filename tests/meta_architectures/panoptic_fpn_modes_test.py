@@ -47,7 +47,7 @@ def _draw_heads(image_size, branch, rng, batch=2):
 
 
 def _decide(image_size, system, branch, heads):
-    """Gives all that follows from the outputs of the heads, by name."""
+    """Returns all that follows from the outputs of the heads, by name."""
     seen = {}
 
     def judge(_, boxes):

@@ -65,7 +65,7 @@ def test_a_training_step_equals_eager_mode(tiny, mode, compute_total):
 
 
 def _lower(function, *arguments):
-    """Gives StableHLO: with the kernels for TPUs where they are installed."""
+    """Returns StableHLO: with the kernels for TPUs where they are installed."""
     platform = "TPU" if importlib.util.find_spec("libtpu") else "CPU"
 
     @tf.function(jit_compile=True, autograph=False)

@@ -64,7 +64,7 @@ def _score_by_cocoeval(images, thing_ids, divisor):
 
 
 def _list_things(predicted, thing_ids, rng, digits=1):
-    """Gives ids and scores, many of them equal."""
+    """Returns ids and scores, many of them equal."""
     ids = np.unique(predicted)
     ids = ids[np.isin(ids // 1000, thing_ids)]
     return ids, np.round(rng.random(len(ids)), digits)

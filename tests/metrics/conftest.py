@@ -55,7 +55,7 @@ def _add_void_and_crowd(rng, labels):
 
 @pytest.fixture
 def make_maps():
-    """Gives a function of a seed that makes a true and a predicted map."""
+    """Returns a function of a seed that makes a true and a predicted map."""
 
     def make(seed, height=24, width=31, num_things=8):
         rng = np.random.default_rng(seed)

@@ -77,7 +77,7 @@ class TinyModel:
     size = SIZE
 
     def make(self, seed=0, **changes):
-        """Gives a new model, with other options."""
+        """Returns a new model, with other options."""
         keras.utils.set_random_seed(seed)
         backbone = mobilenet_v3.mobilenet_v3_small(32)
         model = self.kind(backbone, **{**self.options, **changes})
@@ -129,7 +129,7 @@ def tiny_models():
 
 @pytest.fixture(scope="session")
 def built_models():
-    """Gives the model of a name, made once."""
+    """Returns the model of a name, made once."""
     return functools.cache(lambda name: _MODELS[name].make())
 
 

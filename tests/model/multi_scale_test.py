@@ -74,7 +74,7 @@ def test_offsets_to_one_place_stay_offsets_to_that_place():
     size, target = (65, 97), (20.0, 71.0)
 
     def compute(images, scale):
-        """Gives exact offsets, of an object that is right in the original."""
+        """Returns exact offsets, of an object that is right in the original."""
         del scale
         height, width = images.shape[1:3]
         # The mirrored views are those whose left pixel is bright.

@@ -23,7 +23,7 @@ class Scene:
 
 
 def find_centers(scene, center_rules):
-    """Gives (y, x, value) of the centers that are kept, in raster order."""
+    """Returns (y, x, value) of the centers that are kept, in raster order."""
     height, width = scene.heatmap.shape
     heat = np.where(
         scene.heatmap > np.float32(center_rules.threshold), scene.heatmap, 0
@@ -46,7 +46,7 @@ def find_centers(scene, center_rules):
 
 
 def group(scene, centers, is_thing):
-    """Gives 1 + index of the nearest center on things, 0 elsewhere."""
+    """Returns 1 + index of the nearest center on things, 0 elsewhere."""
     height, width = scene.semantic.shape
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     vote_y = rows + scene.offset[..., 0]
@@ -63,7 +63,7 @@ def group(scene, centers, is_thing):
 
 
 def merge(scene, instance, scores, is_valid, class_rules):
-    """Gives the panoptic map, {id: (category, area, row)}, and the dropped."""
+    """Returns the panoptic map, {id: (category, area, row)}, the dropped."""
     r = class_rules
     panoptic = np.full(instance.shape, r.void_id, np.int32)
     segments = {}

@@ -50,7 +50,7 @@ def _postprocess(logits, objects, valid_size):
 
 
 def _merge_twin(category, objects, image, is_valid):
-    """Gives panoptic and semantic map, and {id: score} of things."""
+    """Returns panoptic and semantic map, and {id: score} of things."""
     boxes, classes, scores, exists, masks = (x[image] for x in objects)
     owner = np.zeros(SIZE, int)
     for index in np.argsort(-scores, kind="stable"):

@@ -335,7 +335,7 @@ def test_help_shows_the_flags_without_tensorflow():
         assert done.returncode == 0
         assert "--out:" in done.stdout
     code = (
-        "import sys, deeplab2_like.predict.predictor, deeplab2_like.export.main; "
+        "import sys, deeplab2_like.predict, deeplab2_like.export.main; "
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -168,7 +168,7 @@ def _compare_segments(case, prediction, objects):
 
 
 def _semantic_parts():
-    """Gives the published name of each part of the semantic branch."""
+    """Returns the published name of each part of the semantic branch."""
     parts = {"last": "conv_logits"}
     rates = ["rate_1_6", "rate_1_1", "rate_6_21", "rate_18_15", "rate_6_3"]
     for index, level in enumerate(("p5", "p4")):

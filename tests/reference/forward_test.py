@@ -30,7 +30,7 @@ def _build(meta):
 
 
 def _compute_full_size(model, image, meta, outputs):
-    """Gives logits, probabilities, heatmap and offsets at the image's size."""
+    """Returns logits, probabilities, heatmap, offsets at the image's size."""
     views = multi_scale.make_views(
         meta["eval_scales"], meta.get("add_flipped_images", False)
     )
@@ -47,7 +47,7 @@ def _compute_full_size(model, image, meta, outputs):
 
 
 def _compute_endpoints(backbone, image):
-    """Gives what the backbone computes, and what it only stores."""
+    """Returns what the backbone computes, and what it only stores."""
     images = normalize_images(image, "float32")
     endpoints = backbone(images, training=False)
     endpoints["backbone_output"] = endpoints["res5"]
@@ -59,7 +59,7 @@ def _compute_endpoints(backbone, image):
 
 
 def _compute(model, image, meta):
-    """Gives all arrays that a case may hold."""
+    """Returns all arrays that a case may hold."""
     outputs = model(image, training=False)
     arrays = {f"raw/{key}": value for key, value in outputs.items()}
     full = _compute_full_size(model, image, meta, outputs)

@@ -39,7 +39,7 @@ def _compute_targets(panoptic, meta):
 
 
 def _read_size(values):
-    """Gives a size from a field of one or two sides; 0 means none."""
+    """Returns a size from a field of one or two sides; 0 means none."""
     return None if not values or 0 in values else (values[0], values[-1])
 
 

@@ -48,7 +48,7 @@ def _make_targets(system, panoptic_bhw):
 
 
 def _train(system, model, image, targets):
-    """Gives outputs, losses and gradients of one step in training mode."""
+    """Returns outputs, losses and gradients of one step in training mode."""
     with tf.GradientTape() as tape:
         outputs = model(image, training=True)
         losses = system.compute_losses(outputs, targets)

@@ -39,7 +39,7 @@ def evaluate(tiny_run, scene_records, tmp_path):
 
 
 def _load_truth(folder):
-    """Gives the panoptic labels of the validation scenes by name."""
+    """Returns the panoptic labels of the validation scenes by name."""
     scene = descriptor.load("scenes")
     files = sorted(str(path) for path in folder.glob("val-*"))
     truth = {}

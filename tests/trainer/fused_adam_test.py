@@ -19,7 +19,7 @@ _PAIRS = [
 
 
 def _train(optimizer_class, options, jit_compile=False):
-    """Gives weights and names of the optimizer's variables after 5 steps."""
+    """Returns weights and names of the optimizer's variables after 5 steps."""
     generator = np.random.default_rng(0)
     variables = [
         keras.Variable(generator.normal(size=shape), name=f"w{index}")

@@ -24,7 +24,7 @@ class Range:
     high_is_open: bool = False
 
     def check(self, value: float) -> str:
-        """Gives "" for a legal value, else what is allowed."""
+        """Returns "" for a legal value, else what is allowed."""
         above = value > self.low if self.low_is_open else value >= self.low
         below = value < self.high if self.high_is_open else value <= self.high
         if math.isfinite(value) and above and below:
@@ -49,7 +49,7 @@ class OneOf:
     allowed: tuple[str, ...] | tuple[int, ...]
 
     def check(self, value: str | int) -> str:
-        """Gives "" for a legal value, else what is allowed."""
+        """Returns "" for a legal value, else what is allowed."""
         if value in self.allowed:
             return ""
         if isinstance(value, str):
@@ -69,7 +69,7 @@ class AutoAugmentPolicy:
     """A policy name of deeplab2, or none."""
 
     def check(self, value: str) -> str:
-        """Gives "" for a legal value, else what is allowed."""
+        """Returns "" for a legal value, else what is allowed."""
         scaled = r"simple_classification_policy(_magnitude_scale_\d+(\.\d+)?)?"
         if not value or re.fullmatch(scaled, value):
             return ""
@@ -87,7 +87,7 @@ class MinusOneOr:
     rule: Range
 
     def check(self, value: float) -> str:
-        """Gives "" for a legal value, else what is allowed."""
+        """Returns "" for a legal value, else what is allowed."""
         if value == -1 or not self.rule.check(value):
             return ""
         return f"it must be {self.describe()}"
@@ -102,7 +102,7 @@ class Free:
     """Anything of the field's type, by decision."""
 
     def check(self, _: object) -> str:
-        """Gives ""."""
+        """Returns ""."""
         return ""
 
     def describe(self) -> str:
@@ -118,7 +118,7 @@ class Refused:
     default: object = None
 
     def check(self, value: object) -> str:
-        """Gives "" for the default, else why another value is refused."""
+        """Returns "" for the default, else why another value is refused."""
         if value == self.default:
             return ""
         return f"it belongs to {self.system}, which this package does not have"

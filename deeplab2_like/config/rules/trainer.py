@@ -176,7 +176,7 @@ def check_evaluator(
 def _limit_of_instances(
     options: config_pb2.ExperimentOptions,
 ) -> tuple[str, int]:
-    """Gives what limits the instances of an image: a field and its value."""
+    """Returns what limits the instances of an image: a field and its value."""
     model = options.model_options
     system = model.WhichOneof("meta_architecture")
     if system == "panoptic_deeplab":

@@ -59,7 +59,7 @@ class Sample:
 def _rewrite_image(
     entry: Entry, image: Image.Image, label_size: tuple[int, ...] | None
 ) -> tuple[Image.Image, bool]:
-    """Gives the image upright, as RGB, and whether its file must be rewritten.
+    """Returns the image upright, as RGB, and whether its file must change.
 
     Whether the label was drawn on the image as it is stored or turned as its
     EXIF data says is seen from their sizes; turned where both are possible.
@@ -82,7 +82,7 @@ def _rewrite_image(
 def _load_image(
     entry: Entry, label_size: tuple[int, ...] | None
 ) -> tuple[bytes, str, tuple[int, int], bool]:
-    """Gives the bytes, format and size of an image, and if it was rewritten."""
+    """Returns bytes, format and size of an image, and if it was rewritten."""
     try:
         with open(entry.image_path, "rb") as stream:
             encoded = stream.read()
@@ -189,7 +189,7 @@ def number_segments(
     *,
     treat_crowd_as_ignore: bool = False,
 ) -> tuple[np.ndarray, Counter[int], int]:
-    """Gives each segment of an image its panoptic id.
+    """Returns each segment of an image its panoptic id.
 
     deeplab2: `data/build_coco_data.py`. Things are numbered from 1 within each
     class in the order of the JSON, crowds and stuff have instance 0.

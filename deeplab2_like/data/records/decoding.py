@@ -67,8 +67,8 @@ def decode_image(encoded: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
             _text(
                 "The record of image '",
                 name,
-                f"' has no image: its feature {record_features.IMAGE!r} is missing or"
-                " empty.",
+                f"' has no image: its feature {record_features.IMAGE!r} is missing"
+                " or empty.",
             ),
             _text(
                 "Image '",
@@ -112,7 +112,7 @@ def _decode_raw_label(
 def _check_png(
     encoded: tf.Tensor, name: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gives the check that a PNG is grey, and its bits a channel."""
+    """Returns the check that a PNG is grey, and its bits a channel."""
     is_png = _starts_with(encoded, _PNG_START) & (
         tf.strings.length(encoded) > _PNG_COLOR_TYPE_BYTE
     )
@@ -256,9 +256,9 @@ def decode_label(
         lambda: _text(
             "The record of image '",
             name,
-            f"' has no label (feature {record_features.LABEL!r}), so it can be neither"
-            " trained on nor scored. Use the records of another split, or write"
-            " them with labels.",
+            f"' has no label (feature {record_features.LABEL!r}), so it can be"
+            " neither trained on nor scored. Use the records of another split,"
+            " or write them with labels.",
         ),
     )
     is_raw = parsed["label_format"] == "raw"

@@ -74,7 +74,7 @@ def _axial_resnet(
 
 
 def _small(variation: Variation) -> Variation:
-    """Gives the variation with half the width, unless it says a width."""
+    """Returns the variation with half the width, unless it says a width."""
     if variation.width is not None:
         return variation
     return dataclasses.replace(variation, width=_SMALL_WIDTH)
@@ -83,14 +83,14 @@ def _small(variation: Variation) -> Variation:
 def axial_resnet_l(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives Axial-ResNet-L; the other arguments are those of `ResNet`."""
+    """Returns Axial-ResNet-L; the other arguments are those of `ResNet`."""
     return _axial_resnet("conv7", output_stride, variation, **kwargs)
 
 
 def axial_resnet_s(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives Axial-ResNet-S: half the width of L.
+    """Returns Axial-ResNet-S: half the width of L.
 
     In deeplab2 the config's width, 1 if unset, overrides the half.
     """
@@ -100,21 +100,21 @@ def axial_resnet_s(
 def axial_deeplab_l(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives the backbone of Axial-DeepLab-L: the deep stem."""
+    """Returns the backbone of Axial-DeepLab-L: the deep stem."""
     return _axial_resnet("deep", output_stride, variation, **kwargs)
 
 
 def axial_deeplab_s(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives the backbone of Axial-DeepLab-S: half the width of L."""
+    """Returns the backbone of Axial-DeepLab-S: half the width of L."""
     return axial_deeplab_l(output_stride, _small(variation), **kwargs)
 
 
 def max_deeplab_s_backbone(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives the backbone of MaX-DeepLab-S, without its mask transformer."""
+    """Returns the backbone of MaX-DeepLab-S, without its mask transformer."""
     return _axial_resnet(
         "deep", output_stride, variation, beyond_stride=16, **kwargs
     )
@@ -123,7 +123,7 @@ def max_deeplab_s_backbone(
 def axial_swidernet(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives SWideRNet with axial attention from stride 16 on."""
+    """Returns SWideRNet with axial attention from stride 16 on."""
     return ResNet(
         axial_wide_stages(variation),
         output_stride,
@@ -135,7 +135,7 @@ def axial_swidernet(
 
 
 def axial_wide_stages(variation: Variation) -> list[StageSpec]:
-    """Gives the stages of Axial-SWideRNet, MaX-DeepLab-L's too."""
+    """Returns the stages of Axial-SWideRNet, MaX-DeepLab-L's too."""
     return with_axial_attention(
         wide_stages(variation=variation), beyond_stride=16, expansion=4
     )

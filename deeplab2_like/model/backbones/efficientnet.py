@@ -119,7 +119,7 @@ class ChannelAffine(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        """Gives [B, H, W, 3], inputs * scale + offset."""
+        """Returns [B, H, W, 3], inputs * scale + offset."""
         scale = tf.cast(self.scale, inputs.dtype)
         return inputs * scale + tf.cast(self.offset, inputs.dtype)
 
@@ -251,7 +251,7 @@ class EfficientNet(keras.Model):
         self.top.build((None, None, None, channels))
 
     def call(self, inputs, training=None):
-        """Gives the feature maps.
+        """Returns the feature maps.
 
         Args:
             inputs: float [B, H, W, 3], RGB, -1..1.
@@ -273,7 +273,7 @@ class EfficientNet(keras.Model):
         return endpoints | {"res5": self.top(x, training=training)}
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | self._config
 
 

@@ -90,7 +90,7 @@ class MaXDeepLabL(keras.Model):
         self.stacked_decoder.trainable = self.compute_decoder
 
     def call(self, inputs, training=None):
-        """Gives the feature maps.
+        """Returns the feature maps.
 
         Args:
             inputs: float [B, H, W, 3], normalised to -1..1.
@@ -109,7 +109,7 @@ class MaXDeepLabL(keras.Model):
         return endpoints
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "output_stride": self.output_stride,
             "variation": dataclasses.asdict(self.variation),
@@ -122,7 +122,7 @@ class MaXDeepLabL(keras.Model):
 def max_deeplab_l_backbone(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> MaXDeepLabL:
-    """Gives the backbone of MaX-DeepLab-L as Panoptic-DeepLab uses it.
+    """Returns the backbone of MaX-DeepLab-L as Panoptic-DeepLab uses it.
 
     The decoder is not computed. The other arguments are those of
     `MaXDeepLabL`.

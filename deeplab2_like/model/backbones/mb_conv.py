@@ -107,7 +107,7 @@ class MBConv(keras.layers.Layer):
             self.drop_path.build((None, None, None, channels))
 
     def call(self, inputs, training=None):
-        """Gives float [B, (H-1)//strides+1, (W-1)//strides+1, filters]."""
+        """Returns float [B, (H-1)//strides+1, (W-1)//strides+1, filters]."""
         x = inputs
         if self.expand is not None:
             x = self.expand(x, training=training)
@@ -120,5 +120,5 @@ class MBConv(keras.layers.Layer):
         return x
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | self._config

@@ -97,7 +97,7 @@ VARIANTS: Mapping[str, VariantSpec] = {
 
 
 def round_to_divisor(value: float, divisor: int = 8) -> int:
-    """Gives the nearest multiple of `divisor`, never below 0.9 * value."""
+    """Returns the nearest multiple of `divisor`, never below 0.9 * value."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
 
@@ -105,7 +105,7 @@ def round_to_divisor(value: float, divisor: int = 8) -> int:
 def plan_strides(
     strides: Sequence[int], output_stride: int, stem_stride: int = 2
 ) -> list[tuple[int, int]]:
-    """Gives (stride, dilation rate) of each block.
+    """Returns (stride, dilation rate) of each block.
 
     A block whose stride would go beyond `output_stride` keeps the resolution
     and the rate before it; the blocks after it dilate by its stride more.
@@ -130,7 +130,7 @@ def plan_strides(
 class InvertedBottleneck(keras.layers.Layer):
     """1x1 expansion, depthwise convolution, SE gates, 1x1 projection.
 
-    Gives (projected, expanded): the block's output, and the depthwise output
+    Returns (projected, expanded): the block's output, and the depthwise output
     that backbones offer as an endpoint.
 
     Args of the constructor:
@@ -209,7 +209,7 @@ class InvertedBottleneck(keras.layers.Layer):
         )
 
     def call(self, inputs, training=None):
-        """Gives (projected, expanded), float [B, h, w, ...] both."""
+        """Returns (projected, expanded), float [B, h, w, ...] both."""
         x = inputs
         if self.expand is not None:
             x = self.expand(x, training=training)
@@ -223,7 +223,7 @@ class InvertedBottleneck(keras.layers.Layer):
         return x, expanded
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | self._config
 
 
@@ -328,7 +328,7 @@ class MobileNetV3(keras.Model):
         self.final.build((None, None, None, channels))
 
     def call(self, inputs, training=None):
-        """Gives the feature maps.
+        """Returns the feature maps.
 
         Args:
             inputs: float [B, H, W, 3], normalised to -1..1.
@@ -350,7 +350,7 @@ class MobileNetV3(keras.Model):
         }
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "variant": self.variant,
             "output_stride": self.output_stride,
@@ -359,10 +359,10 @@ class MobileNetV3(keras.Model):
 
 
 def mobilenet_v3_small(output_stride: int = 32, **kwargs: Any) -> MobileNetV3:
-    """Gives MobileNetV3-Small; other arguments are those of `MobileNetV3`."""
+    """Returns MobileNetV3-Small; other arguments are those of `MobileNetV3`."""
     return MobileNetV3("small", output_stride, **kwargs)
 
 
 def mobilenet_v3_large(output_stride: int = 32, **kwargs: Any) -> MobileNetV3:
-    """Gives MobileNetV3-Large; other arguments are those of `MobileNetV3`."""
+    """Returns MobileNetV3-Large; other arguments are those of `MobileNetV3`."""
     return MobileNetV3("large", output_stride, **kwargs)

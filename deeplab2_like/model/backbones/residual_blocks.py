@@ -91,7 +91,7 @@ class ResidualBlock(keras.layers.Layer):
         )
 
     def _make_branch(self) -> list[keras.layers.Layer]:
-        """Gives the layers of the branch, one after the other."""
+        """Returns the layers of the branch, one after the other."""
         raise NotImplementedError(
             f"{type(self).__name__} has no branch: a residual block overrides "
             "_make_branch."
@@ -117,7 +117,7 @@ class ResidualBlock(keras.layers.Layer):
         self.drop_path.build((None, None, None, channels))
 
     def call(self, inputs, training=None):
-        """Gives float [B, (H-1)//stride+1, (W-1)//stride+1, filters[-1]]."""
+        """Returns float [B, (H-1)//stride+1, (W-1)//stride+1, filters[-1]]."""
         x = inputs
         for layer in self.branch:
             x = layer(x, training=training)
@@ -129,7 +129,7 @@ class ResidualBlock(keras.layers.Layer):
         return x + inputs[:, :: self.stride, :: self.stride]
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "filters": list(self.filters),
             "stride": self.stride,
@@ -241,7 +241,7 @@ BLOCKS: Mapping[str, type[ResidualBlock]] = {
 def make_blocks(
     plans: Sequence[BlockPlan], name: str, **kwargs: Any
 ) -> list[ResidualBlock]:
-    """Gives the blocks of a stage, called NAME_block1, NAME_block2, ...
+    """Returns the blocks of a stage, called NAME_block1, NAME_block2, ...
 
     Args:
         plans: of the blocks.
@@ -328,14 +328,14 @@ class DeepStem(keras.layers.Layer):
             channels = layer.filters
 
     def call(self, inputs, training=None):
-        """Gives float [B, (H-1)//2+1, (W-1)//2+1, 2 * filters]."""
+        """Returns float [B, (H-1)//2+1, (W-1)//2+1, 2 * filters]."""
         x = inputs
         for layer in self.convolutions:
             x = layer(x, training=training)
         return x
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "filters": self.base_filters,
             "batch_norm": dict(self.batch_norm),
@@ -343,7 +343,7 @@ class DeepStem(keras.layers.Layer):
 
 
 def plain_stem(kernel_size: int, filters: int, **kwargs: Any) -> ConvBNAct:
-    """Gives a stem of one convolution with stride 2, not activated."""
+    """Returns a stem of one convolution with stride 2, not activated."""
     return ConvBNAct(
         filters, kernel_size, strides=2, activation="none", **kwargs
     )

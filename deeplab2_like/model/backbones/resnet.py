@@ -115,7 +115,7 @@ class ResNet(keras.Model):
                 channels = block.filters[-1]
 
     def call(self, inputs, training=None):
-        """Gives the feature maps.
+        """Returns the feature maps.
 
         Args:
             inputs: float [B, H, W, 3], normalised to -1..1.
@@ -138,7 +138,7 @@ class ResNet(keras.Model):
         return endpoints
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "stages": [spec.to_config() for spec in self.stage_specs],
             "output_stride": self.output_stride,
@@ -153,7 +153,7 @@ class ResNet(keras.Model):
 def bottleneck_stages(
     num_blocks: Sequence[int], variation: Variation = UNVARIED
 ) -> list[StageSpec]:
-    """Gives stages 2 to 5 of the bottleneck nets of the ResNet paper."""
+    """Returns stages 2 to 5 of the bottleneck nets of the ResNet paper."""
     stages = []
     for number, count, channels in zip(
         (2, 3, 4, 5),
@@ -186,7 +186,7 @@ def _bottleneck_net(
 def resnet50(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives ResNet-50; the other arguments are those of `ResNet`."""
+    """Returns ResNet-50; the other arguments are those of `ResNet`."""
     return _bottleneck_net(
         (3, 4, 6, 3), "conv7", output_stride, variation, **kwargs
     )
@@ -195,7 +195,7 @@ def resnet50(
 def resnet50_beta(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives ResNet-50 with the deep stem."""
+    """Returns ResNet-50 with the deep stem."""
     return _bottleneck_net(
         (3, 4, 6, 3), "deep", output_stride, variation, **kwargs
     )
@@ -204,7 +204,7 @@ def resnet50_beta(
 def resnet101(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives ResNet-101."""
+    """Returns ResNet-101."""
     return _bottleneck_net(
         (3, 4, 23, 3), "conv7", output_stride, variation, **kwargs
     )
@@ -213,7 +213,7 @@ def resnet101(
 def resnet101_beta(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives ResNet-101 with the deep stem."""
+    """Returns ResNet-101 with the deep stem."""
     return _bottleneck_net(
         (3, 4, 23, 3), "deep", output_stride, variation, **kwargs
     )

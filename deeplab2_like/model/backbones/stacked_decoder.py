@@ -33,7 +33,7 @@ HIGH_RESOLUTION_STRIDE = 4
 
 
 def decoder_strides(output_stride: int) -> list[int]:
-    """Gives the strides of the decoder's stages: 8, 4, 8, 16 for 16."""
+    """Returns the strides of the decoder's stages: 8, 4, 8, 16 for 16."""
     strides = [output_stride // 2]
     while strides[-1] > HIGH_RESOLUTION_STRIDE:
         strides.append(strides[-1] // 2)
@@ -92,7 +92,7 @@ class ResizedFuse(keras.layers.Layer):
             self.projections.append(projection)
 
     def call(self, features, size, training=None):
-        """Gives the activated sum.
+        """Returns the activated sum.
 
         Args:
             features: list of float [B, h, w, C], not activated.
@@ -112,7 +112,7 @@ class ResizedFuse(keras.layers.Layer):
         return tf.nn.relu(total)
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "filters": self.filters,
             "halves": list(self.halves),
@@ -199,14 +199,14 @@ class StackedDecoder(keras.layers.Layer):
             by_stride[stride].append(current)
 
     def _by_stride(self, stages: Mapping[str, Any]) -> dict[int, list[Any]]:
-        """Gives the last of the encoder's features at each stride."""
+        """Returns the last of the encoder's features at each stride."""
         return {
             min(stride, self.output_stride): [stages[f"stage{number}"]]
             for number, stride in ((2, 4), (3, 8), (4, 16), (5, 32))
         }
 
     def call(self, stages, training=None):
-        """Gives the decoded feature at the output stride.
+        """Returns the decoded feature at the output stride.
 
         Args:
             stages: {"stage2" ... "stage5": float [B, h, w, C]}, the encoder's
@@ -234,7 +234,7 @@ class StackedDecoder(keras.layers.Layer):
         return activated
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "output_stride": self.output_stride,
             "widths": list(self.widths),

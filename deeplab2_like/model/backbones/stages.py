@@ -36,11 +36,11 @@ class StageSpec:
 
     @classmethod
     def of(cls, value: "StageSpec | Mapping[str, Any]") -> "StageSpec":
-        """Gives a specification from one, or from its fields."""
+        """Returns a specification from one, or from its fields."""
         return value if isinstance(value, StageSpec) else cls(**value)
 
     def to_config(self) -> dict[str, Any]:
-        """Gives the fields as plain values."""
+        """Returns the fields as plain values."""
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self).items()
@@ -75,7 +75,7 @@ class BlockOptions:
     def of(
         cls, value: "BlockOptions | Mapping[str, Any] | None"
     ) -> "BlockOptions":
-        """Gives options from some, or from their fields; None: defaults."""
+        """Returns options from some, or from their fields; None: defaults."""
         if isinstance(value, BlockOptions):
             return value
         return cls(**(value or {}))
@@ -101,7 +101,7 @@ def plan_stage(
     output_stride: int,
     options: BlockOptions = BlockOptions(),
 ) -> list[BlockPlan]:
-    """Gives what each block of a stage is.
+    """Returns what each block of a stage is.
 
     A stage whose stride would go beyond `output_stride` keeps the resolution.
     Its first block keeps the rate from before, the later ones dilate by the

@@ -30,20 +30,20 @@ class Variation:
     squeeze_excite: bool = False
 
     def scale_stem(self, channels: int) -> int:
-        """Gives channels of the stem, at least 1."""
+        """Returns channels of the stem, at least 1."""
         return max(1, round(channels * self.stem_width))
 
     def scale_channels(self, channels: Sequence[int]) -> list[int]:
-        """Gives channels of stages, at least 1."""
+        """Returns channels of stages, at least 1."""
         width = 1.0 if self.width is None else self.width
         return [max(1, round(number * width)) for number in channels]
 
     def scale_counts(self, counts: Sequence[int]) -> list[int]:
-        """Gives numbers of blocks, truncated, at least 1."""
+        """Returns numbers of blocks, truncated, at least 1."""
         return [max(1, int(number * self.depth)) for number in counts]
 
     def block_options(self, drop_path_beyond_stride: int) -> BlockOptions:
-        """Gives what is added to the blocks of a network.
+        """Returns what is added to the blocks of a network.
 
         Args:
             drop_path_beyond_stride: a fact of the network.

@@ -21,7 +21,7 @@ _STAGE1_BLOCKS = 3
 def wide_stages(
     num_blocks: Sequence[int] = NUM_BLOCKS, variation: Variation = UNVARIED
 ) -> list[StageSpec]:
-    """Gives stages 1 to 5: basic blocks, and bottlenecks in the last.
+    """Returns stages 1 to 5: basic blocks, and bottlenecks in the last.
 
     Stage 1 belongs to the stem: it has always three blocks, and its width is
     the stem's.
@@ -45,7 +45,7 @@ def wide_stages(
 def swidernet(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives SWideRNet; the other arguments are those of `ResNet`."""
+    """Returns SWideRNet; the other arguments are those of `ResNet`."""
     return ResNet(
         wide_stages(variation=variation),
         output_stride,
@@ -59,5 +59,5 @@ def swidernet(
 def wide_resnet41(
     output_stride: int = 32, variation: Variation = UNVARIED, **kwargs: Any
 ) -> ResNet:
-    """Gives Wide-ResNet-41, which is SWideRNet with all factors 1."""
+    """Returns Wide-ResNet-41, which is SWideRNet with all factors 1."""
     return swidernet(output_stride, variation, **kwargs)

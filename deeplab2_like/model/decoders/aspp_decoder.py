@@ -99,7 +99,7 @@ class Decoder(keras.layers.Layer):
         return self.fusion_channels if self.low_level else self.aspp.filters
 
     def call(self, inputs, training=None, image_scale=1.0):
-        """Gives the decoded features.
+        """Returns the decoded features.
 
         Args:
             inputs: {endpoint: float [B, H, W, C]}.
@@ -124,7 +124,7 @@ class Decoder(keras.layers.Layer):
         return x
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "feature_key": self.feature_key,
             "low_level": [list(level) for level in self.low_level],

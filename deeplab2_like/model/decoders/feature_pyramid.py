@@ -31,12 +31,12 @@ _MSRA = {
 
 
 def xavier_initializer() -> keras.initializers.Initializer:
-    """Gives the initializer of layers without a ReLU behind them."""
+    """Returns the initializer of layers without a ReLU behind them."""
     return keras.initializers.VarianceScaling(**_XAVIER)
 
 
 def msra_initializer() -> keras.initializers.Initializer:
-    """Gives the initializer of convolutions with a ReLU behind them."""
+    """Returns the initializer of convolutions with a ReLU behind them."""
     return keras.initializers.VarianceScaling(**_MSRA)
 
 
@@ -80,7 +80,7 @@ class FeaturePyramid(keras.layers.Layer):
             self._output[level].build((None, None, None, self.filters))
 
     def call(self, inputs):
-        """Gives {"p2": float [B, h, w, filters], ..., "p6": ...}.
+        """Returns {"p2": float [B, h, w, filters], ..., "p6": ...}.
 
         Args:
             inputs: float [B, h, w, C] of each of `ENDPOINTS`; others are not
@@ -99,7 +99,7 @@ class FeaturePyramid(keras.layers.Layer):
         return {level: outputs[level] for level in (*LEVELS, COARSEST)}
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"filters": self.filters}
 
 
@@ -154,7 +154,7 @@ class SummedLevels(keras.layers.Layer):
                 shape = inner
 
     def sum_levels(self, inputs) -> tf.Tensor:
-        """Gives float [B, h, w, filters] at the size of level p2."""
+        """Returns float [B, h, w, filters] at the size of level p2."""
         total = None
         for index, level in enumerate(LEVELS):
             x = inputs[level]
@@ -167,7 +167,7 @@ class SummedLevels(keras.layers.Layer):
         return total
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "filters": self.filters,
             "groups": self.groups,
@@ -208,7 +208,7 @@ class SemanticBranch(SummedLevels):
         self.last_layer.build((None, None, None, self.filters))
 
     def call(self, inputs):
-        """Gives float32 [B, h, w, num_channels] at the size of level p2.
+        """Returns float32 [B, h, w, num_channels] at the size of level p2.
 
         Args:
             inputs: float [B, h, w, C] of each of `LEVELS`.
@@ -216,11 +216,11 @@ class SemanticBranch(SummedLevels):
         return self.last_layer(tf.cast(self.sum_levels(inputs), tf.float32))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"num_channels": self.num_channels}
 
 
 def level_size(x_bhwc: tf.Tensor) -> Sequence[int | tf.Tensor]:
-    """Gives (height, width), numbers where they are known."""
+    """Returns (height, width), numbers where they are known."""
     size = spatial_size(x_bhwc)
     return size if isinstance(size, tuple) else tf.unstack(size)

@@ -78,7 +78,7 @@ class TwoWayPyramid(keras.layers.Layer):
             self._output[level].build((None, None, None, self.filters))
 
     def call(self, inputs, training=None):
-        """Gives {"p2": float [B, h, w, filters], ..., "p6": ...}.
+        """Returns {"p2": float [B, h, w, filters], ..., "p6": ...}.
 
         Args:
             inputs: float [B, h, w, C] of each of `ENDPOINTS`; others are not
@@ -107,7 +107,7 @@ class TwoWayPyramid(keras.layers.Layer):
         return outputs | {COARSEST: outputs[LEVELS[-1]][:, ::2, ::2]}
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "filters": self.filters,
             "conv_type": self.conv_type,

@@ -64,12 +64,12 @@ class Head(keras.layers.Layer):
         self.last_layer.build((None, None, None, self.head_channels))
 
     def call(self, inputs, training=None):
-        """Gives float32 [B, h, w, output_channels] from float [B, h, w, C]."""
+        """Returns float32 [B, h, w, output_channels] of float [B, h, w, C]."""
         x = self.conv(inputs, training=training)
         return self.last_layer(tf.cast(x, tf.float32))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "output_channels": self.output_channels,
             "head_channels": self.head_channels,

@@ -64,7 +64,7 @@ class _Part(keras.layers.Layer):
         }
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "filters": self.filters,
             "batch_norm": dict(self.batch_norm),
@@ -104,7 +104,7 @@ class DensePredictionCell(_Part):
         self._project.build((None, None, None, len(_CELL) * channels))
 
     def call(self, inputs, training=None):
-        """Gives float [B, h, w, filters] of float [B, h, w, C]."""
+        """Returns float [B, h, w, filters] of float [B, h, w, C]."""
         features = {"input": inputs}
         for name, (_, source) in _CELL.items():
             features[name] = self._convs[name](
@@ -143,7 +143,7 @@ class SeparablePair(_Part):
             shape = (None, None, None, self.filters)
 
     def call(self, inputs, training=None):
-        """Gives float [B, h, w, filters] of float [B, h, w, C]."""
+        """Returns float [B, h, w, filters] of float [B, h, w, C]."""
         x = inputs
         for conv in self._convs:
             x = conv(x, training=training)
@@ -184,7 +184,7 @@ class LevelClassifier(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        """Gives [B, h, w, num_channels] of float [B, h, w, C] of `LEVELS`."""
+        """Returns [B, h, w, num_channels] of float [B, h, w, C] of `LEVELS`."""
         maps = [inputs[level] for level in LEVELS]
         size = level_size(maps[0])
         kernels = tf.split(self.kernel, [x.shape[-1] for x in maps], axis=2)
@@ -199,7 +199,7 @@ class LevelClassifier(keras.layers.Layer):
         return logits
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"num_channels": self.num_channels}
 
 
@@ -259,7 +259,7 @@ class ContextBranch(_Part):
         )
 
     def call(self, inputs, training=None):
-        """Gives float32 [B, h, w, num_channels] at the size of level p2.
+        """Returns float32 [B, h, w, num_channels] at the size of level p2.
 
         Args:
             inputs: float [B, h, w, C] of each of `LEVELS`.
@@ -279,5 +279,5 @@ class ContextBranch(_Part):
         return self.last_layer(features)
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"num_channels": self.num_channels}

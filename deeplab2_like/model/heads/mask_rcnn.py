@@ -87,7 +87,7 @@ class InstanceBranch(keras.layers.Layer):
         self.mask_head.build((None, _MASK_BINS, _MASK_BINS, channels))
 
     def call(self, levels, size, targets=None, training=None):
-        """Gives what `infer` gives, what `train` gives, or both.
+        """Returns what `infer` gives, what `train` gives, or both.
 
         Args:
             levels: float [B, h, w, channels] of each level of the pyramid.
@@ -130,7 +130,7 @@ class InstanceBranch(keras.layers.Layer):
         return found
 
     def _select(self, found, size, *, is_training: bool) -> proposals.Proposals:
-        """Gives the proposals; no gradient goes through them."""
+        """Returns the proposals; no gradient goes through them."""
         index = 0 if is_training else 1
         o = self.options
         batch = tf.shape(found[0].objectness)[0]
@@ -143,7 +143,7 @@ class InstanceBranch(keras.layers.Layer):
         )
 
     def _see(self, levels: Tensors, boxes_bk4: tf.Tensor, bins: int):
-        """Gives the features of regions: [B * K, bins, bins, channels]."""
+        """Returns the features of regions: [B * K, bins, bins, channels]."""
         features = [levels[name] for name in LEVELS]
         pooled = roi_align.align_regions(
             features,
@@ -157,7 +157,7 @@ class InstanceBranch(keras.layers.Layer):
     def _judge(
         self, levels: Tensors, boxes_bk4: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Gives class logits [B, K, C + 1] and box codes [B, K, C, 4]."""
+        """Returns class logits [B, K, C + 1] and box codes [B, K, C, 4]."""
         number, classes = boxes_bk4.shape[1], self.options.num_classes
         logits, codes = self.box_head(self._see(levels, boxes_bk4, _BOX_BINS))
         return (
@@ -168,7 +168,7 @@ class InstanceBranch(keras.layers.Layer):
     def _draw(
         self, levels: Tensors, boxes_bk4: tf.Tensor, category_bk: tf.Tensor
     ) -> tf.Tensor:
-        """Gives the mask logits of one class: float32 [B, K, 28, 28]."""
+        """Returns the mask logits of one class: float32 [B, K, 28, 28]."""
         logits = self.mask_head(self._see(levels, boxes_bk4, _MASK_BINS))
         chosen = tf.one_hot(
             tf.reshape(category_bk, [-1]), self.options.num_classes
@@ -238,7 +238,7 @@ class InstanceBranch(keras.layers.Layer):
         }
 
     def _train_proposals(self, found, targets, seed) -> dict[str, tf.Tensor]:
-        """Gives, for K anchors of each image, what they say and should say.
+        """Returns predictions and targets of K anchors of each image.
 
         Returns:
             anchor_logits float32 [B, K], anchor_codes and
@@ -282,7 +282,7 @@ class InstanceBranch(keras.layers.Layer):
     def _train_regions(
         self, levels, regions, targets, seed
     ) -> dict[str, tf.Tensor]:
-        """Gives, for K regions of each image, what they say and should say.
+        """Returns predictions and targets of K regions of each image.
 
         Returns:
             region_logits float32 [B, K, C + 1], region_class int32 [B, K] (C
@@ -353,12 +353,12 @@ class InstanceBranch(keras.layers.Layer):
         )
 
     def _draw_seeds(self, *, is_fixed: bool) -> tf.Tensor:
-        """Gives int32 [2, 2], two seeds; the same ones in evaluation."""
+        """Returns int32 [2, 2], two seeds; the same ones in evaluation."""
         if is_fixed:
             return tf.constant([[0, 1], [2, 3]])
         seeds = [self.seeds.next() for _ in range(2)]
         return tf.cast(tf.reshape(tf.stack(seeds), [2, 2]), tf.int32)
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"options": dict(self._config)}

@@ -100,7 +100,7 @@ class ProposalHead(keras.layers.Layer):
             layer.build((None, None, None, self.filters))
 
     def call(self, inputs, training=None):
-        """Gives logits and codes of the anchors of each level.
+        """Returns logits and codes of the anchors of each level.
 
         Args:
             inputs: float [B, h, w, channels] of each level, by name.
@@ -120,7 +120,7 @@ class ProposalHead(keras.layers.Layer):
         return dict(zip(inputs, outputs, strict=True))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "num_anchors": self.num_anchors,
             "filters": self.filters,
@@ -176,7 +176,7 @@ class BoxHead(keras.layers.Layer):
             layer.build((None, self.units))
 
     def call(self, inputs):
-        """Gives logits and codes of regions, float [R, P, P, channels].
+        """Returns logits and codes of regions, float [R, P, P, channels].
 
         Returns:
             float32 [R, C + 1], class logits, background last; float32
@@ -191,7 +191,7 @@ class BoxHead(keras.layers.Layer):
         return self.classes(x), codes
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "num_classes": self.num_classes,
             "units": self.units,
@@ -262,7 +262,7 @@ class MaskHead(keras.layers.Layer):
             shape = inner
 
     def call(self, inputs, training=None):
-        """Gives float32 logits [R, 2 * h, 2 * w, C] of float [R, h, w, c].
+        """Returns float32 logits [R, 2 * h, 2 * w, C] of float [R, h, w, c].
 
         Args:
             inputs: the features of the regions.
@@ -275,7 +275,7 @@ class MaskHead(keras.layers.Layer):
         return self.last_layer(tf.cast(x, tf.float32))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "num_classes": self.num_classes,
             "filters": self.filters,

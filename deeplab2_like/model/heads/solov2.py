@@ -82,7 +82,7 @@ class GridBranch(keras.layers.Layer):
         self.features.build(input_shape)
 
     def call(self, levels, size=None, targets=None, training=None):
-        """Gives what cells say, and the masks of those to learn from.
+        """Returns what cells say, and the masks of those to learn from.
 
         Args:
             levels: float [B, h, w, channels] of each level of the pyramid.
@@ -111,5 +111,5 @@ class GridBranch(keras.layers.Layer):
         return outputs
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | self._config

@@ -151,7 +151,7 @@ class GridHead(keras.layers.Layer):
         self.kernels.build(inner)
 
     def call(self, inputs):
-        """Gives logits and kernels of all cells.
+        """Returns logits and kernels of all cells.
 
         Args:
             inputs: float [B, h, w, channels] of each level of a pyramid.
@@ -174,7 +174,7 @@ class GridHead(keras.layers.Layer):
         return tf.concat(logits, axis=1), tf.concat(kernels, axis=1)
 
     def _split(self, levels) -> list[tf.Tensor]:
-        """Gives what each grid sees."""
+        """Returns what each grid sees."""
         features = [levels[name] for name in STRIDES]
         features[0] = resize_half_pixel(features[0], level_size(features[1]))
         coarsest = levels[COARSEST]
@@ -187,7 +187,7 @@ class GridHead(keras.layers.Layer):
         return x
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "num_classes": self.num_classes,
             "kernel_filters": self.kernel_filters,
@@ -241,7 +241,7 @@ class MaskFeatureBranch(SummedLevels):
         self._last_norm.build((None, None, None, self.num_channels))
 
     def call(self, inputs):
-        """Gives float [B, h, w, num_channels] at the size of level p2.
+        """Returns float [B, h, w, num_channels] at the size of level p2.
 
         Args:
             inputs: float [B, h, w, C] of each of `LEVELS`.
@@ -252,7 +252,7 @@ class MaskFeatureBranch(SummedLevels):
         return tf.nn.relu(self._last_norm(self._last_conv(x)))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"num_channels": self.num_channels}
 
 

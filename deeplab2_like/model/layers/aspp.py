@@ -17,12 +17,12 @@ from deeplab2_like.model.layers.resize import (
 
 
 def pool_size_of(crop_size: Sequence[int], output_stride: int) -> list[int]:
-    """Gives the pooling window [height, width] for a training crop."""
+    """Returns the pooling window [height, width] for a training crop."""
     return [int((side - 1) / output_stride + 1) for side in crop_size]
 
 
 def average_pool(x_bhwc: tf.Tensor, window: Sequence[int]) -> tf.Tensor:
-    """Gives the means over a window that slides by one pixel, unpadded.
+    """Returns the means over a window that slides by one pixel, unpadded.
 
     Args:
         x_bhwc: float [B, H, W, C].
@@ -165,7 +165,7 @@ class ASPP(keras.layers.Layer):
         return resize_align_corners(x, spatial_size(inputs))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "filters": self.filters,
             "atrous_rates": list(self.atrous_rates),

@@ -27,7 +27,7 @@ MAX_DISTANCE = 254
 
 
 def compute_relative_positions(length) -> tf.Tensor:
-    """Gives the row of a table of encodings for each pair of positions.
+    """Returns the row of a table of encodings for each pair of positions.
 
     Args:
         length: of the line, a Python number or an int32 scalar; any.
@@ -44,7 +44,7 @@ def compute_relative_positions(length) -> tf.Tensor:
 
 
 def _look_up(table, position_lm) -> tf.Tensor:
-    """Gives the rows of a table, float [L, M, depth].
+    """Returns the rows of a table, float [L, M, depth].
 
     Along axis 1, because the gradient of a look-up along axis 0 is sparse,
     and has a row for each pair of positions.
@@ -131,7 +131,7 @@ class AxialAttention(keras.layers.Layer):
         self.retrieved_bn.build((None, None, heads, None, value_depth))
 
     def call(self, inputs, training=None):
-        """Gives float [B, R, L, filters] from float [B, R, L, C]."""
+        """Returns float [B, R, L, filters] from float [B, R, L, C]."""
         qkv_brld = tf.einsum("brlc,cd->brld", inputs, self.qkv_kernel)
         qkv_brld = self.qkv_bn(qkv_brld, training=training)
         keys = self.filters // 2
@@ -153,7 +153,7 @@ class AxialAttention(keras.layers.Layer):
         return self._join_heads(tf.cast(retrieved_brnlv, value.dtype))
 
     def _compute_similarity(self, query, key, position_lm, training):
-        """Gives float32 [B, R, N, L, M] from queries, keys [B, R, L, N, K]."""
+        """Returns float32 [B, R, N, L, M] of queries, keys [B, R, L, N, K]."""
         query_rpe = _look_up(self.query_rpe, position_lm)
         key_rpe = _look_up(self.key_rpe, position_lm)
         return self.similarity_bn(
@@ -166,7 +166,7 @@ class AxialAttention(keras.layers.Layer):
         )
 
     def _retrieve(self, weight_brnlm, value, position_lm, training):
-        """Gives float32 [B, R, N, L, V] from values [B, R, L, N, V]."""
+        """Returns float32 [B, R, N, L, V] from values [B, R, L, N, V]."""
         value_rpe = _look_up(self.value_rpe, position_lm)
         return self.retrieved_bn(
             [
@@ -177,7 +177,7 @@ class AxialAttention(keras.layers.Layer):
         )
 
     def _split_heads(self, x_brld):
-        """Gives [B, R, L, N, D / N]; a head's channels lie together."""
+        """Returns [B, R, L, N, D / N]; a head's channels lie together."""
         depth = x_brld.shape[-1] // self.num_heads
         shape = tf.concat(
             [tf.shape(x_brld)[:3], [self.num_heads, depth]], axis=0
@@ -186,14 +186,14 @@ class AxialAttention(keras.layers.Layer):
         return tf.ensure_shape(x, [*x_brld.shape[:3], self.num_heads, depth])
 
     def _join_heads(self, x_brnlv):
-        """Gives [B, R, L, N * V]."""
+        """Returns [B, R, L, N * V]."""
         x_brlnv = tf.transpose(x_brnlv, [0, 1, 3, 2, 4])
         shape = tf.concat([tf.shape(x_brlnv)[:3], [self.filters]], axis=0)
         x = tf.reshape(x_brlnv, shape)
         return tf.ensure_shape(x, [*x_brlnv.shape[:3], self.filters])
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "filters": self.filters,
             "num_heads": self.num_heads,
@@ -247,7 +247,7 @@ class AxialAttention2D(keras.layers.Layer):
         self.width_axis.build((None, None, None, self.filters))
 
     def call(self, inputs, training=None):
-        """Gives float [B, (H-1)//strides+1, (W-1)//strides+1, filters]."""
+        """Returns float [B, (H-1)//strides+1, (W-1)//strides+1, filters]."""
         x_bwhc = tf.transpose(inputs, [0, 2, 1, 3])
         x_bwhc = self.height_axis(x_bwhc, training=training)
         x_bhwc = tf.transpose(x_bwhc, [0, 2, 1, 3])[:, :: self.strides]
@@ -255,7 +255,7 @@ class AxialAttention2D(keras.layers.Layer):
         return self._activate(x_bhwc[:, :, :: self.strides])
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "filters": self.filters,
             "num_heads": self.num_heads,

@@ -69,7 +69,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         self.is_folded = True
 
     def call(self, inputs, training=None):
-        """Gives `inputs` normalised.
+        """Returns `inputs` normalised.
 
         Args:
             inputs: float [B, H, W, C].
@@ -122,7 +122,7 @@ class BatchNorm(keras.layers.BatchNormalization):
             moving.assign(kept + batch * (1.0 - self.momentum))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         config = super().get_config()
         kept = ("name", "trainable", "dtype", "momentum", "epsilon")
         return {key: config[key] for key in kept} | {

@@ -17,7 +17,7 @@ from deeplab2_like.model.layers.batch_norm import BatchNorm
 
 
 def hard_swish(x: tf.Tensor) -> tf.Tensor:
-    """Gives x * relu6(x + 3) / 6 (MobileNetV3, arXiv:1905.02244, 5.2)."""
+    """Returns x * relu6(x + 3) / 6 (MobileNetV3, arXiv:1905.02244, 5.2)."""
     return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
 
 
@@ -32,7 +32,7 @@ ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 
 
 def activation_of(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Gives the activation called `name`.
+    """Returns the activation called `name`.
 
     Raises:
         ValueError: there is no such activation.
@@ -61,7 +61,7 @@ def pad_for_stride(
 
 
 def _to_rate(rate: int | Sequence[int]) -> int | tuple[int, int]:
-    """Gives a dilation rate, (height, width) only where they differ."""
+    """Returns a dilation rate, (height, width) only where they differ."""
     if isinstance(rate, int):
         return rate
     height, width = rate
@@ -127,11 +127,11 @@ class _ConvBase(keras.layers.Layer):
         return self.normalize(convolution(x), training)
 
     def normalize(self, x, training=None):
-        """Gives batch norm and activation of what the convolution gave."""
+        """Returns batch norm and activation of what the convolution gave."""
         return self._activate(self.bn(x, training=training))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "kernel_size": self.kernel_size,
             "strides": self.strides,
@@ -193,7 +193,7 @@ class ConvBNAct(_ConvBase):
         self.bn.build((None, None, None, self.filters))
 
     def call(self, inputs, training=None):
-        """Gives float [B, (H-1)//strides+1, (W-1)//strides+1, filters]."""
+        """Returns float [B, (H-1)//strides+1, (W-1)//strides+1, filters]."""
         if self.dilation_rate == 1:
             return self._apply(self.conv, inputs, training)
         return self._apply(
@@ -205,7 +205,7 @@ class ConvBNAct(_ConvBase):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"filters": self.filters}
 
 
@@ -247,11 +247,11 @@ class DepthwiseConvBNAct(_ConvBase):
         self.bn.build(shape)
 
     def call(self, inputs, training=None):
-        """Gives float [B, (H-1)//strides+1, (W-1)//strides+1, C]."""
+        """Returns float [B, (H-1)//strides+1, (W-1)//strides+1, C]."""
         return self._apply(self.depthwise_conv, inputs, training)
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         config = super().get_config()
         del config["gamma_initializer"]
         return config
@@ -308,7 +308,7 @@ class SeparableConvBNAct(keras.layers.Layer):
         self.pointwise.build(input_shape)
 
     def call(self, inputs, training=None):
-        """Gives float [B, H, W, filters], of one map or each of several.
+        """Returns float [B, H, W, filters], of one map or each of several.
 
         Args:
             inputs: float [B, H, W, C], or a list of them, which share the
@@ -331,7 +331,7 @@ class SeparableConvBNAct(keras.layers.Layer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "filters": self.filters,
             "kernel_size": self.kernel_size,
@@ -368,7 +368,7 @@ CONV_TYPES: dict[str, type[keras.layers.Layer]] = {
 
 
 def conv_class(conv_type: str) -> type[keras.layers.Layer]:
-    """Gives the layer class for a `*_conv_type` value of a config.
+    """Returns the layer class for a `*_conv_type` value of a config.
 
     Raises:
         ValueError: there is no such convolution type.

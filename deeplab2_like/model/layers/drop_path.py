@@ -27,7 +27,7 @@ SCHEDULES: Mapping[str, Callable[[float, int], float]] = {
 
 
 def scheduled_keep_prob(keep_prob: float, schedule: str, stride: int) -> float:
-    """Gives the keep probability of a block.
+    """Returns the keep probability of a block.
 
     deeplab2: `drop_path.get_drop_path_keep_prob`.
 
@@ -83,7 +83,7 @@ class DropPath(keras.layers.Layer):
             )
 
     def call(self, inputs, training=None):
-        """Gives `inputs` [B, ...], in training with dropped samples."""
+        """Returns `inputs` [B, ...], in training with dropped samples."""
         if not training or self.generator is None:
             return inputs
         ones = tf.ones([inputs.shape.rank - 1], tf.int32)
@@ -95,7 +95,7 @@ class DropPath(keras.layers.Layer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "keep_prob": self.keep_prob,
             "seed": self.seed,

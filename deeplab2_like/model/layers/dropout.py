@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def draw_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
-    """Gives the next seed of a generator, another one in each replica.
+    """Returns the next seed of a generator, another one in each replica.
 
     Returns:
         int32 [2], for stateless random operations.
@@ -54,7 +54,7 @@ class Dropout(keras.layers.Layer):
             )
 
     def call(self, inputs, training=None):
-        """Gives `inputs`, in training with dropped values."""
+        """Returns `inputs`, in training with dropped values."""
         if not training or self.generator is None:
             return inputs
         return tf.nn.experimental.stateless_dropout(
@@ -62,5 +62,5 @@ class Dropout(keras.layers.Layer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"rate": self.rate, "seed": self.seed}

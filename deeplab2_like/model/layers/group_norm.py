@@ -48,7 +48,7 @@ class GroupNorm(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        """Gives `inputs`, float [B, h, w, C], normalised."""
+        """Returns `inputs`, float [B, h, w, C], normalised."""
         channels = inputs.shape[-1]
         shape = tf.shape(inputs)
         x = tf.cast(inputs, tf.float32)
@@ -64,7 +64,7 @@ class GroupNorm(keras.layers.Layer):
         return tf.ensure_shape(outputs, inputs.shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "groups": self.groups,
             "epsilon": self.epsilon,

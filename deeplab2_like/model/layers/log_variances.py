@@ -37,9 +37,9 @@ class LogVariances(keras.layers.Layer):
         )
 
     def read(self) -> tf.Tensor:
-        """Gives float32 [len(names)]."""
+        """Returns float32 [len(names)]."""
         return tf.convert_to_tensor(self.values)
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"names": list(self.names)}

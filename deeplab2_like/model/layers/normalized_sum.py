@@ -66,7 +66,7 @@ class NormalizedSum(keras.layers.Layer):
             setattr(self, name, variable)
 
     def call(self, terms, training=None):
-        """Gives the sum of the normalised terms.
+        """Returns the sum of the normalised terms.
 
         Args:
             terms: `num_terms` times float [B, R, N, L, D]: N heads.
@@ -91,7 +91,7 @@ class NormalizedSum(keras.layers.Layer):
         return total + shift
 
     def _compute_moments(self, terms: Sequence[tf.Tensor]):
-        """Gives (mean, variance), float32 [terms, 1, N, 1, D or 1]."""
+        """Returns (mean, variance), float32 [terms, 1, N, 1, D or 1]."""
         axes = [0, 1, 3] if self.keep_depth else [0, 1, 3, 4]
         moments = [
             keras.ops.moments(
@@ -115,7 +115,7 @@ class NormalizedSum(keras.layers.Layer):
             moving.assign(kept + batch * (1.0 - self.momentum))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "num_terms": self.num_terms,
             "keep_depth": self.keep_depth,

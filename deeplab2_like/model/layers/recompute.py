@@ -87,7 +87,7 @@ def call_recomputed(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
 
 
 def _tie(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    """Gives x, as a value that is not known before `upstream` is.
+    """Returns x, as a value that is not known before `upstream` is.
 
     XLA ignores control dependencies, and would merge the second computation
     with the first. Added is a zero that it cannot prove to be one.

@@ -18,7 +18,7 @@ except ImportError:
 
 
 def resize_align_corners(x_bhwc: tf.Tensor, size) -> tf.Tensor:
-    """Gives `x_bhwc` at another size, bilinearly, corners on corners.
+    """Returns `x_bhwc` at another size, bilinearly, corners on corners.
 
     Pixel i of n comes to i * (new - 1) / (n - 1).
 
@@ -41,7 +41,7 @@ def resize_align_corners(x_bhwc: tf.Tensor, size) -> tf.Tensor:
 
 
 def resize_half_pixel(x_bhwc: tf.Tensor, size) -> tf.Tensor:
-    """Gives `x_bhwc` at another size, bilinearly, edges on edges.
+    """Returns `x_bhwc` at another size, bilinearly, edges on edges.
 
     Pixel i of the result reads at (i + 0.5) * n / new - 0.5, within the map.
     Smaller sizes read two places of each axis, and do not average.
@@ -69,7 +69,7 @@ def resize_half_pixel(x_bhwc: tf.Tensor, size) -> tf.Tensor:
 
 
 def spatial_size(x_bhwc: tf.Tensor):
-    """Gives (height, width): Python numbers where known, else a tensor."""
+    """Returns (height, width): Python numbers where known, else a tensor."""
     height, width = x_bhwc.shape[1:3]
     if height is None or width is None:
         return tf.shape(x_bhwc)[1:3]
@@ -77,7 +77,7 @@ def spatial_size(x_bhwc: tf.Tensor):
 
 
 def scaled_size(size, factor: float):
-    """Gives the size that a factor leads to, corners on corners.
+    """Returns the size that a factor leads to, corners on corners.
 
     A side of n pixels becomes (n - 1) * factor + 1, rounded down. deeplab2:
     `scale_mutable_sequence`.

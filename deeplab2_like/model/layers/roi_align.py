@@ -100,7 +100,7 @@ def compute_taps(
 
 
 def _ceil_divide(values: tf.Tensor, by: int) -> tf.Tensor:
-    """Gives values / by, rounded up, without the error of 1 / by."""
+    """Returns values / by, rounded up, without the error of 1 / by."""
     number = tf.math.ceil(values * (1.0 / by))
     number = tf.where((number - 1.0) * by >= values, number - 1.0, number)
     return tf.where(number * by < values, number + 1.0, number)
@@ -114,7 +114,7 @@ def choose_levels(
     usual_side: float = 224.0,
     usual_level: int = 4,
 ) -> tf.Tensor:
-    """Gives the level of the pyramid that suits the size of each box.
+    """Returns the level of the pyramid that suits the size of each box.
 
     Feature pyramid networks (arXiv:1612.03144), equation 1, in terms of
     areas: each level begins at 4 times the area of the one before.
@@ -146,7 +146,7 @@ def align_regions(
     strides: Sequence[float],
     sampling: Sampling,
 ) -> tf.Tensor:
-    """Gives the features in each region.
+    """Returns the features in each region.
 
     The gradient goes to the features and not to the boxes.
 
@@ -199,7 +199,7 @@ def align_labels(
     wanted_bn: tf.Tensor,
     sampling: Sampling,
 ) -> tf.Tensor:
-    """Gives the share of a label in the bins of each region.
+    """Returns the share of a label in the bins of each region.
 
     The masks of all labels need not exist for that.
 
@@ -230,7 +230,7 @@ def align_labels(
 
 
 def _combine(row_start: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-    """Gives int32 [B, N, P, K, P, K], places in the flat map."""
+    """Returns int32 [B, N, P, K, P, K], places in the flat map."""
     return (
         row_start[..., tf.newaxis, tf.newaxis]
         + column[:, :, tf.newaxis, tf.newaxis]
@@ -336,7 +336,7 @@ def _map_parts(
 
 
 def _part_size(taps: Sequence[tf.Tensor], channels: int) -> int:
-    """Gives how many regions of each image are read at once."""
+    """Returns how many regions of each image are read at once."""
     batch, number, bins, places = taps[0].shape
     values = (batch or 1) * (bins * places) ** 2 * channels
     return max(1, min(number, _MAX_VALUES // values))

@@ -32,7 +32,7 @@ class SimpleSqueezeExcite(keras.layers.Layer):
         self.gate.build((None, None, None, input_shape[-1]))
 
     def call(self, inputs):
-        """Gives float [B, H, W, C], `inputs` times gates in 0..1."""
+        """Returns float [B, H, W, C], `inputs` times gates in 0..1."""
         mean_b11c = tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
         gate_b11c = tf.nn.relu6(self.gate(mean_b11c) + 3.0) * (1.0 / 6.0)
         return inputs * gate_b11c

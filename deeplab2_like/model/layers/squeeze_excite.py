@@ -51,13 +51,13 @@ class SqueezeExcite(keras.layers.Layer):
         self.expand.build((None, None, None, self.reduced_filters))
 
     def call(self, inputs):
-        """Gives float [B, H, W, C], `inputs` times gates in 0..1."""
+        """Returns float [B, H, W, C], `inputs` times gates in 0..1."""
         means_b11c = tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
         hidden = self._activate(self.reduce(means_b11c))
         return inputs * tf.sigmoid(self.expand(hidden))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "reduced_filters": self.reduced_filters,
             "activation": self.activation,

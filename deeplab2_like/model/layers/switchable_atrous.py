@@ -50,7 +50,7 @@ class GlobalContext(keras.layers.Layer):
         self.convolution.build(shape)
 
     def call(self, inputs):
-        """Gives float [B, H, W, C]."""
+        """Returns float [B, H, W, C]."""
         mean_b11c = tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
         return inputs + self.convolution(mean_b11c)
 
@@ -102,7 +102,7 @@ class SwitchableConv2D(keras.layers.Layer):
         self.switch.build((None, None, None, channels))
 
     def call(self, inputs, training=None):
-        """Gives float [B, H, W, filters] from float [B, H, W, C]."""
+        """Returns float [B, H, W, filters] from float [B, H, W, C]."""
         window = [_SWITCH_WINDOW, _SWITCH_WINDOW]
         means = tf.nn.avg_pool2d(inputs, window, 1, "SAME")
         switch_bhw1 = self.switch(means)
@@ -113,7 +113,7 @@ class SwitchableConv2D(keras.layers.Layer):
         return near + switch_bhw1 * (far - near)
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "filters": self.filters,
             "kernel_size": self.kernel_size,
@@ -211,7 +211,7 @@ class SwitchableConvBNAct(keras.layers.Layer):
         self.bn.build(shape)
 
     def call(self, inputs, training=None):
-        """Gives float [B, (H-1)//strides+1, (W-1)//strides+1, filters]."""
+        """Returns float [B, (H-1)//strides+1, (W-1)//strides+1, filters]."""
         x = self.pre_context(inputs)
         if self.strides > 1:
             x = pad_for_stride(x, self._config["kernel_size"], 1)
@@ -219,5 +219,5 @@ class SwitchableConvBNAct(keras.layers.Layer):
         return self._activate(self.bn(x, training=training))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | self._config

@@ -36,7 +36,7 @@ def fuse_masks(
     valid_size: tf.Tensor,
     rules: fusion_masks.FusionRules,
 ) -> Placed:
-    """Gives each pixel to the instance that claims it most, or to none.
+    """Returns each pixel to the instance that claims it most, or to none.
 
     Masks are visited by decreasing score, equal ones in their order. One that
     is mostly taken by earlier ones is left out, and so is an empty one. A kept
@@ -263,7 +263,7 @@ class _Fusion:
         index: tf.Tensor,
         is_instance: tf.Tensor,
     ) -> fusion_state.Tiles:
-        """Gives a mask the pixels that it claims most: the new tiles."""
+        """Returns a mask the pixels that it claims most: the new tiles."""
         can_win = mask.kinds.claim > tiles.least
         is_visited = can_win | mask.kinds.is_covered | mask.kinds.is_mixed
         order, count = compilation.list_true(is_visited & is_instance)
@@ -309,7 +309,7 @@ class _Fusion:
         return tiles
 
     def _draw(self, mask: _Mask, place: tf.Tensor) -> tf.Tensor:
-        """Gives the logits of a mask, 0 or less where it is not: [T, T]."""
+        """Returns the logits of a mask, 0 or less where it is not: [T, T]."""
         tile = self.grid.locate(place)
         rows, columns = (
             sampling.frame_axis(
@@ -356,7 +356,7 @@ class _Fusion:
 
 
 def compute_claim(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Gives (sigmoid(a) + sigmoid(b)) * (a + b), the same in every mode."""
+    """Returns (sigmoid(a) + sigmoid(b)) * (a + b), the same in every mode."""
     trust = exact_floats.sigmoid(a) + exact_floats.sigmoid(b)
     return exact_floats.rounded(trust) * exact_floats.rounded(a + b)
 

@@ -35,13 +35,13 @@ class State(NamedTuple):
     best: tf.Tensor
 
     def pack(self) -> tf.Tensor:
-        """Gives int64 [...]."""
+        """Returns int64 [...]."""
         high = tf.bitwise.left_shift(widen(self.best), _SHIFT)
         return high + tf.cast(self.owner, tf.int64)
 
     @classmethod
     def unpack(cls, packed: tf.Tensor) -> "State":
-        """Gives what was packed."""
+        """Returns what was packed."""
         high = tf.bitwise.right_shift(packed, _SHIFT)
         owner = packed - tf.bitwise.left_shift(high, _SHIFT)
         return cls(tf.cast(owner, tf.int32), narrow(high))
@@ -62,7 +62,7 @@ class Tiles(NamedTuple):
 
     @classmethod
     def of(cls, best_hw: tf.Tensor, grid: TileGrid) -> "Tiles":
-        """Gives the tiles before any mask is there.
+        """Returns the tiles before any mask is there.
 
         Args:
             best_hw: float32 [H, W], what stuff claims.
@@ -79,12 +79,12 @@ class Tiles(NamedTuple):
 
 
 def widen(values: tf.Tensor) -> tf.Tensor:
-    """Gives the bits of float32 values as int64."""
+    """Returns the bits of float32 values as int64."""
     return tf.cast(tf.bitcast(values, tf.int32), tf.int64)
 
 
 def narrow(bits: tf.Tensor) -> tf.Tensor:
-    """Gives the float32 values of bits from `widen`."""
+    """Returns the float32 values of bits from `widen`."""
     return tf.bitcast(tf.cast(bits, tf.int32), tf.float32)
 
 

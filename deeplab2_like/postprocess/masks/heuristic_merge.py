@@ -87,7 +87,7 @@ def place_masks(
     valid_size: tf.Tensor,
     rules: MaskRules,
 ) -> Placed:
-    """Gives each pixel to the mask of the highest score that claims it.
+    """Returns each pixel to the mask of the highest score that claims it.
 
     Panoptic segmentation (Kirillov et al., arXiv:1801.00868), section 7.2, as
     in detectron2's combine_semantic_and_instance_outputs: masks are visited
@@ -187,7 +187,7 @@ def _claim_pixels(
     rules: MaskRules,
     index: tf.Tensor,
 ) -> _Owners:
-    """Gives the free pixels of a mask in some tiles, bool [N], to it."""
+    """Returns the free pixels of a mask in some tiles, bool [N], to it."""
     order, count = compilation.list_true(is_claimed)
 
     def visit(number, owners):

@@ -41,12 +41,12 @@ class TileGrid(NamedTuple):
 
     @classmethod
     def of(cls, size: tuple[Size, Size]) -> "TileGrid":
-        """Gives the grid for an image of (height, width)."""
+        """Returns the grid for an image of (height, width)."""
         rows, columns = (compilation.ceil_divide(n, TILE) for n in size)
         return cls(*size, rows, columns)
 
     def locate(self, place: tf.Tensor) -> tf.Tensor:
-        """Gives row and column, int32 [2], of a tile in raster order."""
+        """Returns row and column, int32 [2], of a tile in raster order."""
         return tf.stack([place // self.columns, place % self.columns])
 
     def to_image(self, tiles_ntt: tf.Tensor) -> tf.Tensor:
@@ -79,7 +79,7 @@ class PlacedMask(NamedTuple):
 
 
 def pad_masks(masks_khw: tf.Tensor) -> tf.Tensor:
-    """Gives masks a border of zeros: [K, h + 2, w + 2]."""
+    """Returns masks a border of zeros: [K, h + 2, w + 2]."""
     return tf.pad(masks_khw, [[0, 0], [1, 1], [1, 1]])
 
 
@@ -206,7 +206,7 @@ def _reduce_tiles(
 
 
 def find_tile(placed: PlacedMask, number: tf.Tensor) -> tf.Tensor:
-    """Gives row and column, int32 [2], of the n-th tile of a mask."""
+    """Returns row and column, int32 [2], of the n-th tile of a mask."""
     columns = tf.maximum(placed.num_tiles[1], 1)
     return placed.first_tile + tf.stack([number // columns, number % columns])
 

@@ -44,7 +44,7 @@ class Region(NamedTuple):
         return tf.reduce_prod(self.num_tiles)
 
     def find_tile(self, number: tf.Tensor) -> tf.Tensor:
-        """Gives row and column, int32 [2], of the n-th tile."""
+        """Returns row and column, int32 [2], of the n-th tile."""
         columns = tf.maximum(self.num_tiles[1], 1)
         within = tf.stack([number // columns, number % columns])
         return self.first_tile + within
@@ -200,7 +200,7 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, source: tuple[Size, Size], grid: TileGrid) -> "Grid":
-        """Gives the grid of maps of a size, as `upsampling` reads them."""
+        """Returns the grid of maps of a size, as `upsampling` reads them."""
         taps, reach = [], []
         for before, after, tiles in zip(
             source,
@@ -217,7 +217,7 @@ class Grid(NamedTuple):
         return cls((taps[0], taps[1]), (reach[0], reach[1]))
 
     def axis(self, tile: tf.Tensor, axis: int) -> Axis:
-        """Gives where the pixels of a tile read along an axis."""
+        """Returns where the pixels of a tile read along an axis."""
         pixel = tile[axis] * TILE + tf.range(TILE)
         taps = self.taps[axis]
         return Axis(
@@ -227,7 +227,7 @@ class Grid(NamedTuple):
         )
 
     def tiles(self, axis: int) -> TileAxis:
-        """Gives what each tile reads along an axis."""
+        """Returns what each tile reads along an axis."""
         lower = tf.reshape(self.taps[axis].lower, [-1, TILE])
         upper = tf.reshape(self.taps[axis].upper, [-1, TILE])
         return TileAxis(lower[:, 0], upper[:, -1])
@@ -236,7 +236,7 @@ class Grid(NamedTuple):
 def bound_tiles(
     maps: tf.Tensor, rows: TileAxis, columns: TileAxis
 ) -> tf.Tensor:
-    """Gives what no interpolated value of a tile is above, rounding included.
+    """Returns what no interpolated value of a tile is above, rounding included.
 
     Args:
         maps: float32 [..., h, w].

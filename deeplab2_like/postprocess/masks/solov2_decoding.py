@@ -270,7 +270,7 @@ def _draw_masks(
 
 
 def _flatten(features_hwe: tf.Tensor) -> tf.Tensor:
-    """Gives float32 [h * w, E]."""
+    """Returns float32 [h * w, E]."""
     filters = features_hwe.shape[-1]
     return tf.reshape(tf.cast(features_hwe, tf.float32), [-1, filters])
 
@@ -346,6 +346,6 @@ def _any_of_rows(flags: tf.Tensor) -> tf.Tensor:
 def compute_probabilities(
     logits_gc: tf.Tensor, grids: Sequence[int]
 ) -> tf.Tensor:
-    """Gives what `find_objects` takes of class logits: float32 [G, C]."""
+    """Returns what `find_objects` takes of class logits: float32 [G, C]."""
     probability = exact_floats.sigmoid(tf.cast(logits_gc, tf.float32))
     return suppress_neighbors(probability, grids)

@@ -43,7 +43,7 @@ class UnitSums(NamedTuple):
         return UnitSums(self.whole + units // UNITS, self.part + units % UNITS)
 
     def divide(self, area: tf.Tensor) -> tf.Tensor:
-        """Gives the means over int32 [N] numbers; 0 where there is none."""
+        """Returns the means over int32 [N] numbers; 0 where there is none."""
         total = tf.cast(self.whole, tf.float32)
         total += tf.cast(self.part, tf.float32) * (1.0 / UNITS)
         return tf.math.divide_no_nan(total, tf.cast(area, tf.float32))
@@ -115,7 +115,7 @@ def _to_units(values: tf.Tensor) -> tf.Tensor:
 
 
 def _divide(value: int, by: Size) -> Size:
-    """Gives value // by, at least 1."""
+    """Returns value // by, at least 1."""
     if isinstance(by, int):
         return max(1, value // by)
     return tf.maximum(1, value // by)

@@ -87,7 +87,7 @@ def suppress_non_maxima(
 
 
 def _slide_maximum(values: tf.Tensor, kernel: int, axis: int) -> tf.Tensor:
-    """Gives the maximum of a window that slides along an axis of a matrix.
+    """Returns the maximum of a window that slides along an axis of a matrix.
 
     The window is doubled until it is long enough; zeros lie outside.
     """
@@ -114,7 +114,7 @@ def _take(values: tf.Tensor, start: int, count: Size, axis: int) -> tf.Tensor:
 
 
 def _find_largest(values: tf.Tensor, count: int) -> tf.Tensor:
-    """Gives the places of the `count` largest of N values, or of all.
+    """Returns the places of the `count` largest of N values, or of all.
 
     Of equal values the first are taken. Each of them lies in one of the
     `count` blocks with the largest maxima, so that few values are sorted.

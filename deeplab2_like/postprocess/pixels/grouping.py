@@ -48,7 +48,7 @@ def group_pixels(
     offset_2hw: tf.Tensor,
     is_thing_hw: tf.Tensor,
 ) -> tf.Tensor:
-    """Gives each thing pixel the number of the center it votes for.
+    """Returns each thing pixel the number of the center it votes for.
 
     Panoptic-DeepLab (arXiv:1911.10194), section 3.3; the distances are
     deeplab2's: float32 square roots, of equally near centers the first.
@@ -194,7 +194,7 @@ def _take_centers(
     count: tf.Tensor,
     steps: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Gives number, row and column of some candidates; rows far away if none.
+    """Returns number, row and column of some candidates; rows far away if none.
 
     Args:
         centers_y: float32 [K].
@@ -219,7 +219,7 @@ def _find_nearest(
 
     Args:
         votes: Of a tile or of the image.
-        take_centers: Gives number, y and x of candidates by their index.
+        take_centers: Returns number, y and x of candidates by their index.
         count: int32, number of candidates, at least 1.
 
     Returns:

@@ -250,7 +250,7 @@ def _count_classes(
 def _find_first_pixels(
     instance_hw: tf.Tensor, is_valid_hw: tf.Tensor, num_instances: Size
 ) -> tf.Tensor:
-    """Gives the raster index of the first pixel: int32 [K]."""
+    """Returns the raster index of the first pixel: int32 [K]."""
     key = tf.where(is_valid_hw, instance_hw, 0)
     first = tf.math.unsorted_segment_min(
         tf.range(tf.size(key)), tf.reshape(key, [-1]), num_instances + 1

@@ -176,7 +176,7 @@ def _reduce_strips(
 
 
 def _plan_strips(height: Size, row_values: Size) -> tuple[Size, Size]:
-    """Gives the number of strips and their height."""
+    """Returns the number of strips and their height."""
     most = _STRIP_VALUES // row_values
     most = max(most, 8) if isinstance(most, int) else tf.maximum(most, 8)
     number = compilation.ceil_divide(height, most)
@@ -186,7 +186,7 @@ def _plan_strips(height: Size, row_values: Size) -> tuple[Size, Size]:
 def _pack_winner(
     scores: Sequence[tf.Tensor], are_probabilities: bool
 ) -> tf.Tensor:
-    """Gives 2 * (C - winning class) + its probability.
+    """Returns 2 * (C - winning class) + its probability.
 
     One number, so that XLA computes the scores once. The class is a maximum
     over independent terms, because a chain of choices is not vectorized.

@@ -36,7 +36,7 @@ class Grid(NamedTuple):
     columns: Size
 
     def start(self, tile: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Gives the first row and column of a tile, int32 each."""
+        """Returns the first row and column of a tile, int32 each."""
         y = tile // self.columns * HEIGHT
         x = tile % self.columns * WIDTH
         return (
@@ -128,7 +128,7 @@ def map_tiles(
     Args:
         grid: The tiles.
         is_active: bool [T], the others are zeros.
-        compute: Gives a tile, [HEIGHT, WIDTH], from its first row and column.
+        compute: Returns a tile, [HEIGHT, WIDTH], from its first row and column.
         dtype: Of the map.
 
     Returns:

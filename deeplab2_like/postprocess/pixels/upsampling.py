@@ -88,7 +88,7 @@ def _compute_known_taps(
 def interpolate(
     lower: tf.Tensor, upper: tf.Tensor, fraction: tf.Tensor
 ) -> tf.Tensor:
-    """Gives lower + fraction * (upper - lower), the same in every mode."""
+    """Returns lower + fraction * (upper - lower), the same in every mode."""
     return lower + exact_floats.rounded(fraction * (upper - lower))
 
 

@@ -30,7 +30,7 @@ class TinyNetwork:
         self._initial = {v.path: v.numpy() for v in self.model.variables}
 
     def reset(self):
-        """Gives all variables their initial values."""
+        """Returns all variables their initial values."""
         for variable in self.model.variables:
             variable.assign(self._initial[variable.path])
 

@@ -48,7 +48,7 @@ def _make(dtype=None):
 
 
 def _step(layer, x, recompute):
-    """Gives outputs and gradients of one training step."""
+    """Returns outputs and gradients of one training step."""
     sources = [v.value for v in layer.trainable_variables]
     with tf.GradientTape() as tape:
         tape.watch(x)

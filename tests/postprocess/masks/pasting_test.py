@@ -95,7 +95,7 @@ def test_a_mask_of_the_size_of_its_box_is_copied():
 
 
 def _find_kinds(mask, box, size, valid_size):
-    """Gives the tiles that are covered and that are mixed, as pixels."""
+    """Returns the tiles that are covered and that are mixed, as pixels."""
     grid = pasting.TileGrid.of(size)
     placed = pasting.place_mask(
         pasting.pad_masks(mask[tf.newaxis])[0], box, valid_size

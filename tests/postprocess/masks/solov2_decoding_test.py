@@ -21,7 +21,7 @@ def _sigmoid(x):
 
 
 def _find_twin(probability, kernels, features, valid_size, rules):
-    """Gives (category, score, mask) of the objects, in float64."""
+    """Returns (category, score, mask) of the objects, in float64."""
     flat = probability.ravel()
     order = np.argsort(-flat, kind="stable")[: rules.candidates]
     order = order[flat[order] > rules.score_threshold]
