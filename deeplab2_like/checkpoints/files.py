@@ -251,7 +251,7 @@ def read_graph(prefix: str) -> object_graph.ObjectGraph:
 
 
 def model_values(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the model's values in a checkpoint, the averaged if it has any."""
+    """Returns the values of the model in a checkpoint, averaged if possible."""
     chosen = {}
     for group in ("variables/", "average/"):
         chosen.update(

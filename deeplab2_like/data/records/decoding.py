@@ -67,8 +67,8 @@ def decode_image(encoded: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
             _text(
                 "The record of image '",
                 name,
-                f"' has no image: its feature {record_features.IMAGE!r} is missing"
-                " or empty.",
+                f"' has no image: its feature {record_features.IMAGE!r} is"
+                " missing or empty.",
             ),
             _text(
                 "Image '",
