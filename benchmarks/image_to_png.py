@@ -51,7 +51,7 @@ def _export(folder: pathlib.Path, precision: str) -> pathlib.Path:
         checkpoint.write(str(folder / "random")),
         str(out),
         images=[("drawn", image)],
-        say=progress.Progress(),
+        report=progress.Progress(),
     )
     return out
 

@@ -42,14 +42,14 @@ _OVERRIDE = flags.DEFINE_multi_string(
 )
 
 
-def _draw(folder: pathlib.Path, say: progress.Progress) -> None:
+def _draw(folder: pathlib.Path, report: progress.Progress) -> None:
     from deeplab2_like.scenes import records as scenes_records
 
     for split, count in (
         ("train", _TRAIN_SCENES.value),
         ("val", _VAL_SCENES.value),
     ):
-        with say.phase(f"Drawing {count} {split} scenes", count) as phase:
+        with report.phase(f"Drawing {count} {split} scenes", count) as phase:
             scenes_records.write_records(
                 str(folder), split, count, advance=phase.advance
             )
@@ -58,27 +58,29 @@ def _draw(folder: pathlib.Path, say: progress.Progress) -> None:
     os.environ["VAL_SET"] = str(folder / "val-*.tfrecord")
 
 
-def _train(run: pathlib.Path, say: progress.Progress) -> dict:
+def _train(run: pathlib.Path, report: progress.Progress) -> dict:
     from deeplab2_like import config as config_lib
     from deeplab2_like.trainer import run as run_lib
 
     config = config_lib.load(_CONFIG.value, _OVERRIDE.value)
-    return run_lib.run_experiment(config, str(run), "train_and_eval", say=say)
+    return run_lib.run_experiment(
+        config, str(run), "train_and_eval", report=report
+    )
 
 
 def _export_and_predict(
-    run: pathlib.Path, out: pathlib.Path, say: progress.Progress
+    run: pathlib.Path, out: pathlib.Path, report: progress.Progress
 ) -> None:
     from deeplab2_like.export import saved_model
     from deeplab2_like.predict import predictor as predict
 
-    say.say("Exporting a SavedModel and comparing it with the model ...")
-    saved_model.export(str(run), str(out / "saved_model"), say=say)
+    report.log("Exporting a SavedModel and comparing it with the model ...")
+    saved_model.export(str(run), str(out / "saved_model"), report=report)
     predict.predict_files(
         str(out / "saved_model"),
         [str(out / "scenes" / "pictures")],
         str(out / "predictions"),
-        say=say,
+        report=report,
     )
 
 
@@ -132,12 +134,12 @@ def _main(arguments: list[str]) -> None:
     del arguments
     start = time.monotonic()
     out = pathlib.Path(_OUT.value)
-    say = progress.Progress()
+    report = progress.Progress()
     for part in ("scenes", "run", "saved_model", "predictions"):
         shutil.rmtree(out / part, ignore_errors=True)
-    _draw(out / "scenes", say)
-    results = _train(out / "run", say)
-    _export_and_predict(out / "run", out, say)
+    _draw(out / "scenes", report)
+    results = _train(out / "run", report)
+    _export_and_predict(out / "run", out, report)
     quality = results["summaries"]["evaluation/pq/PQ"]
     seconds = time.monotonic() - start
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")

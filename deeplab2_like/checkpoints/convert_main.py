@@ -221,7 +221,7 @@ def _run(arguments: Sequence[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from deeplab2_like.console import native_logs, progress
 
-    say = progress.Progress()
+    report = progress.Progress()
     with native_logs.hide_routine():
         done = convert(
             config,
@@ -230,14 +230,14 @@ def _run(arguments: Sequence[str]) -> None:
             layout=_TO_LAYOUT.value,
             overwrite=_OVERWRITE.value,
         )
-    say.console.print(done.table())
+    report.console.print(done.table())
     if done.report.bookkeeping:
-        say.say(
+        report.log(
             f"Not converted: {len(done.report.bookkeeping)} values of "
             "optimizers, averages and counters."
         )
-    say.say(f"Wrote {done.prefix} (step {done.step}) in the layout of")
-    say.say(f"{_TO_LAYOUT.value}, read back and compared.")
+    report.log(f"Wrote {done.prefix} (step {done.step}) in the layout of")
+    report.log(f"{_TO_LAYOUT.value}, read back and compared.")
 
 
 def cli() -> None:

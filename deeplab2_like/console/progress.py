@@ -33,7 +33,7 @@ class Progress:
         )
         self._log_seconds = log_seconds
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Prints one line."""
         self.console.print(text, soft_wrap=True, markup=False)
 
@@ -88,7 +88,7 @@ class Phase:
         if bars is not None:
             self._task = bars.add_task(name, total=total, values="")
         else:
-            progress.say(f"{name} ...")
+            progress.log(f"{name} ...")
 
     def advance(
         self, done: int, values: Mapping[str, float] | None = None
@@ -108,12 +108,12 @@ class Phase:
             self._bars.update(self._task, completed=done, values=self._values)
         elif time.monotonic() - self._last_line >= self._log_seconds:
             self._last_line = time.monotonic()
-            self._progress.say(self._line())
+            self._progress.log(self._line())
 
     def finish(self) -> None:
         """Prints the last line where there is no live one."""
         seconds = time.monotonic() - self._start
-        self._progress.say(f"{self._line()} ({seconds:.0f} s)")
+        self._progress.log(f"{self._line()} ({seconds:.0f} s)")
 
     def _line(self) -> str:
         of_total = "" if self._total is None else f"/{self._total}"

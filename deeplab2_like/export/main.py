@@ -165,7 +165,7 @@ def _run(arguments: Sequence[str]) -> None:
         checkpoint = checkpoint_files.find_checkpoint(
             _CHECKPOINT.value or _MODEL_DIR.value
         )
-    say = progress.Progress()
+    report = progress.Progress()
     jit = {"auto": None, "true": True, "false": False}[_JIT_COMPILE.value]
     saved_model.export_checkpoint(
         config,
@@ -180,17 +180,17 @@ def _run(arguments: Sequence[str]) -> None:
             folds_batch_norms=_FOLD_BATCH_NORMS.value,
         ),
         images=images,
-        say=say,
+        report=report,
     )
-    _report(_OUT.value, say)
+    _report(_OUT.value, report)
 
 
-def _report(out: str, say: "progress.Progress") -> None:
+def _report(out: str, report: "progress.Progress") -> None:
     files = (file for file in pathlib.Path(out).rglob("*") if file.is_file())
     size = sum(file.stat().st_size for file in files)
-    say.say(f"Exported to {out} ({size / 1e6:.1f} MB); {out}/README.md says")
-    say.say("how to load and serve it. Next, on images of your own:")
-    say.say(f"  deeplab2-predict --model={out} IMAGE... --out=predictions")
+    report.log(f"Exported to {out} ({size / 1e6:.1f} MB); {out}/README.md says")
+    report.log("how to load and serve it. Next, on images of your own:")
+    report.log(f"  deeplab2-predict --model={out} IMAGE... --out=predictions")
 
 
 def cli() -> None:

@@ -79,7 +79,7 @@ def export(
     out: str,
     options: ExportOptions | None = None,
     *,
-    say: progress.Progress | None = None,
+    report: progress.Progress | None = None,
 ) -> exported_model.ExportInfo:
     """Exports the newest checkpoint of a training run.
 
@@ -87,14 +87,14 @@ def export(
         model_dir: The model folder.
         out: See `export_checkpoint`, which also tells what is raised.
         options: As there.
-        say: As there.
+        report: As there.
     """
     return export_checkpoint(
         run_config.load_checked(model_dir),
         checkpoint_files.find_checkpoint(model_dir),
         out,
         options,
-        say=say,
+        report=report,
     )
 
 
@@ -105,7 +105,7 @@ def export_checkpoint(
     options: ExportOptions | None = None,
     *,
     images: Iterable[parity_lib.NamedImage] | None = None,
-    say: progress.Progress | None = None,
+    report: progress.Progress | None = None,
 ) -> exported_model.ExportInfo:
     """Exports a checkpoint as a SavedModel.
 
@@ -117,7 +117,7 @@ def export_checkpoint(
         options: How; the defaults when None.
         images: On which the result is compared with the live model; a few
             drawn scenes when None.
-        say: Shows the progress.
+        report: Shows the progress.
 
     Returns:
         What is also written into the folder.
@@ -128,7 +128,7 @@ def export_checkpoint(
         ExportError: `out` exists, or the SavedModel differs from the model.
     """
     options = options or ExportOptions()
-    say = say or progress.Progress()
+    report = report or progress.Progress()
     if options.max_pixels < 1:
         raise errors.ConfigError(
             f"--max_pixels={options.max_pixels} allows no image. Give a number "
@@ -137,7 +137,7 @@ def export_checkpoint(
     with _new_folder(out, overwrite=options.overwrite) as folder:
         with native_logs.hide_routine():
             live = _restore(config, checkpoint, options.canvas)
-        say.say(f"Restored {checkpoint} (step {live.step})")
+        report.log(f"Restored {checkpoint} (step {live.step})")
         size = canvas_lib.static_size(live.preprocessing)
         jit_compile = options.jit_compile
         if jit_compile is None:
@@ -148,7 +148,7 @@ def export_checkpoint(
         if options.folds_batch_norms:
             network = folding.fold_batch_norms(live.model)
         exported = dataclasses.replace(live, model=network)
-        _save(folder, exported, options.max_pixels, jit_compile, say)
+        _save(folder, exported, options.max_pixels, jit_compile, report)
         # Where a product is rounded to 8 bits its order matters, so that in
         # bfloat16 only the folded network itself can be compared with.
         is_exact = live.model.compute_dtype == "float32"
@@ -169,7 +169,7 @@ def export_checkpoint(
             },
         )
         _write_extras(folder, config, info, live, options)
-    say.say(
+    report.log(
         f"The SavedModel gives the same as the model: {parity.equal_pixels:.4%}"
         f" of the pixels and all segments of {parity.num_images} images"
     )
@@ -181,9 +181,9 @@ def _save(
     live: _LiveModel,
     max_pixels: int,
     jit_compile: bool,
-    say: progress.Progress,
+    report: progress.Progress,
 ) -> None:
-    say.say("Writing the SavedModel ...")
+    report.log("Writing the SavedModel ...")
     start = time.monotonic()
     module = serving.ServingModule(
         live.system,
@@ -194,7 +194,7 @@ def _save(
     )
     with native_logs.hide_routine():
         module.save(str(folder))
-    say.say(f"Written in {time.monotonic() - start:.0f} s. Comparing ...")
+    report.log(f"Written in {time.monotonic() - start:.0f} s. Comparing ...")
 
 
 def _compare(

@@ -75,7 +75,7 @@ def _main(arguments: Sequence[str]) -> None:
     from deeplab2_like.console import progress
     from deeplab2_like.predict import predictor as predict
 
-    say = progress.Progress()
+    report = progress.Progress()
     image_ids = None
     if _IMAGE_JSON.value:
         image_ids = predict.load_image_ids(_IMAGE_JSON.value)
@@ -86,16 +86,16 @@ def _main(arguments: Sequence[str]) -> None:
         image_ids=image_ids,
         raw_panoptic_format=_RAW_PANOPTIC_FORMAT.value,
         convert_raw_to_eval_ids=_CONVERT_RAW_TO_EVAL_IDS.value,
-        say=say,
+        report=report,
     )
-    say.say(
+    report.log(
         f"{done.num_images} image(s) predicted by {_MODEL.value}, "
         f"{done.milliseconds:.0f} ms per image"
     )
-    say.say(f"Pictures      {_OUT.value}/*{predict.OVERLAY_ENDING}")
-    say.say(f"COCO-panoptic {done.json_path} and *{predict.PANOPTIC_ENDING}")
+    report.log(f"Pictures      {_OUT.value}/*{predict.OVERLAY_ENDING}")
+    report.log(f"COCO-panoptic {done.json_path} and *{predict.PANOPTIC_ENDING}")
     if _RAW_PANOPTIC_FORMAT.value:
-        say.say(f"Label maps    {_OUT.value}/raw_semantic, raw_panoptic")
+        report.log(f"Label maps    {_OUT.value}/raw_semantic, raw_panoptic")
     if done.problems:
         total = done.num_images + len(done.problems)
         raise errors.DataError(

@@ -204,7 +204,7 @@ def predict_files(
     image_ids: Mapping[str, int | str] | None = None,
     raw_panoptic_format: str | None = None,
     convert_raw_to_eval_ids: bool = True,
-    say: progress.Progress | None = None,
+    report: progress.Progress | None = None,
 ) -> PredictedFiles:
     """Predicts files and folders, and writes pictures and a JSON file.
 
@@ -225,7 +225,7 @@ def predict_files(
             `raw_predictions`.
         convert_raw_to_eval_ids: Whether these have the data set's own category
             ids.
-        say: Shows the progress.
+        report: Shows the progress.
 
     Raises:
         ExportError: The model cannot be used.
@@ -234,12 +234,12 @@ def predict_files(
             `image_ids` lacks one; nothing was done then. Or no image at all
             could be read; nothing was written then.
     """
-    say = say or progress.Progress()
+    report = report or progress.Progress()
     files = image_files.find_images(inputs)
     ids = _choose_ids(files, image_ids)
     if os.path.exists(out) and not os.path.isdir(out):
         raise errors.DataError(f"--out={out} is a file. Give a folder.")
-    say.say(f"Loading {model} ...")
+    report.log(f"Loading {model} ...")
     with native_logs.hide_routine():
         predictor = Predictor.from_saved_model(model)
         raw_writer = None
@@ -254,7 +254,7 @@ def predict_files(
     problems: list[str] = []
     with (
         _Results(pathlib.Path(out), predictor, raw_writer) as results,
-        say.phase("Predicting", len(files)) as phase,
+        report.phase("Predicting", len(files)) as phase,
     ):
         for number, (file, image_id) in enumerate(
             zip(files, ids, strict=True), 1
@@ -264,7 +264,7 @@ def predict_files(
             except errors.DataError as error:
                 problems.append(str(error))
                 if len(files) > 1:
-                    say.say(f"Left out: {error}")
+                    report.log(f"Left out: {error}")
             phase.advance(number)
     if not results.seconds:
         raise errors.DataError(problems[0])

@@ -60,11 +60,11 @@ def _run(arguments: Sequence[str]) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from deeplab2_like.scenes import records as scenes_records
 
-    say = progress.Progress()
+    report = progress.Progress()
     for split in _SPLIT.value:
         count = _COUNT.value or (800 if split == "train" else 100)
         start = time.monotonic()
-        with say.phase(f"Drawing {count} {split} scenes", count) as phase:
+        with report.phase(f"Drawing {count} {split} scenes", count) as phase:
             if _FORMAT.value == "coco":
                 path = scenes_records.write_coco(
                     out,

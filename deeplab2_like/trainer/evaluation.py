@@ -60,7 +60,7 @@ class Evaluator(orbit.AbstractEvaluator):
         has_labels: bool = True,
         detailed_ap: bool = False,
         average: optimizers.AveragedWeights | None = None,
-        say: progress.Progress | None = None,
+        report: progress.Progress | None = None,
     ):
         """Creates the evaluator.
 
@@ -77,7 +77,7 @@ class Evaluator(orbit.AbstractEvaluator):
             detailed_ap: Whether all twelve numbers of COCO's mask AP are
                 summaries, or the main one.
             average: Weights to evaluate in place of the model's own.
-            say: Shows the progress.
+            report: Shows the progress.
         """
         self._system = system
         self._model = model
@@ -90,7 +90,7 @@ class Evaluator(orbit.AbstractEvaluator):
         self._has_labels = has_labels
         self._detailed_ap = detailed_ap
         self._average = average
-        self._progress = say or progress.Progress()
+        self._progress = report or progress.Progress()
         self._strategy = tf.distribute.get_strategy()
         self._run = tf.function(self._run_replicas)
         self._postprocess = tf.function(
@@ -128,7 +128,7 @@ class Evaluator(orbit.AbstractEvaluator):
                 scores.update_losses(outputs["losses"])
                 phase.advance(done + 1)
         for line in saver.describe():
-            self._progress.say(line)
+            self._progress.log(line)
         if not self._has_labels:
             self.results = {"summaries": {}, "warnings": [_NO_LABELS]}
             return {}

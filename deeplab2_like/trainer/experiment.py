@@ -37,7 +37,7 @@ class Experiment:
         config: Config,
         model_dir: str,
         strategy: tf.distribute.Strategy,
-        say: progress.Progress,
+        report: progress.Progress,
     ):
         """Builds system and model; reads no data and no checkpoint."""
         options = config.options
@@ -46,7 +46,7 @@ class Experiment:
         self._solver = options.trainer_options.solver_options
         self._model_dir = model_dir
         self._strategy = strategy
-        self._say = say
+        self._report = report
         self.results: dict[str, Any] = {}
         seed = self._trainer_options.seed
         keras.utils.set_random_seed(seed)
@@ -64,7 +64,7 @@ class Experiment:
             self._model = self._system.build_model(
                 synchronize_batch_norm=self._solver.use_sync_batchnorm
             )
-        say.say(
+        report.log(
             f"{config.path}: {options.experiment_name}, "
             f"{self._model.count_params() / 1e6:.2f} M parameters, "
             f"{strategy.num_replicas_in_sync} replica(s) of "
@@ -78,7 +78,7 @@ class Experiment:
             start = self._restore(trainer, state)
         total = self._solver.training_number_of_steps
         if start >= total:
-            self._say.say(f"Already trained to step {start}.")
+            self._report.log(f"Already trained to step {start}.")
         trainer.train_dataset = self._training_dataset(start)
         manager = checkpoint_manager.make_manager(
             self._output_directory(),
@@ -91,9 +91,9 @@ class Experiment:
             evaluator = (
                 self._build_evaluator(trainer.average) if evaluate else None
             )
-        self._say.say("Tracing the training step ...")
+        self._report.log("Tracing the training step ...")
         with (
-            self._say.phase("Training", total) as phase,
+            self._report.phase("Training", total) as phase,
             stopping.watch_sigterm() as is_stopping,
         ):
 
@@ -121,13 +121,13 @@ class Experiment:
                     self._run_controller(controller, total, evaluate)
                 except stopping.StopRequestedError:
                     step = int(trainer.global_step.numpy())
-                    self._say.say(
+                    self._report.log(
                         f"Stopped as asked after step {step}, which is saved. "
                         "The same command continues."
                     )
                     raise SystemExit(stopping.EXIT_CODE) from None
         if evaluator is not None:
-            self._report(evaluator)
+            self._show_results(evaluator)
 
     def _run_controller(
         self, controller: orbit.Controller, total: int, evaluate: bool
@@ -164,7 +164,7 @@ class Experiment:
                 # The trainer deleted it while it was read.
                 if tf.io.gfile.exists(f"{prefix}.index"):
                     raise
-                self._say.say(f"Passed over: {error}")
+                self._report.log(f"Passed over: {error}")
                 continue
             if step >= total:
                 return
@@ -176,7 +176,7 @@ class Experiment:
             prefix, checkpoint_files.model_values(values), self._model
         )
         step = tf.Variable(int(values.get("global_step", 0)), dtype=tf.int64)
-        self._say.say(f"Evaluating {prefix} (step {int(step)})")
+        self._report.log(f"Evaluating {prefix} (step {int(step)})")
         with self._strategy.scope():
             evaluator = self._build_evaluator(None)
         with _quiet_orbit():
@@ -187,7 +187,7 @@ class Experiment:
                 eval_summary_dir=f"{self._output_directory()}/eval",
             )
             controller.evaluate(self._options.evaluator_options.eval_steps)
-        self._report(evaluator)
+        self._show_results(evaluator)
         return int(step)
 
     def _build_trainer(
@@ -222,13 +222,13 @@ class Experiment:
             self._model_dir, state, trainer.global_step
         )
         if prefix is not None:
-            self._say.say(f"Continuing from {prefix}")
+            self._report.log(f"Continuing from {prefix}")
             return int(trainer.global_step.numpy())
         if self._options.model_options.initial_checkpoint:
-            report = initialization.initialize(
+            restored = initialization.initialize(
                 self._options.model_options, self._system, self._model
             )
-            self._say.console.print(report.table())
+            self._report.console.print(restored.table())
             if trainer.average is not None:
                 trainer.average.reset()
         return 0
@@ -288,7 +288,7 @@ class Experiment:
             has_labels=has_labels,
             detailed_ap=options.detailed_ap_metrics,
             average=average,
-            say=self._say,
+            report=self._report,
         )
 
     def _output_directory(self) -> str:
@@ -305,15 +305,15 @@ class Experiment:
             return override
         return f"{self._output_directory()}/vis"
 
-    def _report(self, evaluator: evaluation.Evaluator) -> None:
+    def _show_results(self, evaluator: evaluation.Evaluator) -> None:
         self.results = evaluator.results
         if "table" in self.results:
-            self._say.say(self.results["table"])
+            self._report.log(self.results["table"])
         for name, value in self.results["summaries"].items():
             if name.startswith("evaluation/"):
-                self._say.say(f"{name} {value:.4f}")
+                self._report.log(f"{name} {value:.4f}")
         for warning in self.results["warnings"]:
-            self._say.say(str(warning))
+            self._report.log(str(warning))
 
 
 def _short_values(output: Mapping[str, tf.Tensor]) -> dict[str, float]:

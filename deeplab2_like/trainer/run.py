@@ -33,7 +33,7 @@ def run_experiment(
     num_gpus: int = 0,
     allow_config_change: bool = False,
     repair_checkpoint_state: bool = False,
-    say: progress.Progress | None = None,
+    report: progress.Progress | None = None,
 ) -> dict[str, Any]:
     """Runs an experiment in one of its modes.
 
@@ -45,7 +45,7 @@ def run_experiment(
         num_gpus: See `distribution.build_strategy`.
         allow_config_change: See `model_folder.prepare`.
         repair_checkpoint_state: Writes the checkpoint state file anew.
-        say: Shows the progress.
+        report: Shows the progress.
 
     Returns:
         The results of the last evaluation, {} without one.
@@ -55,7 +55,7 @@ def run_experiment(
         SystemExit: The process was asked to stop (SIGTERM); everything is
             saved, and the same command continues.
     """
-    say = say or progress.Progress()
+    report = report or progress.Progress()
     trains = mode in ("train", "train_and_eval")
     config.require_filled(*_needed_fields(mode))
     if trains:
@@ -81,8 +81,8 @@ def run_experiment(
         if repair_checkpoint_state:
             checkpoint_files.repair_state_file(model_dir)
         for warning in config.warnings:
-            say.say(str(warning))
-        run = experiment.Experiment(config, model_dir, strategy, say)
+            report.log(str(warning))
+        run = experiment.Experiment(config, model_dir, strategy, report)
         stack.enter_context(_translated_errors(model_dir))
         if mode == "train":
             run.train()
