@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from google.protobuf import text_format
 
-from deeplab2_like import config, errors
+from deeplab2_like import errors
+from deeplab2_like.config import loader
 from deeplab2_like.protos import config_pb2
 
 CONFIG_FILE = "config.textproto"
@@ -29,7 +30,7 @@ def load_run_config(directory: str) -> config_pb2.ExperimentOptions:
 
 def load_checked(
     directory: str, overrides: Sequence[str] = ()
-) -> config.Config:
+) -> loader.Config:
     """Loads the config of a model folder, completed and checked.
 
     Args:
@@ -40,7 +41,7 @@ def load_checked(
         CheckpointError: There is none.
         ConfigError: It has problems, or an override has.
     """
-    return config.load(_find(directory), overrides)
+    return loader.load(_find(directory), overrides)
 
 
 def _find(directory: str) -> pathlib.Path:
