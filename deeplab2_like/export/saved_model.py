@@ -7,7 +7,6 @@ import math
 import os
 import pathlib
 import platform
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -20,16 +19,17 @@ from deeplab2_like import config as config_lib
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import initialization
+from deeplab2_like.config import run_config
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.export import canvas as canvas_lib
+from deeplab2_like.export import exported_model, readme, serving, warmup
 from deeplab2_like.export import parity as parity_lib
-from deeplab2_like.export import readme, serving, warmup
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.model import folding
-from deeplab2_like.storage import exported_model, run_config
+from deeplab2_like.storage import whole_files
 
 DEFAULT_MAX_PIXELS = 20_000_000
 # Compiling takes seconds. On two CPU cores an image of 2 million pixels then
@@ -287,34 +287,20 @@ def _new_folder(out: str, *, overwrite: bool) -> Iterator[pathlib.Path]:
     """Returns a folder that becomes `out` when the block ends without error.
 
     Raises:
-        ExportError: `out` exists and may not be replaced.
+        ExportError: `out` exists and may not be replaced, or the disk is full.
     """
     target = pathlib.Path(os.path.abspath(out))
     _check_target(target, overwrite=overwrite)
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    replaced = target.with_name(f".{target.name}.replaced-{os.getpid()}")
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        if target.exists():
-            target.rename(replaced)
-        try:
-            partial.rename(target)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(target)
+        with whole_files.new_folder(target) as folder:
+            yield folder
+    except (tf.errors.OpError, OSError) as error:
+        if not whole_files.is_disk_full(error):
             raise
-    except tf.errors.OpError as error:
-        if "No space left on device" not in str(error):
-            raise
-        free = shutil.disk_usage(target.parent).free
         raise errors.ExportError(
-            f"The disk of {target.parent} is full ({free} bytes free). "
-            "Nothing was written; free some space and run again."
+            f"{whole_files.describe_full_disk(target.parent)} Nothing was "
+            "written; free some space and run again."
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _check_target(target: pathlib.Path, *, overwrite: bool) -> None:

@@ -7,11 +7,9 @@ them. Writing: `RawPredictionWriter`; reading: `load_raw_panoptic`. NumPy and
 Pillow only.
 """
 
-import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from deeplab2_like import errors
 from deeplab2_like.labels import label_map
-from deeplab2_like.storage import image_files
+from deeplab2_like.storage import image_files, whole_files
 
 if TYPE_CHECKING:
     from deeplab2_like.labels.descriptor import DatasetDescriptor
@@ -158,28 +156,13 @@ class RawPredictionWriter:
         ending = ".npy" if is_array else ".png"
         target = self.folder / kind / f"{path.as_posix()}{ending}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        with open_whole(target) as file:
+        with whole_files.open_whole(target) as file:
             if is_array:
                 np.save(file, map_hwn)
             else:
                 picture = Image.fromarray(map_hwn)
                 picture.save(file, format="PNG", compress_level=3)
         return target
-
-
-@contextlib.contextmanager
-def open_whole(path: pathlib.Path) -> Iterator[IO[bytes]]:
-    """Opens a file for writing, which appears when the block ends.
-
-    When the block fails nothing appears, and an earlier file stays.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def check_format(

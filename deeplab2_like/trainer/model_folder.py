@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from google.protobuf import text_format
 
 from deeplab2_like import errors
-from deeplab2_like.config import report
+from deeplab2_like.config import report, run_config
 from deeplab2_like.protos import config_pb2
-from deeplab2_like.storage import run_config
+from deeplab2_like.storage import whole_files
 
 _LOCK_FILE = "training.lock"
 
@@ -74,9 +74,9 @@ def prepare(
                 f"({file}), or --allow_config_change."
             )
     for name, content in descriptors.items():
-        _write_atomically(folder / name, content)
+        whole_files.write_text(folder / name, content)
     text = text_format.MessageToString(kept)
-    _write_atomically(file, f"# sha256 of this config: {sha256}\n{text}")
+    whole_files.write_text(file, f"# sha256 of this config: {sha256}\n{text}")
     return differences
 
 
@@ -157,12 +157,6 @@ def _make_writable(folder: pathlib.Path) -> None:
         raise errors.CheckpointError(
             f"--model_dir={folder} is not writable for this user."
         )
-
-
-def _write_atomically(file: pathlib.Path, text: str) -> None:
-    partial = file.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
 
 
 def _is_alive(process: int) -> bool:

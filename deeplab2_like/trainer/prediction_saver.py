@@ -9,6 +9,7 @@ from PIL import Image
 
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.results import original_size, raw_predictions
+from deeplab2_like.storage import whole_files
 from deeplab2_like.trainer import summaries
 
 
@@ -83,6 +84,6 @@ class PredictionSaver:
         folder.mkdir(parents=True, exist_ok=True)
         kind = "comparison" if self._has_labels else "prediction"
         path = folder / f"{index:06d}_{kind}.png"
-        with raw_predictions.open_whole(path) as file:
+        with whole_files.open_whole(path) as file:
             picture = Image.fromarray(picture_hw3)
             picture.save(file, format="PNG", compress_level=3)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.data.records import files as record_files
+from deeplab2_like.storage import whole_files
 
 MANIFEST = "MANIFEST.sha256"
 
@@ -87,11 +88,8 @@ def find_manifest_problems(folder: str) -> list[str]:
 
 
 def _write_manifest(folder: str, entries: dict[str, str]) -> None:
-    path = os.path.join(folder, MANIFEST)
-    with open(path + ".partial", "w", encoding="utf-8") as stream:
-        for name in sorted(entries):
-            stream.write(f"{entries[name]}  {name}\n")
-    os.replace(path + ".partial", path)
+    lines = [f"{entries[name]}  {name}\n" for name in sorted(entries)]
+    whole_files.write_text(os.path.join(folder, MANIFEST), "".join(lines))
 
 
 def _find_old_shards(folder: str, split: str) -> list[str]:
@@ -166,19 +164,11 @@ def write_shards(
         for index in range(len(sizes))
     ]
     paths = [os.path.join(folder, name) for name in names]
-    partial = [path + ".partial" for path in paths]
-    try:
-        _write_partial(iter(records), sizes, partial)
-        digests = [compute_sha256(path) for path in partial]
-    except BaseException:
-        for path in partial:
-            if os.path.exists(path):
-                os.remove(path)
-        raise
-    for name in old:
-        os.remove(os.path.join(folder, name))
-    for source, path in zip(partial, paths, strict=True):
-        os.replace(source, path)
+    replaced = [os.path.join(folder, name) for name in old]
+    with whole_files.WholeFiles(paths, replaced=replaced) as partials:
+        written = [str(path) for path in partials]
+        _write_partial(iter(records), sizes, written)
+        digests = [compute_sha256(path) for path in written]
     manifest = read_manifest(folder)
     kept = {name: manifest[name] for name in manifest if name not in old}
     _write_manifest(folder, kept | dict(zip(names, digests, strict=True)))
