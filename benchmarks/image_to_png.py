@@ -22,8 +22,8 @@ sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 from benchmarks import inputs, measuring, models, running  # noqa: E402
 from deeplab2_like.console import progress  # noqa: E402
 from deeplab2_like.export import saved_model  # noqa: E402
-from deeplab2_like.labels import coco_format  # noqa: E402
-from deeplab2_like.predict import predictor as predict  # noqa: E402
+from deeplab2_like import predict  # noqa: E402
+from deeplab2_like.results import coco_writer  # noqa: E402
 
 _BACKBONE = "mobilenet_v3_large"
 _SIZES = {"height": inputs.SIZE[0], "width": inputs.SIZE[1]}
@@ -66,7 +66,7 @@ def _measure(precision: str) -> Iterator[measuring.Measurement]:
         image, _ = inputs.load_label(running.inputs_folder(), 30)
         file = folder / "picture.jpg"
         Image.fromarray(image).save(file, quality=90)
-        writer = coco_format.CocoPanopticWriter(
+        writer = coco_writer.CocoPanopticWriter(
             folder / "out", predictor.descriptor
         )
         numbers = iter(range(1_000_000))
@@ -87,7 +87,7 @@ def _measure_parts(
     prefix: str,
     predictor: predict.Predictor,
     file: pathlib.Path,
-    writer: coco_format.CocoPanopticWriter,
+    writer: coco_writer.CocoPanopticWriter,
     numbers: Iterator[int],
 ) -> Iterator[measuring.Measurement]:
     pixels = predictor.load_image(file)

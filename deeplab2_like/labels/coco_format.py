@@ -4,26 +4,20 @@
 A pixel's segment id is R + 256 * G + 65536 * B, 0 is void. The JSON file lists
 the segments of each image with their categories
 (https://cocodataset.org/#format-data, "Panoptic Segmentation"). Reading:
-`load_segment_ids` and `load_annotations`. Writing: `CocoPanopticWriter`.
+`load_segment_ids` and `load_annotations`. Writing: `results.coco_writer`.
 """
 
 import dataclasses
 import json
 import os
 import pathlib
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from deeplab2_like import errors
-from deeplab2_like.labels import palette
-
-if TYPE_CHECKING:
-    from deeplab2_like.labels.descriptor import DatasetDescriptor
-    from deeplab2_like.results.panoptic_result import PanopticResult
 
 # Ids have three bytes.
 MAX_ID = 2**24 - 1
@@ -178,141 +172,3 @@ def _check_annotation(
         f"{path}: annotations[{number}] lacks {', '.join(missing)}. Each "
         f"annotation of a COCO-panoptic file has {', '.join(keys)}."
     )
-
-
-class CocoPanopticWriter:
-    """Writes results as COCO-panoptic PNGs and one JSON file.
-
-    Each PNG is written when its result is added and each annotation goes to
-    disk at once, so that any number of images can be written. The JSON file
-    appears, complete, when the writer is closed; a `with` block that ends by
-    an error leaves no JSON file.
-
-        with CocoPanopticWriter("out/pred", descriptor) as writer:
-            writer.add(result, "000000142238.jpg", image_id=142238)
-    """
-
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        descriptor: "DatasetDescriptor",
-        *,
-        json_path: str | os.PathLike[str] | None = None,
-        compress_level: int = 3,
-    ):
-        """Creates the folder and begins the JSON file.
-
-        Args:
-            folder: Where the PNGs go; created when it does not exist.
-            descriptor: The data set, for the list of categories.
-            json_path: The JSON file; `<folder>.json` when None, where
-                panopticapi looks for it.
-            compress_level: Of the PNGs, 0 (fast) to 9 (small).
-        """
-        self.folder = pathlib.Path(folder)
-        self.json_path = pathlib.Path(json_path or f"{self.folder}.json")
-        self._descriptor = descriptor
-        self._compress_level = compress_level
-        self._images: dict[int | str, dict[str, Any]] = {}
-        self._names: set[str] = set()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.json_path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = self.json_path.with_name(
-            f"{self.json_path.name}.partial"
-        )
-        self._file: TextIO = self._partial.open("w", encoding="utf-8")
-        self._file.write('{"annotations": [')
-
-    def add(
-        self,
-        result: "PanopticResult",
-        image_name: str,
-        image_id: int | str | None = None,
-        *,
-        png_name: str | None = None,
-    ) -> pathlib.Path:
-        """Writes the result of one image.
-
-        Args:
-            result: The result at the size of the image.
-            image_name: File name of the image.
-            image_id: Id of the image in the data set; its stem when None.
-            png_name: Path of the PNG below the folder; when given,
-                `image_name` may be a path as well. When None, the PNG has the
-                stem of the image.
-
-        Returns:
-            The PNG.
-
-        Raises:
-            DataError: An image of this id or stem was already written.
-        """
-        stem = pathlib.PurePath(image_name).stem
-        image_id = stem if image_id is None else image_id
-        if png_name is None:
-            image_name = pathlib.PurePath(image_name).name
-            png_name = f"{stem}.png"
-        if png_name in self._names or image_id in self._images:
-            raise errors.DataError(
-                f"Image {image_name} (id {image_id}) was already written to "
-                f"{self.folder}. Ids and file names without extension must "
-                "differ: write the images into separate folders."
-            )
-        path = self.folder / png_name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rgb_hw3, annotation = result.to_coco(png_name, image_id)
-        Image.fromarray(rgb_hw3).save(path, compress_level=self._compress_level)
-        self._file.write(",\n" if self._images else "\n")
-        self._file.write(json.dumps(annotation))
-        self._names.add(png_name)
-        self._images[image_id] = {
-            "id": image_id,
-            "file_name": image_name,
-            "height": result.height,
-            "width": result.width,
-        }
-        return path
-
-    def close(self) -> pathlib.Path:
-        """Completes the JSON file and gives its path."""
-        if not self._file.closed:
-            self._file.write('\n], "images": ')
-            json.dump(list(self._images.values()), self._file)
-            self._file.write(',\n"categories": ')
-            json.dump(make_categories(self._descriptor), self._file)
-            self._file.write("}\n")
-            self._file.close()
-            os.replace(self._partial, self.json_path)
-        return self.json_path
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._file.close()
-            self._partial.unlink(missing_ok=True)
-
-
-def make_categories(descriptor: "DatasetDescriptor") -> list[dict[str, Any]]:
-    """Makes the list `categories` of a data set's COCO-panoptic file."""
-    colors = palette.choose_class_colors(descriptor)
-    categories = []
-    for class_id in range(descriptor.num_classes):
-        if class_id == descriptor.ignore_label:
-            continue
-        entry = {
-            "id": int(descriptor.category_ids[class_id]),
-            "name": descriptor.class_names[class_id],
-            "isthing": int(descriptor.is_thing(class_id)),
-            "color": colors[class_id].tolist(),
-        }
-        categories.append(entry)
-    return categories

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
-from deeplab2_like.labels import label_map
+from deeplab2_like.labels import coco_format, label_map
 
 if TYPE_CHECKING:
     from deeplab2_like.labels.descriptor import DatasetDescriptor
@@ -283,8 +283,6 @@ class PanopticResult:
             uint8 [H, W, 3], id = R + 256 * G + 65536 * B, and the entry of the
             JSON file's `annotations`.
         """
-        from deeplab2_like.labels import coco_format
-
         keys = ("id", "category_id", "area", "bbox", "iscrowd", "score")
         annotation = {
             "image_id": image_id,

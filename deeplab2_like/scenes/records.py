@@ -139,15 +139,15 @@ def write_coco(
         errors.DataError: An argument out of range, or older files.
     """
     _check(split, count, size, seed)
-    from deeplab2_like.labels import coco_format
     from deeplab2_like.labels import descriptor as descriptor_lib
+    from deeplab2_like.results import coco_writer
     from deeplab2_like.results.panoptic_result import PanopticResult
 
     descriptor = descriptor_lib.load("scenes")
     root = pathlib.Path(folder)
     images, panoptic = root / split, root / f"panoptic_{split}"
     _make_room(images, panoptic, split, overwrite)
-    with coco_format.CocoPanopticWriter(panoptic, descriptor) as writer:
+    with coco_writer.CocoPanopticWriter(panoptic, descriptor) as writer:
         for index, (name, scene) in enumerate(
             _draw(split, count, size, seed, advance)
         ):

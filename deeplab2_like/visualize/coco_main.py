@@ -22,54 +22,67 @@ from deeplab2_like.console import program
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.results.panoptic_result import PanopticResult
-from deeplab2_like.visualize import visualizer as visualize
+from deeplab2_like.visualize import visualizer
+
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
 
 _PANOPTIC_JSON = flags.DEFINE_string(
-    "panoptic_json", None, "COCO-panoptic JSON file of labels or predictions."
+    "panoptic_json",
+    None,
+    "COCO-panoptic JSON file of labels or predictions.",
+    flag_values=_FLAGS,
 )
 _PANOPTIC_FOLDER = flags.DEFINE_string(
     "panoptic_folder",
     None,
     "Folder of its PNGs. Default: the path of --panoptic_json without .json.",
+    flag_values=_FLAGS,
 )
 _IMAGE_FOLDER = flags.DEFINE_string(
-    "image_folder", None, "Folder of the images."
+    "image_folder", None, "Folder of the images.", flag_values=_FLAGS
 )
 _OUTPUT_FOLDER = flags.DEFINE_string(
-    "output_folder", None, "Where the pictures go; created if need be."
+    "output_folder",
+    None,
+    "Where the pictures go; created if need be.",
+    flag_values=_FLAGS,
 )
 _TRUTH_JSON = flags.DEFINE_string(
-    "truth_json", None, "COCO-panoptic JSON file of the ground truth."
+    "truth_json",
+    None,
+    "COCO-panoptic JSON file of the ground truth.",
+    flag_values=_FLAGS,
 )
 _TRUTH_FOLDER = flags.DEFINE_string(
     "truth_folder",
     None,
     "Folder of its PNGs. Default: the path of --truth_json without .json.",
+    flag_values=_FLAGS,
 )
 _MAX_IMAGES = flags.DEFINE_integer(
-    "max_images", None, "Draw only the first ones.", lower_bound=1
+    "max_images",
+    None,
+    "Draw only the first ones.",
+    lower_bound=1,
+    flag_values=_FLAGS,
 )
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Draws the images.
-
-    Raises:
-        ConfigError: A flag is missing.
-        DataError: Files are missing or contradict each other.
-    """
-    needed = (_PANOPTIC_JSON, _IMAGE_FOLDER, _OUTPUT_FOLDER)
-    if arguments or not all(flag.value for flag in needed):
-        raise errors.ConfigError(
-            "--panoptic_json, --image_folder and --output_folder are needed, "
-            "and no other arguments. See --help."
-        )
-    predicted = coco_format.load_annotations(_PANOPTIC_JSON.value)
+def _main(arguments: Sequence[str]) -> None:
+    program.refuse_arguments(arguments)
+    panoptic_json = program.require(
+        _PANOPTIC_JSON, "a COCO-panoptic file", "out/panoptic.json"
+    )
+    program.require(_IMAGE_FOLDER, "the folder of the images", "images")
+    folder = pathlib.Path(
+        program.require(_OUTPUT_FOLDER, "the folder to write", "pictures")
+    )
+    predicted = coco_format.load_annotations(panoptic_json)
     truth = None
     if _TRUTH_JSON.value:
         truth = coco_format.load_annotations(_TRUTH_JSON.value)
     descriptor = make_descriptor(truth or predicted)
-    folder = pathlib.Path(_OUTPUT_FOLDER.value)
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for image_id in list(predicted.annotations)[: _MAX_IMAGES.value]:
@@ -78,9 +91,9 @@ def main(arguments: Sequence[str]) -> None:
             image_id, predicted, _PANOPTIC_FOLDER.value, descriptor
         )
         if truth is None:
-            picture = visualize.visualize(image_hw3, result, descriptor)
+            picture = visualizer.visualize(image_hw3, result, descriptor)
         else:
-            picture = visualize.visualize_comparison(
+            picture = visualizer.visualize_comparison(
                 image_hw3,
                 _load_result(image_id, truth, _TRUTH_FOLDER.value, descriptor),
                 result,
@@ -165,5 +178,10 @@ def _load_image(
         ) from error
 
 
+def cli() -> None:
+    """Draws pictures of COCO-panoptic files."""
+    program.run(_main, _FLAGS)
+
+
 if __name__ == "__main__":
-    program.run(main)
+    cli()

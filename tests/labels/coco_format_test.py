@@ -9,6 +9,7 @@ from deeplab2_like import errors
 from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.metrics import coco_panoptic
+from deeplab2_like.results import coco_writer
 from deeplab2_like.results.panoptic_result import PanopticResult
 
 
@@ -57,7 +58,7 @@ def test_ids_that_need_more_bytes_are_refused(wrong):
 
 
 def test_written_files_score_one_against_themselves(descriptor, tmp_path):
-    with coco_format.CocoPanopticWriter(tmp_path / "all", descriptor) as writer:
+    with coco_writer.CocoPanopticWriter(tmp_path / "all", descriptor) as writer:
         for i in range(5):
             path = writer.add(_make_result(i, descriptor), f"{i:03d}.jpg", i)
             assert path.exists()
@@ -73,7 +74,7 @@ def test_written_files_score_one_against_themselves(descriptor, tmp_path):
 
 def test_written_files_read_back_as_the_results(descriptor, tmp_path):
     result = _make_result(7, descriptor)
-    writer = coco_format.CocoPanopticWriter(
+    writer = coco_writer.CocoPanopticWriter(
         tmp_path / "png", descriptor, json_path=tmp_path / "other.json"
     )
     writer.add(result, "folder/cow.jpeg")
@@ -101,14 +102,14 @@ def test_written_files_read_back_as_the_results(descriptor, tmp_path):
 
 
 def test_closing_twice_is_harmless(descriptor, tmp_path):
-    writer = coco_format.CocoPanopticWriter(tmp_path / "a", descriptor)
+    writer = coco_writer.CocoPanopticWriter(tmp_path / "a", descriptor)
     assert writer.close() == writer.close()
     assert json.loads(writer.json_path.read_text())["annotations"] == []
 
 
 def test_an_error_leaves_no_json_file_that_looks_complete(descriptor, tmp_path):
     def fail_in_the_middle():
-        with coco_format.CocoPanopticWriter(
+        with coco_writer.CocoPanopticWriter(
             tmp_path / "a", descriptor
         ) as writer:
             writer.add(_make_result(0, descriptor), "x.jpg")
@@ -124,7 +125,7 @@ def test_an_error_leaves_no_json_file_that_looks_complete(descriptor, tmp_path):
 def test_images_that_would_overwrite_each_other_are_refused(
     descriptor, tmp_path, name, image_id
 ):
-    writer = coco_format.CocoPanopticWriter(tmp_path / "a", descriptor)
+    writer = coco_writer.CocoPanopticWriter(tmp_path / "a", descriptor)
     writer.add(_make_result(0, descriptor), "a/x.jpg", 1)
     with pytest.raises(errors.DataError, match="already written"):
         writer.add(_make_result(0, descriptor), name, image_id)

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.results import coco_writer
 from deeplab2_like.results.panoptic_result import PanopticResult
 from deeplab2_like.visualize import difference, legend
-from deeplab2_like.visualize import visualizer as visualize
+from deeplab2_like.visualize import visualizer
 
 _RED, _BLUE = (200, 40, 40), (40, 40, 200)
 
@@ -53,7 +53,7 @@ _PLAIN = {"scale": 1, "borders": False, "names": False, "legend": False}
 
 def test_without_strength_the_image_remains(descriptor):
     image = _make_image()
-    picture = visualize.visualize(
+    picture = visualizer.visualize(
         image, _make_labels(), descriptor, alpha=0.0, **_PLAIN
     )
     np.testing.assert_array_equal(picture, image)
@@ -61,7 +61,7 @@ def test_without_strength_the_image_remains(descriptor):
 
 def test_at_full_strength_stuff_has_its_colour_and_things_shades(descriptor):
     labels = _make_labels()
-    picture = visualize.visualize(
+    picture = visualizer.visualize(
         _make_image(), labels, descriptor, alpha=1.0, **_PLAIN
     )
     np.testing.assert_array_equal(
@@ -79,8 +79,8 @@ def test_a_label_map_and_its_result_give_the_same_picture(descriptor):
     image, labels = _make_image(), _make_labels()
     result = PanopticResult.from_label(labels, descriptor)
     np.testing.assert_array_equal(
-        visualize.visualize(image, labels, descriptor),
-        visualize.visualize(image, result, descriptor),
+        visualizer.visualize(image, labels, descriptor),
+        visualizer.visualize(image, result, descriptor),
     )
 
 
@@ -88,7 +88,7 @@ def test_borders_are_light_lines_between_segments_only(descriptor):
     image = np.zeros((64, 96, 3), np.uint8)
     labels = _make_labels()
     options = dict(_PLAIN, borders=True)
-    picture = visualize.visualize(image, labels, descriptor, **options)
+    picture = visualizer.visualize(image, labels, descriptor, **options)
     light = (picture > 180).all(-1)
     assert light[:, 60].sum() == 2
     assert light[35, 29]
@@ -102,13 +102,13 @@ def test_small_pictures_are_enlarged_to_be_legible(descriptor, shape, scale):
     image = np.zeros((*shape, 3), np.uint8)
     labels = np.zeros(shape, int)
     options = dict(_PLAIN, scale=None)
-    picture = visualize.visualize(image, labels, descriptor, **options)
+    picture = visualizer.visualize(image, labels, descriptor, **options)
     assert picture.shape == (shape[0] * scale, shape[1] * scale, 3)
 
 
 def test_the_legend_is_a_panel_on_the_right(descriptor):
     options = dict(_PLAIN, legend=True, scale=2)
-    picture = visualize.visualize(
+    picture = visualizer.visualize(
         _make_image(), _make_labels(), descriptor, **options
     )
     assert picture.shape[0] == 128
@@ -123,7 +123,7 @@ def test_names_are_written_into_segments_that_have_room(descriptor):
     labels = np.zeros((300, 400), int)
     labels[:2] = 2000
     named, plain = (
-        visualize.visualize(
+        visualizer.visualize(
             image, labels, descriptor, **dict(_PLAIN, names=names)
         )
         for names in (True, False)
@@ -139,15 +139,15 @@ def test_tiny_images_and_void_can_be_drawn(descriptor, shape):
     image = np.zeros((*shape, 3), np.uint8)
     for label in (0, 255000):
         labels = np.full(shape, label)
-        picture = visualize.visualize(image, labels, descriptor)
+        picture = visualizer.visualize(image, labels, descriptor)
         assert picture.dtype == np.uint8
-        visualize.visualize_comparison(image, labels, labels, descriptor)
+        visualizer.visualize_comparison(image, labels, labels, descriptor)
 
 
 def test_hundreds_of_instances_can_be_drawn(descriptor):
     labels = 1001 + np.arange(400).reshape(20, 20).repeat(10, 0).repeat(10, 1)
     image = np.zeros((200, 200, 3), np.uint8)
-    assert visualize.visualize(image, labels, descriptor).shape[0] == 400
+    assert visualizer.visualize(image, labels, descriptor).shape[0] == 400
 
 
 def test_the_ids_of_a_result_may_be_any(descriptor):
@@ -157,8 +157,8 @@ def test_the_ids_of_a_result_may_be_any(descriptor):
         result, segmentation=result.segmentation * 10, segments_info=info
     )
     np.testing.assert_array_equal(
-        visualize.visualize(_make_image(), moved, descriptor),
-        visualize.visualize(_make_image(), result, descriptor),
+        visualizer.visualize(_make_image(), moved, descriptor),
+        visualizer.visualize(_make_image(), result, descriptor),
     )
 
 
@@ -173,7 +173,7 @@ def test_the_ids_of_a_result_may_be_any(descriptor):
 )
 def test_images_that_do_not_fit_are_refused(descriptor, image, message):
     with pytest.raises(errors.DataError, match=message):
-        visualize.visualize(image, _make_labels(), descriptor)
+        visualizer.visualize(image, _make_labels(), descriptor)
 
 
 def test_the_difference_tells_wrong_classes_from_wrong_instances(descriptor):
@@ -191,7 +191,7 @@ def test_the_difference_tells_wrong_classes_from_wrong_instances(descriptor):
 
 def test_a_right_prediction_shows_no_difference(descriptor):
     image, labels = _make_image(), _make_labels()
-    picture = visualize.visualize_difference(image, labels, labels, descriptor)
+    picture = visualizer.visualize_difference(image, labels, labels, descriptor)
     assert picture.shape == image.shape
     inside = labels != 255000
     # Grey everywhere: all three parts are equal.
@@ -201,7 +201,7 @@ def test_a_right_prediction_shows_no_difference(descriptor):
 def test_a_comparison_has_four_panels_or_two_without_truth(descriptor):
     image, labels = _make_image(), _make_labels()
     four, two = (
-        visualize.visualize_comparison(
+        visualizer.visualize_comparison(
             image, truth, labels, descriptor, panel_size=192
         )
         for truth in (labels, None)
@@ -224,7 +224,7 @@ def _write_files(folder, descriptor):
     labels = _make_labels()
     (folder / "images").mkdir()
     Image.fromarray(_make_image()).save(folder / "images" / "a.png")
-    with coco_format.CocoPanopticWriter(folder / "pred", descriptor) as writer:
+    with coco_writer.CocoPanopticWriter(folder / "pred", descriptor) as writer:
         writer.add(PanopticResult.from_label(labels, descriptor), "a.png", 1)
 
 

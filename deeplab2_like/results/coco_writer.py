@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results as files in COCO's panoptic format; see `labels.coco_format`."""
+
+import contextlib
+import json
+import os
+import pathlib
+from types import TracebackType
+from typing import IO, Any, Self
+
+from PIL import Image
+
+from deeplab2_like import errors
+from deeplab2_like.labels import palette
+from deeplab2_like.labels.descriptor import DatasetDescriptor
+from deeplab2_like.results.panoptic_result import PanopticResult
+from deeplab2_like.storage import whole_files
+
+
+class CocoPanopticWriter:
+    """Writes results as COCO-panoptic PNGs and one JSON file.
+
+    Each PNG is written when its result is added and each annotation goes to
+    disk at once, so that any number of images can be written. The JSON file
+    appears, complete, when the writer is closed; a `with` block that ends by
+    an error leaves no JSON file.
+
+        with CocoPanopticWriter("out/pred", descriptor) as writer:
+            writer.add(result, "000000142238.jpg", image_id=142238)
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        descriptor: DatasetDescriptor,
+        *,
+        json_path: str | os.PathLike[str] | None = None,
+        compress_level: int = 3,
+    ):
+        """Creates the folder and begins the JSON file.
+
+        Args:
+            folder: Where the PNGs go; created when it does not exist.
+            descriptor: The data set, for the list of categories.
+            json_path: The JSON file; `<folder>.json` when None, where
+                panopticapi looks for it.
+            compress_level: Of the PNGs, 0 (fast) to 9 (small).
+        """
+        self.folder = pathlib.Path(folder)
+        self.json_path = pathlib.Path(json_path or f"{self.folder}.json")
+        self._descriptor = descriptor
+        self._compress_level = compress_level
+        self._images: dict[int | str, dict[str, Any]] = {}
+        self._names: set[str] = set()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.json_path.parent.mkdir(parents=True, exist_ok=True)
+        self._stack = contextlib.ExitStack()
+        self._file: IO[str] = self._stack.enter_context(
+            whole_files.open_whole(self.json_path, "w")
+        )
+        self._file.write('{"annotations": [')
+
+    def add(
+        self,
+        result: PanopticResult,
+        image_name: str,
+        image_id: int | str | None = None,
+        *,
+        png_name: str | None = None,
+    ) -> pathlib.Path:
+        """Writes the result of one image.
+
+        Args:
+            result: The result at the size of the image.
+            image_name: File name of the image.
+            image_id: Id of the image in the data set; its stem when None.
+            png_name: Path of the PNG below the folder; when given,
+                `image_name` may be a path as well. When None, the PNG has the
+                stem of the image.
+
+        Returns:
+            The PNG.
+
+        Raises:
+            DataError: An image of this id or stem was already written.
+        """
+        stem = pathlib.PurePath(image_name).stem
+        image_id = stem if image_id is None else image_id
+        if png_name is None:
+            image_name = pathlib.PurePath(image_name).name
+            png_name = f"{stem}.png"
+        if png_name in self._names or image_id in self._images:
+            raise errors.DataError(
+                f"Image {image_name} (id {image_id}) was already written to "
+                f"{self.folder}. Ids and file names without extension must "
+                "differ: write the images into separate folders."
+            )
+        path = self.folder / png_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rgb_hw3, annotation = result.to_coco(png_name, image_id)
+        Image.fromarray(rgb_hw3).save(path, compress_level=self._compress_level)
+        self._file.write(",\n" if self._images else "\n")
+        self._file.write(json.dumps(annotation))
+        self._names.add(png_name)
+        self._images[image_id] = {
+            "id": image_id,
+            "file_name": image_name,
+            "height": result.height,
+            "width": result.width,
+        }
+        return path
+
+    def close(self) -> pathlib.Path:
+        """Completes the JSON file and gives its path."""
+        if not self._file.closed:
+            self._file.write('\n], "images": ')
+            json.dump(list(self._images.values()), self._file)
+            self._file.write(',\n"categories": ')
+            json.dump(make_categories(self._descriptor), self._file)
+            self._file.write("}\n")
+            self._stack.close()
+        return self.json_path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._stack.__exit__(kind, value, traceback)
+
+
+def make_categories(descriptor: DatasetDescriptor) -> list[dict[str, Any]]:
+    """Makes the list `categories` of a data set's COCO-panoptic file."""
+    colors = palette.choose_class_colors(descriptor)
+    categories = []
+    for class_id in range(descriptor.num_classes):
+        if class_id == descriptor.ignore_label:
+            continue
+        entry = {
+            "id": int(descriptor.category_ids[class_id]),
+            "name": descriptor.class_names[class_id],
+            "isthing": int(descriptor.is_thing(class_id)),
+            "color": colors[class_id].tolist(),
+        }
+        categories.append(entry)
+    return categories
