@@ -1,25 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data errors that are found inside a TensorFlow graph.
+"""Errors of an input pipeline as sentences.
 
-A check inside `tf.data` can only fail as a `tf.errors.OpError`, with the text
-of the whole call stack around it. `check` puts its sentence between two marks;
-`as_data_error` finds it again and makes it the `DataError` that a user reads.
-It also puts the commonest errors of TensorFlow's own readers and decoders into
-a sentence.
+`as_data_error` finds the sentence of a failed check (`graph.checks`), and puts
+the commonest errors of TensorFlow's own readers and decoders into one.
 """
 
 import re
-from collections.abc import Callable
-
-import tensorflow as tf
 
 from deeplab2_like import errors
-
-_START = "<data error> "
-_END = " </data error>"
-_MARKED = re.compile(re.escape(_START) + "(.*?)" + re.escape(_END), re.DOTALL)
-_ESCAPE = re.compile(r"\\([0-7]{3}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
+from deeplab2_like.graph import checks
 
 # (pattern in TensorFlow's text, sentence). The first that matches is used.
 _KNOWN = (
@@ -62,49 +51,6 @@ _KNOWN = (
 )
 
 
-def check(
-    is_good: tf.Tensor, make_message: Callable[[], tf.Tensor]
-) -> tf.Tensor:
-    """Stops the graph with one sentence where `is_good` is false.
-
-    Args:
-        is_good: bool scalar.
-        make_message: Returns the sentence, a string scalar; its operations run
-            only when the check fails. It must hold no raw bytes of a file:
-            Python could not decode them.
-
-    Returns:
-        `is_good`; depend on it to be sure that the check ran.
-
-    Raises:
-        tf.errors.InvalidArgumentError: When the graph runs, see
-            `as_data_error`.
-    """
-
-    def fail() -> tf.Tensor:
-        text = tf.strings.join([_START, make_message(), _END])
-        assertion = tf.raw_ops.Assert(condition=False, data=[text], summarize=1)
-        # An eager failure has raised by now and gives no operation.
-        with tf.control_dependencies([assertion] if assertion else []):
-            return tf.constant(False)
-
-    return tf.cond(is_good, lambda: tf.constant(True), fail)
-
-
-def _unescape(text: str) -> str:
-    """Undoes the C escapes that TensorFlow writes into an error text."""
-
-    def replace(match: re.Match[str]) -> str:
-        code = match.group(1)
-        if code[0] in "01234567":
-            return chr(int(code, 8))
-        if code[0] == "x" and len(code) == 3:
-            return chr(int(code[1:], 16))
-        return _ESCAPED.get(code, code)
-
-    return _ESCAPE.sub(replace, text)
-
-
 def as_data_error(error: Exception) -> errors.DataError | None:
     """Returns the one sentence behind an error of an input pipeline.
 
@@ -114,16 +60,12 @@ def as_data_error(error: Exception) -> errors.DataError | None:
     Returns:
         The error to raise instead, or None where `error` is not about data.
     """
-    if isinstance(error, tf.errors.OpError):
-        text = error.message
-    elif isinstance(error, UnicodeDecodeError):
-        # TensorFlow quoted the bytes of a file in its text.
-        text = bytes(error.object).decode("utf-8", "replace")
-    else:
+    found = checks.find_sentence(error, checks.DATA)
+    if found is not None:
+        return errors.DataError(found)
+    text = checks.error_text(error)
+    if text is None:
         return None
-    marked = _MARKED.search(text)
-    if marked:
-        return errors.DataError(_unescape(marked.group(1)))
     for pattern, sentence in _KNOWN:
         match = re.search(pattern, text)
         if match:

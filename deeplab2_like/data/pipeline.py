@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The input pipeline: record files in, batches for the model out.
+"""The input pipeline from record files to batches for the model.
 
-In reading order: `LabelRules`, `make_training_dataset` and
-`make_evaluation_dataset`. `preprocessing` says what is done to an image,
+In reading order: `LabelRules`, `Reading`, `make_training_dataset` and
+`make_evaluation_dataset`. `preprocessing` contains what is done to an image,
 `build` makes both data sets from the options of a config.
 """
 
@@ -15,12 +15,12 @@ import tensorflow as tf
 
 from deeplab2_like.data import (
     augmentation,
-    graph_errors,
     preprocessing,
     sources,
 )
 from deeplab2_like.data.records import decoding
 from deeplab2_like.data.records import files as record_files
+from deeplab2_like.graph import checks
 
 _AUTOTUNE = tf.data.AUTOTUNE
 
@@ -29,7 +29,7 @@ MakeTargets = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 @dataclasses.dataclass(frozen=True)
 class LabelRules:
-    """Which labels are legal; `decoding.check_label_range` explains them."""
+    """The labels that are allowed; see `decoding.check_label_range`."""
 
     num_classes: int
     ignore_label: int
@@ -37,7 +37,7 @@ class LabelRules:
 
     @classmethod
     def from_descriptor(cls, descriptor: Any) -> "LabelRules":
-        """Takes them from a `DatasetDescriptor`."""
+        """Returns the rules of a `DatasetDescriptor`."""
         return cls(
             num_classes=descriptor.num_classes,
             ignore_label=descriptor.ignore_label,
@@ -48,6 +48,35 @@ class LabelRules:
     def void(self) -> int:
         """The panoptic id of pixels that are not scored."""
         return self.ignore_label * self.label_divisor
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """The order, random numbers and threads of training.
+
+    In deterministic mode order and augmentation are a function of (seed, step)
+    and of the files alone: not of the number of pipelines, replicas or threads,
+    nor of where training started. Each epoch uses each record once. Otherwise
+    records come as they are read, `start_step` only varies the random numbers.
+
+    Attributes:
+        seed: Seed of all random numbers; None draws one, which deterministic
+            mode refuses.
+        deterministic: Whether the mode is deterministic, for which the headers
+            of all records are read first.
+        start_step: The step of the first batch, from 0.
+        shuffle_buffer_size: Records from which the next one is drawn; unused
+            in deterministic mode, which shuffles the whole data set.
+        num_parallel_calls: Examples that are prepared at once.
+        on_damage: See `record_files.scan_files`.
+    """
+
+    seed: int | None = None
+    deterministic: bool = False
+    start_step: int = 0
+    shuffle_buffer_size: int = 1000
+    num_parallel_calls: int = _AUTOTUNE
+    on_damage: str = "fail"
 
 
 def _set_options(
@@ -94,95 +123,79 @@ def make_training_dataset(
     rules: LabelRules,
     options: preprocessing.Preprocessing,
     make_targets: MakeTargets,
+    reading: Reading | None = None,
     *,
     batch_size: int,
-    seed: int | None = None,
-    deterministic: bool = False,
-    start_step: int = 0,
-    shuffle_buffer_size: int = 1000,
     input_context: tf.distribute.InputContext | None = None,
-    num_parallel_calls: int = _AUTOTUNE,
-    on_damage: str = "fail",
 ) -> tf.data.Dataset:
     """Makes the endless data set of augmented training batches.
 
-    In deterministic mode order and augmentation are a function of (seed, step)
-    and of the files alone: not of the number of pipelines, replicas or threads,
-    nor of where training started. Each epoch uses each record once. Otherwise
-    records come as they are read, `start_step` only varies the random numbers.
-
     Args:
         file_patterns: Glob patterns of TFRecord files.
-        rules: Which labels are legal.
-        options: What is done to an image.
-        make_targets: Returns the targets of a panoptic label, int32 [H, W].
+        rules: The labels that are allowed.
+        options: Options of preprocessing.
+        make_targets: Function from a panoptic label, int32 [H, W], to targets.
+        reading: Order, random numbers and threads; None: `Reading()`.
         batch_size: Images of a step over all replicas.
-        seed: Of all random numbers; None draws one, which deterministic mode
-            refuses.
-        deterministic: See above. It reads the headers of all records first.
-        start_step: The step of the first batch, from 0.
-        shuffle_buffer_size: Not used in deterministic mode, which shuffles the
-            whole data set.
-        input_context: From `distribute_datasets_from_function`; batches then
-            have the size of one replica. None: one pipeline, global batches.
-        num_parallel_calls: Examples that are prepared at once.
-        on_damage: "fail", or "skip": leave out what follows damage in a file.
+        input_context: The context that `distribute_datasets_from_function`
+            passes, so that batches have the size of one replica; None: one
+            pipeline, global batches.
 
     Returns:
         Batches {"image": float32 [B, H, W, 3] in 0..255, "targets": {...},
         "name": string [B]}.
 
     Raises:
-        errors.DataError: Files that are missing, empty or damaged.
-        errors.ConfigError: Options that cannot be trained with.
-        ValueError: deterministic without a seed.
+        errors.DataError: Files are missing, empty or damaged.
+        errors.ConfigError: The options do not allow training.
+        ValueError: Deterministic mode has no seed.
     """
     options.check_training()
-    if deterministic and seed is None:
-        raise ValueError("deterministic needs a seed.")
+    reading = reading or Reading()
+    seed = reading.seed
     if seed is None:
+        if reading.deterministic:
+            raise ValueError("deterministic needs a seed.")
         seed = secrets.randbelow(2**31)
     paths = record_files.find_files(file_patterns)
     share = sources.compute_share(batch_size, input_context)
-    if deterministic:
+    if reading.deterministic:
         data = sources.make_indexed_source(
-            record_files.scan_files(paths, on_damage=on_damage),
+            record_files.scan_files(paths, on_damage=reading.on_damage),
             share,
             seed=seed,
-            start_step=start_step,
-            num_parallel_calls=num_parallel_calls,
+            start_step=reading.start_step,
+            num_parallel_calls=reading.num_parallel_calls,
         )
     else:
         data = sources.make_streamed_source(
             paths,
             share,
-            seed=seed + start_step,
-            shuffle_buffer_size=shuffle_buffer_size,
-            on_damage=on_damage,
+            seed=seed + reading.start_step,
+            shuffle_buffer_size=reading.shuffle_buffer_size,
+            on_damage=reading.on_damage,
         )
 
     data = data.map(
         _make_training_step(rules, options, make_targets, seed),
-        num_parallel_calls=num_parallel_calls,
+        num_parallel_calls=reading.num_parallel_calls,
     )
     data = data.batch(share.batch, drop_remainder=True).prefetch(_AUTOTUNE)
-    return _set_options(data, deterministic)
+    return _set_options(data, reading.deterministic)
 
 
 def _to_dense(element: dict[str, Any], void: int) -> dict[str, Any]:
     """Turns the ragged tensors of a batch into dense ones."""
     heights_widths = element.pop("canvas_size")
-    is_equal = graph_errors.check(
+    is_equal = checks.check(
         tf.reduce_all(heights_widths == heights_widths[:1]),
-        lambda: tf.strings.join(
-            [
-                "The images ",
-                tf.strings.format("{}", element["name"], summarize=4),
-                " of one evaluation batch have different canvas sizes ",
-                tf.strings.format("{}", heights_widths, summarize=4),
-                ". Set eval_dataset_options.batch_size to 1, or"
-                " pad_to_multiple_of to 0.",
-            ]
+        lambda: checks.sentence(
+            "The images ",
+            element["name"],
+            " of one evaluation batch have different canvas sizes ",
+            heights_widths,
+            ". Set eval_dataset_options.batch_size to 1, or pad_to_multiple_of"
+            " to 0.",
         ),
     )
 
@@ -215,26 +228,27 @@ def make_evaluation_dataset(
 
     Args:
         file_patterns: Glob patterns of TFRecord files.
-        rules: Which labels are legal.
-        options: What is done to an image.
-        make_targets: Returns the targets of the canvas; None: no targets.
+        rules: The labels that are allowed.
+        options: Options of preprocessing.
+        make_targets: Function from the label of the canvas, int32 [H, W], to
+            targets; None: no targets.
         batch_size: Images of a step over all replicas; the last batch may be
             smaller. Above 1 all canvases of a batch must have the same size.
         is_label_required: Whether a record without a label is an error; if
             not, its label is void.
-        input_context: As in `make_training_dataset`.
+        input_context: See `make_training_dataset`.
         num_parallel_calls: Examples that are prepared at once.
 
     Returns:
         Batches {"image": float32 [B, H, W, 3] in 0..255, the canvas,
-        "valid_size": int32 [B, 2], the part of it that is image,
+        "valid_size": int32 [B, 2], the size of the image on it,
         "original_size": int32 [B, 2], "panoptic": int32 [B, h, w], the label
         at the original size, filled up with void to the largest of the batch,
         "targets": {...} of the canvas, "name": string [B]}.
 
     Raises:
-        errors.DataError: Files that are missing, empty or damaged.
-        errors.ConfigError: Options that contradict each other.
+        errors.DataError: Files are missing, empty or damaged.
+        errors.ConfigError: The options contradict each other.
     """
     options.check_evaluation()
     paths = record_files.find_files(file_patterns)

@@ -9,6 +9,8 @@ those, and its TensorFlow client would die of them.
 
 import tensorflow as tf
 
+from deeplab2_like.graph import checks
+
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_SCAN = b"\xff\xda"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -19,46 +21,16 @@ _PNG_HEADER_BYTES = 33
 MAX_SCANS = 40
 
 
-def check(
-    is_good: tf.Tensor, *parts: str | int | tf.Tensor
-) -> tf.Operation | None:
-    """Makes the operation that stops the graph with one sentence.
-
-    Args:
-        is_good: bool scalar.
-        *parts: The sentence: text, and numbers or tensors of numbers.
-
-    Returns:
-        The operation to depend on; None after an eager check.
-
-    Raises:
-        tf.errors.InvalidArgumentError: When it runs and `is_good` is false.
-    """
-    text = tf.strings.join(
-        [
-            part
-            if isinstance(part, str)
-            else tf.strings.format("{}", part, summarize=8)
-            for part in parts
-        ]
-    )
-    return tf.raw_ops.Assert(condition=is_good, data=[text], summarize=1)
-
-
-def after(*operations: tf.Operation | None) -> tf.Operation:
-    """Returns the context of what may only run when checks have passed."""
-    return tf.control_dependencies([op for op in operations if op is not None])
-
-
-def check_size(
-    count: tf.Tensor, size: tf.Tensor, max_pixels: int
-) -> tf.Operation | None:
-    """Makes the check that a request is neither empty nor too large.
+def check_size(count: tf.Tensor, size: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """Checks that a request is neither empty nor too large.
 
     Args:
         count: Integer scalar, the number of images.
         size: Integers [2], their height and width.
         max_pixels: The limit of the pixels of all images together.
+
+    Returns:
+        As `graph.checks.check`.
     """
     sides = tf.concat([[count], size], axis=0)
     sides = tf.cast(sides, tf.int64)
@@ -68,16 +40,19 @@ def check_size(
     is_good &= sides[1] * sides[2] <= max_pixels
     sides = tf.where(is_good, sides, 1)
     is_good &= tf.reduce_prod(sides) <= max_pixels
-    return check(
+    return checks.check(
         is_good,
-        "The request has ",
-        count,
-        " image(s) of height ",
-        size[0],
-        " and width ",
-        size[1],
-        f". Allowed are 1 to {max_pixels} pixels in all: send fewer or "
-        "smaller images.",
+        lambda: checks.sentence(
+            "The request has ",
+            count,
+            " image(s) of height ",
+            size[0],
+            " and width ",
+            size[1],
+            f". Allowed are 1 to {max_pixels} pixels in all: send fewer or "
+            "smaller images.",
+        ),
+        checks.REQUEST,
     )
 
 
@@ -99,24 +74,32 @@ def decode_images(encoded_b: tf.Tensor, max_pixels: int) -> tf.Tensor:
             JPEG nor PNG, is damaged or too large, or sizes differ.
     """
     count = tf.size(encoded_b)
-    some = check(count > 0, "The request has no image.")
-    with after(some):
+    some = checks.check(
+        count > 0,
+        lambda: checks.sentence("The request has no image."),
+        checks.REQUEST,
+    )
+    with checks.after(some):
         sizes = tf.map_fn(
             _read_size,
             tf.identity(encoded_b),
             fn_output_signature=tf.TensorSpec([2], tf.int64),
         )
     differs = tf.reduce_any(sizes != sizes[:1], axis=1)
-    equal = check(
+    equal = checks.check(
         ~tf.reduce_any(differs),
-        "The images of one request have different (height, width), for "
-        "example ",
-        sizes[0],
-        " and ",
-        sizes[tf.argmax(tf.cast(differs, tf.int32))],
-        ". They must be equal: send images of other sizes in other requests.",
+        lambda: checks.sentence(
+            "The images of one request have different (height, width), for "
+            "example ",
+            sizes[0],
+            " and ",
+            sizes[tf.argmax(tf.cast(differs, tf.int32))],
+            ". They must be equal: send images of other sizes in other "
+            "requests.",
+        ),
+        checks.REQUEST,
     )
-    with after(equal, check_size(count, sizes[0], max_pixels)):
+    with checks.after(equal, check_size(count, sizes[0], max_pixels)):
         return tf.map_fn(
             _decode_image,
             tf.identity(encoded_b),
@@ -134,12 +117,15 @@ def _read_size(encoded: tf.Tensor) -> tf.Tensor:
     is_jpeg = tf.strings.substr(encoded, 0, 3) == _JPEG_START
     is_png = tf.strings.substr(encoded, 0, 8) == _PNG_START
     is_png &= tf.strings.length(encoded) >= _PNG_HEADER_BYTES
-    known = check(
+    known = checks.check(
         is_jpeg | is_png,
-        "The data is neither a JPEG nor a PNG file. Send the unchanged bytes "
-        "of one (in JSON: base64 under the key b64).",
+        lambda: checks.sentence(
+            "The data is neither a JPEG nor a PNG file. Send the unchanged "
+            "bytes of one (in JSON: base64 under the key b64)."
+        ),
+        checks.REQUEST,
     )
-    with after(known):
+    with checks.after(known):
         return tf.cond(
             is_jpeg,
             lambda: _read_jpeg_size(encoded),
@@ -150,13 +136,16 @@ def _read_size(encoded: tf.Tensor) -> tf.Tensor:
 def _read_jpeg_size(encoded: tf.Tensor) -> tf.Tensor:
     # Inside of compressed data the byte 0xFF is always marked as such.
     scans = tf.size(tf.strings.split(encoded, _JPEG_SCAN)) - 1
-    few = check(
+    few = checks.check(
         scans <= MAX_SCANS,
-        "The JPEG file has ",
-        scans,
-        f" scans. Allowed are {MAX_SCANS}: save it as a baseline JPEG.",
+        lambda: checks.sentence(
+            "The JPEG file has ",
+            scans,
+            f" scans. Allowed are {MAX_SCANS}: save it as a baseline JPEG.",
+        ),
+        checks.REQUEST,
     )
-    with after(few):
+    with checks.after(few):
         shape = tf.image.extract_jpeg_shape(tf.identity(encoded))
     return tf.cast(shape[:2], tf.int64)
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.export import byte_guard, canvas
+from deeplab2_like.graph import checks
 from deeplab2_like.meta_architectures import contract
 
 IMAGES_SIGNATURE = "serving_default"
@@ -64,7 +65,7 @@ class ServingModule(tf.Module):
         def serve_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
             shape = tf.shape(images)
             allowed = byte_guard.check_size(shape[0], shape[1:3], max_pixels)
-            with byte_guard.after(allowed):
+            with checks.after(allowed):
                 return predict(tf.identity(images))
 
         @tf.function(input_signature=[_BYTES], autograph=False)

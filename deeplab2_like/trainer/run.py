@@ -2,7 +2,6 @@
 """Runs an experiment: checks what can be checked first, then works."""
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import checks, graph_errors, pipeline
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2
+from deeplab2_like.storage import whole_files
 from deeplab2_like.trainer import (
     build,
     distribution,
@@ -148,11 +148,10 @@ def _translated_errors(model_dir: str) -> Iterator[None]:
             translated = translate(error)
             if translated is not None:
                 raise translated from error
-        if "No space left on device" in str(error):
-            free = shutil.disk_usage(model_dir).free
+        if whole_files.is_disk_full(error):
             raise errors.CheckpointError(
-                f"The disk of {model_dir} is full ({free} bytes free). The "
-                "previous checkpoint is intact; free some space and run the "
-                "same command again."
+                f"{whole_files.describe_full_disk(model_dir)} The previous "
+                "checkpoint is intact; free some space and run the same "
+                "command again."
             ) from error
         raise

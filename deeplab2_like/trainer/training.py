@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop's inside: one step on each replica, in Orbit's form."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -9,10 +8,9 @@ import orbit
 import tensorflow as tf
 
 from deeplab2_like import errors
+from deeplab2_like.graph import checks
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.trainer import optimizers, schedules
-
-_NOT_FINITE = "loss-is-not-finite"
 
 
 class Trainer(orbit.StandardTrainer):
@@ -177,24 +175,27 @@ class Trainer(orbit.StandardTrainer):
         """
         if self._is_tpu:
             return gradients
-        data = [item for pair in losses.items() for item in pair]
-        check = tf.debugging.Assert(
+        numbers = [
+            *losses.items(),
+            ("gradient norm", norm),
+            ("images", batch["name"]),
+        ]
+        listed = [part for name, x in numbers for part in (f", {name} ", x)]
+        step = tf.identity(self.global_step)
+        rate = self._learning_rate(step)
+        is_finite = checks.check(
             tf.math.is_finite(losses["total_loss"]) & tf.math.is_finite(norm),
-            [
-                _NOT_FINITE,
-                "step",
-                self.global_step,
-                "learning rate",
-                self._learning_rate(self.global_step),
-                *data,
-                "gradient norm",
-                norm,
-                "images",
-                batch["name"],
-            ],
-            summarize=16,
+            lambda: checks.sentence(
+                "The loss is not a finite number: step ",
+                step,
+                ", learning rate ",
+                rate,
+                *listed,
+                f". {_HOW_TO_CALM}",
+            ),
+            checks.TRAINING,
         )
-        with tf.control_dependencies([check]):
+        with checks.after(is_finite):
             return [tf.identity(gradient) for gradient in gradients]
 
 
@@ -215,18 +216,5 @@ _HOW_TO_CALM = (
 
 def as_training_error(error: Exception) -> errors.TrainingError | None:
     """Turns the failure of a step into one sentence; None for other errors."""
-    text = str(error)
-    if _NOT_FINITE not in text:
-        return None
-    fields = re.findall(r"\[([^\[\]]*(?:\[[^\[\]]*\])?)\]", text)
-    start = next(
-        index for index, field in enumerate(fields) if _NOT_FINITE in field
-    )
-    pairs = fields[start + 1 :]
-    described = ", ".join(
-        f"{name.strip()} {value.strip()}"
-        for name, value in zip(pairs[::2], pairs[1::2], strict=False)
-    )
-    return errors.TrainingError(
-        f"The loss is not a finite number: {described}. {_HOW_TO_CALM}"
-    )
+    sentence = checks.find_sentence(error, checks.TRAINING)
+    return None if sentence is None else errors.TrainingError(sentence)

@@ -1,34 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decodes records to images and panoptic labels, in the graph.
 
-`decode_image`, `decode_label` with its check of sizes and classes, and
-`decode_example`, which does it all. A record that cannot be used stops the
-graph with a sentence that names the image: see `graph_errors`.
+In reading order: `decode_image`, `check_label_range`, `decode_label` and
+`decode_example`, which decodes a whole record. A record that cannot be used
+raises an error in the graph whose message names the image: see `graph_errors`.
 """
-
-from typing import Any
 
 import tensorflow as tf
 
-from deeplab2_like.data import graph_errors
 from deeplab2_like.data.records import features as record_features
+from deeplab2_like.graph import checks
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8\xff"
 _PNG_BIT_DEPTH_BYTE = 24
 _PNG_COLOR_TYPE_BYTE = 25
-
-
-def _text(*parts: Any) -> tf.Tensor:
-    """Joins strings and numbers into one string scalar."""
-    return tf.strings.join(
-        [
-            part
-            if isinstance(part, str) or part.dtype == tf.string
-            else tf.strings.format("{}", part, summarize=10)
-            for part in parts
-        ]
-    )
 
 
 def _starts_with(encoded: tf.Tensor, start: bytes) -> tf.Tensor:
@@ -48,14 +34,14 @@ def decode_image(encoded: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
 
     Args:
         encoded: string scalar, the bytes of the file.
-        name: string scalar, for messages.
+        name: string scalar, the image in messages.
 
     Returns:
         uint8 [H, W, 3].
 
     Raises:
-        tf.errors.InvalidArgumentError: Neither a JPEG nor a PNG, or damaged;
-            see `graph_errors.as_data_error`.
+        tf.errors.InvalidArgumentError: The file is neither a JPEG nor a PNG,
+            or is damaged; see `graph_errors.as_data_error`.
     """
     is_known = _starts_with(encoded, _PNG_START) | _starts_with(
         encoded, _JPEG_START
@@ -64,13 +50,13 @@ def decode_image(encoded: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
     def describe() -> tf.Tensor:
         return tf.where(
             tf.strings.length(encoded) == 0,
-            _text(
+            checks.sentence(
                 "The record of image '",
                 name,
                 f"' has no image: its feature {record_features.IMAGE!r} is"
                 " missing or empty.",
             ),
-            _text(
+            checks.sentence(
                 "Image '",
                 name,
                 "' is neither a JPEG nor a PNG. Convert it, and write the"
@@ -78,7 +64,7 @@ def decode_image(encoded: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
             ),
         )
 
-    with tf.control_dependencies([graph_errors.check(is_known, describe)]):
+    with checks.after(checks.check(is_known, describe)):
         image = tf.io.decode_image(
             tf.identity(encoded), channels=3, expand_animations=False
         )
@@ -91,9 +77,9 @@ def _decode_raw_label(
 ) -> tf.Tensor:
     expected = 4 * tf.reduce_prod(size)
     length = tf.strings.length(encoded)
-    is_good = graph_errors.check(
+    is_good = checks.check(
         tf.equal(length, expected),
-        lambda: _text(
+        lambda: checks.sentence(
             "The label of image '",
             name,
             "' has ",
@@ -105,7 +91,7 @@ def _decode_raw_label(
             " (one int32 a pixel). Image and label must have the same size.",
         ),
     )
-    with tf.control_dependencies([is_good]):
+    with checks.after(is_good):
         return tf.reshape(tf.io.decode_raw(encoded, tf.int32), size)
 
 
@@ -116,20 +102,20 @@ def _check_png(
     is_png = _starts_with(encoded, _PNG_START) & (
         tf.strings.length(encoded) > _PNG_COLOR_TYPE_BYTE
     )
-    is_png = graph_errors.check(
+    is_png = checks.check(
         is_png,
-        lambda: _text(
+        lambda: checks.sentence(
             "The label of image '",
             name,
             "' is not a PNG although its record says so.",
         ),
     )
-    with tf.control_dependencies([is_png]):
+    with checks.after(is_png):
         bits = _png_header_byte(encoded, _PNG_BIT_DEPTH_BYTE)
         color_type = _png_header_byte(encoded, _PNG_COLOR_TYPE_BYTE)
-    is_grey = graph_errors.check(
+    is_grey = checks.check(
         (color_type == 0) & ((bits == 8) | (bits == 16)),
-        lambda: _text(
+        lambda: checks.sentence(
             "The label PNG of image '",
             name,
             "' has the colour type ",
@@ -147,7 +133,7 @@ def _decode_png_label(
     encoded: tf.Tensor, size: tf.Tensor, name: tf.Tensor
 ) -> tf.Tensor:
     is_grey, bits = _check_png(encoded, name)
-    with tf.control_dependencies([is_grey]):
+    with checks.after(is_grey):
         # Decoding 16 bits as 8 would silently keep the high byte, decoding 8
         # as 16 would multiply by 257.
         label = tf.cond(
@@ -160,9 +146,9 @@ def _decode_png_label(
             ),
         )[:, :, 0]
     label_size = tf.shape(label)
-    is_same = graph_errors.check(
+    is_same = checks.check(
         tf.reduce_all(label_size == size),
-        lambda: _text(
+        lambda: checks.sentence(
             "Image '",
             name,
             "' has the (height, width) ",
@@ -172,7 +158,7 @@ def _decode_png_label(
             ". The two must be equal.",
         ),
     )
-    with tf.control_dependencies([is_same]):
+    with checks.after(is_same):
         return tf.identity(label)
 
 
@@ -184,17 +170,21 @@ def check_label_range(
     ignore_label: int,
     label_divisor: int,
 ) -> tf.Tensor:
-    """Stops with the offending class ids where a label is out of range.
+    """Checks that a label has allowed classes only.
 
     Args:
         panoptic_hw: int32 [H, W], class * label_divisor + instance.
-        name: string scalar, the image, for the message.
-        num_classes: Classes 0 to num_classes - 1 are allowed,
-        ignore_label: and this one.
-        label_divisor: As above.
+        name: string scalar, the image in messages.
+        num_classes: Classes 0 to num_classes - 1 are allowed.
+        ignore_label: Class of void, which is allowed too.
+        label_divisor: Divisor of the panoptic ids.
 
     Returns:
         `panoptic_hw`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: There are other classes, which the
+            message lists; see `graph_errors.as_data_error`.
     """
     limit = num_classes * label_divisor
     void = ignore_label * label_divisor
@@ -205,7 +195,7 @@ def check_label_range(
     def describe() -> tf.Tensor:
         wrong = tf.boolean_mask(panoptic_hw, ~is_allowed)
         classes = tf.sort(tf.unique(wrong // label_divisor).y)
-        return _text(
+        return checks.sentence(
             "The label of image '",
             name,
             "' has the class ids ",
@@ -217,8 +207,8 @@ def check_label_range(
             " or the data set description.",
         )
 
-    is_good = graph_errors.check(tf.reduce_all(is_allowed), describe)
-    with tf.control_dependencies([is_good]):
+    is_good = checks.check(tf.reduce_all(is_allowed), describe)
+    with checks.after(is_good):
         return tf.identity(panoptic_hw)
 
 
@@ -234,7 +224,7 @@ def decode_label(
     """Decodes the label of a parsed record and checks its size and range.
 
     Args:
-        parsed: What `records.parse_example` gave.
+        parsed: Result of `features.parse_example`.
         size: int32 [2], (height, width) of the image.
         num_classes: See `check_label_range`.
         ignore_label: See `check_label_range`.
@@ -247,13 +237,14 @@ def decode_label(
         the classes of a PNG.
 
     Raises:
-        tf.errors.InvalidArgumentError: See `graph_errors.as_data_error`.
+        tf.errors.InvalidArgumentError: The label is missing, damaged, of
+            another size or out of range; see `graph_errors.as_data_error`.
     """
     encoded, name = parsed["label"], parsed["name"]
     is_missing = tf.strings.length(encoded) == 0
-    is_present = graph_errors.check(
+    is_present = checks.check(
         ~is_missing | (not is_required),
-        lambda: _text(
+        lambda: checks.sentence(
             "The record of image '",
             name,
             f"' has no label (feature {record_features.LABEL!r}), so it can be"
@@ -262,9 +253,9 @@ def decode_label(
         ),
     )
     is_raw = parsed["label_format"] == "raw"
-    is_known = graph_errors.check(
+    is_known = checks.check(
         is_missing | is_raw | (parsed["label_format"] == "png"),
-        lambda: _text(
+        lambda: checks.sentence(
             "The label of image '",
             name,
             "' has the format '",
@@ -316,6 +307,9 @@ def decode_example(
 
     Returns:
         "image" uint8 [H, W, 3], "panoptic" int32 [H, W], "name" string [].
+
+    Raises:
+        tf.errors.InvalidArgumentError: See `decode_image` and `decode_label`.
     """
     parsed = record_features.parse_example(serialized)
     image = decode_image(parsed["image"], parsed["name"])
