@@ -226,7 +226,7 @@ def _time_images(saved: pathlib.Path) -> float:
     import tensorflow as tf
 
     from benchmarks import measuring
-    from deeplab2_like.predict import predictor as predict
+    from deeplab2_like import predict
 
     files = sorted(tf.io.gfile.glob(os.environ.get("VAL_SET", "")))
     if not files:

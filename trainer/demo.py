@@ -72,7 +72,7 @@ def _export_and_predict(
     run: pathlib.Path, out: pathlib.Path, report: progress.Progress
 ) -> None:
     from deeplab2_like.export import saved_model
-    from deeplab2_like.predict import predictor as predict
+    from deeplab2_like import predict
 
     report.log("Exporting a SavedModel and comparing it with the model ...")
     saved_model.export(str(run), str(out / "saved_model"), report=report)

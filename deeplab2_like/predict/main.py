@@ -56,46 +56,41 @@ _CONVERT_RAW_TO_EVAL_IDS = flags.DEFINE_bool(
 
 
 def _main(arguments: Sequence[str]) -> None:
-    if not _MODEL.value:
-        raise errors.ConfigError(
-            "--model is missing. Give the folder that deeplab2-export wrote."
-        )
-    if not _OUT.value:
-        raise errors.ConfigError(
-            "--out is missing. Give the folder of the results, for example "
-            "--out=predictions."
-        )
+    model = program.require(
+        _MODEL, "the folder that deeplab2-export wrote", "saved"
+    )
+    out = program.require(_OUT, "the folder of the results", "predictions")
     if not arguments:
         raise errors.ConfigError(
             "No image is given. Name images or folders, for example "
-            f"deeplab2-predict --model={_MODEL.value} photo.jpg "
-            f"--out={_OUT.value}."
+            f"deeplab2-predict --model={model} photo.jpg "
+            f"--out={out}."
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from deeplab2_like import predict
     from deeplab2_like.console import progress
-    from deeplab2_like.predict import predictor as predict
 
     report = progress.Progress()
     image_ids = None
     if _IMAGE_JSON.value:
         image_ids = predict.load_image_ids(_IMAGE_JSON.value)
     done = predict.predict_files(
-        _MODEL.value,
+        model,
         arguments,
-        _OUT.value,
+        out,
         image_ids=image_ids,
         raw_panoptic_format=_RAW_PANOPTIC_FORMAT.value,
         convert_raw_to_eval_ids=_CONVERT_RAW_TO_EVAL_IDS.value,
         report=report,
     )
     report.log(
-        f"{done.num_images} image(s) predicted by {_MODEL.value}, "
+        f"{done.num_images} image(s) predicted by {model}, "
         f"{done.milliseconds:.0f} ms per image"
     )
-    report.log(f"Pictures      {_OUT.value}/*{predict.OVERLAY_ENDING}")
+    report.log(f"Pictures      {out}/*{predict.OVERLAY_ENDING}")
     report.log(f"COCO-panoptic {done.json_path} and *{predict.PANOPTIC_ENDING}")
     if _RAW_PANOPTIC_FORMAT.value:
-        report.log(f"Label maps    {_OUT.value}/raw_semantic, raw_panoptic")
+        report.log(f"Label maps    {out}/raw_semantic, raw_panoptic")
     if done.problems:
         total = done.num_images + len(done.problems)
         raise errors.DataError(
@@ -106,4 +101,4 @@ def _main(arguments: Sequence[str]) -> None:
 
 def run() -> None:
     """Runs the program and exits."""
-    program.run(_main, flag_values=_FLAGS)
+    program.run(_main, _FLAGS)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from deeplab2_like import errors
 from deeplab2_like.labels import coco_format
-from deeplab2_like.predict import predictor as predict
+from deeplab2_like import predict
 from deeplab2_like.results import raw_predictions
 from deeplab2_like.scenes import scene
 from deeplab2_like.storage import image_files

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predicts files and folders: what the command deeplab2-predict does."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from deeplab2_like import errors
+from deeplab2_like.console import native_logs, progress
+from deeplab2_like.predict import predictor as predictor_lib
+from deeplab2_like.results import coco_writer, raw_predictions
+from deeplab2_like.storage import image_files
+from deeplab2_like.visualize import visualizer
+
+JSON_FILE = "panoptic.json"
+PANOPTIC_ENDING, OVERLAY_ENDING = image_files.OUTPUT_ENDINGS
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictedFiles:
+    """What `predict_files` did.
+
+    Attributes:
+        num_images: How many images were predicted.
+        problems: A sentence for each image that was not.
+        json_path: The COCO-panoptic file.
+        milliseconds: Median of what the model took for an image.
+    """
+
+    num_images: int
+    problems: list[str]
+    json_path: pathlib.Path
+    milliseconds: float
+
+
+def predict_files(
+    model: str | os.PathLike[str],
+    inputs: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    image_ids: Mapping[str, int | str] | None = None,
+    raw_panoptic_format: str | None = None,
+    convert_raw_to_eval_ids: bool = True,
+    report: progress.Progress | None = None,
+) -> PredictedFiles:
+    """Predicts files and folders, and writes pictures and a JSON file.
+
+    For an image `a/b.jpg` below a given folder: `out/a/b.panoptic.png`, its
+    segments in COCO's panoptic format, and `out/a/b.overlay.png`, the image
+    with its segments and a legend. `out/panoptic.json` lists the segments of
+    all images of the call. An image that cannot be read is left out. Files of
+    the same name are replaced.
+
+    Args:
+        model: Folder that deeplab2-export wrote.
+        inputs: Images and folders.
+        out: Where the results go; created if need be.
+        image_ids: Ids of the images by file name, for the JSON file. When
+            None the path without extension, as a number where all are numbers.
+        raw_panoptic_format: Also writes the label maps of the images in this
+            form, to `out/raw_semantic` and `out/raw_panoptic`: see
+            `raw_predictions`.
+        convert_raw_to_eval_ids: Whether these have the data set's own category
+            ids.
+        report: Shows the progress.
+
+    Raises:
+        ExportError: The model cannot be used.
+        ConfigError: The classes do not fit into `raw_panoptic_format`.
+        DataError: An input does not exist, a folder holds no image, or
+            `image_ids` lacks one; nothing was done then. Or no image at all
+            could be read; nothing was written then.
+    """
+    report = report or progress.Progress()
+    files = image_files.find_images(inputs)
+    ids = _choose_ids(files, image_ids)
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise errors.DataError(f"--out={out} is a file. Give a folder.")
+    report.log(f"Loading {model} ...")
+    with native_logs.hide_routine():
+        predictor = predictor_lib.Predictor.from_saved_model(model)
+        raw_writer = None
+        if raw_panoptic_format is not None:
+            raw_writer = raw_predictions.RawPredictionWriter(
+                out,
+                predictor.descriptor,
+                panoptic_format=raw_panoptic_format,
+                convert_ids=convert_raw_to_eval_ids,
+            )
+        predictor.warm_up()
+    problems: list[str] = []
+    with (
+        _Results(pathlib.Path(out), predictor, raw_writer) as results,
+        report.phase("Predicting", len(files)) as phase,
+    ):
+        for number, (file, image_id) in enumerate(
+            zip(files, ids, strict=True), 1
+        ):
+            try:
+                results.add(file, image_id)
+            except errors.DataError as error:
+                problems.append(str(error))
+                if len(files) > 1:
+                    report.log(f"Left out: {error}")
+            phase.advance(number)
+    if not results.seconds:
+        raise errors.DataError(problems[0])
+    return PredictedFiles(
+        len(results.seconds),
+        problems,
+        results.json_path,
+        1000 * float(np.median(results.seconds)),
+    )
+
+
+def _choose_ids(
+    files: Sequence[image_files.ImageFile],
+    known: Mapping[str, int | str] | None,
+) -> list[int | str]:
+    """Returns the id of each image, as `predict_files` says."""
+    if known is not None:
+        return [_look_up(file, known) for file in files]
+    names = [file.name for file in files]
+    is_numbered = all(name.isascii() and name.isdigit() for name in names)
+    if is_numbered and len({int(name) for name in names}) == len(names):
+        return [int(name) for name in names]
+    return list(names)
+
+
+def _look_up(
+    file: image_files.ImageFile, known: Mapping[str, int | str]
+) -> int | str:
+    for name in (file.relative_path, file.path.name):
+        if name in known:
+            return known[name]
+    raise errors.DataError(
+        f"The image {file.path} is not among the {len(known)} images whose ids "
+        "are given. Give the images of that data set only."
+    )
+
+
+def load_image_ids(path: str | os.PathLike[str]) -> dict[str, int | str]:
+    """Loads the ids of a data set's images, by file name.
+
+    Args:
+        path: A JSON file in one of COCO's formats.
+
+    Raises:
+        DataError: The file cannot be read or has no list of images.
+    """
+    try:
+        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        ids: dict[str, int | str] = {}
+        for image in content["images"]:
+            name = pathlib.PurePath(image["file_name"])
+            ids[name.as_posix()] = ids[name.name] = image["id"]
+        return ids
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise errors.DataError(
+            f"{path} is no JSON file with a list `images` of file_name and id. "
+            "Give the COCO-panoptic file of the ground truth."
+        ) from error
+
+
+class _Results:
+    """The folder of results, in which nothing changes before the first one."""
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        predictor: predictor_lib.Predictor,
+        raw_writer: raw_predictions.RawPredictionWriter | None,
+    ):
+        self._folder = folder
+        self._predictor = predictor
+        self._raw_writer = raw_writer
+        self._writer: coco_writer.CocoPanopticWriter | None = None
+        self.seconds: list[float] = []
+        self.json_path = folder / JSON_FILE
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        # Also after an interrupt: what was done until then is listed.
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, file: image_files.ImageFile, image_id: int | str) -> None:
+        """Predicts a file and writes what was found."""
+        pixels = self._predictor.load_image(file.path)
+        start = time.monotonic()
+        maps = self._predictor.predict_maps(pixels)
+        found = self._predictor.to_result(maps)
+        seconds = time.monotonic() - start
+        descriptor = self._predictor.descriptor
+        if self._raw_writer is not None:
+            self._raw_writer.write(
+                file.name, maps["semantic"], maps.get("panoptic")
+            )
+        if self._writer is None:
+            self._writer = coco_writer.CocoPanopticWriter(
+                self._folder, descriptor, json_path=self.json_path
+            )
+        self._writer.add(
+            found,
+            file.relative_path,
+            image_id,
+            png_name=file.name + PANOPTIC_ENDING,
+        )
+        picture = visualizer.visualize(pixels, found, descriptor)
+        overlay = self._folder / (file.name + OVERLAY_ENDING)
+        Image.fromarray(picture).save(overlay, compress_level=3)
+        self.seconds.append(seconds)
