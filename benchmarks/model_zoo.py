@@ -142,4 +142,4 @@ def _main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.run(_main, flag_values=_FLAGS)
+    program.run(_main, _FLAGS)

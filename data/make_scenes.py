@@ -9,15 +9,10 @@ Runs from a checkout without installation.
 import pathlib
 import sys
 
-from absl import flags
-
 # The checkout's own code, not this folder nor an older installed package.
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from deeplab2_like.scenes import make_main  # noqa: E402
-
-# So that --help lists them.
-flags.adopt_module_key_flags(make_main)
 
 if __name__ == "__main__":
     make_main.cli()

@@ -192,27 +192,17 @@ def _name_values(
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise errors.ConfigError(
-            f"Unexpected argument {arguments[0]!r}: everything is given by "
-            "flags, see --help."
-        )
-    for name, value, example in (
-        ("from", _FROM.value, "downloaded/ckpt-60000"),
-        ("to", _TO.value, "converted/ckpt-60000"),
-        (
-            "config_file",
-            _CONFIG_FILE.value,
-            "cityscapes/panoptic_deeplab/mobilenet_v3_small_os32",
-        ),
-    ):
-        if not value:
-            raise errors.ConfigError(
-                f"--{name} is missing. Give it, for example --{name}={example}."
-            )
+    program.refuse_arguments(arguments)
+    program.require(_FROM, "a checkpoint", "downloaded/ckpt-60000")
+    program.require(_TO, "a prefix", "converted/ckpt-60000")
+    program.require(
+        _CONFIG_FILE,
+        "the config of the model",
+        "cityscapes/panoptic_deeplab/mobilenet_v3_small_os32",
+    )
 
 
-def _run(arguments: Sequence[str]) -> None:
+def _main(arguments: Sequence[str]) -> None:
     _check_flags(arguments)
     from deeplab2_like import config as config_lib
 
@@ -242,4 +232,4 @@ def _run(arguments: Sequence[str]) -> None:
 
 def cli() -> None:
     """Converts a checkpoint (command deeplab2-convert-checkpoint)."""
-    program.run(_run, flag_values=_FLAGS)
+    program.run(_main, _FLAGS)

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every command line program of the package shares.
 
-`run` parses the absl flags, calls the program and turns each `UserError` into
-its text on standard error and its exit code. `--debug` shows the traceback.
+A program is a module `main.py` or `..._main.py` with its own `FlagValues`, a
+function `_main` and a function `cli`, which calls `run`: it parses the flags,
+calls `_main` and turns each `UserError` into its text on standard error and
+its exit code. `--debug` shows the traceback.
 """
 
-import errno
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
 from deeplab2_like import errors
+from deeplab2_like.storage import whole_files
 
 _DEBUG = flags.DEFINE_bool(
     "debug", False, "Show the Python traceback of an error."
@@ -20,16 +22,47 @@ _DEBUG = flags.DEFINE_bool(
 
 def _describe_os_error(error: OSError) -> str:
     where = f" while using {error.filename}" if error.filename else ""
-    if error.errno == errno.ENOSPC:
+    if whole_files.is_disk_full(error):
         return f"No space left on the device{where}. Free some and run again."
     return f"{error.strerror or error}{where}."
 
 
+def require(flag: flags.FlagHolder[str | None], what: str, example: str) -> str:
+    """Returns the value of a flag that has to be given.
+
+    Args:
+        flag: The flag.
+        what: What to give, such as "the folder to write".
+        example: A value to show.
+
+    Raises:
+        ConfigError: It was not given, or is empty.
+    """
+    if not flag.value:
+        raise errors.ConfigError(
+            f"--{flag.name} is missing. Give {what}, for example "
+            f"--{flag.name}={example}."
+        )
+    return flag.value
+
+
+def refuse_arguments(arguments: Sequence[str]) -> None:
+    """Stops a program that takes flags only and was given something else.
+
+    Raises:
+        ConfigError: There are arguments.
+    """
+    if arguments:
+        raise errors.ConfigError(
+            f"Unexpected argument {arguments[0]!r}: everything is given by "
+            "flags, see --help."
+        )
+
+
 def run(
     main: Callable[[Sequence[str]], None],
-    argv: Sequence[str] | None = None,
-    *,
     flag_values: flags.FlagValues | None = None,
+    argv: Sequence[str] | None = None,
 ) -> None:
     """Runs a program and exits.
 
@@ -37,9 +70,9 @@ def run(
         main: Called with the arguments that are not flags, without the name
             of the program. `--help` shows the docstring of its module and the
             flags that are defined there.
-        argv: The command line; that of the process when None.
         flag_values: Flags of the program that are not among absl's global
             ones, so that modules of several programs can be imported together.
+        argv: The command line; that of the process when None.
 
     Raises:
         SystemExit: Always. Code 0 after success, the `exit_code` of a

@@ -12,20 +12,38 @@ from deeplab2_like import errors
 from deeplab2_like.console import program, progress
 from deeplab2_like.labels import descriptor as descriptor_lib
 
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+
 _FILE_PATTERN = flags.DEFINE_multi_string(
-    "file_pattern", [], "Glob pattern of record files; may be repeated."
+    "file_pattern",
+    [],
+    "Glob pattern of record files; may be repeated.",
+    flag_values=_FLAGS,
 )
 _DATASET = flags.DEFINE_string(
-    "dataset", None, "Name or file of the data set descriptor."
+    "dataset",
+    None,
+    "Name or file of the data set descriptor.",
+    flag_values=_FLAGS,
 )
 _RECORDS_PER_FILE = flags.DEFINE_integer(
-    "records_per_file", 8, "Records of each file to decode; -1 for all."
+    "records_per_file",
+    8,
+    "Records of each file to decode; -1 for all.",
+    flag_values=_FLAGS,
 )
 _LABELS = flags.DEFINE_bool(
-    "labels", True, "Whether a record without a label is a problem."
+    "labels",
+    True,
+    "Whether a record without a label is a problem.",
+    flag_values=_FLAGS,
 )
 _CHECKSUMS = flags.DEFINE_bool(
-    "checksums", False, "Compare the files with MANIFEST.sha256."
+    "checksums",
+    False,
+    "Compare the files with MANIFEST.sha256.",
+    flag_values=_FLAGS,
 )
 _SHOWN_PROBLEMS = 20
 
@@ -59,28 +77,24 @@ def _print_report(report, descriptor: descriptor_lib.DatasetDescriptor) -> None:
     console.print(table)
 
 
-def _run(arguments: Sequence[str]) -> None:
+def _main(arguments: Sequence[str]) -> None:
     if arguments:
         raise errors.ConfigError(
             f"Unexpected argument {arguments[0]!r}: patterns are given by"
             " --file_pattern, in quotes so that the shell leaves them alone."
         )
-    if not _DATASET.value:
-        raise errors.ConfigError(
-            "--dataset is missing. Give the name or file of the data set"
-            " descriptor, for example --dataset=scenes."
-        )
-    if not _FILE_PATTERN.value:
-        raise errors.ConfigError(
-            "--file_pattern is missing. Give it, in quotes, for example"
-            " --file_pattern='records/train-*.tfrecord'."
-        )
-    descriptor = descriptor_lib.load(_DATASET.value)
+    dataset = program.require(
+        _DATASET, "the name or file of the data set descriptor", "scenes"
+    )
+    pattern = program.require(
+        _FILE_PATTERN, "the records, in quotes", "'records/train-*.tfrecord'"
+    )
+    descriptor = descriptor_lib.load(dataset)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from deeplab2_like.data import checks, pipeline
     from deeplab2_like.data.records import files as record_files
 
-    paths = record_files.find_files(_FILE_PATTERN.value)
+    paths = record_files.find_files(pattern)
     with progress.Progress().phase("Checking files", len(paths)) as phase:
         report = checks.check_records(
             paths,
@@ -104,7 +118,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 def cli() -> None:
     """Checks record files."""
-    program.run(_run)
+    program.run(_main, _FLAGS)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ _OVERWRITE = flags.DEFINE_bool(
 
 def _load_config() -> "config_lib.Config":
     from deeplab2_like import config as config_lib
-    from deeplab2_like.storage import run_config
+    from deeplab2_like.config import run_config
 
     overrides = _CONFIG_OVERRIDE.value
     if _CONFIG_FILE.value:
@@ -128,16 +128,8 @@ def _load_images(
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise errors.ConfigError(
-            f"Unexpected argument {arguments[0]!r}: everything is given by "
-            "flags, see --help."
-        )
-    if not _OUT.value:
-        raise errors.ConfigError(
-            "--out is missing. Give the folder to write, for example "
-            "--out=saved."
-        )
+    program.refuse_arguments(arguments)
+    program.require(_OUT, "the folder to write", "saved")
     if not (_MODEL_DIR.value or _CONFIG_FILE.value):
         raise errors.ConfigError(
             "--model_dir is missing. Give the folder of a training run, or "
@@ -149,7 +141,7 @@ def _check_flags(arguments: Sequence[str]) -> None:
         )
 
 
-def _run(arguments: Sequence[str]) -> None:
+def _main(arguments: Sequence[str]) -> None:
     _check_flags(arguments)
     config = _load_config()
     images = _load_images(_MAX_PIXELS.value)
@@ -195,4 +187,4 @@ def _report(out: str, report: "progress.Progress") -> None:
 
 def cli() -> None:
     """Exports a run as a SavedModel (console command deeplab2-export)."""
-    program.run(_run, flag_values=_FLAGS)
+    program.run(_main, _FLAGS)

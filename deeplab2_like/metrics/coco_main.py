@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Program: PQ of COCO-panoptic predictions against a ground truth.
+r"""Program that computes PQ of COCO-panoptic files against a ground truth.
 
     python -m deeplab2_like.metrics.coco_main \
         --gt_json=panoptic_val.json --gt_folder=panoptic/val \
         --pred_json=out/pred.json
 
-prints a table by class and, with --output_json, writes the numbers. They are
+prints a table of classes and, with --output_json, writes the numbers. They are
 those of panopticapi.
 """
 
@@ -19,46 +19,49 @@ from typing import Any
 
 from absl import flags
 
-from deeplab2_like import errors
 from deeplab2_like.console import program
 from deeplab2_like.metrics import coco_panoptic
 
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+
 _GT_JSON = flags.DEFINE_string(
-    "gt_json", None, "COCO-panoptic JSON file of the ground truth."
+    "gt_json",
+    None,
+    "COCO-panoptic JSON file of the ground truth.",
+    flag_values=_FLAGS,
 )
 _GT_FOLDER = flags.DEFINE_string(
     "gt_folder",
     None,
     "Folder of its PNGs. Default: the path of --gt_json without .json.",
+    flag_values=_FLAGS,
 )
 _PRED_JSON = flags.DEFINE_string(
-    "pred_json", None, "COCO-panoptic JSON file of the predictions."
+    "pred_json",
+    None,
+    "COCO-panoptic JSON file of the predictions.",
+    flag_values=_FLAGS,
 )
 _PRED_FOLDER = flags.DEFINE_string(
     "pred_folder",
     None,
     "Folder of its PNGs. Default: the path of --pred_json without .json.",
+    flag_values=_FLAGS,
 )
 _OUTPUT_JSON = flags.DEFINE_string(
-    "output_json", None, "Where to write the numbers as JSON; nowhere if unset."
+    "output_json",
+    None,
+    "Where to write the numbers as JSON; nowhere if unset.",
+    flag_values=_FLAGS,
 )
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Computes and prints the qualities.
-
-    Raises:
-        ConfigError: A flag is missing.
-        DataError: The files cannot be compared.
-    """
-    if arguments or not _GT_JSON.value or not _PRED_JSON.value:
-        raise errors.ConfigError(
-            "--gt_json and --pred_json are needed, and no other arguments. "
-            "See --help."
-        )
+def _main(arguments: Sequence[str]) -> None:
+    program.refuse_arguments(arguments)
     result = coco_panoptic.compute_panoptic_quality(
-        _GT_JSON.value,
-        _PRED_JSON.value,
+        program.require(_GT_JSON, "the ground truth", "panoptic_val.json"),
+        program.require(_PRED_JSON, "the predictions", "out/panoptic.json"),
         true_folder=_GT_FOLDER.value,
         predicted_folder=_PRED_FOLDER.value,
     )
@@ -84,5 +87,10 @@ def _without_nan(value: Any) -> Any:
     return value
 
 
+def cli() -> None:
+    """Computes and prints the qualities of COCO-panoptic predictions."""
+    program.run(_main, _FLAGS)
+
+
 if __name__ == "__main__":
-    program.run(main)
+    cli()

@@ -12,23 +12,40 @@ from deeplab2_like import errors
 from deeplab2_like.console import program, progress
 from deeplab2_like.scenes import scene
 
-_OUT = flags.DEFINE_string("out", None, "Folder for the data.")
-_COUNT = flags.DEFINE_integer("count", 0, "Scenes; 0: 800 train, 100 others.")
-_SIZE = flags.DEFINE_string("size", "129,257", "Height and width in pixels.")
-_SEED = flags.DEFINE_integer("seed", 0, "Another seed draws other scenes.")
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+
+_OUT = flags.DEFINE_string(
+    "out", None, "Folder for the data.", flag_values=_FLAGS
+)
+_COUNT = flags.DEFINE_integer(
+    "count", 0, "Scenes; 0: 800 train, 100 others.", flag_values=_FLAGS
+)
+_SIZE = flags.DEFINE_string(
+    "size", "129,257", "Height and width in pixels.", flag_values=_FLAGS
+)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Another seed draws other scenes.", flag_values=_FLAGS
+)
 _SPLIT = flags.DEFINE_list(
-    "split", ["train", "val"], "One or more of train, val and test."
+    "split",
+    ["train", "val"],
+    "One or more of train, val and test.",
+    flag_values=_FLAGS,
 )
 _FORMAT = flags.DEFINE_enum(
     "format",
     "tfrecord",
     ["tfrecord", "coco"],
     "Records, or images with COCO-panoptic PNGs and JSON.",
+    flag_values=_FLAGS,
 )
 _NUM_SHARDS = flags.DEFINE_integer(
-    "num_shards", 4, "Number of record files of a split."
+    "num_shards", 4, "Number of record files of a split.", flag_values=_FLAGS
 )
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace older files.")
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Replace older files.", flag_values=_FLAGS
+)
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -41,19 +58,10 @@ def _parse_size(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def _run(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise errors.ConfigError(
-            f"Unexpected argument {arguments[0]!r}: everything is given by"
-            " flags, see --help."
-        )
-    if not _OUT.value:
-        raise errors.ConfigError(
-            "--out is missing. Give the folder for the data, for example"
-            " --out=scenes."
-        )
+def _main(arguments: Sequence[str]) -> None:
+    program.refuse_arguments(arguments)
+    out = pathlib.Path(program.require(_OUT, "the folder to write", "scenes"))
     size = _parse_size(_SIZE.value)
-    out = pathlib.Path(_OUT.value)
     for split in _SPLIT.value:
         scene.compute_seed(split, 0, _SEED.value)
     if _FORMAT.value == "tfrecord":
@@ -107,7 +115,7 @@ def _next_step(out: pathlib.Path) -> str:
 
 def cli() -> None:
     """Draws the `scenes` data set."""
-    program.run(_run)
+    program.run(_main, _FLAGS)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,15 @@ from deeplab2_like import errors
 from deeplab2_like.console import program
 from deeplab2_like.scenes import scene as scene_lib
 
-_OUT = flags.DEFINE_string("out", None, "The picture, PNG or JPEG.")
-_SEEDS = flags.DEFINE_list("seeds", ["0", "15", "20", "11"], "Scenes to show.")
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+
+_OUT = flags.DEFINE_string(
+    "out", None, "The picture, PNG or JPEG.", flag_values=_FLAGS
+)
+_SEEDS = flags.DEFINE_list(
+    "seeds", ["0", "15", "20", "11"], "Scenes to show.", flag_values=_FLAGS
+)
 
 _SIZE = (257, 513)
 _GAP = 6
@@ -32,13 +39,13 @@ def make_overview(seeds: Sequence[int]) -> np.ndarray:
         uint8 [H, W, 3].
     """
     from deeplab2_like.labels import descriptor as descriptor_lib
-    from deeplab2_like.visualize import visualizer as visualize
+    from deeplab2_like.visualize import visualizer
 
     descriptor = descriptor_lib.load("scenes")
     rows = []
     for seed in seeds:
         scene = scene_lib.make_scene(seed, _SIZE)
-        label = visualize.visualize(
+        label = visualizer.visualize(
             scene.image, scene.panoptic, descriptor, scale=1, legend=False
         )
         column = np.full((_SIZE[0], _GAP, 3), 255, np.uint8)
@@ -47,21 +54,23 @@ def make_overview(seeds: Sequence[int]) -> np.ndarray:
     return np.concatenate(rows[:-1])
 
 
-def _run(arguments: Sequence[str]) -> None:
-    del arguments
-    if not _OUT.value:
-        raise errors.ConfigError(
-            "--out is missing. Give the file, for example --out=scenes.jpg."
-        )
+def _main(arguments: Sequence[str]) -> None:
+    program.refuse_arguments(arguments)
+    out = program.require(_OUT, "the file to write", "scenes.jpg")
     if not _SEEDS.value or not all(seed.isdigit() for seed in _SEEDS.value):
         raise errors.ConfigError(
             f"--seeds={','.join(_SEEDS.value)} is not a list of integers >= 0,"
             " for example --seeds=3,5,8."
         )
     picture = make_overview([int(seed) for seed in _SEEDS.value])
-    Image.fromarray(picture).save(_OUT.value, quality=_JPEG_QUALITY)
-    print(_OUT.value)
+    Image.fromarray(picture).save(out, quality=_JPEG_QUALITY)
+    print(out)
+
+
+def cli() -> None:
+    """Draws the picture of `scenes`."""
+    program.run(_main, _FLAGS)
 
 
 if __name__ == "__main__":
-    program.run(_run)
+    cli()

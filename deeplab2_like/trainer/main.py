@@ -6,75 +6,78 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from deeplab2_like import errors
+from deeplab2_like import config as config_lib
 from deeplab2_like.console import program
 
 MODES = ("train", "eval", "train_and_eval", "continuous_eval")
+
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
 
 _CONFIG_FILE = flags.DEFINE_string(
     "config_file",
     None,
     "Config of the run: a file, or the name of a shipped config such as "
     "scenes/panoptic_deeplab_mobilenet_v3_small_os16.",
+    flag_values=_FLAGS,
 )
 _MODEL_DIR = flags.DEFINE_string(
-    "model_dir", None, "Folder of the run: checkpoints, summaries, config."
+    "model_dir",
+    None,
+    "Folder of the run: checkpoints, summaries, config.",
+    flag_values=_FLAGS,
 )
 _MODE = flags.DEFINE_enum(
     "mode",
     None,
     MODES,
     "What to do; continuous_eval evaluates each new checkpoint of a folder.",
+    flag_values=_FLAGS,
 )
 _CONFIG_OVERRIDE = flags.DEFINE_multi_string(
     "config_override",
     [],
     "Text format fragment that is merged over the config; repeated fields "
     "replace. May be given several times.",
+    flag_values=_FLAGS,
 )
 _MASTER = flags.DEFINE_string(
-    "master", "", "Name or address of a TPU; `local` on a TPU VM."
+    "master",
+    "",
+    "Name or address of a TPU; `local` on a TPU VM.",
+    flag_values=_FLAGS,
 )
 _NUM_GPUS = flags.DEFINE_integer(
-    "num_gpus", 0, "Number of GPUs to use; -1 for all, 0 for the CPU."
+    "num_gpus",
+    0,
+    "Number of GPUs to use; -1 for all, 0 for the CPU.",
+    flag_values=_FLAGS,
 )
 _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool(
     "allow_config_change",
     False,
     "Continue in a model folder that another config made.",
+    flag_values=_FLAGS,
 )
 _REPAIR = flags.DEFINE_bool(
     "repair_checkpoint_state",
     False,
     "Write the damaged or missing file `checkpoint` of the model folder anew "
     "and continue from the newest checkpoint.",
+    flag_values=_FLAGS,
 )
 
 
-def _require_flag(name: str, value: str | None, example: str) -> str:
-    if not value:
-        raise errors.ConfigError(
-            f"--{name} is missing. Give it, for example --{name}={example}."
-        )
-    return value
-
-
 def _run(mode: str, arguments: Sequence[str]) -> None:
-    if arguments:
-        raise errors.ConfigError(
-            f"Unexpected argument {arguments[0]!r}: everything is given by "
-            "flags, see --help."
-        )
-    config_file = _require_flag(
-        "config_file", _CONFIG_FILE.value, "configs/scenes/....textproto"
+    program.refuse_arguments(arguments)
+    config_file = program.require(
+        _CONFIG_FILE, "a config", "configs/scenes/....textproto"
     )
-    model_dir = _require_flag("model_dir", _MODEL_DIR.value, "runs/first")
-
-    from deeplab2_like import config as config_lib
-    from deeplab2_like.trainer import orbit_check
-
+    model_dir = program.require(_MODEL_DIR, "the folder of the run", "runs/1")
     config = config_lib.load(config_file, _CONFIG_OVERRIDE.value)
     # Nothing that takes long is imported before the user's input is checked.
+    from deeplab2_like.trainer import orbit_check
+
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     orbit_check.require_orbit()
     from deeplab2_like.trainer import run
@@ -94,9 +97,13 @@ def _run(mode: str, arguments: Sequence[str]) -> None:
 
 def cli() -> None:
     """Trains, or does what --mode says (console command deeplab2-train)."""
-    program.run(lambda arguments: _run(_MODE.value or "train", arguments))
+    program.run(
+        lambda arguments: _run(_MODE.value or "train", arguments), _FLAGS
+    )
 
 
 def evaluate_cli() -> None:
     """Evaluates a model folder (console command deeplab2-evaluate)."""
-    program.run(lambda arguments: _run(_MODE.value or "eval", arguments))
+    program.run(
+        lambda arguments: _run(_MODE.value or "eval", arguments), _FLAGS
+    )

@@ -6,41 +6,58 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from deeplab2_like import errors
 from deeplab2_like.console import program, progress
 from deeplab2_like.data.coco import entries as coco_entries
 from deeplab2_like.labels import descriptor as descriptor_lib
 
-_JSON = flags.DEFINE_string("json", None, "The COCO-panoptic JSON file.")
-_IMAGES = flags.DEFINE_string("images", None, "Folder of the images.")
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+
+_JSON = flags.DEFINE_string(
+    "json", None, "The COCO-panoptic JSON file.", flag_values=_FLAGS
+)
+_IMAGES = flags.DEFINE_string(
+    "images", None, "Folder of the images.", flag_values=_FLAGS
+)
 _PANOPTIC = flags.DEFINE_string(
-    "panoptic", None, "Folder of the PNGs of segment ids."
+    "panoptic", None, "Folder of the PNGs of segment ids.", flag_values=_FLAGS
 )
 _DATASET = flags.DEFINE_string(
-    "dataset", None, "Name or file of the data set descriptor."
+    "dataset",
+    None,
+    "Name or file of the data set descriptor.",
+    flag_values=_FLAGS,
 )
-_OUTPUT = flags.DEFINE_string("output_dir", None, "Folder for the records.")
-_SPLIT = flags.DEFINE_string("split", None, "Name of the split, e.g. train.")
-_NUM_SHARDS = flags.DEFINE_integer("num_shards", 10, "Number of files.")
+_OUTPUT = flags.DEFINE_string(
+    "output_dir", None, "Folder for the records.", flag_values=_FLAGS
+)
+_SPLIT = flags.DEFINE_string(
+    "split", None, "Name of the split, e.g. train.", flag_values=_FLAGS
+)
+_NUM_SHARDS = flags.DEFINE_integer(
+    "num_shards", 10, "Number of files.", flag_values=_FLAGS
+)
 _LABELS = flags.DEFINE_bool(
-    "labels", True, "Whether labels are written; --nolabels for a test split."
+    "labels",
+    True,
+    "Whether labels are written; --nolabels for a test split.",
+    flag_values=_FLAGS,
 )
 _CROWD = flags.DEFINE_bool(
-    "treat_crowd_as_ignore", False, "Make crowd segments void."
+    "treat_crowd_as_ignore",
+    False,
+    "Make crowd segments void.",
+    flag_values=_FLAGS,
 )
 _OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Replace older records of the split."
+    "overwrite",
+    False,
+    "Replace older records of the split.",
+    flag_values=_FLAGS,
 )
-_THREADS = flags.DEFINE_integer("num_threads", 2, "Images read at once.")
-
-
-def _require(flag: flags.FlagHolder, example: str) -> str:
-    if not flag.value:
-        raise errors.ConfigError(
-            f"--{flag.name} is missing. Give it, for example"
-            f" --{flag.name}={example}."
-        )
-    return flag.value
+_THREADS = flags.DEFINE_integer(
+    "num_threads", 2, "Images read at once.", flag_values=_FLAGS
+)
 
 
 def _describe(summary, descriptor: descriptor_lib.DatasetDescriptor) -> str:
@@ -71,18 +88,24 @@ def _describe(summary, descriptor: descriptor_lib.DatasetDescriptor) -> str:
     return "\n".join(lines)
 
 
-def _run(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise errors.ConfigError(
-            f"Unexpected argument {arguments[0]!r}: everything is given by"
-            " flags, see --help."
+def _main(arguments: Sequence[str]) -> None:
+    program.refuse_arguments(arguments)
+    json_path = program.require(
+        _JSON, "the COCO-panoptic file", "annotations/panoptic_val.json"
+    )
+    images = program.require(_IMAGES, "the folder of the images", "images/val")
+    panoptic = ""
+    if _LABELS.value:
+        panoptic = program.require(
+            _PANOPTIC, "the folder of the PNGs", "panoptic/val"
         )
-    json_path = _require(_JSON, "annotations/panoptic_val.json")
-    images = _require(_IMAGES, "images/val")
-    panoptic = _require(_PANOPTIC, "panoptic/val") if _LABELS.value else ""
-    output = _require(_OUTPUT, "records")
-    split = _require(_SPLIT, "val")
-    descriptor = descriptor_lib.load(_require(_DATASET, "coco_panoptic"))
+    output = program.require(_OUTPUT, "the folder to write", "records")
+    split = program.require(_SPLIT, "a name", "val")
+    descriptor = descriptor_lib.load(
+        program.require(
+            _DATASET, "the descriptor of the data set", "coco_panoptic"
+        )
+    )
     entries = coco_entries.load_entries(
         json_path, images, panoptic, descriptor, with_labels=_LABELS.value
     )
@@ -93,11 +116,10 @@ def _run(arguments: Sequence[str]) -> None:
         summary = coco_records.write_coco_records(
             entries,
             descriptor,
-            output,
-            split,
-            _NUM_SHARDS.value,
+            coco_records.Output(
+                output, split, _NUM_SHARDS.value, _OVERWRITE.value
+            ),
             treat_crowd_as_ignore=_CROWD.value,
-            overwrite=_OVERWRITE.value,
             num_threads=_THREADS.value,
             report=phase.advance,
         )
@@ -108,7 +130,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 def cli() -> None:
     """Writes records of a COCO-panoptic data set."""
-    program.run(_run)
+    program.run(_main, _FLAGS)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,23 @@ from deeplab2_like.data.coco import entries as coco_entries
 _DIVISORS = (1000, 10_000, 100_000)
 _IGNORE_LABELS = (255, 65_535)
 
-_JSON = flags.DEFINE_string("json", None, "The COCO-panoptic JSON file.")
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+
+_JSON = flags.DEFINE_string(
+    "json", None, "The COCO-panoptic JSON file.", flag_values=_FLAGS
+)
 _NAME = flags.DEFINE_string(
-    "name", None, "Name of the data set; that of the JSON file by default."
+    "name",
+    None,
+    "Name of the data set; that of the JSON file by default.",
+    flag_values=_FLAGS,
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "File to write, <name>.textproto; printed by default."
+    "output",
+    None,
+    "File to write, <name>.textproto; printed by default.",
+    flag_values=_FLAGS,
 )
 
 _HEADER = """\
@@ -114,7 +125,7 @@ def describe_categories(json_path: str, name: str) -> str:
     return "\n".join([header, *lines, ""])
 
 
-def _run(arguments: Sequence[str]) -> None:
+def _main(arguments: Sequence[str]) -> None:
     path = _JSON.value or (arguments[0] if len(arguments) == 1 else None)
     if not path:
         raise errors.ConfigError(
@@ -137,7 +148,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 def cli() -> None:
     """Writes a data set descriptor."""
-    program.run(_run)
+    program.run(_main, _FLAGS)
 
 
 if __name__ == "__main__":
