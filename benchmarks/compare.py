@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares two files of measurements: how many times faster is the second?
+"""Compares two files of measurements: how many times faster the second is.
 
 python benchmarks/compare.py BEFORE.jsonl AFTER.jsonl
 """
@@ -19,7 +19,7 @@ def make_comparison(
     before: Mapping[str, measuring.Measurement],
     after: Mapping[str, measuring.Measurement],
 ) -> str:
-    """Makes a table of the ratios; names that one file lacks are listed."""
+    """Makes a table of the ratios; lists the names that one file lacks."""
     both = [name for name in before if name in after]
     width = max((len(name) for name in both), default=11)
     lines = [

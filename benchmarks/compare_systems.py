@@ -6,14 +6,14 @@ r"""Trains the four systems on the same data for the same time, several seeds.
 
 Four stages, each resumed where it was left; `--stages` names those to do:
 
-* steps: how long a step of each system takes, all of the trainer's work
-  included. So many steps fill the minutes of a run.
+* steps: measures a step of each system, all work of the trainer included;
+  `--minutes` divided by it is the number of steps of a run.
 * train: each system with each seed, `train_and_eval` with the trainer.
-* times: how long an exported model takes for an image.
-* table: prints the table of what is there, as Markdown.
+* times: measures how long an exported model takes for an image.
+* table: prints the results so far as a Markdown table.
 
-The stages that measure time, steps and times, need a machine that does nothing
-else; training does not, as its steps are counted.
+The stages steps and times measure time and need a machine that does nothing
+else; training does not, as its number of steps is fixed.
 """
 
 import json
@@ -64,22 +64,22 @@ SYSTEMS = {
         "",
     ),
 }
-# What is done to find out what a part is good for has the same steps.
+# An ablation of a system is trained for as many steps as the system.
 _STEPS_OF = {"panoptic_fpn_soft_quality": "panoptic_fpn"}
 _SCORES = ("PQ", "PQ_things", "PQ_stuff")
 
 _WORK = flags.DEFINE_string("work", None, "Folder of the runs.")
 _DATA = flags.DEFINE_string("data", "nuclei", "Data set: a folder of configs/.")
-_SYSTEMS = flags.DEFINE_list("systems", list(SYSTEMS), "What to compare.")
-_SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "Of the runs.")
+_SYSTEMS = flags.DEFINE_list("systems", list(SYSTEMS), "Systems to compare.")
+_SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds of the runs.")
 _MINUTES = flags.DEFINE_float(
-    "minutes", 10.0, "Of training in each run.", lower_bound=0.01
+    "minutes", 10.0, "Minutes of training in each run.", lower_bound=0.01
 )
-_STAGE_LIST = flags.DEFINE_list("stages", list(_STAGES), "What to do.")
+_STAGE_LIST = flags.DEFINE_list("stages", list(_STAGES), "Stages to run.")
 _MEASURED_STEPS = flags.DEFINE_integer(
     "measured_steps",
     100,
-    "Steps that are timed, after half as many.",
+    "Steps that are timed, after half as many untimed ones.",
     lower_bound=2,
 )
 _IMAGE_SIZE = flags.DEFINE_list(
@@ -104,7 +104,7 @@ def _save(path: pathlib.Path, value: Any) -> None:
 def _train(
     system: str, folder: pathlib.Path, steps: int, seed: str, mode: str
 ) -> None:
-    """Runs the trainer in a process of its own; its log lies in `folder`.
+    """Runs the trainer in a process of its own; its log is in `folder`.
 
     Raises:
         UserError: The trainer failed.
@@ -117,7 +117,7 @@ def _train(
         f" evaluator_options {{ eval_interval: {steps} }}",
     ]
     if mode == "train":
-        # Longer than what is timed, in some configs.
+        # In some configs the warm-up is longer than the timed steps.
         overrides.append(
             "trainer_options { solver_options { warmup_steps: 0 } }"
         )
@@ -147,7 +147,7 @@ def _measure_steps(system: str, work: pathlib.Path) -> None:
         return
     number = _MEASURED_STEPS.value
     folder = work / f"{system}_steps"
-    # A run that was interrupted and continued says nothing about time.
+    # A run that was interrupted and continued cannot be timed.
     shutil.rmtree(folder, ignore_errors=True)
     _train(system, folder, number + number // 2, "1", "train")
     times = dict(_read_loop_times(folder / "train"))
@@ -181,8 +181,8 @@ def _train_seed(system: str, seed: str, work: pathlib.Path) -> None:
     measured = _load(work / f"{measured_of}_steps.json")
     if measured is None:
         raise errors.DataError(
-            f"{work} does not tell how long a step of {measured_of} takes. Run "
-            "--stages=steps first."
+            f"{work} has no measured step of {measured_of}. Run --stages=steps "
+            "first."
         )
     steps = round(60 * _MINUTES.value / measured["seconds"])
     start = time.perf_counter()
@@ -231,7 +231,7 @@ def _time_images(saved: pathlib.Path) -> float:
     files = sorted(tf.io.gfile.glob(os.environ.get("VAL_SET", "")))
     if not files:
         raise errors.DataError(
-            "VAL_SET names no record file. Set it in the environment, as for "
+            "VAL_SET matches no record file. Set it in the environment, as for "
             "the training."
         )
     wanted = tuple(int(side) for side in _IMAGE_SIZE.value)
@@ -264,9 +264,12 @@ def make_table(
     """Makes the Markdown table.
 
     Args:
-        scores: Of each system those of its seeds, in 0..1.
-        costs: Of each system the parameters, multiply-adds, steps, and
-            milliseconds an image, as text.
+        scores: The scores of the seeds of each system, in 0..1.
+        costs: The parameters, multiply-adds, steps and milliseconds an image
+            of each system, as text.
+
+    Returns:
+        The lines of the table.
     """
     lines = [
         "| | PQ | things | stuff | parameters, M | multiply-adds, G | steps |"
@@ -304,7 +307,7 @@ def _print_table(systems: Sequence[str], work: pathlib.Path) -> None:
 
 
 def _describe_network(system: str) -> tuple[str, str]:
-    """Returns millions of parameters and milliards of multiply-adds."""
+    """Returns millions of parameters and billions of multiply-adds."""
     from deeplab2_like.labels import descriptor
     from deeplab2_like.meta_architectures import build
     from deeplab2_like.model import complexity
@@ -323,7 +326,7 @@ def _describe_network(system: str) -> tuple[str, str]:
 
 
 def _find_network_size(options: Any) -> list[int]:
-    """Returns what size the network sees an image of --image_size with."""
+    """Returns the size of the network's input for an image of --image_size."""
     import tensorflow as tf
 
     from deeplab2_like.data import build, preprocessing

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects as a detector finds them in a picture, drawn always the same.
+"""Objects as a detector finds them in an image, the same in every run.
 
-Each has a box, a class, a score and mask logits of 28x28 in its box. Of three
-kinds:
+Each has a box, a class, a score and mask logits of 28x28 in its box. There are
+three kinds:
 
-* objects: of the sizes of street scenes, radii around 26 pixels of 1024 rows.
+* objects: sizes of street scenes, radii around 26 pixels of 1024 rows.
 * whole_image: each is a blob in a box of the size of the image.
-* noise: the same boxes with noise in them, for which nothing can be left out.
+* noise: the same boxes with noise in them, so that no work can be skipped.
 """
 
 from typing import NamedTuple
@@ -37,7 +37,13 @@ class Objects(NamedTuple):
 
 
 def draw(kind: str, size: tuple[int, int], number: int) -> Objects:
-    """Draws objects of a kind; they may overlap."""
+    """Draws objects, which may overlap.
+
+    Args:
+        kind: One of `KINDS`.
+        size: (height, width) of the image in pixels.
+        number: Number of objects.
+    """
     drawn = _draw_objects(size, number)
     if kind == "objects":
         return drawn
@@ -88,8 +94,8 @@ def draw_class_logits(objects: Objects, size: tuple[int, int]) -> inputs.Floats:
     """Draws logits of 19 classes at stride 4, of stuff and these objects.
 
     Args:
-        objects: Those of higher scores are in front.
-        size: Of the image.
+        objects: The objects; those of higher scores are in front.
+        size: (height, width) of the image in pixels.
 
     Returns:
         float32 [1, h, w, 19].
@@ -108,10 +114,10 @@ def draw_class_logits(objects: Objects, size: tuple[int, int]) -> inputs.Floats:
 def _place(
     pixel: npt.NDArray[np.float64], start: float, end: float
 ) -> npt.NDArray[np.float64]:
-    """Returns how far pixels are from the middle of a side, to the power."""
+    """Returns distances from the middle of a side, to the power of 2.5."""
     return np.abs((2 * pixel - start - end) / max(end - start, 1e-3)) ** 2.5
 
 
 def compute_sigmoid(logits: inputs.Floats) -> inputs.Floats:
-    """Computes the sigmoid, float32."""
+    """Computes the sigmoid: float32 of the same shape."""
     return (1 / (1 + np.exp(-logits))).astype(np.float32)

@@ -3,8 +3,8 @@
 
     python benchmarks/forward.py
 
-As exported models do it: batch norms are folded into the convolutions; in
-float32, and in bfloat16 for processors that have instructions for it.
+Batch norms are folded into the convolutions, as in exported models. Measured
+in float32, and in bfloat16 for processors that have instructions for it.
 """
 
 import pathlib
@@ -31,7 +31,7 @@ _NAMES = {"float32": "forward", "bfloat16": "forward_bfloat16"}
 
 
 def _measure(backbone: str) -> Iterator[measuring.Measurement]:
-    # What is measured first tells the memory too.
+    # Only the first measurement of a process includes the memory.
     memory = measuring.Memory.FIRST_RUN
     for precision, name in _NAMES.items():
         override = f'compute_precision: "{precision}"'

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The naive way to merge masks: each one whole, at the size of the image.
+"""The baseline of mask merging: each mask whole, at the size of the image.
 
-As detectron2 does it on GPUs (paste_masks_in_image, then
+As detectron2 does on GPUs (paste_masks_in_image, then
 combine_semantic_and_instance_outputs): every mask is sampled at every pixel
 of the image, and arrays of the size of the image are compared one after the
-other. A baseline to compare with, and nothing that the product uses.
+other. Used by benchmarks only.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 
 class Masks(NamedTuple):
-    """What was found in an image: K objects.
+    """The K objects that were found in an image.
 
     Attributes:
         boxes: float32 [K, 4], (y1, x1, y2, x2) in pixels.
@@ -31,7 +31,7 @@ class Masks(NamedTuple):
 
 
 def paste(found: Masks, size: tuple[int, int]) -> tf.Tensor:
-    """Returns all masks at the size of the image: bool [K, H, W]."""
+    """Pastes all masks at the size of the image: bool [K, H, W]."""
     return tf.stack(
         [
             _sample(tf.constant(mask), box, size) >= 0.5
@@ -79,11 +79,11 @@ def merge(
     Args:
         logits: float32 [1, h, w, channels]; channel 0 is for all things.
         found: The objects.
-        size: (H, W).
+        size: (H, W) of the image.
         channel_classes: Class of each channel.
         label_divisor: Panoptic id = class * label_divisor + instance.
-        void_id: Of pixels without a segment.
-        stuff_area_limit: Smaller stuff regions become void, in pixels.
+        void_id: Panoptic id of pixels without a segment.
+        stuff_area_limit: Area in pixels below which stuff becomes void.
     """
     resized = tf.compat.v1.image.resize_bilinear(
         logits, size, align_corners=True

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the whole way from an image file of 1024x2048 to a panoptic PNG.
+"""Measures the way from an image file of 1024x2048 to a panoptic PNG.
 
     python benchmarks/image_to_png.py
 
-A network of random weights is exported as `deeplab2-export` does it; then a
-JPEG is read, predicted and written in COCO's panoptic format by the code of
+A network of random weights is exported as `deeplab2-export` does; then a JPEG
+is read, predicted and written in COCO's panoptic format by the code of
 `deeplab2-predict`. The parts are measured too: reading, the SavedModel with
-the segments' table, and the PNG.
+the table of segments, and the PNG.
 """
 
 import pathlib
@@ -20,9 +20,9 @@ from PIL import Image
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import inputs, measuring, models, running  # noqa: E402
+from deeplab2_like import predict  # noqa: E402
 from deeplab2_like.console import progress  # noqa: E402
 from deeplab2_like.export import saved_model  # noqa: E402
-from deeplab2_like import predict  # noqa: E402
 from deeplab2_like.results import coco_writer  # noqa: E402
 
 _BACKBONE = "mobilenet_v3_large"

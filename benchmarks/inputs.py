@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inputs of the benchmarks: read from a folder, or drawn.
 
-All are of 19 classes, things 11..18, label divisor 1000, void 255 (those of
-Cityscapes). A folder may hold, as NumPy archives:
+All have 19 classes, things 11..18, label divisor 1000, void 255 (those of
+Cityscapes). A folder may contain, as NumPy archives:
 
 * post_NNN.npz: semantic uint8 [H, W], heatmap float [H, W], offsets float
-  [H, W, 2] (dy, dx): what a network says of a picture of NNN instances.
+  [H, W, 2] (dy, dx): what a network predicts for an image of NNN instances.
 * label_NNN.npz: panoptic int32 [H, W], image uint8 [H, W, 3].
 * metric_NNN.npz: gt and pred int32 [H, W], panoptic ids.
 * train_257x513.npz: as label_NNN.npz.
 
-Drawn ones are ellipses on bands of stuff.
+Drawn inputs are ellipses on bands of stuff.
 """
 
 import pathlib
@@ -37,7 +37,7 @@ Ids = npt.NDArray[np.int32]
 
 
 class NetworkMaps(NamedTuple):
-    """What a network says of a picture, at full size.
+    """Predictions of a network for an image, at full size.
 
     Attributes:
         semantic: uint8 [H, W], the winning class.
@@ -51,7 +51,7 @@ class NetworkMaps(NamedTuple):
 
 
 class HeadOutputs(NamedTuple):
-    """The same at head resolution, a quarter, as a network gives it.
+    """Predictions of a network for an image, at a quarter of its size.
 
     Attributes:
         logits: float32 [1, h, w, 19].
@@ -69,7 +69,7 @@ def load_network_maps(
     instances: int,
     size: tuple[int, int] = SIZE,
 ) -> NetworkMaps:
-    """Loads post_NNN.npz, or draws it at `size`."""
+    """Loads post_NNN.npz, or draws it at `size` where `folder` is None."""
     content = _load(folder, f"post_{instances:03}.npz")
     if content is None:
         return draw_network_maps(draw_label(instances, size), seed=instances)
@@ -137,7 +137,15 @@ def _load(
 def draw_label(instances: int, size: tuple[int, int], seed: int = 0) -> Ids:
     """Draws a panoptic label: ellipses of very different sizes on bands.
 
-    Later instances go behind earlier ones; some may be hidden wholly.
+    Later instances are behind earlier ones; some may be hidden completely.
+
+    Args:
+        instances: Number of instances.
+        size: (H, W).
+        seed: Seed of the random numbers.
+
+    Returns:
+        int32 [H, W], class * 1000 + instance.
     """
     height, width = size
     generator = np.random.default_rng([seed, instances])
@@ -151,7 +159,7 @@ def draw_label(instances: int, size: tuple[int, int], seed: int = 0) -> Ids:
     numbers = dict.fromkeys(THING_IDS, 0)
     for _ in range(instances):
         category = int(generator.choice(THING_IDS))
-        # Half of a typical radius where many have to share the picture.
+        # Half the typical radius where there are many instances.
         typical = 40.0 if instances < 60 else 20.0
         radius = np.exp(generator.normal(np.log(typical), 0.7)) * height / 1024
         radius_y = float(np.clip(radius, 2, height / 4))
@@ -169,7 +177,15 @@ def draw_label(instances: int, size: tuple[int, int], seed: int = 0) -> Ids:
 
 
 def draw_image(panoptic: Ids, seed: int) -> npt.NDArray[np.uint8]:
-    """Draws a picture of a label: a colour for each id, and noise."""
+    """Draws an image of a label: a color for each id, and noise.
+
+    Args:
+        panoptic: int32 [H, W].
+        seed: Seed of the random numbers.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
     generator = np.random.default_rng([seed, 1])
     colors = generator.integers(0, 200, (997, 3), np.uint8)
     image = colors[panoptic % 997]
@@ -177,7 +193,12 @@ def draw_image(panoptic: Ids, seed: int) -> npt.NDArray[np.uint8]:
 
 
 def draw_network_maps(panoptic: Ids, seed: int) -> NetworkMaps:
-    """Draws what a network might say of a picture with this label."""
+    """Draws predictions of a network for an image with this label.
+
+    Args:
+        panoptic: int32 [H, W].
+        seed: Seed of the random numbers.
+    """
     generator = np.random.default_rng([seed, 2])
     height, width = panoptic.shape
     seen = _jitter(panoptic, generator, 2)
@@ -203,7 +224,7 @@ def _find_instances(panoptic: Ids) -> list[int]:
 def _draw_peak(
     heatmap: Floats, center: npt.NDArray[np.int64], height: float
 ) -> None:
-    """Draws a Gaussian of 8 pixels' deviation, in place."""
+    """Draws a Gaussian with a deviation of 8 pixels, in place."""
     top, left = np.maximum(center - 25, 0)
     part = heatmap[top : center[0] + 26, left : center[1] + 26]
     y = np.arange(part.shape[0]) + (top - center[0])
@@ -213,7 +234,7 @@ def _draw_peak(
 
 
 def _jitter(panoptic: Ids, generator: np.random.Generator, most: int) -> Ids:
-    """Moves pixels by up to `most`, block by block: ragged outlines."""
+    """Moves blocks of pixels by up to `most`, for ragged outlines."""
     height, width = panoptic.shape
 
     def draw_shift() -> npt.NDArray[np.int64]:
@@ -242,7 +263,14 @@ def _draw_prediction(truth: Ids, seed: int) -> Ids:
 
 
 def make_probabilities(semantic: npt.NDArray[np.uint8]) -> Floats:
-    """Makes class probabilities float32 [H, W, 19] with these winners."""
+    """Makes class probabilities of which `semantic` is the argmax.
+
+    Args:
+        semantic: uint8 [H, W].
+
+    Returns:
+        float32 [H, W, 19].
+    """
     logits = make_logits(semantic)
     np.exp(logits, out=logits)
     logits /= logits.sum(-1, keepdims=True)
@@ -252,7 +280,15 @@ def make_probabilities(semantic: npt.NDArray[np.uint8]) -> Floats:
 def make_logits(
     semantic: npt.NDArray[np.uint8], num_classes: int = NUM_CLASSES
 ) -> Floats:
-    """Makes logits float32 [H, W, num_classes] with these winners."""
+    """Makes logits of which `semantic` is the argmax.
+
+    Args:
+        semantic: uint8 [H, W].
+        num_classes: Number of channels.
+
+    Returns:
+        float32 [H, W, num_classes].
+    """
     generator = np.random.default_rng(4)
     logits = 2 * generator.random((*semantic.shape, num_classes), np.float32)
     winner = semantic[..., np.newaxis].astype(np.int64)
@@ -263,7 +299,8 @@ def make_logits(
 def make_head_outputs(maps: NetworkMaps) -> HeadOutputs:
     """Takes every fourth pixel, with one more row and column at the end.
 
-    So the canvas is one pixel larger than the maps, as those of 16 * k + 1.
+    The canvas is then one pixel larger than the maps: its sides are of the
+    form 16 * k + 1.
     """
 
     def reduce(values: npt.NDArray) -> npt.NDArray:

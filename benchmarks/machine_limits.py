@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what the machine can do: memory bandwidth and matrix products.
+"""Measures limits of the machine: memory bandwidth and matrix products.
 
     python benchmarks/machine_limits.py
 
-The roofline of docs/performance.md is made of these: work of `a` bytes and `b`
+The roofline of docs/performance.md uses them: work of `a` bytes and `b`
 operations takes at least a / bandwidth and b / peak seconds.
 """
 
@@ -18,13 +18,13 @@ sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import measuring, running  # noqa: E402
 
-# Far more than the processor's caches hold.
+# Far more than the processor's caches contain.
 _COPY_VALUES = 1 << 26
 _MATRIX = 3072
 
 
 def _measure_copy() -> Iterator[measuring.Measurement]:
-    """Adds two arrays: two are read, one is written."""
+    """Measures the sum of two arrays: two are read, one is written."""
     shape = [_COPY_VALUES]
     a, b = tf.ones(shape), tf.ones(shape)
     # With a variable as the target no new memory has to be mapped.
@@ -66,7 +66,7 @@ def _measure_product(dtype: tf.DType) -> Iterator[measuring.Measurement]:
 def _with_rate(
     measurement: measuring.Measurement, name: str, amount: float
 ) -> measuring.Measurement:
-    """Adds how much of something a second was done in the fastest run."""
+    """Adds the amount a second of the fastest run as the value `name`."""
     return measuring.with_values(
         measurement, {name: amount / (measurement.wall_ms_min / 1000)}
     )

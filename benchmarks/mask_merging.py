@@ -7,7 +7,7 @@ Eleven stuff classes and one channel for all things, of stride 4; masks of
 28x28. Compiled by XLA, as evaluation and export do.
 
 * objects, whole_image, noise: see `drawn_objects`.
-* full_size_objects, full_size_whole_image: the same work done naively, see
+* full_size_objects, full_size_whole_image: the same work by the baseline, see
   `full_size_pasting`.
 """
 
@@ -45,7 +45,7 @@ CHANNEL_CLASSES = (inputs.THING_IDS[0], *inputs.STUFF_IDS)
 
 
 def draw_masks(size: tuple[int, int], kind: str = "objects") -> Masks:
-    """Draws objects with probabilities as masks; see `drawn_objects.draw`."""
+    """Draws objects whose masks are probabilities; see `drawn_objects.draw`."""
     drawn = drawn_objects.draw(kind, size, _NUMBER)
     return Masks(
         drawn.boxes,
@@ -56,7 +56,7 @@ def draw_masks(size: tuple[int, int], kind: str = "objects") -> Masks:
 
 
 def draw_logits(size: tuple[int, int]) -> inputs.Floats:
-    """Draws logits of stride 4: float32 [1, h, w, 12]."""
+    """Draws class logits at stride 4: float32 [1, h, w, 12]."""
     label = inputs.draw_label(_NUMBER, size)[::4, ::4]
     category = np.pad(label // inputs.LABEL_DIVISOR, [(0, 1), (0, 1)], "edge")
     channel = np.where(category < len(inputs.STUFF_IDS), category + 1, 0)
@@ -69,7 +69,7 @@ def draw_logits(size: tuple[int, int]) -> inputs.Floats:
 def make_function(
     canvas_size: tuple[int, int],
 ) -> Callable[..., dict[str, tf.Tensor]]:
-    """Makes the compiled function from network outputs to the result."""
+    """Makes the compiled function from network outputs to a prediction."""
 
     @functools.partial(tf.function, jit_compile=True, autograph=False)
     def process(

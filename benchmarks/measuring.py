@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long something takes, and how much memory it needs on top of its inputs.
+"""Time and memory of a function, the memory without that of its inputs.
 
-Wall time is what a user waits; processor time (of all threads together) is
-what is left of it on a machine that does other work too.
+Wall time is what a user waits for. Processor time, of all threads together,
+also counts on a machine that does other work.
 
 The peak of the memory is that of the resident set during one run, less what
-was resident before it. Linux only; None elsewhere. It is as good as the
-process is fresh, because TensorFlow with oneDNN keeps what it has allocated.
-So there are two ways: FIRST_RUN takes the first run of a process, what is set
-up in it included. WARM takes a later run, and is right only where memory that
-was freed goes back to the system (see `running`).
+was resident before it; Linux only, None elsewhere. TensorFlow with oneDNN keeps
+memory that it has allocated, so there are two ways: FIRST_RUN takes the first
+run of a process, including what is set up in it. WARM takes a later run, and is
+right only where freed memory is returned to the system (see `running`).
 """
 
 import ctypes
@@ -31,7 +30,7 @@ _RESET_PEAK = "5"
 
 
 class Memory(enum.Enum):
-    """In which run the memory is measured; see the module."""
+    """The run in which the memory is measured; see the module."""
 
     NOT = enum.auto()
     FIRST_RUN = enum.auto()
@@ -40,13 +39,13 @@ class Memory(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """How long is measured.
+    """How long and how often a function is measured.
 
     Attributes:
-        seconds: Runs are repeated for this long,
-        min_runs: but at least so often,
-        max_runs: and at most so often.
-        warm_ups: Runs before that are not measured.
+        seconds: Time for which runs are repeated.
+        min_runs: Least number of runs, even if they take longer.
+        max_runs: Largest number of runs, even if they take less time.
+        warm_ups: Runs before, which are not measured.
     """
 
     seconds: float = 15.0
@@ -58,7 +57,7 @@ class Effort:
         if not 1 <= self.min_runs <= self.max_runs:
             raise ValueError(
                 f"min_runs is {self.min_runs} and max_runs {self.max_runs} - "
-                "at least 1 run, and no more at least than at most."
+                "1 <= min_runs <= max_runs is needed."
             )
 
 
@@ -68,19 +67,19 @@ ONCE = Effort(seconds=0.0, min_runs=1, max_runs=1, warm_ups=1)
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What one measurement gave; times in milliseconds a run.
+    """The result of one measurement; times in milliseconds a run.
 
     Attributes:
-        name: What was measured, unique among the benchmarks.
+        name: Name of the measurement, unique among the benchmarks.
         sizes: Numbers that describe the input.
         wall_ms: Median of the wall times.
-        wall_ms_min: Least of them.
+        wall_ms_min: Least of the wall times.
         cpu_ms: Median of the processor times, all threads together.
-        cpu_ms_min: Least of them.
+        cpu_ms_min: Least of the processor times.
         peak_mb: Memory above the inputs in 10**6 bytes; None: not measured.
-        runs: How many were measured.
-        other_load: Processors that others kept busy meanwhile, their mean.
-            Above 0.1 the wall times say little.
+        runs: Number of runs that were measured.
+        other_load: Mean number of processors that other processes used
+            meanwhile. Above 0.1 the wall times are unreliable.
         values: Other results by name, such as a bandwidth.
     """
 
@@ -107,12 +106,12 @@ def measure(
     """Measures a function.
 
     Args:
-        name: Of the measurement.
-        run: Does the work once and returns when it is done. Its inputs exist
-            already.
+        name: Name of the measurement.
+        run: Function that does the work once, on inputs that exist already,
+            and returns when it is done.
         sizes: Numbers that describe the input.
-        effort: How often it is run; `Effort()` when None.
-        memory: In which run the memory is measured too.
+        effort: How long and how often `run` is called; None: `Effort()`.
+        memory: The run in which the memory is measured too.
     """
     effort = effort or Effort()
     peak = None
@@ -151,7 +150,7 @@ def measure(
 
 
 def per_item(measurement: Measurement, items: int) -> Measurement:
-    """Returns the times of one of `items` things that each run does."""
+    """Divides the times by the number of items that each run handles."""
     times = {
         name: getattr(measurement, name) / items
         for name in ("wall_ms", "wall_ms_min", "cpu_ms", "cpu_ms_min")
@@ -169,7 +168,7 @@ def with_values(
 
 
 def measure_peak_mb(run: Callable[[], object]) -> float | None:
-    """Runs once and gives the memory that it added, in 10**6 bytes."""
+    """Runs once and returns the memory that it added, in 10**6 bytes."""
     gc.collect()
     return_free_memory()
     before = _resident_bytes("VmRSS")
@@ -207,7 +206,7 @@ def _reset_peak() -> bool:
 
 
 def _busy_seconds() -> float | None:
-    """Returns how long the processors worked since the start, summed up."""
+    """Returns the seconds that all processors worked since the system start."""
     try:
         line = (_PROC / "stat").read_text().splitlines()[0]
     except OSError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the metrics: an image of 1024x2048 more, and the final numbers.
+"""Measures the metrics: an update by an image of 1024x2048, and the result.
 
 python benchmarks/metrics.py
 """

@@ -5,8 +5,8 @@
     python benchmarks/model_zoo.py --out=docs/model_zoo.md  # writes it there
 
 Parameters and multiply-adds are counted from a graph of the network without
-its weights; a minute or two for all configs. Published figures are taken from
-the heads of the configs.
+its weights, in a minute or two for all configs. Published figures are taken
+from the comments at the beginning of the configs.
 """
 
 import pathlib
@@ -27,7 +27,7 @@ _FLAGS = flags.FlagValues()
 _OUT = flags.DEFINE_string(
     "out",
     None,
-    "Markdown file whose table is replaced; between the lines BEGIN and END.",
+    "Markdown file whose table, between the lines BEGIN and END, is replaced.",
     flag_values=_FLAGS,
 )
 _CONFIGS = flags.DEFINE_string(
@@ -44,7 +44,7 @@ _PUBLISHED = re.compile(
     r"(?:, mIoU (\d+\.\d+))?",
     re.MULTILINE,
 )
-# Other systems' figures are told with the names of who measured them.
+# Figures of other systems have the names of who measured them.
 _PUBLISHED_BY = re.compile(
     r"^# Published \(not re-measured here\), \S+ val:\n"
     r"#\s+(\w+) PQ (\d+\.\d+)",
@@ -53,7 +53,7 @@ _PUBLISHED_BY = re.compile(
 
 
 def make_table(configs: Sequence[str]) -> Iterator[str]:
-    """Makes the lines of the table, by data set."""
+    """Yields the lines of the tables, one table a data set."""
     folder = ""
     for name in configs:
         data, _, rest = name.partition("/")
@@ -103,7 +103,7 @@ def _make_row(name: str, short_name: str) -> str:
 
 
 def find_published(text: str) -> str:
-    """Returns the published figures that the head of a config quotes."""
+    """Returns the published figures in the comments of a config, "" if none."""
     others = _PUBLISHED_BY.search(text)
     if others is not None:
         return f"{others[2]}, {others[1]}"
@@ -115,10 +115,10 @@ def find_published(text: str) -> str:
 
 
 def replace_table(text: str, lines: Sequence[str]) -> str:
-    """Returns a Markdown text with another table.
+    """Replaces the table in a Markdown text.
 
     Raises:
-        DataError: The text has no place for it.
+        DataError: The text has no lines `BEGIN` and `END`.
     """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)

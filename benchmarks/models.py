@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks that are measured: those of the Cityscapes configs.
 
-Their weights are random: times do not depend on them.
+Their weights are random, as times do not depend on them.
 """
 
 import keras
@@ -20,14 +20,19 @@ CONFIGS = {
     "efficientps": "cityscapes/efficientps/efficientnet_b5",
     "efficientps_solov2": "cityscapes/efficientps/efficientnet_b5_solov2",
 }
-# Random weights give no peak that is as high as a trained network's.
+# With random weights no peak is as high as a trained network's.
 _OVERRIDES = ("evaluator_options { center_score_threshold: 0 }",)
 
 
 def load_config(
     backbone: str, overrides: tuple[str, ...] = ()
 ) -> config_lib.Config:
-    """Loads the config of a network with output stride 32."""
+    """Loads the config of a network.
+
+    Args:
+        backbone: A key of `CONFIGS`.
+        overrides: Further overrides of the config, as text.
+    """
     return config_lib.load(CONFIGS[backbone], (*_OVERRIDES, *overrides))
 
 
@@ -47,7 +52,7 @@ def build(
 
 
 def _train_a_little(model: keras.Model) -> None:
-    """Returns batch norms what training gives them: none is the identity."""
+    """Draws weights and statistics of batch norms, so that none is identity."""
     generator = keras.random.SeedGenerator(1)
     ranges = {
         "gamma": (0.5, 1.5),

@@ -4,11 +4,11 @@
     python benchmarks/panoptic_fusion.py
 
 From logits of 19 classes at stride 4, and detections of Mask R-CNN with mask
-logits of 28x28, to the panoptic map. Compiled by XLA, as evaluation and export
-do.
+logits of 28x28, to the panoptic map. Compiled by XLA, as in evaluation and
+export.
 
 * objects, whole_image, noise: see `drawn_objects`.
-* no_object: the same without any.
+* no_object: the same arrays without a valid object.
 """
 
 import functools
@@ -38,7 +38,7 @@ _NO_OBJECT = "no_object"
 def make_function(
     size: tuple[int, int],
 ) -> Callable[..., dict[str, tf.Tensor]]:
-    """Makes the compiled function from network outputs to the result."""
+    """Makes the compiled function from network outputs to a prediction."""
     task = efficientps.Task(
         range(inputs.NUM_CLASSES),
         size,
@@ -61,7 +61,13 @@ def make_function(
 def make_arguments(
     kind: str, size: tuple[int, int], number: int = _NUMBER
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Makes what the function takes: class logits and objects."""
+    """Makes the arguments of that function: class logits and objects.
+
+    Args:
+        kind: One of `drawn_objects.KINDS`, or "no_object".
+        size: (H, W) of the image.
+        number: Number of objects.
+    """
     is_none = kind == _NO_OBJECT
     drawn = drawn_objects.draw("objects" if is_none else kind, size, number)
     objects = panoptic_fpn.Objects(

@@ -4,9 +4,9 @@
     python benchmarks/postprocessing.py
 
 * probabilities: from class probabilities, heatmap and offsets of full size.
-* heads: from what the network gives at a quarter of the size.
+* heads: from outputs of the network at a quarter of the size.
 
-Compiled by XLA, as evaluation and export do.
+Compiled by XLA, as in evaluation and export.
 """
 
 import functools
@@ -37,7 +37,7 @@ OPTIONS = {
 def make_function(
     canvas_size: tuple[int, int], **options
 ) -> Callable[..., dict[str, tf.Tensor]]:
-    """Makes the compiled function from heads to the fields of the result."""
+    """Makes the compiled function from heads to a prediction's fields."""
 
     @functools.partial(tf.function, jit_compile=True, autograph=False)
     def process(

@@ -2,8 +2,8 @@
 """Inference and a training step as functions without state, for compilers.
 
 All weights and statistics are arguments, in lists; new ones are results. So a
-function can be lowered for an accelerator that is not there, and run by other
-frameworks. Sizes are static.
+function can be lowered for an accelerator that the machine does not have, and
+run by other frameworks. Sizes are static.
 """
 
 from collections.abc import Callable
@@ -22,24 +22,24 @@ _Tensors = list[tf.Tensor]
 
 _INSTANCES = 30
 
-# Adam, as the trainer has it.
+# The defaults of the trainer's Adam.
 _MEAN_DECAY = 0.9
 _SQUARE_DECAY = 0.999
 _EPSILON = 1e-7
 
 
 class PureFunction(NamedTuple):
-    """A function and what to call it with.
+    """A function and the values to call it with.
 
     Attributes:
-        name: Of the function.
-        call: Takes and gives lists of tensors.
-        arguments: Values to call it with, in the order of `call`'s arguments;
-            each an array or a list of arrays.
-        num_state: How many arrays of the arguments, the first ones, are the
-            state. If the function changes the state it gives the new one, of
-            the same form, before its other results.
-        changes_state: Whether it does.
+        name: Name of the function.
+        call: Function from lists of tensors to lists of tensors.
+        arguments: Values in the order of the arguments of `call`, each an
+            array or a list of arrays.
+        num_state: Number of arrays, the first ones of the arguments, that are
+            the state.
+        changes_state: Whether the first results of the function are a new
+            state, of the same structure.
     """
 
     name: str
@@ -65,11 +65,13 @@ class PureFunction(NamedTuple):
     def lower(self, platform: str, accelerator: bool) -> bytes:
         """Returns the compiled function as a portable artifact of StableHLO.
 
-        Its text would not do: how it spells constants changes with versions.
+        The text of StableHLO is not portable: its form of constants changes
+        with versions.
 
         Args:
-            platform: Whose kernels are taken: `CPU`, `CUDA` or `TPU`.
-            accelerator: Whether it is to be fast on a GPU or TPU.
+            platform: Platform of the kernels: `CPU`, `CUDA` or `TPU`.
+            accelerator: Whether operations that are fast on a GPU or TPU are
+                used.
         """
         specs = [tf.TensorSpec(x.shape, x.dtype) for x in self.flat_arguments()]
         with device.building_for(accelerator):
@@ -85,7 +87,7 @@ def make_inference(
     Args:
         backbone: A key of `models.CONFIGS`.
         size: (H, W) of the canvas, multiples of 32 and one; one image.
-        overrides: Of the config.
+        overrides: Overrides of the config.
     """
     system, model = models.build(models.load_config(backbone, overrides))
     weights = _values(model.variables)
@@ -124,7 +126,7 @@ def _make_heads(
     run_network: Callable[[], dict[str, tf.Tensor]],
     size: tuple[int, int],
 ) -> dict[str, tf.Tensor]:
-    """Makes outputs of heads: of a street for Panoptic-DeepLab, else random."""
+    """Makes head outputs: drawn ones for Panoptic-DeepLab, else random ones."""
     if not isinstance(system, panoptic_deeplab.PanopticDeepLab):
         return run_network()
     maps = inputs.draw_network_maps(
@@ -150,7 +152,7 @@ def make_training_step(
         backbone: A key of `models.CONFIGS`.
         size: (H, W) of the crops.
         batch_size: Crops of a step.
-        overrides: Of the config.
+        overrides: Overrides of the config.
     """
     height, width = size
     crop = f"train_dataset_options {{ crop_size: [{height}, {width}] }}"
@@ -214,13 +216,13 @@ def _step_adam(
     gradients: _Tensors,
     weights: _Tensors,
 ) -> tuple[_Tensors, _Tensors]:
-    """Makes a step of Adam; those of Keras and TensorFlow change variables.
+    """Makes a step of Adam without variables, unlike Keras and TensorFlow.
 
     Args:
-        learning_rate: Of a step.
-        state: The step, the mean of each gradient, that of each square.
-        gradients: One of each weight.
-        weights: To change.
+        learning_rate: Function from a step to its learning rate.
+        state: The step, the mean of each gradient, the mean of each square.
+        gradients: The gradient of each weight.
+        weights: The weights before the step.
 
     Returns:
         The new weights and the new state.

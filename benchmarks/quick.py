@@ -3,8 +3,8 @@
 
     python benchmarks/quick.py --out=results.jsonl
 
-Each case runs in a process of its own, with few runs. For figures to quote run
-the programs one by one without --quick, on a machine that does nothing else.
+Each case is measured in a process of its own, with few runs. For figures to
+quote, run each program without --quick, on a machine that does nothing else.
 """
 
 import pathlib

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measurements as lines of JSON and as a table beside the reference's figures.
 
-A line holds one `measuring.Measurement` and under what it was made: time,
-machine, versions. `reference_figures.json` holds what the reference took for
-the same work, in another run on a machine of the same kind, and by how many
-times this project means to be faster.
+A line contains one `measuring.Measurement` with its time, machine and versions.
+`reference_figures.json` contains the figures of the reference for the same
+work, in another run on a machine of the same kind, and how many times faster
+this project aims to be.
 """
 
 import dataclasses
@@ -27,12 +27,12 @@ _BUSY = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """What the reference takes for the same work.
+    """Figures of the reference for the same work.
 
     Attributes:
-        wall_ms: Milliseconds, median.
-        memory_mb: Its memory in 10**6 bytes, where known.
-        aim: How many times faster this project means to be; None: no aim.
+        wall_ms: Median of the wall times in milliseconds.
+        memory_mb: Memory in 10**6 bytes; None: not known.
+        aim: How many times faster this project aims to be; None: no aim.
     """
 
     wall_ms: float
@@ -94,7 +94,7 @@ def to_line(
 
     Args:
         measurement: The measurement.
-        context: From `describe_machine`.
+        context: Result of `describe_machine`.
     """
     return json.dumps({**dataclasses.asdict(measurement), **context})
 
@@ -113,10 +113,10 @@ def append_lines(
 def load_lines(
     path: str | os.PathLike[str],
 ) -> dict[str, measuring.Measurement]:
-    """Loads measurements by name; of several with one name the last.
+    """Loads measurements by name; of several with one name, the last.
 
     Raises:
-        DataError: The file is missing or holds something else.
+        DataError: The file is missing or contains something else.
     """
     path = pathlib.Path(path)
     try:

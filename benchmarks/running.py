@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmark programs share: flags, fresh processes, output.
+"""The common part of the benchmark programs: flags, processes, output.
 
-A program names its cases; each case is measured in a process of its own, so
-that its memory is its own and no earlier case has warmed anything up.
+A program lists its cases. Each is measured in a process of its own, so that
+earlier cases affect neither its memory nor its time.
 
-TensorFlow with oneDNN keeps memory that was freed. Where no operation of
-oneDNN takes part, the memory of a case is measured in one more process,
-without it.
+TensorFlow with oneDNN keeps memory that was freed. The memory of cases without
+operations of oneDNN is therefore measured in one more process, without oneDNN.
 """
 
 import dataclasses
@@ -24,7 +23,7 @@ from benchmarks import measuring, reporting
 from deeplab2_like import errors
 from deeplab2_like.console import program
 
-# Before TensorFlow is imported, which reads them then.
+# TensorFlow reads them when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
@@ -49,12 +48,12 @@ _WITHOUT_ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "0"}
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Something that a program measures.
+    """A case that a program measures.
 
     Attributes:
-        measure: Returns the measurements.
+        measure: Function that returns the measurements.
         has_memory_apart: Whether the memory is measured in one more process;
-            then `measure` passes what `memory_of_case` gives.
+            `measure` then measures it as `memory_of_case` says.
     """
 
     measure: Callable[[], Iterable[measuring.Measurement]]
@@ -75,14 +74,14 @@ def inputs_folder() -> pathlib.Path | None:
 
 
 def effort() -> measuring.Effort:
-    """Returns how long to measure, as --quick says."""
+    """Returns how long to measure: fewer runs with --quick or --memory."""
     if _MEMORY.value:
         return measuring.ONCE
     return measuring.QUICK if _QUICK.value else measuring.Effort()
 
 
 def memory_of_case() -> measuring.Memory:
-    """Returns in which run of this process the memory is measured."""
+    """Returns the run of this process in which the memory is measured."""
     return measuring.Memory.WARM if _MEMORY.value else measuring.Memory.NOT
 
 
@@ -94,8 +93,8 @@ def measure_segments(
     """Measures post-processing, and counts the segments that it finds.
 
     Args:
-        name: Of the measurement.
-        process: Returns the fields of a prediction as tensors.
+        name: Name of the measurement.
+        process: Function that returns the fields of a prediction as tensors.
         size: Height and width of the image.
     """
     height, width = size
@@ -165,14 +164,14 @@ def measure_case(
     """Measures a case of a program in a process of its own, or in two.
 
     Args:
-        path: Of the program.
-        case: Its name.
-        inputs: --inputs of the program.
-        quick: --quick of the program.
-        has_memory_apart: As in `Case`.
+        path: Path of the program.
+        case: Name of the case.
+        inputs: Value of --inputs.
+        quick: Value of --quick.
+        has_memory_apart: See `Case`.
 
     Raises:
-        UserError: The program failed; what it said is on standard error.
+        UserError: The program failed; its messages are on standard error.
     """
     options = [f"--case={case}"]
     if inputs:
@@ -198,7 +197,7 @@ def _run_process(
         command = [sys.executable, path, *options, f"--out={out}"]
         done = subprocess.run(
             command,
-            # The tables of single cases would only interrupt the one of all.
+            # The parent prints one table of all cases instead.
             stdout=subprocess.DEVNULL,
             env={**os.environ, **environment},
             check=False,

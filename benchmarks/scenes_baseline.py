@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far colours alone get on `scenes`: colour table + connected components.
+"""The baseline of `scenes`: a table of colors and connected components.
 
     python benchmarks/scenes_baseline.py
 
-The best of all variants is the figure that a network has to beat. Needs no
-network, no accelerator and half a minute.
+A network has to exceed the best of all variants. Needs no network and no
+accelerator; takes half a minute.
 """
 
 import pathlib
@@ -36,7 +36,7 @@ def _main(arguments: Sequence[str]) -> None:
     results = baseline.score_colors(_TRAIN.value, _VAL.value)
     print(
         f"{platform.machine()}, Python {platform.python_version()}, NumPy"
-        f" {np.__version__}; {_TRAIN.value} scenes learnt, {_VAL.value}"
+        f" {np.__version__}; {_TRAIN.value} scenes learned, {_VAL.value}"
         f" scored, {height}x{width},"
         f" {time.perf_counter() - start:.0f} s"
     )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in `scenes`, and how fast it is drawn.
+"""Statistics of `scenes`: drawing speed, classes and instances.
 
     python benchmarks/scenes_statistics.py
 
-Speed is in pictures a second of processor time of one core.
+Speed is in images a second of processor time of one core.
 """
 
 import pathlib
@@ -33,7 +33,7 @@ def _print_speed() -> None:
         for seed in range(count):
             scene.make_scene(seed, size)
         speed = count / (time.process_time() - start)
-        print(f"{size[0]}x{size[1]}: {speed:.1f} pictures a second")
+        print(f"{size[0]}x{size[1]}: {speed:.1f} images a second")
 
 
 def _print_contents(count: int) -> None:

@@ -4,17 +4,17 @@
     python benchmarks/solov2_decoding.py
 
 From logits of 19 classes and 256 mask features at stride 4, and 3,872 cells
-with their kernels, of which 500 candidates are looked at, to the panoptic map.
-Compiled by XLA, as evaluation and export do.
+with their kernels, of which 500 are candidates, to the panoptic map. Compiled
+by XLA, as in evaluation and export.
 
-* objects: 60 of the sizes of street scenes, each seen by 4 cells.
+* objects: 60 of the sizes of street scenes, each predicted by 4 cells.
 * all_candidates: 500 large masks above the threshold, of all classes.
 * no_object: no cell is above the threshold.
 
-Parts are measured apart, and their shares of the whole printed: the products
-of kernels and features (with what is made of them: bits and sums), Matrix NMS
-(with the pixels that masks share), the masks of the final objects, and fusion
-with the upsampling of classes and masks.
+Parts are measured too, and their shares of the whole printed: the products of
+kernels and features (with bits and sums of the masks), Matrix NMS (with the
+pixels that masks share), the masks of the final objects, and fusion with the
+upsampling of classes and masks.
 """
 
 import functools
@@ -52,7 +52,7 @@ _NONE = -9.0
 
 
 class Inputs(NamedTuple):
-    """What the network gives for one image.
+    """Outputs of the network for one image.
 
     Attributes:
         classes: float32 [1, h, w, 19], logits.
@@ -68,7 +68,7 @@ class Inputs(NamedTuple):
 
 
 def _draw_many(size: tuple[int, int]) -> drawn_objects.Objects:
-    """Draws as many large objects as there are candidates."""
+    """Draws a large object for each candidate."""
     number = GRID_RULES.candidates
     drawn = drawn_objects.draw("objects", size, number)
     generator = np.random.default_rng(1)
@@ -79,7 +79,13 @@ def _draw_many(size: tuple[int, int]) -> drawn_objects.Objects:
 
 
 def make_inputs(kind: str, size: tuple[int, int], number: int = 60) -> Inputs:
-    """Makes what the network might give for a picture of some kind."""
+    """Makes outputs of the network.
+
+    Args:
+        kind: "objects", "all_candidates" or "no_object"; see the module.
+        size: (H, W) of the image.
+        number: Number of objects.
+    """
     drawn = drawn_objects.draw("objects", size, number)
     seen, repeats = drawn, _CELLS_PER_OBJECT
     if kind == "no_object":
@@ -116,7 +122,7 @@ def _draw_cells(
     number = sum(side * side for side in GRID_RULES.grids)
     logits = np.full((number, len(inputs.THING_IDS)), _NONE, np.float32)
     kernels = 0.02 * generator.standard_normal((number, _FILTERS), np.float32)
-    # Neighbours would be suppressed.
+    # Neighboring cells would be suppressed.
     apart = np.concatenate([_every_other(*grid) for grid in _list_grids()])
     chosen = generator.permutation(apart)
     relative = objects.boxes / np.array([*size, *size])
@@ -134,7 +140,7 @@ def _draw_cells(
 
 
 def _list_grids() -> list[tuple[int, int]]:
-    """Returns first cell and side of each grid."""
+    """Returns the first cell and the side of each grid."""
     sides = list(GRID_RULES.grids)
     firsts = np.cumsum([0, *(side * side for side in sides)])
     return list(zip(firsts.tolist(), sides, strict=False))
@@ -149,7 +155,7 @@ def _every_other(first: int, side: int) -> inputs.Ids:
 def make_function(
     size: tuple[int, int],
 ) -> Callable[..., dict[str, tf.Tensor]]:
-    """Makes the compiled function from network outputs to the result."""
+    """Makes the compiled function from network outputs to a prediction."""
     task = efficientps.Task(
         range(inputs.NUM_CLASSES), size, mask_merging.CLASS_RULES, FUSION_RULES
     )
@@ -174,7 +180,7 @@ def _compiled(function: Callable) -> Callable:
 
 
 def _make_parts(found: Inputs) -> dict[str, Callable[[], object]]:
-    """Makes the parts, each of which runs by itself."""
+    """Makes the parts as functions that run by themselves."""
     cells, kernels, features = (x[0] for x in found[1:])
     valid_size = tf.constant(features.shape[:2])
     number = GRID_RULES.candidates
@@ -245,7 +251,7 @@ def _measure(kind: str) -> Iterator[measuring.Measurement]:
 def _compute_shares(
     whole: measuring.Measurement, parts: dict[str, measuring.Measurement]
 ) -> dict[str, float]:
-    """Returns the shares of the least wall time of the whole."""
+    """Computes the shares of the parts in the least wall time of the whole."""
     share = {n: m.wall_ms_min / whole.wall_ms_min for n, m in parts.items()}
     rest = share["find_objects"] - share["products"] - share["matrix_nms"]
     return {

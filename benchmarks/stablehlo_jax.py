@@ -5,11 +5,11 @@
     jax/bin/python benchmarks/stablehlo_jax.py --run=folder  # with JAX only
 
 For accelerators that have JAX but no TensorFlow. The first call writes the
-StableHLO of each function, what it was called with and what it gave; the
-second, in an environment with `jax` and `numpy`, runs the functions on JAX's
-default device, compares, and measures. Weights are arguments; the state after
-a training step is fed into the next one. Large arguments are drawn anew on
-the other machine instead of being stored: a folder has a few megabytes.
+StableHLO, arguments and results of each function; the second, in an environment
+with `jax` and `numpy`, runs the functions on JAX's default device, compares the
+results, and measures. Weights are arguments; the state after a training step is
+passed to the next one. Large arguments are drawn anew on the other machine
+instead of being stored: a folder has a few megabytes.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _STORED_VALUES = 1 << 14
 
 
 def _write(arguments: argparse.Namespace) -> None:
-    """Lowers the functions and records what TensorFlow gives."""
+    """Lowers the functions and stores their results in TensorFlow."""
     import tensorflow as tf
 
     from benchmarks import pure_functions
@@ -127,7 +127,7 @@ def _draw(recipe: dict[str, Any]) -> np.ndarray:
 
 
 def _run_steps(call, inputs, num_state: int, steps: int) -> list[Any]:
-    """Calls a function repeatedly, feeding its first results back.
+    """Calls a function repeatedly, with its first results as the new state.
 
     Returns:
         The results besides the state, of all steps, as arrays.
@@ -142,7 +142,7 @@ def _run_steps(call, inputs, num_state: int, steps: int) -> list[Any]:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    """Runs in JAX what was written, compares, measures."""
+    """Runs the stored functions in JAX, compares results, and measures."""
     import jax
 
     # Keras counts steps in 64 bits.
@@ -204,8 +204,8 @@ def _measure(call: Any, inputs: list[Any]) -> tuple[float, float]:
     """Measures a function.
 
     Returns:
-        Milliseconds of a call among many that are queued; the median of calls
-        that are waited for.
+        Mean milliseconds of calls that are queued; median milliseconds of
+        calls that are waited for one by one.
     """
     times: list[float] = []
     while len(times) < _MEASURED_RUNS and sum(times) < _LONGEST_SECONDS:
@@ -226,7 +226,7 @@ def _wait(results: list[Any]) -> None:
 
 
 def _compare(found: list[Any], expected: list[Any]) -> dict[str, float]:
-    """Returns how many integers differ, and by how much other numbers."""
+    """Counts the integers that differ, and finds by how much floats differ."""
     unequal = total = 0
     largest = 0.0
     for some, other in zip(found, expected, strict=True):
@@ -245,7 +245,7 @@ def _compare(found: list[Any], expected: list[Any]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Writes or runs."""
+    """Runs the program."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -260,13 +260,13 @@ def main() -> None:
         "--accelerator",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="write what is fast on accelerators, not on processors",
+        help="write operations that are fast on accelerators",
     )
     parser.add_argument(
         "--results",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="write what TensorFlow gives, to compare with",
+        help="write the results in TensorFlow, to compare with",
     )
     parser.add_argument(
         "--functions",

@@ -4,8 +4,7 @@
     python benchmarks/targets.py
 
 * targets: one image after the other, in a graph.
-* tf_data: an image a call of `map`, by 1 and by 2 threads; the time is that
-  of an image.
+* tf_data_1, tf_data_2: the time of an image in `map`, by 1 and by 2 threads.
 """
 
 import pathlib
@@ -32,7 +31,7 @@ _IMAGES_PER_RUN = 8
 def _prepare(
     image_hwc: tf.Tensor, panoptic_hw: tf.Tensor, uniform: tf.Tensor
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Does what the input pipeline does behind the decoding."""
+    """Makes a training example as the input pipeline does after decoding."""
     image, panoptic = preprocessing.augment_example(
         image_hwc,
         panoptic_hw,

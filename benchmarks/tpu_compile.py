@@ -5,10 +5,10 @@
     tpu/bin/python benchmarks/tpu_compile.py
 
 TensorFlow lowers each function with the kernels that it has for TPUs; JAX then
-hands the result to the TPU compiler, which tells memory and costs: `least_ms`
-is how long its operations and bytes take at least. A process can load the
-compiler once only, so that each step has its own. Where the temporaries go into
-gigabytes, an operation is used that TPUs do not bear.
+passes the result to the TPU compiler, which reports memory and costs:
+`least_ms` is the least time of its operations and bytes. A process can load the
+compiler only once, so each step has a process of its own. Temporaries of
+gigabytes show that an operation does not suit TPUs.
 """
 
 import json
@@ -35,31 +35,31 @@ _BACKBONES = flags.DEFINE_list(
 _FUNCTIONS = flags.DEFINE_list(
     "functions",
     ["network", "postprocess", "inference", "training_step"],
-    "What to compile of each.",
+    "Functions of each network to compile.",
 )
 _SIZE = flags.DEFINE_list(
     "size", ["1025", "2049"], "Height and width of images and crops."
 )
 _PRECISION = flags.DEFINE_enum(
-    "precision", "bfloat16", ("bfloat16", "float32"), "Of the networks."
+    "precision", "bfloat16", ("bfloat16", "float32"), "Of computations."
 )
-_TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x2", "For one chip of it.")
+_TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x2", "TPU topology.")
 _EFFORT = flags.DEFINE_float(
     "effort",
     -1.0,
-    "How long the compiler searches for what runs fastest. At 0, its default, "
-    "a dilated convolution of many channels takes it more than a minute.",
+    "How long the compiler searches for the fastest program. At 0, its default, "
+    "a dilated convolution of many channels takes more than a minute.",
     lower_bound=-1.0,
     upper_bound=1.0,
 )
 _OUT = flags.DEFINE_string("out", None, "File of JSON lines to append to.")
 _STEP = flags.DEFINE_string("step", None, "Used by the program itself.")
 
-# Of a v5e, by its data sheet: bfloat16 operations and bytes a second. The
-# compiler's own estimate of the time is no number for some functions.
+# bfloat16 operations and bytes a second of a v5e, by its data sheet. The
+# compiler's own estimate of the time is not a number for some functions.
 _PEAK_FLOPS = 197e12
 _PEAK_BYTES = 819e9
-# What the libraries would otherwise ask a TPU machine for.
+# Values that the libraries would otherwise request from a TPU machine.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-1",
@@ -91,7 +91,7 @@ def _lower(backbone: str, name: str, path: pathlib.Path) -> None:
 
 
 def _compile(path: pathlib.Path) -> None:
-    """Compiles StableHLO and prints what that gave, as JSON."""
+    """Compiles StableHLO and prints memory and costs as JSON."""
     from jax.experimental import topologies
     from jax.interpreters import mlir
     from jaxlib import xla_client
@@ -133,7 +133,7 @@ def _compile(path: pathlib.Path) -> None:
 
 
 def _run_step(*step: str) -> str:
-    """Runs a step in a process of its own; gives what it printed."""
+    """Runs a step in a process of its own; returns its standard output."""
     command = [
         sys.executable,
         __file__,

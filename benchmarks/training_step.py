@@ -4,7 +4,7 @@
     python benchmarks/training_step.py
 
 * gradients: loss and gradients of all weights.
-* adam: a whole step of the trainer, in its loop of several steps.
+* adam: a whole step of the trainer, in a loop of several steps.
 """
 
 import pathlib

@@ -4,8 +4,9 @@
     python benchmarks/worst_cases.py
 
 From head outputs, at 1024x2048 unless the name says otherwise. A case is
-bounded if it takes a few times what 30 instances take (or as many times as it
-has more pixels), and its memory is in proportion to the pixels of one image.
+bounded if its time is a few times that of 30 instances (for more pixels,
+in proportion to them), and its memory is in proportion to the pixels of one
+image.
 """
 
 import pathlib
@@ -46,7 +47,7 @@ def _no_instance_and_no_thing() -> inputs.HeadOutputs:
 
 
 def _more_than_k_centers() -> inputs.HeadOutputs:
-    """Every 16th pixel is a peak, and all votes are noise."""
+    """Makes every 16th pixel a peak, and all offsets noise."""
     maps = _load(200)
     heatmap = np.zeros_like(maps.heatmap)
     peaks = heatmap[::16, ::16]
@@ -57,7 +58,7 @@ def _more_than_k_centers() -> inputs.HeadOutputs:
 
 
 def _one_everywhere() -> inputs.HeadOutputs:
-    """All pixels vote for the one center in the middle."""
+    """Makes the offsets of all pixels point to one center in the middle."""
     height, width = inputs.SIZE
     heatmap = np.zeros(inputs.SIZE, np.float32)
     center = height // 2, width // 2
@@ -73,7 +74,7 @@ def _one_everywhere() -> inputs.HeadOutputs:
 
 
 def _votes_all_over() -> inputs.HeadOutputs:
-    """200 centers, and each pixel votes for any place of the picture.
+    """Makes 200 centers, and offsets that point anywhere in the image.
 
     Then no center can be left out in any tile.
     """

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.data import preprocessing as preprocessing_lib
-from deeplab2_like.export import canvas as canvas_lib
 from deeplab2_like.export import serving
+from deeplab2_like.inference import canvas as canvas_lib
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.postprocess.prediction import Prediction
 from deeplab2_like.results import original_size

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The text that tells the finder of an exported model how to use it."""
 
+from deeplab2_like.export.exported_model import ExportInfo
 from deeplab2_like.labels import descriptor as descriptor_lib
-from deeplab2_like.storage.exported_model import ExportInfo
 
 _TEXT = """\
 # {name}

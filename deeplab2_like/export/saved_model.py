@@ -22,9 +22,9 @@ from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import run_config
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import preprocessing as preprocessing_lib
-from deeplab2_like.export import canvas as canvas_lib
 from deeplab2_like.export import exported_model, readme, serving, warmup
 from deeplab2_like.export import parity as parity_lib
+from deeplab2_like.inference import canvas as canvas_lib
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build
 from deeplab2_like.meta_architectures import contract

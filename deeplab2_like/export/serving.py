@@ -5,16 +5,14 @@ import keras
 import tensorflow as tf
 
 from deeplab2_like.data import preprocessing as preprocessing_lib
-from deeplab2_like.export import byte_guard, canvas
+from deeplab2_like.export import byte_guard
 from deeplab2_like.graph import checks
+from deeplab2_like.inference import any_size
 from deeplab2_like.meta_architectures import contract
 
 IMAGES_SIGNATURE = "serving_default"
 BYTES_SIGNATURE = "encoded"
-_IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
 _BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
-# Up to here areas are counted through a table of all ids.
-_MAX_TABLE = 1 << 22
 
 
 class ServingModule(tf.Module):
@@ -59,9 +57,11 @@ class ServingModule(tf.Module):
         # Session loaders restore only what is tracked as a plain variable.
         self.raw_variables = [v.value for v in model.variables]
         # One function, so that both signatures share one copy of the network.
-        predict = _make_predict(system, model, preprocessing, jit_compile)
+        predict = any_size.make_predict(
+            system, model, preprocessing, jit_compile
+        )
 
-        @tf.function(input_signature=[_IMAGES], autograph=False)
+        @tf.function(input_signature=[any_size.IMAGES], autograph=False)
         def serve_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
             shape = tf.shape(images)
             allowed = byte_guard.check_size(shape[0], shape[1:3], max_pixels)
@@ -85,143 +85,3 @@ class ServingModule(tf.Module):
                 BYTES_SIGNATURE: self.serve_bytes,
             },
         )
-
-
-def _make_predict(
-    system: contract.MetaArchitecture,
-    model: keras.Model,
-    preprocessing: preprocessing_lib.Preprocessing,
-    jit_compile: bool,
-) -> tf.types.experimental.PolymorphicFunction:
-    """Makes the function from images to the outputs of `ServingModule`."""
-    postprocess = tf.function(
-        system.postprocess, jit_compile=jit_compile or None, autograph=False
-    )
-
-    @tf.function(input_signature=[_IMAGES], autograph=False)
-    def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        canvas_bhwc, valid_size = canvas.place_images(images, preprocessing)
-        prediction = map_images(
-            postprocess,
-            system.infer(model, canvas_bhwc),
-            canvas.static_size(preprocessing) or tf.shape(canvas_bhwc)[1:3],
-            valid_size,
-        )
-        return restore_prediction(
-            prediction, valid_size, tf.shape(images)[1:3], system
-        )
-
-    return predict
-
-
-def map_images(
-    postprocess: tf.types.experimental.PolymorphicFunction,
-    outputs: contract.Tensors,
-    canvas_size: tuple[int, int] | tf.Tensor,
-    valid_size_b2: tf.Tensor,
-) -> dict[str, tf.Tensor]:
-    """Post-processes the images of a batch one by one.
-
-    So XLA compiles for one image, and not anew for each size of a batch.
-
-    Args:
-        postprocess: `MetaArchitecture.postprocess` as a `tf.function`.
-        outputs: Of the network, B images.
-        canvas_size: As in `MetaArchitecture.postprocess`.
-        valid_size_b2: int32 [B, 2].
-
-    Returns:
-        The fields of a `Prediction` that are not None.
-    """
-
-    def process(
-        image: tuple[contract.Tensors, tf.Tensor],
-    ) -> dict[str, tf.Tensor]:
-        maps, valid_size = tf.nest.map_structure(lambda x: x[tf.newaxis], image)
-        prediction = postprocess(maps, canvas_size, valid_size)
-        return {name: x[0] for name, x in prediction.as_dict().items()}
-
-    def one(x: tf.Tensor) -> tf.TensorSpec:
-        return tf.TensorSpec([1, *x.shape[1:]], x.dtype)
-
-    outputs = dict(outputs)
-    # The function that this finds is the one that the loop calls.
-    function = postprocess.get_concrete_function(
-        tf.nest.map_structure(one, outputs), canvas_size, one(valid_size_b2)
-    )
-    return tf.map_fn(
-        process,
-        (outputs, valid_size_b2),
-        fn_output_signature={
-            name: tf.TensorSpec(x.shape[1:], x.dtype)
-            for name, x in function.structured_outputs.as_dict().items()
-        },
-    )
-
-
-def restore_prediction(
-    prediction: contract.Tensors,
-    valid_size_b2: tf.Tensor,
-    size: tf.Tensor,
-    system: contract.MetaArchitecture,
-) -> dict[str, tf.Tensor]:
-    """Returns a prediction of the canvas at the size of the images.
-
-    Segments without a pixel at that size are no longer valid.
-
-    Args:
-        prediction: Fields of a `Prediction`, of B canvases.
-        valid_size_b2: int32 [B, 2], the parts that are image; all equal.
-        size: int32 [2], height and width of the images.
-        system: Says what the ids are.
-
-    Returns:
-        The outputs that `ServingModule` describes.
-    """
-    valid_size = valid_size_b2[0]
-    outputs = {
-        name: canvas.restore_map(prediction[name], valid_size, size)
-        for name in ("semantic", "panoptic")
-        if name in prediction
-    }
-    descriptor = system.descriptor
-    divisor = descriptor.label_divisor
-    # Without instances the segments are the classes.
-    ids_bhw = outputs.get("panoptic", outputs["semantic"] * divisor)
-    area = count_pixels(
-        ids_bhw,
-        prediction["segment_id"],
-        max(descriptor.num_classes, descriptor.ignore_label + 1) * divisor,
-    )
-    table = {**prediction, "segment_area": area}
-    is_valid = prediction["segment_is_valid"] & (area > 0)
-    for name in ("id", "category", "score", "area"):
-        column = table[f"segment_{name}"]
-        column = tf.where(is_valid, column, tf.zeros_like(column))
-        outputs[f"segment_{name}"] = column
-    outputs["segment_is_valid"] = is_valid
-    return outputs
-
-
-def count_pixels(
-    ids_bhw: tf.Tensor, wanted_bs: tf.Tensor, num_ids: int
-) -> tf.Tensor:
-    """Counts the pixels of each id.
-
-    Args:
-        ids_bhw: int32 [B, H, W] in 0..num_ids - 1.
-        wanted_bs: int32 [B, S], the ids to count; in the same range.
-        num_ids: See above.
-
-    Returns:
-        int32 [B, S].
-    """
-    ids_bn = tf.reshape(ids_bhw, [tf.shape(ids_bhw)[0], -1])
-    if num_ids <= _MAX_TABLE:
-        counts = tf.raw_ops.DenseBincount(
-            input=ids_bn, size=num_ids, weights=tf.zeros([0], tf.int32)
-        )
-        return tf.gather(counts, wanted_bs, batch_dims=1)
-    ordered = tf.sort(ids_bn, axis=1)
-    above = tf.searchsorted(ordered, wanted_bs, side="right")
-    return above - tf.searchsorted(ordered, wanted_bs, side="left")

@@ -10,8 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.export import main, parity, serving
-from deeplab2_like.storage import exported_model
+from deeplab2_like.export import exported_model, main, parity, serving
 
 
 def _run(*arguments):

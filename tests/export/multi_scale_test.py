@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.config import run_config
 from deeplab2_like.export import saved_model
 from deeplab2_like.scenes import scene
-from deeplab2_like.storage import run_config
 
 
 @pytest.mark.slow

@@ -9,10 +9,9 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import initialization
-from deeplab2_like.export import parity, saved_model, serving
+from deeplab2_like.export import exported_model, parity, saved_model, serving
 from deeplab2_like.labels import descriptor
 from deeplab2_like.scenes import scene
-from deeplab2_like.storage import exported_model
 
 
 def test_the_folder_explains_itself(exported, tiny_run):

@@ -13,14 +13,15 @@ import tensorflow as tf
 
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import initialization
+from deeplab2_like.config import run_config
 from deeplab2_like.data import build as data_build
 from deeplab2_like.data.records import features as record_features
-from deeplab2_like.export import canvas, serving
+from deeplab2_like.export import serving
+from deeplab2_like.inference import any_size, canvas
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.results import original_size
 from deeplab2_like.scenes import scene
-from deeplab2_like.storage import run_config
 
 _SIGNATURES = pathlib.Path(__file__).parent / "signatures.txt"
 _SIZES = [(1, 1), (7, 300), (64, 64), (65, 129), (100, 37), (200, 150)]
@@ -301,7 +302,7 @@ def test_it_loads_without_keras_and_this_package(exported, loaded, tmp_path):
 def test_pixels_are_counted_by_id(num_ids):
     ids = np.random.RandomState(0).randint(0, 5, (2, 9, 11)) * 700
     wanted = np.array([[0, 700, 2900], [2800, 1, 0]], np.int32)
-    counts = serving.count_pixels(
+    counts = any_size.count_pixels(
         tf.constant(ids, tf.int32), tf.constant(wanted), num_ids
     )
     expected = [

@@ -6,7 +6,7 @@ from google.protobuf import text_format
 
 from deeplab2_like import errors
 from deeplab2_like.data import preprocessing as preprocessing_lib
-from deeplab2_like.export import canvas
+from deeplab2_like.inference import canvas
 from deeplab2_like.protos import config_pb2
 from deeplab2_like.results import original_size
 
