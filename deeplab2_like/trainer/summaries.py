@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.results import original_size
-from deeplab2_like.visualize import visualizer as visualize
+from deeplab2_like.visualize import visualizer
 
 
 def make_picture(
@@ -39,8 +39,8 @@ def make_picture(
         predicted = image.semantic * divisor
         true = true // divisor * divisor
     if not has_label:
-        return visualize.visualize(pixels, predicted, descriptor)
-    return visualize.visualize_comparison(pixels, true, predicted, descriptor)
+        return visualizer.visualize(pixels, predicted, descriptor)
+    return visualizer.visualize_comparison(pixels, true, predicted, descriptor)
 
 
 def write_summary(picture_hw3: npt.NDArray[np.uint8], index: int) -> None:

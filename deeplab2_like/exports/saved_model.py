@@ -21,17 +21,14 @@ from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import run_config
 from deeplab2_like.console import native_logs, progress
-from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.export import exported_model, readme, serving, warmup
 from deeplab2_like.export import parity as parity_lib
+from deeplab2_like.inference import any_size, live_model
 from deeplab2_like.inference import canvas as canvas_lib
 from deeplab2_like.labels import descriptor as descriptor_lib
-from deeplab2_like.meta_architectures import build as system_build
-from deeplab2_like.meta_architectures import contract
 from deeplab2_like.model import folding
 from deeplab2_like.storage import whole_files
 
-DEFAULT_MAX_PIXELS = 20_000_000
 # Compiling takes seconds. On two CPU cores an image of 2 million pixels then
 # takes 0.2 s less, and one of 33,000 pixels 5 ms less.
 _MIN_COMPILED_PIXELS = 1 << 18
@@ -56,65 +53,33 @@ class ExportOptions:
     """
 
     canvas: str = canvas_lib.CONFIG
-    max_pixels: int = DEFAULT_MAX_PIXELS
+    max_pixels: int = any_size.DEFAULT_MAX_PIXELS
     jit_compile: bool | None = None
     writes_warmup: bool = True
     overwrite: bool = False
     folds_batch_norms: bool = True
 
 
-@dataclasses.dataclass(frozen=True)
-class _LiveModel:
-    """What is exported, and the size of images that it was made for."""
-
-    system: contract.MetaArchitecture
-    model: keras.Model
-    preprocessing: preprocessing_lib.Preprocessing
-    step: int
-    typical_size: tuple[int, int]
-
-
 def export(
-    model_dir: str,
+    model_dir: str | None,
     out: str,
     options: ExportOptions | None = None,
     *,
-    report: progress.Progress | None = None,
-) -> exported_model.ExportInfo:
-    """Exports the newest checkpoint of a training run.
-
-    Args:
-        model_dir: The model folder.
-        out: See `export_checkpoint`, which also tells what is raised.
-        options: As there.
-        report: As there.
-    """
-    return export_checkpoint(
-        run_config.load_checked(model_dir),
-        checkpoint_files.find_checkpoint(model_dir),
-        out,
-        options,
-        report=report,
-    )
-
-
-def export_checkpoint(
-    config: config_lib.Config,
-    checkpoint: str,
-    out: str,
-    options: ExportOptions | None = None,
-    *,
+    config: config_lib.Config | None = None,
+    checkpoint: str | None = None,
     images: Iterable[parity_lib.NamedImage] | None = None,
     report: progress.Progress | None = None,
 ) -> exported_model.ExportInfo:
     """Exports a checkpoint as a SavedModel.
 
     Args:
-        config: The config of the run.
-        checkpoint: Prefix of the checkpoint; its averaged weights are taken
-            where it has them.
+        model_dir: The model folder of a run; None where `config` and
+            `checkpoint` are given.
         out: Folder of the SavedModel; appears only when all is done.
         options: How; the defaults when None.
+        config: The config; that of the model folder when None.
+        checkpoint: Prefix of the checkpoint, whose averaged weights are taken
+            where it has them; the newest of the model folder when None.
         images: On which the result is compared with the live model; a few
             drawn scenes when None.
         report: Shows the progress.
@@ -132,31 +97,39 @@ def export_checkpoint(
     if options.max_pixels < 1:
         raise errors.ConfigError(
             f"--max_pixels={options.max_pixels} allows no image. Give a number "
-            f"of pixels above 0; the default is {DEFAULT_MAX_PIXELS}."
+            f"of pixels above 0; the default is {any_size.DEFAULT_MAX_PIXELS}."
         )
+    if model_dir is None and (config is None or checkpoint is None):
+        raise errors.ConfigError(
+            "There is nothing to export. Give the folder of a training run, or "
+            "both a config and a checkpoint."
+        )
+    config = config or run_config.load_checked(str(model_dir))
+    checkpoint = checkpoint_files.find_checkpoint(checkpoint or str(model_dir))
     with _new_folder(out, overwrite=options.overwrite) as folder:
         with native_logs.hide_routine():
-            live = _restore(config, checkpoint, options.canvas)
-        report.log(f"Restored {checkpoint} (step {live.step})")
+            live = live_model.build(config.options, options.canvas)
+            step = initialization.restore_all(checkpoint, live.network)
+        report.log(f"Restored {checkpoint} (step {step})")
         size = canvas_lib.static_size(live.preprocessing)
         jit_compile = options.jit_compile
         if jit_compile is None:
             jit_compile = (
                 size is not None and math.prod(size) >= _MIN_COMPILED_PIXELS
             )
-        network = live.model
+        network = live.network
         if options.folds_batch_norms:
-            network = folding.fold_batch_norms(live.model)
-        exported = dataclasses.replace(live, model=network)
+            network = folding.fold_batch_norms(network)
+        exported = dataclasses.replace(live, network=network)
         _save(folder, exported, options.max_pixels, jit_compile, report)
         # Where a product is rounded to 8 bits its order matters, so that in
         # bfloat16 only the folded network itself can be compared with.
-        is_exact = live.model.compute_dtype == "float32"
+        is_exact = live.network.compute_dtype == "float32"
         parity = _compare(folder, live if is_exact else exported, images)
         info = exported_model.ExportInfo(
             experiment_name=config.options.experiment_name,
             checkpoint=checkpoint,
-            step=live.step,
+            step=step,
             has_instances=live.system.has_instances,
             max_pixels=options.max_pixels,
             canvas_size=None if size is None else list(size),
@@ -178,7 +151,7 @@ def export_checkpoint(
 
 def _save(
     folder: pathlib.Path,
-    live: _LiveModel,
+    live: live_model.LiveModel,
     max_pixels: int,
     jit_compile: bool,
     report: progress.Progress,
@@ -187,7 +160,7 @@ def _save(
     start = time.monotonic()
     module = serving.ServingModule(
         live.system,
-        live.model,
+        live.network,
         live.preprocessing,
         max_pixels=max_pixels,
         jit_compile=jit_compile,
@@ -199,51 +172,24 @@ def _save(
 
 def _compare(
     folder: pathlib.Path,
-    live: _LiveModel,
+    live: live_model.LiveModel,
     images: Iterable[parity_lib.NamedImage] | None,
 ) -> parity_lib.Parity:
     if images is None:
         images = parity_lib.make_images(live.typical_size)
     with native_logs.hide_routine():
         parity = parity_lib.compare(
-            str(folder), live.system, live.model, live.preprocessing, images
+            str(folder), live.system, live.network, live.preprocessing, images
         )
     parity_lib.require(parity)
     return parity
-
-
-def _restore(
-    config: config_lib.Config, checkpoint: str, canvas: str
-) -> _LiveModel:
-    options = config.options
-    system = system_build.build_system(
-        options, descriptor_lib.load(_dataset_name(config))
-    )
-    preprocessing = canvas_lib.build_preprocessing(
-        options, canvas, system.output_stride
-    )
-    with system_build.compute_precision(options.trainer_options):
-        model = system.build_model(synchronize_batch_norm=False)
-    step = initialization.restore_all(checkpoint, model)
-    typical = canvas_lib.build_preprocessing(
-        options, canvas_lib.CONFIG, system.output_stride
-    )
-    return _LiveModel(system, model, preprocessing, step, typical.crop_size)
-
-
-def _dataset_name(config: config_lib.Config) -> str:
-    options = config.options
-    return (
-        options.train_dataset_options.dataset
-        or options.eval_dataset_options.dataset
-    )
 
 
 def _write_extras(
     folder: pathlib.Path,
     config: config_lib.Config,
     info: exported_model.ExportInfo,
-    live: _LiveModel,
+    live: live_model.LiveModel,
     options: ExportOptions,
 ) -> None:
     """Writes what a SavedModel does not hold by itself."""
@@ -251,7 +197,7 @@ def _write_extras(
         folder,
         info,
         config.options,
-        config_lib.load_dataset(_dataset_name(config)),
+        config_lib.load_dataset(descriptor_lib.name_of_run(config.options)),
     )
     text = readme.make_readme(info, live.system.descriptor)
     (folder / exported_model.README_FILE).write_text(text, encoding="utf-8")

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from deeplab2_like import config as config_lib
 from deeplab2_like import errors
-from deeplab2_like.console import program
+from deeplab2_like.config import run_config
+from deeplab2_like.console import native_logs, program, progress
+from deeplab2_like.storage import image_files
 
 if TYPE_CHECKING:
-    from deeplab2_like import config as config_lib
-    from deeplab2_like.console import progress
     from deeplab2_like.export import parity
 
 # Of this program only: others use the same names.
@@ -69,10 +70,11 @@ _MAX_PIXELS = flags.DEFINE_integer(
     "Most pixels of a request; larger ones are refused before decoding.",
     flag_values=_FLAGS,
 )
+_JIT_COMPILE_VALUES = {"auto": None, "true": True, "false": False}
 _JIT_COMPILE = flags.DEFINE_enum(
     "jit_compile",
     "auto",
-    ("auto", "true", "false"),
+    list(_JIT_COMPILE_VALUES),
     "Whether XLA compiles the post-processing: several times faster, but the "
     "first image of each canvas size takes seconds. auto: when all images "
     "have one large canvas.",
@@ -103,23 +105,11 @@ _OVERWRITE = flags.DEFINE_bool(
 )
 
 
-def _load_config() -> "config_lib.Config":
-    from deeplab2_like import config as config_lib
-    from deeplab2_like.config import run_config
-
-    overrides = _CONFIG_OVERRIDE.value
-    if _CONFIG_FILE.value:
-        return config_lib.load(_CONFIG_FILE.value, overrides)
-    return run_config.load_checked(_MODEL_DIR.value, overrides)
-
-
 def _load_images(
     max_pixels: int,
 ) -> "Iterator[parity.NamedImage] | None":
     if not _PARITY_IMAGES.value:
         return None
-    from deeplab2_like.storage import image_files
-
     found = image_files.find_images(_PARITY_IMAGES.value)
     return (
         (str(entry.path), image_files.load_image(entry.path, max_pixels))
@@ -143,41 +133,38 @@ def _check_flags(arguments: Sequence[str]) -> None:
 
 def _main(arguments: Sequence[str]) -> None:
     _check_flags(arguments)
-    config = _load_config()
+    overrides = _CONFIG_OVERRIDE.value
+    if _CONFIG_FILE.value:
+        config = config_lib.load(_CONFIG_FILE.value, overrides)
+    else:
+        config = run_config.load_checked(_MODEL_DIR.value, overrides)
     images = _load_images(_MAX_PIXELS.value)
     # Nothing that takes long is imported before the user's input is checked.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from deeplab2_like.console import native_logs
-
     with native_logs.hide_routine():
-        from deeplab2_like.checkpoints import files as checkpoint_files
-        from deeplab2_like.console import progress
         from deeplab2_like.export import saved_model
 
-        checkpoint = checkpoint_files.find_checkpoint(
-            _CHECKPOINT.value or _MODEL_DIR.value
-        )
     report = progress.Progress()
-    jit = {"auto": None, "true": True, "false": False}[_JIT_COMPILE.value]
-    saved_model.export_checkpoint(
-        config,
-        checkpoint,
+    saved_model.export(
+        _MODEL_DIR.value,
         _OUT.value,
         saved_model.ExportOptions(
             canvas=_CANVAS_SIZE.value,
             max_pixels=_MAX_PIXELS.value,
-            jit_compile=jit,
+            jit_compile=_JIT_COMPILE_VALUES[_JIT_COMPILE.value],
             writes_warmup=_WARMUP.value,
             overwrite=_OVERWRITE.value,
             folds_batch_norms=_FOLD_BATCH_NORMS.value,
         ),
+        config=config,
+        checkpoint=_CHECKPOINT.value,
         images=images,
         report=report,
     )
     _report(_OUT.value, report)
 
 
-def _report(out: str, report: "progress.Progress") -> None:
+def _report(out: str, report: progress.Progress) -> None:
     files = (file for file in pathlib.Path(out).rglob("*") if file.is_file())
     size = sum(file.stat().st_size for file in files)
     report.log(f"Exported to {out} ({size / 1e6:.1f} MB); {out}/README.md says")
