@@ -1,31 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds models from configs; here and in `build_pyramid` protos are seen."""
+"""Builds models from configs.
+
+Within `model`, only the modules `build...` read protos.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from deeplab2_like.config import report
 from deeplab2_like.config.decimals import read_decimal
-from deeplab2_like.config.rules import backbone as backbone_rules
 from deeplab2_like.errors import ConfigError
-from deeplab2_like.model.backbones import (
-    axial_resnet,
-    efficientnet,
-    max_deeplab,
-    mobilenet_v3,
-    resnet,
-    wide_resnet,
-)
-from deeplab2_like.model.backbones.variation import Variation
+from deeplab2_like.model.build_backbone import build_backbone
 from deeplab2_like.model.deeplab_v3 import DeepLabV3, DeepLabV3Plus
 from deeplab2_like.model.layers.aspp import pool_size_of
-from deeplab2_like.model.panoptic_deeplab import PanopticDeepLab
+from deeplab2_like.model.panoptic_deeplab import (
+    InstanceBranchOptions,
+    PanopticDeepLab,
+)
 from deeplab2_like.protos import model_pb2, trainer_pb2
-
-_Backbone = model_pb2.ModelOptions.BackboneOptions
-_NormOptions = Mapping[str, Any]
 
 
 def build_model(
@@ -37,25 +30,24 @@ def build_model(
     weighed_losses: Sequence[str] = (),
     synchronize_batch_norm: bool | None = None,
 ) -> keras.Model:
-    """Builds the model that `options` describes, with all its variables.
+    """Builds the model that `options` describe, with all its variables.
 
     Args:
-        options: the network.
-        solver: gives the batch norm options; None: the defaults.
-        num_classes: channels of the semantic logits.
+        options: Options of the network.
+        solver: Source of the batch norm options; None: the defaults.
+        num_classes: Channels of the semantic logits.
         train_crop_size: (height, width) of the training crops in pixels, from
             which the pooling window of the ASPP follows; None: the whole map.
-        weighed_losses: names of the losses whose weights are learned; only
-            `PanopticDeepLab` has them.
-        synchronize_batch_norm: whether batch statistics are those of all
-            replicas; None: as `solver` says.
+        weighed_losses: Names of the losses whose weights are learned; for
+            `PanopticDeepLab` only.
+        synchronize_batch_norm: Whether batch statistics are computed over all
+            replicas; None: as set in `solver`.
 
     Returns:
         `PanopticDeepLab`, `DeepLabV3` or `DeepLabV3Plus`, built.
 
     Raises:
-        ConfigError: something that does not exist, or exists in a later
-            release.
+        ConfigError: Something is unknown or not supported.
     """
     build = choose_builder(options, _SYSTEMS)
     batch_norm = batch_norm_options(
@@ -71,10 +63,14 @@ def choose_builder(
     options: model_pb2.ModelOptions,
     builders: Mapping[str, Callable[..., keras.Model]],
 ) -> Callable[..., keras.Model]:
-    """Returns that of the builders whose system `options` has.
+    """Returns the builder of the system that `options` set.
+
+    Args:
+        options: Options of the network.
+        builders: Name of a system -> its builder.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: No system is set, or it has no builder.
     """
     system = options.WhichOneof("meta_architecture")
     if system not in builders:
@@ -86,98 +82,16 @@ def choose_builder(
     return builders[system]
 
 
-def build_backbone(
-    options: _Backbone, batch_norm: _NormOptions | None = None
-) -> keras.Model:
-    """Builds the encoder that `options` describes, without variables yet.
-
-    Args:
-        options: the backbone.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
-
-    Raises:
-        ConfigError: an unknown name, or a field that the named backbone does
-            not have.
-    """
-    for found in backbone_rules.find_conflicts(options):
-        value = report.show(found.value)
-        raise ConfigError(
-            f"model_options.backbone.{found.field} is {value} - {found.rule} "
-            f"- {found.fix}"
-        )
-    builders = {**_FIXED_BACKBONES, **_RESNETS, **efficientnet.BUILDERS}
-    if options.name not in builders:
-        raise ConfigError(
-            f'model_options.backbone.name is "{options.name}" - known are '
-            f"{', '.join(builders)} - choose one of them."
-        )
-    arguments: dict[str, Any] = {"batch_norm": batch_norm}
-    if options.name in _RESNETS:
-        arguments["variation"] = _variation(options)
-        arguments["recompute"] = _is_recomputed(options)
-    if options.name in efficientnet.BUILDERS:
-        arguments["squeeze_excite"] = options.use_squeeze_and_excite
-        arguments["keep_prob"] = read_decimal(options.drop_path_keep_prob)
-        arguments["drop_path_schedule"] = options.drop_path_schedule
-        arguments["activation"] = options.activation
-    return builders[options.name](options.output_stride, **arguments)
-
-
-_Builders = Mapping[str, Callable[..., keras.Model]]
-
-# Nets that a config cannot vary.
-_FIXED_BACKBONES: _Builders = {
-    "mobilenet_v3_large": mobilenet_v3.mobilenet_v3_large,
-    "mobilenet_v3_small": mobilenet_v3.mobilenet_v3_small,
-}
-_PLAIN_RESNETS: _Builders = {
-    "resnet50": resnet.resnet50,
-    "resnet50_beta": resnet.resnet50_beta,
-    "resnet101": resnet.resnet101,
-    "resnet101_beta": resnet.resnet101_beta,
-}
-# Nets so large, or with attention maps so large, that training recomputes
-# their blocks unless the config says otherwise.
-_LARGE_RESNETS: _Builders = {
-    "wide_resnet41": wide_resnet.wide_resnet41,
-    "swidernet": wide_resnet.swidernet,
-    "axial_swidernet": axial_resnet.axial_swidernet,
-    "axial_resnet_s": axial_resnet.axial_resnet_s,
-    "axial_resnet_l": axial_resnet.axial_resnet_l,
-    "axial_deeplab_s": axial_resnet.axial_deeplab_s,
-    "axial_deeplab_l": axial_resnet.axial_deeplab_l,
-    "max_deeplab_s_backbone": axial_resnet.max_deeplab_s_backbone,
-    "max_deeplab_l_backbone": max_deeplab.max_deeplab_l_backbone,
-}
-_RESNETS: _Builders = {**_PLAIN_RESNETS, **_LARGE_RESNETS}
-
-
-def _variation(options: _Backbone) -> Variation:
-    """Returns what the config varies of the named network."""
-    width = None
-    if options.HasField("backbone_width_multiplier"):
-        width = read_decimal(options.backbone_width_multiplier)
-    return Variation(
-        stem_width=read_decimal(options.stem_width_multiplier),
-        width=width,
-        depth=read_decimal(options.backbone_layer_multiplier),
-        keep_prob=read_decimal(options.drop_path_keep_prob),
-        drop_path_schedule=options.drop_path_schedule,
-        switchable_beyond_stride=options.use_sac_beyond_stride,
-        squeeze_excite=options.use_squeeze_and_excite,
-    )
-
-
-def _is_recomputed(options: _Backbone) -> bool:
-    if options.HasField("recompute"):
-        return options.recompute
-    return options.name in _LARGE_RESNETS
-
-
 def batch_norm_options(
     solver: trainer_pb2.SolverOptions, synchronized: bool | None
 ) -> dict[str, Any]:
-    """Returns the arguments of `BatchNorm`; None: synchronized as it says."""
+    """Returns the arguments of `BatchNorm`.
+
+    Args:
+        solver: Source of the options.
+        synchronized: Whether batch statistics are computed over all replicas
+            (None: as set in `solver`).
+    """
     if synchronized is None:
         synchronized = solver.use_sync_batchnorm
     return {
@@ -235,17 +149,17 @@ def _build_panoptic_deeplab(
     system = options.panoptic_deeplab
     instance = system.instance
     pool_size = _pool_size(options, crop_size)
-    branch: dict[str, Any] = {}
+    branch = None
     if instance.enable:
         decoder = options.decoder
         if instance.HasField("instance_decoder_override"):
             decoder = instance.instance_decoder_override
         low_level = instance.low_level_override or system.low_level
-        branch = {
-            "instance_decoder": _decoder_options(decoder, low_level, pool_size),
-            "center_head": _head_options(instance.center_head),
-            "offset_head": _head_options(instance.regression_head),
-        }
+        branch = InstanceBranchOptions(
+            decoder=_decoder_options(decoder, low_level, pool_size),
+            center_head=_head_options(instance.center_head),
+            offset_head=_head_options(instance.regression_head),
+        )
     return PanopticDeepLab(
         build_backbone(options.backbone, batch_norm),
         num_classes,
@@ -253,9 +167,9 @@ def _build_panoptic_deeplab(
             options.decoder, system.low_level, pool_size
         ),
         semantic_head=_head_options(system.semantic_head),
+        instance=branch,
         batch_norm=batch_norm,
         weighed_losses=weighed_losses,
-        **branch,
     )
 
 

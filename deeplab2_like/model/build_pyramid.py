@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds models with a feature pyramid from configs; sees protos, as `build`.
+"""Builds models with a feature pyramid from configs.
 
 In reading order: what all of them share, the systems, their branches.
 """
@@ -11,6 +11,7 @@ import keras
 
 from deeplab2_like.config.decimals import read_decimal
 from deeplab2_like.model import build
+from deeplab2_like.model.build_backbone import build_backbone
 from deeplab2_like.model.efficientps import EfficientPS
 from deeplab2_like.model.panoptic_fpn import PanopticFPN
 from deeplab2_like.protos import model_pb2, trainer_pb2
@@ -28,18 +29,18 @@ def build_pyramid_model(
     weighed_losses: Sequence[str] = (),
     synchronize_batch_norm: bool | None = None,
 ) -> keras.Model:
-    """Builds the model that `options` describes, with all its variables.
+    """Builds the model that `options` describe, with all its variables.
 
     Args:
-        options: the network, a Panoptic FPN or an EfficientPS.
-        solver: gives the batch norm options.
-        num_channels: channels of the semantic logits.
-        num_things: classes of the instance branch.
-        weighed_losses: names of the losses whose weights are learned.
-        synchronize_batch_norm: as in `build.build_model`.
+        options: Options of a Panoptic FPN or an EfficientPS.
+        solver: Source of the batch norm options.
+        num_channels: Channels of the semantic logits.
+        num_things: Number of classes of the instance branch.
+        weighed_losses: Names of the losses whose weights are learned.
+        synchronize_batch_norm: See `build.build_model`.
 
     Raises:
-        ConfigError: the system is another one.
+        ConfigError: The system is not set, or another one.
     """
     builder = build.choose_builder(options, _SYSTEMS)
     batch_norm = build.batch_norm_options(solver, synchronize_batch_norm)
@@ -62,7 +63,7 @@ def _build_panoptic_fpn(
     if system.instance.enable:
         branches["instance"] = _instance_options(system.instance, num_things)
     return PanopticFPN(
-        build.build_backbone(options.backbone, batch_norm),
+        build_backbone(options.backbone, batch_norm),
         pyramid_filters=system.pyramid_channels,
         weighed_losses=weighed_losses,
         **branches,
@@ -88,7 +89,7 @@ def _build_efficientps(
     else:
         branches["solov2"] = _grid_options(system.solov2, num_things)
     return EfficientPS(
-        build.build_backbone(options.backbone, batch_norm),
+        build_backbone(options.backbone, batch_norm),
         pyramid={
             "filters": system.pyramid_channels,
             "conv_type": system.pyramid_conv_type,

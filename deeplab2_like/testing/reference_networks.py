@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Golden data of whole networks: their configs, keys and filled weights.
 
-The golden folder says which configs deeplab2 ships, which keys the
-checkpoints of these networks have, and by what rule their values are made
+The golden folder contains the configs that deeplab2 ships, the keys in the
+checkpoints of these networks, and the rule by which their values are made
 (`make_reference_checkpoint.py`), so that both sides compute with the same
 weights.
 """
@@ -22,10 +22,11 @@ from deeplab2_like import config as config_lib
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import deeplab2_keys
 from deeplab2_like.model import build as model_build
+from deeplab2_like.model.build_backbone import build_backbone
 from deeplab2_like.protos import config_pb2
 from deeplab2_like.testing import reference
 
-# Keys that a checkpoint has besides the variables of the network.
+# Keys in a checkpoint besides the variables of the network.
 BOOKKEEPING = frozenset(
     {
         "global_step/.ATTRIBUTES/VARIABLE_VALUE",
@@ -39,7 +40,7 @@ def load_description(name: str) -> dict[str, Any]:
     """Loads the keys of a network's checkpoint.
 
     Args:
-        name: of the network, such as "cityscapes__resnet50_os32".
+        name: Name of the network, such as "cityscapes__resnet50_os32".
     """
     return _load_json(f"deeplab2_checkpoints/{name}.json")
 
@@ -62,10 +63,10 @@ def load_maker() -> types.ModuleType:
 
 
 def make_options(config_path: str) -> config_pb2.ExperimentOptions:
-    """Makes the options of a config that deeplab2 ships, from the facts.
+    """Makes the options of a config that deeplab2 ships, from golden data.
 
     Args:
-        config_path: its path in deeplab2, such as
+        config_path: Its path in deeplab2, such as
             "configs/cityscapes/panoptic_deeplab/resnet50_os32.textproto".
     """
     facts = _load_json("deeplab2_configs.json")
@@ -77,7 +78,7 @@ def make_options(config_path: str) -> config_pb2.ExperimentOptions:
 
 
 def make_config(config_path: str) -> config_lib.Config:
-    """Makes a `Config` of what `make_options` gives, without checks."""
+    """Makes a `Config` from `make_options`, without checks."""
     options = make_options(config_path)
     return config_lib.Config(options, config_path, sha256="", text="")
 
@@ -105,12 +106,12 @@ def build_network(
     """Builds the network of a config that deeplab2 ships.
 
     Args:
-        config_path: as in `make_options`.
-        crop_size: (height, width) of the training crop in pixels; None: that
-            of the config.
+        config_path: See `make_options`.
+        crop_size: (height, width) of the training crop in pixels; that of the
+            config if None.
 
     Raises:
-        ConfigError: its backbone does not exist.
+        ConfigError: Its backbone does not exist.
     """
     options = make_options(config_path)
     model = options.model_options
@@ -124,21 +125,23 @@ def build_network(
 
 
 def find_missing_backbone(config_path: str) -> str | None:
-    """Says why a network cannot be built; None when it can be."""
+    """Returns why a network cannot be built; None if it can be."""
     try:
-        model_build.build_backbone(
-            make_options(config_path).model_options.backbone
-        )
+        build_backbone(make_options(config_path).model_options.backbone)
     except errors.ConfigError as error:
         return str(error)
     return None
 
 
 def fill_network(model: keras.Model, description: Mapping[str, Any]) -> None:
-    """Returns every variable its reference value.
+    """Assigns its reference value to every variable.
+
+    Args:
+        model: The network.
+        description: The result of `load_description`.
 
     Raises:
-        AssertionError: the variables are not those that the golden data
+        AssertionError: The variables are not those that the golden data
             describe.
     """
     variables = deeplab2_keys.deeplab2_keys(model.variables)
@@ -160,7 +163,7 @@ def fill_network(model: keras.Model, description: Mapping[str, Any]) -> None:
 
 
 def count_parameters(model: keras.Model) -> int:
-    """Counts the numbers that checkpoints hold of a model."""
+    """Returns how many numbers of a model are in its checkpoints."""
     return sum(
         int(variable.value.shape.num_elements())
         for variable in model.variables

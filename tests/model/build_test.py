@@ -5,7 +5,8 @@ import pytest
 from google.protobuf import text_format
 
 from deeplab2_like.errors import ConfigError
-from deeplab2_like.model.build import build_backbone, build_model
+from deeplab2_like.model.build import build_model
+from deeplab2_like.model.build_backbone import build_backbone
 from deeplab2_like.model.deeplab_v3 import DeepLabV3, DeepLabV3Plus
 from deeplab2_like.model.panoptic_deeplab import PanopticDeepLab
 from deeplab2_like.protos import model_pb2, trainer_pb2

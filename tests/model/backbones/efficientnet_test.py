@@ -13,7 +13,7 @@ from deeplab2_like.model.backbones.efficientnet import (
     ChannelAffine,
     EfficientNet,
 )
-from deeplab2_like.model.build import build_backbone
+from deeplab2_like.model.build_backbone import build_backbone
 from deeplab2_like.protos import model_pb2
 from deeplab2_like.testing import harness
 
