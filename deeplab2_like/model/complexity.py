@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How large a network is: parameters, and multiply-adds of one image.
+"""Size of a network: parameters, and multiply-adds of one image.
 
-The network is laid out as a graph of its own, in which variables are only
-described, so that one of 500 million parameters needs neither memory nor time.
+The network is traced into a graph of its own, in which variables have no
+values, so that one of 500 million parameters needs little memory and time.
 """
 
 import dataclasses
@@ -30,13 +30,14 @@ class Complexity:
     """The size of a network.
 
     Attributes:
-        num_parameters: Scalars of all variables, moving statistics included.
-        num_variables: Variables.
-        num_backbone_parameters: Those of `model.backbone`; 0 where there is
-            none.
-        multiply_adds: Of the convolutions, dense layers and matrix products
-            of one image in inference. Resizing, normalisation and
-            activations are not counted.
+        num_parameters: Number of scalars of all variables, moving
+            statistics included.
+        num_variables: Number of variables.
+        num_backbone_parameters: Number of scalars of `model.backbone`; 0
+            where there is none.
+        multiply_adds: Multiply-adds of the convolutions, dense layers and
+            matrix products of one image in inference. Resizing, normalization
+            and activations are not counted.
     """
 
     num_parameters: int
@@ -51,11 +52,11 @@ def compute_complexity(
     """Computes the size of a network without making its weights.
 
     Args:
-        build_model: Returns a built model of images [B, H, W, 3].
+        build_model: Function that returns a built model of images [B, H, W, 3].
         image_size: Height and width in pixels.
 
     Raises:
-        ValueError: The model hides a part in a function of its own.
+        ValueError: The model calls a function; see `count_multiply_adds`.
     """
     height, width = image_size
     graph = tf.Graph()
@@ -86,8 +87,8 @@ def count_multiply_adds(operation: tf.Operation) -> int:
         operation: Any operation of a graph.
 
     Raises:
-        ValueError: It calls a function that computes something to be counted:
-            how often is not known.
+        ValueError: It calls a function that contains operations to be
+            counted, and may run them several times.
     """
     if operation.type in _CALLS:
         hidden = _list_hidden(operation) & set(_COUNTERS)
@@ -103,7 +104,7 @@ def count_multiply_adds(operation: tf.Operation) -> int:
 
 
 def _list_hidden(operation: tf.Operation) -> set[str]:
-    """Returns the types of all operations inside of what a call calls."""
+    """Returns the types of all operations in the functions of a call."""
     library = operation.graph.as_graph_def().library.function
     nodes = {f.signature.name: f.node_def for f in library}
     waiting = _list_called(operation.node_def)
@@ -128,13 +129,13 @@ def _list_called(node) -> list[str]:
 
 
 def _count_convolution(operation: tf.Operation) -> int:
-    """Each output value sums over the kernel's window and input channels."""
+    """Counts a convolution: output values times window times channels."""
     kernel = operation.inputs[1].shape
     return math.prod(operation.outputs[0].shape) * math.prod(kernel[:3])
 
 
 def _count_depthwise(operation: tf.Operation) -> int:
-    """Each output value sums over the kernel's window."""
+    """Counts a depthwise convolution: output values times window."""
     outputs = operation.outputs[0]
     for consumer in outputs.consumers():
         # Dilation on CPU: the rearranged map has rows that are cut off again.
@@ -144,7 +145,7 @@ def _count_depthwise(operation: tf.Operation) -> int:
 
 
 def _count_matrix_product(operation: tf.Operation) -> int:
-    """Each output value sums over the shared axis."""
+    """Counts a matrix product: output values times the shared axis."""
     first = operation.inputs[0].shape
     names = {"MatMul": "transpose_a"}
     is_transposed = operation.get_attr(names.get(operation.type, "adj_x"))
@@ -153,7 +154,7 @@ def _count_matrix_product(operation: tf.Operation) -> int:
 
 
 def _count_einsum(operation: tf.Operation) -> int:
-    """One for each combination of all indices."""
+    """Counts an einsum: one for each combination of all indices."""
     equation = operation.get_attr("equation").decode()
     sizes: dict[str, int] = {}
     subscripts = equation.split("->")[0].split(",")

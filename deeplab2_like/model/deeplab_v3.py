@@ -23,13 +23,13 @@ class DeepLabV3(EncoderModel):
     Chen et al., arXiv:1706.05587, 3.3. The logits have the resolution of the
     backbone's deepest features.
 
-    Args of the constructor:
-        backbone: as for `PanopticDeepLab`.
-        num_classes: channels of the semantic logits.
-        decoder: arguments of `Decoder` other than `batch_norm`.
-        head: arguments of `Head` other than `output_channels` and
-            `batch_norm`; one 3x3 convolution in the paper.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        backbone: See `EncoderModel`.
+        num_classes: Channels of the semantic logits.
+        decoder: Arguments of `Decoder` other than `batch_norm`.
+        head: Arguments of `Head` other than `output_channels` and
+            `batch_norm`; in the paper it has one 3x3 convolution.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     num_low_level = 0
@@ -77,17 +77,9 @@ class DeepLabV3(EncoderModel):
         self.semantic_head.build((None, None, None, channels))
 
     def call(self, images, training=None, image_scale=1.0):
-        """Returns the logits.
+        """Returns {"semantic_logits": float32 [B, h, w, classes]}.
 
-        Args:
-            images: uint8 or float32 [B, H, W, 3], RGB, 0..255.
-            training: batch statistics and dropout.
-            image_scale: by which the images were enlarged, for test-time
-                averages over scales: the pooling window of the ASPP is
-                enlarged with them.
-
-        Returns:
-            {"semantic_logits": float32 [B, h, w, classes]}.
+        The arguments are those of `PanopticDeepLab.call`.
         """
         x = normalize_images(images, self.compute_dtype)
         features = self.backbone(x, training=training)
@@ -107,7 +99,11 @@ class DeepLabV3Plus(DeepLabV3):
     fuses (in `decoder`) and the second is the head's. The logits have the
     resolution of the finer level.
 
-    The arguments of the constructor are those of `DeepLabV3`.
+    Args:
+        backbone: See `EncoderModel`.
+        num_classes: Channels of the semantic logits.
+        name: Name of the model.
+        **kwargs: Other arguments of `DeepLabV3`.
     """
 
     num_low_level = 1

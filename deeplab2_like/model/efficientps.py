@@ -17,21 +17,19 @@ from deeplab2_like.model.pyramid_model import PyramidModel
 class EfficientPS(PyramidModel):
     """Semantic logits, and objects found by Mask R-CNN or SOLOv2.
 
-    Mohan and Valada, arXiv:2004.02307; with SOLOv2 (arXiv:2003.10152) in the
-    place of Mask R-CNN it is one network too, trained jointly.
+    Mohan and Valada, arXiv:2004.02307; SOLOv2 (arXiv:2003.10152) can take
+    the place of Mask R-CNN.
 
-    Args of the constructor:
-        backbone: a network that gives {"res2" ...: feature map} at strides
-            4 to 32; not built yet.
-        pyramid: arguments of `TwoWayPyramid` but the batch norm.
-        semantic: arguments of `ContextBranch` but the batch norm; None: no
-            such branch.
-        mask_rcnn: fields of `InstanceOptions` but the batch norm; None: no
-            such branch.
-        solov2: arguments of `GridBranch`; None: no such branch.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
-        weighed_losses: names of the losses whose weights are learned
-            (`losses.uncertainty`).
+    Args:
+        backbone: See `PyramidModel`.
+        pyramid: Arguments of `TwoWayPyramid` other than `batch_norm`.
+        semantic: Arguments of `ContextBranch` other than `batch_norm`; None:
+            no such branch.
+        mask_rcnn: Fields of `InstanceOptions` other than `batch_norm`; None:
+            no such branch.
+        solov2: Arguments of `GridBranch`; None: no such branch.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
+        weighed_losses: See `PyramidModel`.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every model does around its backbone: pixels in, shapes, config."""
+"""Common parts of the models: image scaling, endpoint shapes, config."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ def normalize_images(images_bhw3: tf.Tensor, dtype: str) -> tf.Tensor:
 
     Args:
         images_bhw3: uint8 or float32 [B, H, W, 3], RGB, 0..255.
-        dtype: the compute dtype.
+        dtype: Dtype of the result.
     """
     x = tf.cast(images_bhw3, tf.float32) / 127.5 - 1.0
     return tf.cast(x, dtype)
@@ -22,10 +22,10 @@ def normalize_images(images_bhw3: tf.Tensor, dtype: str) -> tf.Tensor:
 def endpoint_shapes(
     backbone: keras.Model, input_shape: tuple[int | None, ...]
 ) -> dict[str, tuple[int | None, ...]]:
-    """Builds the backbone and gives its endpoints' shapes.
+    """Builds the backbone and returns the shapes of its endpoints.
 
     Raises:
-        ValueError: the backbone was built before, on its own. Its variables
+        ValueError: The backbone was built before, on its own. Its variables
             would be named without the model's name, and checkpoints are
             keyed by names.
     """
@@ -42,18 +42,18 @@ def endpoint_shapes(
 
 
 class EncoderModel(keras.Model):
-    """A model that a backbone begins; saves and restores its constructor.
+    """Base of models with a backbone; its config is the constructor's.
 
-    Args of the constructor:
-        backbone: not built yet, so that its variables are named below this
-            model's name.
-        config: all other arguments of the constructor of the model.
+    Args:
+        backbone: Network that returns {"res2" ...: feature map}. It is not
+            built yet, so that its variables are named below this model's name.
+        config: All other arguments of the model's constructor.
     """
 
     def __init__(
         self, backbone: keras.Model, config: Mapping[str, Any], **kwargs: Any
     ) -> None:
-        # Images must not be rounded to bfloat16 before normalisation.
+        # Images must not be rounded to bfloat16 before normalization.
         super().__init__(autocast=False, **kwargs)
         self._config = dict(config)
         self.backbone = backbone
@@ -67,7 +67,7 @@ class EncoderModel(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Makes the model from what `get_config` gave."""
+        """Makes the model from what `get_config` returned."""
         backbone = keras.saving.deserialize_keras_object(
             config["backbone"], custom_objects=custom_objects
         )

@@ -20,15 +20,15 @@ from deeplab2_like.model.layers.convolution import (
 def fold_batch_norms(model: keras.Model) -> keras.Model:
     """Makes a copy of a model whose batch norms are folded, where possible.
 
-    The copy gives what the model gives in inference, up to rounding: the
-    products are rounded in another order. It has the same variables: a folded
-    batch norm has a beta, and otherwise the values of the identity.
+    The copy computes what the model computes in inference, up to rounding:
+    the products are rounded in another order. It has the same variables: a
+    folded batch norm has a beta, and otherwise the values of the identity.
 
     Batch norms that do not follow a convolution directly (in attention, behind
     the context of switchable atrous convolutions) stay as they are.
 
     Args:
-        model: Built, its weights loaded; it is not changed.
+        model: Built model with loaded weights; it is not changed.
     """
     copy = type(model).from_config(model.get_config())
     copy.build((None, None, None, 3))
@@ -44,7 +44,7 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
 
 
 def iterate_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Returns all layers of a model, those within layers too."""
+    """Returns all layers of a model, including those within layers."""
     return list(model._flatten_layers(include_self=False))
 
 
@@ -52,9 +52,9 @@ def _fold(kernel: keras.Variable, bn: BatchNorm, shape: list[int]) -> None:
     """Moves the factor of a batch norm into a kernel.
 
     Args:
-        kernel: Of the convolution in front.
-        bn: The batch norm, whose channels are the kernel's in `shape`.
-        shape: Shape of the factors that fits to the kernel, with one -1.
+        kernel: Kernel of the convolution in front.
+        bn: Batch norm behind the convolution.
+        shape: Shape of the factors that broadcasts to the kernel, with one -1.
     """
     deviation = tf.sqrt(tf.cast(bn.moving_variance, tf.float64) + bn.epsilon)
     factor = tf.cast(bn.gamma, tf.float64) / deviation

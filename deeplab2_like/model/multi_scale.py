@@ -21,7 +21,7 @@ ComputeOutputs = Callable[[tf.Tensor, float], Mapping[str, tf.Tensor]]
 
 
 class View(NamedTuple):
-    """One way to look at an image.
+    """A view of an image: its scale, and whether it is mirrored.
 
     Attributes:
         scale: Factor by which the image is enlarged, corners on corners.
@@ -49,19 +49,19 @@ def average_views(
     *,
     keep_logits: bool = True,
 ) -> dict[str, tf.Tensor]:
-    """Averages what a model gives for several views of images.
+    """Averages the outputs of a model over several views of images.
 
     As in deeplab2, logits, probabilities, center heatmap and offsets are each
     averaged at the size of the images. The views are computed one after the
-    other and added up, so that the maps of one view and the sums are all that
-    is in memory. A single view is no average: its outputs stay as they are.
+    other and added up, so that only the maps of one view and the sums are in
+    memory. The outputs of a single unmirrored view stay as they are.
 
     Args:
-        compute_outputs: Returns the outputs of a model (`Output`) for images of
-            a view and its scale.
+        compute_outputs: Function that returns the outputs of a model
+            (`Output`) for images of a view and its scale.
         images_bhw3: uint8 or float32 [B, H, W, 3].
-        views: At least one.
-        keep_logits: Whether the averaged logits are wanted too; only losses
+        views: Views to average, at least one.
+        keep_logits: Whether the averaged logits are returned too; only losses
             need them.
 
     Returns:
@@ -91,11 +91,11 @@ def average_views(
 
 
 def make_view(images_bhw3: tf.Tensor, view: View) -> tf.Tensor:
-    """Returns images as a view shows them.
+    """Returns the images of a view.
 
     Args:
         images_bhw3: uint8 or float32 [B, H, W, 3].
-        view: The view.
+        view: Scale and mirroring.
 
     Returns:
         [B, h, w, 3], h = int((H - 1) * scale + 1); float32 where the scale is
@@ -114,8 +114,8 @@ def undo_view(
     """Returns the outputs of a view as those of the whole image.
 
     Args:
-        outputs: As `Output` says, at any size.
-        view: What the images were.
+        outputs: Outputs of a model (`Output`), at any size.
+        view: View that the outputs belong to.
         size: (height, width) of the images, Python numbers or int32 scalars.
 
     Returns:

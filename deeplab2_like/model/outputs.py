@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the models give: names of the outputs, and their resizing."""
+"""Outputs of the models: their names, and their resizing."""
 
 import enum
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from deeplab2_like.model.layers.resize import resize_align_corners
 
 
 class Output(enum.StrEnum):
-    """Keys of the dictionary that a model gives.
+    """Keys of the dictionary that a model returns.
 
     At head resolution, always float32:
         SEMANTIC_LOGITS: [B, h, w, classes].
@@ -37,7 +37,7 @@ def resize_outputs(
     Corner pixels stay on corner pixels (align corners), as in deeplab2.
 
     Args:
-        outputs: as `Output` says; absent ones stay absent.
+        outputs: Outputs of a model (`Output`); absent ones stay absent.
         size: (height, width), Python numbers or int32 scalars.
 
     Returns:

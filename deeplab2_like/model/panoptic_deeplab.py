@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panoptic-DeepLab: backbone, two decoders, three heads."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,32 @@ from deeplab2_like.model.layers.log_variances import (
 from deeplab2_like.model.outputs import Output
 
 
+@dataclasses.dataclass(frozen=True)
+class InstanceBranchOptions:
+    """Arguments of the parts of the instance branch.
+
+    Attributes:
+        decoder: Arguments of `Decoder` other than `batch_norm`.
+        center_head: Arguments of `Head` other than `output_channels` (1) and
+            `batch_norm`.
+        offset_head: Arguments of `Head` other than `output_channels` (2) and
+            `batch_norm`.
+    """
+
+    decoder: Mapping[str, Any]
+    center_head: Mapping[str, Any]
+    offset_head: Mapping[str, Any]
+
+
+# Key of the model's config -> field of `InstanceBranchOptions`. The config is
+# flat, so that files from before the fields were grouped can be read.
+_INSTANCE_KEYS: Mapping[str, str] = {
+    "instance_decoder": "decoder",
+    "center_head": "center_head",
+    "offset_head": "offset_head",
+}
+
+
 @keras.saving.register_keras_serializable("deeplab2_like")
 class PanopticDeepLab(EncoderModel):
     """Semantic logits, center heatmap and center offsets of images.
@@ -27,18 +54,15 @@ class PanopticDeepLab(EncoderModel):
     Cheng et al., CVPR 2020, arXiv:1911.10194. The instance branch is
     optional; without it the model is a semantic one.
 
-    Args of the constructor:
-        backbone: a network that gives {"res2" ...: feature map}; not built
-            yet, so that its variables are named below this model's name.
-        num_classes: channels of the semantic logits.
-        semantic_decoder: arguments of `Decoder` other than `batch_norm`.
-        semantic_head: arguments of `Head` other than `output_channels` and
+    Args:
+        backbone: See `EncoderModel`.
+        num_classes: Channels of the semantic logits.
+        semantic_decoder: Arguments of `Decoder` other than `batch_norm`.
+        semantic_head: Arguments of `Head` other than `output_channels` and
             `batch_norm`.
-        instance_decoder: as `semantic_decoder`; None: no instance branch.
-        center_head: as `semantic_head`, for one channel.
-        offset_head: as `semantic_head`, for two channels.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
-        weighed_losses: names of the losses whose weights are learned
+        instance: Arguments of the instance branch; None: no such branch.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
+        weighed_losses: Names of the losses whose weights are learned
             (`losses.uncertainty`); `log_variances` holds them.
     """
 
@@ -49,9 +73,7 @@ class PanopticDeepLab(EncoderModel):
         *,
         semantic_decoder: Mapping[str, Any],
         semantic_head: Mapping[str, Any],
-        instance_decoder: Mapping[str, Any] | None = None,
-        center_head: Mapping[str, Any] | None = None,
-        offset_head: Mapping[str, Any] | None = None,
+        instance: InstanceBranchOptions | None = None,
         batch_norm: Mapping[str, Any] | None = None,
         weighed_losses: Sequence[str] = (),
         name: str = "panoptic_deeplab",
@@ -61,9 +83,7 @@ class PanopticDeepLab(EncoderModel):
             "num_classes": num_classes,
             "semantic_decoder": dict(semantic_decoder),
             "semantic_head": dict(semantic_head),
-            "instance_decoder": _optional_dict(instance_decoder),
-            "center_head": _optional_dict(center_head),
-            "offset_head": _optional_dict(offset_head),
+            **_flatten(instance),
             "batch_norm": dict(batch_norm or {}),
             "weighed_losses": list(weighed_losses),
         }
@@ -84,15 +104,15 @@ class PanopticDeepLab(EncoderModel):
         self.instance_decoder = None
         self.center_head = None
         self.offset_head = None
-        if instance_decoder is not None:
+        if instance is not None:
             self.instance_decoder = Decoder(
-                **instance_decoder, name="instance_decoder", **options
+                **instance.decoder, name="instance_decoder", **options
             )
             self.center_head = Head(
-                1, **(center_head or {}), name="center_head", **options
+                1, **instance.center_head, name="center_head", **options
             )
             self.offset_head = Head(
-                2, **(offset_head or {}), name="offset_head", **options
+                2, **instance.offset_head, name="offset_head", **options
             )
 
     def build(self, input_shape):
@@ -114,10 +134,9 @@ class PanopticDeepLab(EncoderModel):
 
         Args:
             images: uint8 or float32 [B, H, W, 3], RGB, 0..255.
-            training: batch statistics and dropout.
-            image_scale: by which the images were enlarged, for test-time
-                averages over scales: the pooling window of the ASPP is
-                enlarged with them.
+            training: Batch statistics and dropout.
+            image_scale: Factor by which the images were enlarged, for
+                test-time averages over scales; see `ASPP.call`.
 
         Returns:
             float32 maps under the keys that `Output` describes.
@@ -144,6 +163,28 @@ class PanopticDeepLab(EncoderModel):
             )
         return outputs
 
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes the model from what `get_config` returned."""
+        flat = {key: config.get(key) for key in _INSTANCE_KEYS}
+        rest = {k: value for k, value in config.items() if k not in flat}
+        rest["instance"] = _group(flat)
+        return super().from_config(rest, custom_objects)
 
-def _optional_dict(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if value is None else dict(value)
+
+def _flatten(instance: InstanceBranchOptions | None) -> dict[str, Any]:
+    """Returns the keys of the config for the instance branch."""
+    if instance is None:
+        return dict.fromkeys(_INSTANCE_KEYS)
+    return {
+        key: dict(getattr(instance, field))
+        for key, field in _INSTANCE_KEYS.items()
+    }
+
+
+def _group(flat: Mapping[str, Any]) -> InstanceBranchOptions | None:
+    """Returns the options that `_flatten` made the keys from."""
+    if flat["instance_decoder"] is None:
+        return None
+    fields = {field: flat[key] for key, field in _INSTANCE_KEYS.items()}
+    return InstanceBranchOptions(**fields)

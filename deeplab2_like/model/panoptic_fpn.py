@@ -21,14 +21,12 @@ class PanopticFPN(PyramidModel):
     Kirillov et al., CVPR 2019, arXiv:1901.02446. With the instance branch
     alone it is Mask R-CNN, with the semantic branch alone semantic FPN.
 
-    Args of the constructor:
-        backbone: a network that gives {"res2" ...: feature map} at strides
-            4 to 32; not built yet.
-        pyramid_filters: channels of the pyramid.
-        semantic: arguments of `SemanticBranch`; None: no such branch.
-        instance: fields of `InstanceOptions`; None: no such branch.
-        weighed_losses: names of the losses whose weights are learned
-            (`losses.uncertainty`).
+    Args:
+        backbone: See `PyramidModel`.
+        pyramid_filters: Channels of the pyramid.
+        semantic: Arguments of `SemanticBranch`; None: no such branch.
+        instance: Fields of `InstanceOptions`; None: no such branch.
+        weighed_losses: See `PyramidModel`.
     """
 
     def __init__(

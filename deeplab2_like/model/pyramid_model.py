@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What models share that have a backbone, a pyramid and branches on it."""
+"""Base of models with a backbone, a pyramid and branches on it."""
 
 from collections.abc import Sequence
 
@@ -22,13 +22,14 @@ from deeplab2_like.model.outputs import Output
 class PyramidModel(EncoderModel):
     """Semantic logits, and objects, from the levels of a pyramid.
 
-    A pyramid takes the endpoints of the backbone and gives levels of strides 4
-    to 64; a semantic branch takes levels and gives logits at stride 4; an
-    instance branch takes levels, `size`, `targets` and `training`, and gives
+    A pyramid computes levels of strides 4 to 64 from the endpoints of the
+    backbone; a semantic branch computes logits at stride 4 from the levels; an
+    instance branch takes levels, `size`, `targets` and `training`, and returns
     named outputs.
 
-    Args of the constructor: see `EncoderModel`; the backbone is a network that
-    gives {"res2" ...: feature map} at strides 4 to 32.
+    All constructors take `backbone`, as in `EncoderModel`, with feature maps
+    at strides 4 to 32, and `weighed_losses`, the names of the losses whose
+    weights are learned (`losses.uncertainty`).
     """
 
     def set_parts(
@@ -38,10 +39,16 @@ class PyramidModel(EncoderModel):
         instance_branch: keras.layers.Layer | None,
         weighed_losses: Sequence[str],
     ) -> None:
-        """Takes the parts, in the order that variables have.
+        """Sets the parts, in the order of their variables.
+
+        Args:
+            pyramid: Layer from endpoints to levels.
+            semantic_branch: Layer from levels to logits; None: no such branch.
+            instance_branch: Layer that finds objects; None: no such branch.
+            weighed_losses: Names of the losses whose weights are learned.
 
         Raises:
-            ValueError: there is no branch.
+            ValueError: There is no branch.
         """
         if semantic_branch is None and instance_branch is None:
             raise ValueError("A model needs a semantic or an instance branch.")
@@ -71,13 +78,13 @@ class PyramidModel(EncoderModel):
 
         Args:
             images: uint8 or float32 [B, H, W, 3], RGB, 0..255.
-            targets: what the instance branch learns from; without them its
-                losses cannot be computed.
-            training: batch statistics; and no objects are looked for.
+            targets: Targets of the instance branch by name; None: no outputs
+                for its losses.
+            training: Batch statistics, and no detection of objects.
 
         Returns:
             * semantic_logits: float32 [B, h, w, channels] at stride 4;
-            * what the instance branch gives;
+            * the outputs of the instance branch;
             * log_variances: float32 [number of weighed losses].
         """
         x = normalize_images(images, self.compute_dtype)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which variables weight decay acts on."""
+"""The variables that weight decay acts on."""
 
 import keras
 
@@ -12,7 +12,7 @@ def decayed_variables(model: keras.Model) -> list[keras.Variable]:
     projections. Excluded are depthwise kernels, biases, and all of batch
     norm.
 
-    deeplab2 excludes the same, and regularises the backbone alone, to no
+    deeplab2 excludes the same, and regularizes the backbone alone, to no
     effect: it never adds the terms to its loss.
     """
     return [v for v in model.trainable_variables if _is_decayed(v.path)]

@@ -62,8 +62,8 @@ def _decide(image_size, system, branch, heads):
 
     levels = [proposals.Level(*level) for level in heads["levels"]]
     with (
-        mock.patch.object(branch, "_judge", judge),
-        mock.patch.object(branch, "_draw", draw),
+        mock.patch.object(branch, "_predict_boxes", judge),
+        mock.patch.object(branch, "_predict_masks", draw),
     ):
         outputs = branch._infer(None, levels, image_size)
     outputs["semantic_logits"] = heads["semantic_logits"]

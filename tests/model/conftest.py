@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tiny models on a pyramid, and what they see."""
+"""Tiny models on a pyramid, and inputs for them."""
 
 import dataclasses
 import functools
@@ -61,13 +61,14 @@ _EFFICIENTPS = {
 
 @dataclasses.dataclass(frozen=True)
 class TinyModel:
-    """Makes a model.
+    """A model to make.
 
     Attributes:
-        kind: Its class.
-        options: Of its constructor.
-        shapes: Of what it gives for the two images of `inputs`.
-        tolerance: Relative; what two ways to the same outputs may differ by.
+        kind: Class of the model.
+        options: Arguments of its constructor.
+        shapes: Shapes of its outputs for the two images of `inputs`.
+        tolerance: Largest relative difference of outputs that are computed in
+            two ways.
     """
 
     kind: type[keras.Model]
@@ -77,7 +78,7 @@ class TinyModel:
     size = SIZE
 
     def make(self, seed=0, **changes):
-        """Returns a new model, with other options."""
+        """Returns a new model; `changes` replace its options."""
         keras.utils.set_random_seed(seed)
         backbone = mobilenet_v3.mobilenet_v3_small(32)
         model = self.kind(backbone, **{**self.options, **changes})
@@ -123,19 +124,19 @@ _MODELS = {
 
 @pytest.fixture(scope="session")
 def tiny_models():
-    """Each model on a pyramid, by name."""
+    """Returns the models on a pyramid, by name."""
     return _MODELS
 
 
 @pytest.fixture(scope="session")
 def built_models():
-    """Returns the model of a name, made once."""
+    """Returns a function from a name to its model, which is made once."""
     return functools.cache(lambda name: _MODELS[name].make())
 
 
 @pytest.fixture(scope="session")
 def inputs():
-    """Two images, and what is in them: two objects in the first."""
+    """Returns two images and their targets: two objects in the first."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (2, *SIZE, 3)).astype(np.uint8)
     instance = np.zeros((2, *SIZE), np.int32)

@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
+import copy
+import json
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from deeplab2_like.model.backbones.resnet import ResNet, StageSpec
 from deeplab2_like.model.encoder_input import normalize_images
-from deeplab2_like.model.panoptic_deeplab import PanopticDeepLab
+from deeplab2_like.model.panoptic_deeplab import (
+    InstanceBranchOptions,
+    PanopticDeepLab,
+)
 from deeplab2_like.testing import harness
 
 _ASPP = {"filters": 6, "atrous_rates": [1, 2, 3], "pool_size": [3, 4]}
@@ -17,17 +24,17 @@ def _make_backbone(name="backbone"):
 
 
 def _make_model(with_instances=True, backbone=None):
-    branch = {}
+    branch = None
     if with_instances:
-        branch = {
-            "instance_decoder": {
+        branch = InstanceBranchOptions(
+            decoder={
                 "low_level": [("res3", 3), ("res2", 2)],
                 "aspp": _ASPP,
                 "fusion_channels": 4,
             },
-            "center_head": {"head_channels": 3},
-            "offset_head": {"head_channels": 3},
-        }
+            center_head={"head_channels": 3},
+            offset_head={"head_channels": 3},
+        )
     return PanopticDeepLab(
         backbone or _make_backbone(),
         5,
@@ -37,7 +44,7 @@ def _make_model(with_instances=True, backbone=None):
             "fusion_channels": 7,
         },
         semantic_head={"head_channels": 6},
-        **branch,
+        instance=branch,
     )
 
 
@@ -46,6 +53,52 @@ def _make_model(with_instances=True, backbone=None):
 )
 def test_the_model_passes_the_harness(with_instances, tmp_path):
     harness.check_model(lambda: _make_model(with_instances), tmp_path)
+
+
+@pytest.mark.parametrize("with_instances", [True, False])
+def test_the_config_is_that_of_earlier_versions(with_instances):
+    # Keys and values as files from before the grouping have them.
+    branch = dict.fromkeys(("instance_decoder", "center_head", "offset_head"))
+    if with_instances:
+        branch = {
+            "instance_decoder": {
+                "low_level": [["res3", 3], ["res2", 2]],
+                "aspp": _ASPP,
+                "fusion_channels": 4,
+            },
+            "center_head": {"head_channels": 3},
+            "offset_head": {"head_channels": 3},
+        }
+    flat = {
+        "name": "panoptic_deeplab",
+        "trainable": True,
+        "num_classes": 5,
+        "semantic_decoder": {
+            "low_level": [["res3", 4], ["res2", 3]],
+            "aspp": _ASPP,
+            "fusion_channels": 7,
+        },
+        "semantic_head": {"head_channels": 6},
+        **branch,
+        "batch_norm": {},
+        "weighed_losses": [],
+        "backbone": keras.saving.serialize_keras_object(_make_backbone()),
+    }
+    before = copy.deepcopy(flat)
+    restored = PanopticDeepLab.from_config(flat)
+    assert flat == before
+    saved = json.loads(json.dumps(restored.get_config()))
+    del saved["dtype"]
+    assert saved.keys() == flat.keys()
+    assert {key: saved[key] for key in saved if key != "backbone"} == {
+        key: flat[key] for key in flat if key != "backbone"
+    }
+    made = _make_model(with_instances)
+    for model in (restored, made):
+        model.build((None, None, None, 3))
+    assert [v.path for v in restored.variables] == [
+        v.path for v in made.variables
+    ]
 
 
 def test_outputs_have_a_quarter_of_the_resolution():

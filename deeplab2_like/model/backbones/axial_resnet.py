@@ -25,14 +25,14 @@ _SMALL_WIDTH = 0.5
 def with_axial_attention(
     stages: Sequence[StageSpec], beyond_stride: int, expansion: int
 ) -> list[StageSpec]:
-    """Puts axial blocks where the features have a stride.
+    """Returns the stages with axial blocks from a stride on.
 
     Args:
-        stages: of a ResNet, behind a stem of stride 2.
-        beyond_stride: blocks whose input has at least this stride in the
-            classification net become axial; so the first block of a stage may
-            keep its kind.
-        expansion: channels of the first convolution and of the values, in
+        stages: Stages of a ResNet, behind a stem of stride 2.
+        beyond_stride: Blocks whose input has at least this stride in the
+            classification network become axial; so the first block of a stage
+            may keep its kind.
+        expansion: Channels of the first convolution and of the values, in
             quarters of the block's channels: 2 or 4.
     """
     changed = []
@@ -74,7 +74,7 @@ def _axial_resnet(
 
 
 def _small(variation: Variation) -> Variation:
-    """Returns the variation with half the width, unless it says a width."""
+    """Returns the variation with half the width, unless it sets a width."""
     if variation.width is not None:
         return variation
     return dataclasses.replace(variation, width=_SMALL_WIDTH)

@@ -10,7 +10,7 @@ differences:
   input pixels. `keras.applications` does so for odd sizes only; for even (and
   for unknown) sizes it pads one zero less at the top and left, which moves the
   samples by a pixel. Use sizes of 32 k + 1 to compute the same.
-- Images come scaled to -1..1. The input's normalisation, rescaling included, is
+- Images come scaled to -1..1. The input's normalization, rescaling included, is
   a scale and an offset of each channel in front of the stem. The zeros of the
   padding are added after it, as in Keras.
 - Squeeze-and-excite can be left out, and swish be another activation: the
@@ -19,7 +19,7 @@ differences:
 The endpoints are the outputs of the stages before the resolution falls, and of
 the last 1x1 convolution: those of EfficientPS.
 
-In reading order: the tables, the normalisation, the network, the named
+In reading order: the tables, the normalization, the network, the named
 variants.
 """
 
@@ -39,6 +39,7 @@ from deeplab2_like.model.backbones.mobilenet_v3 import (
     round_to_divisor,
 )
 from deeplab2_like.model.layers.convolution import ConvBNAct
+from deeplab2_like.model.layers.drop_path import SCHEDULES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,31 +77,16 @@ VARIANTS: Mapping[str, tuple[float, float]] = {
     "b6": (1.8, 2.6),
     "b7": (2.0, 3.1),
 }
-# ImageNet's RGB values in 0..1, to which new networks normalise.
+# ImageNet's RGB values in 0..1, to which new networks normalize.
 _MEAN = np.array([0.485, 0.456, 0.406])
 _DEVIATION = np.array([0.229, 0.224, 0.225])
-
-
-def _constant(keep_prob: float, place: float) -> float:
-    del place
-    return keep_prob
-
-
-def _linear(keep_prob: float, place: float) -> float:
-    return 1.0 - (1.0 - keep_prob) * place
-
-
-_SCHEDULES: Mapping[str, Callable[[float, float], float]] = {
-    "constant": _constant,
-    "linear": _linear,
-}
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class ChannelAffine(keras.layers.Layer):
     """Scales and shifts each channel of the image; not trained.
 
-    New layers normalise -1..1 to ImageNet's mean and deviation.
+    New layers normalize -1..1 to ImageNet's mean and deviation.
     """
 
     def build(self, input_shape):
@@ -128,15 +114,16 @@ class ChannelAffine(keras.layers.Layer):
 class EfficientNet(keras.Model):
     """EfficientNet without its classifier, as an encoder.
 
-    Args of the constructor:
+    Args:
         variant: "b0" to "b7".
         output_stride: 8, 16 or 32.
-        squeeze_excite: whether the blocks have channel gates.
-        activation: a key of `ACTIVATIONS`; see `MBConv`.
-        keep_prob: of the blocks' branches in training, 0 < keep_prob <= 1.
-        drop_path_schedule: "constant" gives it to every block, "linear" goes
-            from 1 at the first block towards it behind the last (the paper's).
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        squeeze_excite: Whether the blocks have channel gates.
+        activation: A key of `ACTIVATIONS`; see `MBConv`.
+        keep_prob: Probability that the branch of a block is kept in training,
+            behind the last block, 0 < keep_prob <= 1.
+        drop_path_schedule: A key of `drop_path.SCHEDULES`; "linear" is the
+            paper's.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -155,7 +142,7 @@ class EfficientNet(keras.Model):
         super().__init__(name=name, **kwargs)
         _require_one_of("variant", variant, VARIANTS)
         _require_one_of("output_stride", output_stride, (8, 16, 32))
-        _require_one_of("drop_path_schedule", drop_path_schedule, _SCHEDULES)
+        _require_one_of("drop_path_schedule", drop_path_schedule, SCHEDULES)
         self._config: dict[str, Any] = {
             "variant": variant,
             "output_stride": output_stride,
@@ -199,7 +186,7 @@ class EfficientNet(keras.Model):
         ]
         plan = iter(plan_strides(strides, self.output_stride))
         schedule = functools.partial(
-            _SCHEDULES[self._config["drop_path_schedule"]],
+            SCHEDULES[self._config["drop_path_schedule"]],
             self._config["keep_prob"],
         )
         stages, done = [], 0
@@ -255,7 +242,7 @@ class EfficientNet(keras.Model):
 
         Args:
             inputs: float [B, H, W, 3], RGB, -1..1.
-            training: batch statistics and drop path.
+            training: Batch statistics and drop path.
 
         Returns:
             {"res1" ... "res5": float [B, h, w, C]}, strides 2, 4, 8, 16, 32

@@ -19,19 +19,19 @@ from deeplab2_like.model.backbones.wide_resnet import DROP_PATH_BEYOND_STRIDE
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class MaXDeepLabL(keras.Model):
-    """Axial-SWideRNet, and behind it a stacked decoder.
+    """Axial-SWideRNet with a stacked decoder behind it.
 
     Panoptic-DeepLab reads the features in front of the decoder. Its weights
-    are part of the published checkpoints nevertheless.
+    are part of the published checkpoints.
 
-    Args of the constructor:
+    Args:
         output_stride: 8, 16 or 32.
         variation: `Variation`, or a dictionary of its fields (None: its
             defaults).
-        compute_decoder: False: the decoder's weights exist, but are neither
-            computed with nor trained.
-        recompute: as `ResNet`.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        compute_decoder: Whether the decoder is computed; if not, its weights
+            exist, but are not trained.
+        recompute: See `ResNet`.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -86,15 +86,15 @@ class MaXDeepLabL(keras.Model):
                 for key, channels in self.resnet.output_channels.items()
             }
         )
-        # It is a matter of the variables, so they have to exist.
+        # Takes effect on variables that exist.
         self.stacked_decoder.trainable = self.compute_decoder
 
     def call(self, inputs, training=None):
         """Returns the feature maps.
 
         Args:
-            inputs: float [B, H, W, 3], normalised to -1..1.
-            training: batch statistics and drop path.
+            inputs: float [B, H, W, 3], normalized to -1..1.
+            training: Batch statistics and drop path.
 
         Returns:
             The endpoints of `ResNet`, and "backbone_output" of the size of

@@ -20,18 +20,18 @@ class MBConv(keras.layers.Layer):
 
     MnasNet's block (arXiv:1807.11626).
 
-    Args of the constructor:
-        filters: output channels.
-        expansion: channels of the depthwise convolution / input channels; 1:
+    Args:
+        filters: Output channels.
+        expansion: Channels of the depthwise convolution / input channels; 1:
             the 1x1 expansion does not exist.
-        depthwise: arguments of `DepthwiseConvBNAct` other than the
-            activation: kernel_size, strides, dilation_rate.
-        squeeze_excite: whether the gates exist, with a quarter of the *input*
+        depthwise: Arguments of `DepthwiseConvBNAct` (kernel_size, strides,
+            dilation_rate) without the activation.
+        squeeze_excite: Whether the gates exist, with a quarter of the *input*
             channels inside.
-        activation: a key of `ACTIVATIONS`; the gates always have swish.
-        residual: adds the input where channels and size agree.
-        keep_prob: of the branch beside the input, in training.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        activation: A key of `ACTIVATIONS`; the gates always have swish.
+        residual: Whether the input is added where channels and size agree.
+        keep_prob: Probability that the branch is kept in training.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(

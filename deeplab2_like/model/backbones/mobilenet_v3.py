@@ -111,9 +111,9 @@ def plan_strides(
     and the rate before it; the blocks after it dilate by its stride more.
 
     Args:
-        strides: of the blocks as the classification net has them.
-        output_stride: image size / size of the last feature map.
-        stem_stride: stride in front of the first block.
+        strides: Strides of the blocks in the classification network.
+        output_stride: Image size / size of the last feature map.
+        stem_stride: Stride in front of the first block.
     """
     current, rate, plan = stem_stride, 1, []
     for stride in strides:
@@ -130,21 +130,21 @@ def plan_strides(
 class InvertedBottleneck(keras.layers.Layer):
     """1x1 expansion, depthwise convolution, SE gates, 1x1 projection.
 
-    Returns (projected, expanded): the block's output, and the depthwise output
-    that backbones offer as an endpoint.
+    The depthwise output, before the gates, may be an endpoint of the backbone.
 
-    Args of the constructor:
-        filters: output channels.
-        expanded_filters: channels of the depthwise convolution; equal to the
+    Args:
+        filters: Output channels.
+        expanded_filters: Channels of the depthwise convolution; equal to the
             input channels when `expand` is false.
-        expand: whether the 1x1 expansion exists.
-        depthwise: arguments of `DepthwiseConvBNAct` other than the
-            activation: kernel_size, strides, dilation_rate.
-        activation: of expansion and depthwise convolution.
-        squeeze_excite: whether the gates exist, with a quarter of the
+        expand: Whether the 1x1 expansion exists.
+        depthwise: Arguments of `DepthwiseConvBNAct` (kernel_size, strides,
+            dilation_rate) without the activation.
+        activation: Activation of expansion and depthwise convolution, a key of
+            `ACTIVATIONS`.
+        squeeze_excite: Whether the gates exist, with a quarter of the
             channels inside.
-        residual: adds the input where channels and size agree.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        residual: Whether the input is added where channels and size agree.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class InvertedBottleneck(keras.layers.Layer):
         )
 
     def call(self, inputs, training=None):
-        """Returns (projected, expanded), float [B, h, w, ...] both."""
+        """Returns (block output, depthwise output), float [B, h, w, C] both."""
         x = inputs
         if self.expand is not None:
             x = self.expand(x, training=training)
@@ -231,10 +231,10 @@ class InvertedBottleneck(keras.layers.Layer):
 class MobileNetV3(keras.Model):
     """MobileNetV3 without its classifier, as an encoder.
 
-    Args of the constructor:
+    Args:
         variant: "small" or "large".
         output_stride: 8, 16 or 32.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -331,8 +331,8 @@ class MobileNetV3(keras.Model):
         """Returns the feature maps.
 
         Args:
-            inputs: float [B, H, W, 3], normalised to -1..1.
-            training: batch statistics.
+            inputs: float [B, H, W, 3], normalized to -1..1.
+            training: Batch statistics.
 
         Returns:
             {"res1" ... "res5": float [B, h, w, C]}, strides 2, 4, 8, 16, 32

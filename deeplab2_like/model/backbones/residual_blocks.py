@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stems and residual blocks of the ResNet family.
 
-A block takes activated features and gives the sum of its branch and its
+A block takes activated features and returns the sum of its branch and its
 shortcut *before* activation; the network activates it. All kinds have the
 same constructor, so that a stage is described by data alone.
 """
@@ -25,18 +25,18 @@ from deeplab2_like.model.layers.switchable_atrous import SwitchableConvBNAct
 
 
 class ResidualBlock(keras.layers.Layer):
-    """What the kinds of blocks share: configuration, shortcut, sum.
+    """Base of the kinds of blocks: configuration, shortcut, sum.
 
-    Args of the constructor:
-        filters: output channels of each layer of the branch, in order.
-        stride: of the block.
-        dilation_rate: of the convolution that carries the stride.
-        next_dilation_rate: of a spatial convolution behind that one; differs
-            only in the block where the rate changes.
-        keep_prob: probability that the branch is kept in training.
-        switchable: 3x3 convolutions are switchable atrous convolutions.
-        squeeze_excite: the branch ends with channel gates.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        filters: Output channels of each layer of the branch, in order.
+        stride: Stride of the block.
+        dilation_rate: Dilation rate of the convolution that has the stride.
+        next_dilation_rate: Dilation rate of a spatial convolution behind the
+            strided one; differs only in the block where the rate changes.
+        keep_prob: Probability that the branch is kept in training.
+        switchable: Whether 3x3 convolutions are switchable atrous ones.
+        squeeze_excite: Whether the branch ends with channel gates.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     num_layers: int
@@ -198,10 +198,9 @@ class BasicBlock(ResidualBlock):
 class AxialBlock(ResidualBlock):
     """1x1 convolution, axial attention with the stride, 1x1 convolution.
 
-    Wang et al., "Axial-DeepLab", ECCV 2020, figure 4. It has no use for
-    dilation rates: attention sees the whole line. The three values of filters
-    are the channels of the first convolution, of the attended values, and of
-    the block.
+    Wang et al., "Axial-DeepLab", ECCV 2020, figure 4. Dilation rates have no
+    effect: attention covers the whole line. The three values of filters are the
+    channels of the first convolution, of the attended values, and of the block.
     """
 
     num_layers = 3
@@ -244,9 +243,9 @@ def make_blocks(
     """Returns the blocks of a stage, called NAME_block1, NAME_block2, ...
 
     Args:
-        plans: of the blocks.
-        name: of the stage.
-        **kwargs: further arguments of each block.
+        plans: Plans of the blocks.
+        name: Name of the stage.
+        **kwargs: Further arguments of each block.
     """
     blocks = []
     for number, plan in enumerate(plans, 1):
@@ -268,11 +267,10 @@ def call_blocks(
     """Calls blocks one after the other.
 
     Args:
-        blocks: built.
+        blocks: Built blocks.
         activated: float [B, H, W, C], activated features.
-        training: batch statistics and drop path.
-        recompute: in training, compute each block again for the gradients
-            instead of keeping what is in it.
+        training: Batch statistics and drop path.
+        recompute: See `ResNet`.
 
     Returns:
         The last block's output, float [B, h, w, C], before and after the
@@ -292,12 +290,13 @@ def call_blocks(
 class DeepStem(keras.layers.Layer):
     """Three 3x3 convolutions, the first with stride 2, the last wider.
 
-    The last has no activation: the network applies it. deeplab2 calls nets
-    with this stem "-beta".
+    The last has no activation: the network applies it. deeplab2 calls
+    networks with this stem "-beta".
 
-    Args of the constructor:
-        filters: channels of the first two; the last has twice as many.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        filters: Channels of the first two convolutions; the last has twice as
+            many.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(

@@ -42,18 +42,18 @@ STEMS: Mapping[str, Callable[..., keras.layers.Layer]] = {
 class ResNet(keras.Model):
     """A residual network without its classifier, as an encoder.
 
-    Args of the constructor:
+    Args:
         stages: `StageSpec`s, or dictionaries of their fields. Without a stage
             of number 1 the stem's output is stage 1.
         output_stride: 8, 16 or 32.
-        stem: key of `STEMS`.
-        stem_filters: channels of the stem (of its first convolution).
+        stem: Key of `STEMS`.
+        stem_filters: Channels of the stem (of its first convolution).
         block_options: `BlockOptions`, or a dictionary of its fields (None:
             its defaults).
-        recompute: in training, keep only the inputs of blocks for the
-            gradients, and compute the blocks again: less memory, about a
-            third more computing.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        recompute: Whether training keeps only the inputs of blocks for the
+            gradients and computes the blocks again, which takes less memory
+            and about a third more time.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -118,8 +118,8 @@ class ResNet(keras.Model):
         """Returns the feature maps.
 
         Args:
-            inputs: float [B, H, W, 3], normalised to -1..1.
-            training: batch statistics and drop path.
+            inputs: float [B, H, W, 3], normalized to -1..1.
+            training: Batch statistics and drop path.
 
         Returns:
             {"stage1" ... "stage5": float [B, h, w, C] before, "res1" ...
@@ -153,7 +153,7 @@ class ResNet(keras.Model):
 def bottleneck_stages(
     num_blocks: Sequence[int], variation: Variation = UNVARIED
 ) -> list[StageSpec]:
-    """Returns stages 2 to 5 of the bottleneck nets of the ResNet paper."""
+    """Returns stages 2 to 5 of the bottleneck networks of the ResNet paper."""
     stages = []
     for number, count, channels in zip(
         (2, 3, 4, 5),

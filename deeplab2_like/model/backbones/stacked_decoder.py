@@ -44,16 +44,16 @@ def decoder_strides(output_stride: int) -> list[int]:
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class ResizedFuse(keras.layers.Layer):
-    """Brings features to one size and one number of channels, and adds them.
+    """Sum of features that are brought to one size and number of channels.
 
     A feature with other channels than the output's is activated and projected
-    (1x1 convolution, batch norm): with stride 2 if that gives the size, else
-    followed by bilinear resizing. The sum is activated.
+    (1x1 convolution, batch norm): with stride 2 if that results in the size,
+    else followed by bilinear resizing. The sum is activated.
 
-    Args of the constructor:
-        filters: channels of the output.
-        halves: for each feature whether it has twice the output's resolution.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        filters: Channels of the output.
+        halves: For each feature, whether it has twice the output's resolution.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class ResizedFuse(keras.layers.Layer):
         """Returns the activated sum.
 
         Args:
-            features: list of float [B, h, w, C], not activated.
+            features: List of float [B, h, w, C], not activated.
             size: (height, width) of the output.
-            training: batch statistics.
+            training: Batch statistics.
 
         Returns:
             float [B, height, width, filters].
@@ -125,15 +125,15 @@ class StackedDecoder(keras.layers.Layer):
     """An hourglass of fusions and residual blocks behind a wide network.
 
     Each stage fuses the output of the one before with the features of its own
-    stride: the encoder's, and those of the decoder on its way up.
+    stride: those of the encoder, and those of earlier stages of the decoder.
 
-    Args of the constructor:
-        output_stride: of the encoder, 8, 16 or 32.
-        widths: a quarter of the channels at strides 4, 8, 16, 32.
+    Args:
+        output_stride: Output stride of the encoder, 8, 16 or 32.
+        widths: A quarter of the channels at strides 4, 8, 16, 32.
         block_options: `BlockOptions`, or a dictionary of its fields (None:
             its defaults).
-        recompute: as `ResNet`.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        recompute: See `ResNet`.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class StackedDecoder(keras.layers.Layer):
         Args:
             stages: {"stage2" ... "stage5": float [B, h, w, C]}, the encoder's
                 features before their activation.
-            training: batch statistics and drop path.
+            training: Batch statistics and drop path.
 
         Returns:
             float [B, h, w, 4 * widths[-1]], activated.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages of residual networks as data, and the plan of their blocks.
 
-A stage is specified as in the classification net. `plan_stage` derives what
-each block is for a given output stride and given options.
+A stage is specified as in the classification network. `plan_stage` derives the
+plan of its blocks for an output stride and options.
 """
 
 import dataclasses
@@ -17,13 +17,13 @@ class StageSpec:
     """One stage.
 
     Attributes:
-        number: 1 to 5; names the endpoints stageN and resN.
-        block: key of `residual_blocks.BLOCKS`.
-        num_blocks: how many blocks, the first included.
-        filters: output channels of each layer of a block's branch.
-        stride: of the first block, in the classification net.
-        first_block: kind of the first block where it differs.
-        first_filters: its `filters`; needed with `first_block`.
+        number: 1 to 5, the N of the endpoints stageN and resN.
+        block: Key of `residual_blocks.BLOCKS`.
+        num_blocks: Number of blocks, the first included.
+        filters: Output channels of each layer of a block's branch.
+        stride: Stride of the first block in the classification network.
+        first_block: Kind of the first block where it differs from `block`.
+        first_filters: Filters of the first block; needed with `first_block`.
     """
 
     number: int
@@ -36,7 +36,7 @@ class StageSpec:
 
     @classmethod
     def of(cls, value: "StageSpec | Mapping[str, Any]") -> "StageSpec":
-        """Returns a specification from one, or from its fields."""
+        """Returns `value`, or the specification with these fields."""
         return value if isinstance(value, StageSpec) else cls(**value)
 
     def to_config(self) -> dict[str, Any]:
@@ -49,20 +49,20 @@ class StageSpec:
 
 @dataclasses.dataclass(frozen=True)
 class BlockOptions:
-    """What can be added to the blocks of any network of this family.
+    """Additions to the blocks of any network of this family.
 
-    Strides are those of the classification net.
+    Strides are those of the classification network.
 
     Attributes:
-        keep_prob: probability that a branch is kept in training, at the end
+        keep_prob: Probability that a branch is kept in training, at the end
             of the network; 1: drop path does not exist.
-        drop_path_schedule: key of `drop_path.SCHEDULES`.
-        drop_path_beyond_stride: blocks whose input has at least this stride
+        drop_path_schedule: Key of `drop_path.SCHEDULES`.
+        drop_path_beyond_stride: Blocks whose input has at least this stride
             have drop path.
-        switchable_beyond_stride: stages whose output has at least this stride
+        switchable_beyond_stride: Stages whose output has at least this stride
             have switchable atrous convolutions, where they have 3x3
             convolutions; -1: none.
-        squeeze_excite: whether branches end with channel gates.
+        squeeze_excite: Whether branches end with channel gates.
     """
 
     keep_prob: float = 1.0
@@ -75,7 +75,7 @@ class BlockOptions:
     def of(
         cls, value: "BlockOptions | Mapping[str, Any] | None"
     ) -> "BlockOptions":
-        """Returns options from some, or from their fields; None: defaults."""
+        """Returns `value`, or the options with these fields."""
         if isinstance(value, BlockOptions):
             return value
         return cls(**(value or {}))
@@ -101,17 +101,17 @@ def plan_stage(
     output_stride: int,
     options: BlockOptions = BlockOptions(),
 ) -> list[BlockPlan]:
-    """Returns what each block of a stage is.
+    """Returns the plans of the blocks of a stage.
 
     A stage whose stride would go beyond `output_stride` keeps the resolution.
     Its first block keeps the rate from before, the later ones dilate by the
     stage's stride more.
 
     Args:
-        spec: the stage.
-        stride_before: stride of its input in the classification net.
-        output_stride: image size / size of the last feature map.
-        options: what is added to the blocks.
+        spec: Specification of the stage.
+        stride_before: Stride of its input in the classification network.
+        output_stride: Image size / size of the last feature map.
+        options: Additions to the blocks.
     """
     stride_after = stride_before * spec.stride
     rate_before = max(1, stride_before // output_stride)

@@ -27,8 +27,8 @@ def wide_stages(
     the stem's.
 
     Args:
-        num_blocks: of stages 2 to 5.
-        variation: of widths and numbers of blocks.
+        num_blocks: Numbers of blocks of stages 2 to 5.
+        variation: Factors of widths and numbers of blocks.
     """
     wide = 4 * variation.scale_stem(32)
     stages = [StageSpec(1, "basic", _STAGE1_BLOCKS, (wide, wide), stride=1)]

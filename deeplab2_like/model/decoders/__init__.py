@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the features of a backbone to those that heads take."""
+"""Decoders from the features of a backbone to those of the heads."""

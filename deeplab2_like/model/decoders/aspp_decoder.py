@@ -17,22 +17,22 @@ from deeplab2_like.model.layers.resize import (
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class Decoder(keras.layers.Layer):
-    """Brings the deepest features to the resolution of finer ones.
+    """Decoder from the deepest features to the resolution of finer ones.
 
     Panoptic-DeepLab (arXiv:1911.10194, 3.2). For each finer level, from deep
     to shallow: the features are resized to it, concatenated with its 1x1
     projection, and fused by one convolution.
 
-    Args of the constructor:
-        feature_key: the backbone endpoint that goes into the ASPP.
+    Args:
+        feature_key: Backbone endpoint that the ASPP takes.
         low_level: (endpoint, projected channels) of the finer levels, low
             resolution first.
-        aspp: arguments of `ASPP` other than `batch_norm`.
-        fusion_channels: output channels of each fusion.
-        fusion_kernel_size: odd side of the fusion's kernel.
-        conv_type: of the fusion, "depthwise_separable_conv" or
-            "standard_conv".
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        aspp: Arguments of `ASPP` other than `batch_norm`.
+        fusion_channels: Output channels of each fusion.
+        fusion_kernel_size: Odd side of the fusion's kernel.
+        conv_type: Type of the fusion's convolution,
+            "depthwise_separable_conv" or "standard_conv".
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class Decoder(keras.layers.Layer):
         for key in (self.feature_key, *(key for key, _ in self.low_level)):
             if key not in endpoints:
                 raise ValueError(
-                    f"{self.name} asks for the backbone endpoint {key!r} - "
+                    f"{self.name} needs the backbone endpoint {key!r} - "
                     f"there are {', '.join(sorted(endpoints))}."
                 )
 
     @property
     def output_channels(self) -> int:
-        """Channels of what `call` gives."""
+        """Channels of the decoded features."""
         return self.fusion_channels if self.low_level else self.aspp.filters
 
     def call(self, inputs, training=None, image_scale=1.0):
@@ -103,8 +103,8 @@ class Decoder(keras.layers.Layer):
 
         Args:
             inputs: {endpoint: float [B, H, W, C]}.
-            training: batch statistics and dropout.
-            image_scale: by which the images were enlarged (see `ASPP`).
+            training: Batch statistics and dropout.
+            image_scale: See `ASPP.call`.
 
         Returns:
             float [B, h, w, output_channels], (h, w) of the finest level.

@@ -14,7 +14,7 @@ from deeplab2_like.model.layers.upsample import (
     upsample_nearest,
 )
 
-# Endpoints of a backbone that the pyramid stands on, fine to coarse.
+# Endpoints of a backbone that the pyramid takes, fine to coarse.
 ENDPOINTS = ("res2", "res3", "res4", "res5")
 LEVELS = ("p2", "p3", "p4", "p5")
 COARSEST = "p6"
@@ -46,10 +46,10 @@ class FeaturePyramid(keras.layers.Layer):
 
     Lin et al., CVPR 2017 (arXiv:1612.03144), as detectron2: lateral 1x1
     convolutions, the coarser level added by repetition, 3x3 convolutions; no
-    normalisation. The coarsest level is every second pixel of the one before.
+    normalization. The coarsest level is every second pixel of the one before.
 
-    Args of the constructor:
-        filters: channels of each level.
+    Args:
+        filters: Channels of each level.
     """
 
     def __init__(self, filters: int = 256, **kwargs: Any) -> None:
@@ -83,8 +83,8 @@ class FeaturePyramid(keras.layers.Layer):
         """Returns {"p2": float [B, h, w, filters], ..., "p6": ...}.
 
         Args:
-            inputs: float [B, h, w, C] of each of `ENDPOINTS`; others are not
-                looked at.
+            inputs: float [B, h, w, C] of each of `ENDPOINTS`; others are
+                ignored.
         """
         outputs: dict[str, tf.Tensor] = {}
         above = None
@@ -104,15 +104,15 @@ class FeaturePyramid(keras.layers.Layer):
 
 
 class SummedLevels(keras.layers.Layer):
-    """What branches share that sum the levels of a pyramid at stride 4.
+    """Base of branches that sum the levels of a pyramid at stride 4.
 
     Kirillov et al., "Panoptic Feature Pyramid Networks" (arXiv:1901.02446),
     section 3.1, as detectron2: each level is upsampled to stride 4 step by
     step, with a convolution before each step.
 
-    Args of the constructor:
-        filters: channels of the convolutions.
-        groups: of the group normalisation.
+    Args:
+        filters: Channels of the convolutions.
+        groups: Number of groups of the group normalization.
     """
 
     def __init__(self, filters: int, groups: int, **kwargs: Any) -> None:
@@ -178,10 +178,10 @@ class SummedLevels(keras.layers.Layer):
 class SemanticBranch(SummedLevels):
     """Class logits at stride 4 from the levels of a pyramid.
 
-    Args of the constructor:
-        num_channels: logits of a pixel.
-        filters: channels of the convolutions.
-        groups: of the group normalisation.
+    Args:
+        num_channels: Number of logits of a pixel.
+        filters: Channels of the convolutions.
+        groups: Number of groups of the group normalization.
     """
 
     def __init__(
@@ -221,6 +221,6 @@ class SemanticBranch(SummedLevels):
 
 
 def level_size(x_bhwc: tf.Tensor) -> Sequence[int | tf.Tensor]:
-    """Returns (height, width), numbers where they are known."""
+    """Returns (height, width), Python numbers where they are known."""
     size = spatial_size(x_bhwc)
     return size if isinstance(size, tuple) else tf.unstack(size)

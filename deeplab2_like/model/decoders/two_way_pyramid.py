@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two-way feature pyramid: information flows down and up."""
+"""Two-way feature pyramid: a top-down and a bottom-up branch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,15 +26,15 @@ class TwoWayPyramid(keras.layers.Layer):
     coarser; each has 1x1 convolutions of its own. Their sum goes through a 3x3
     convolution. Each convolution has a batch norm and leaky ReLU behind it.
 
-    A finer level is made coarser by taking every second pixel, which is where
-    the coarser one has its pixels. The levels of EfficientPS end at stride 32;
-    the one of stride 64 is every second pixel of that.
+    A finer level is made coarser by taking every second pixel: the coarser one
+    has its pixels there. The levels of EfficientPS end at stride 32; the one of
+    stride 64 is every second pixel of that.
 
-    Args of the constructor:
-        filters: channels of each level.
-        conv_type: of the 3x3 convolutions: "depthwise_separable_conv" as in
-            the paper, "standard_conv" as in the published code.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        filters: Channels of each level.
+        conv_type: Type of the 3x3 convolutions: "depthwise_separable_conv" as
+            in the paper, "standard_conv" as in the published code.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class TwoWayPyramid(keras.layers.Layer):
         """Returns {"p2": float [B, h, w, filters], ..., "p6": ...}.
 
         Args:
-            inputs: float [B, h, w, C] of each of `ENDPOINTS`; others are not
-                looked at.
-            training: batch statistics.
+            inputs: float [B, h, w, C] of each of `ENDPOINTS`; others are
+                ignored.
+            training: Batch statistics.
         """
         pairs = zip(LEVELS, ENDPOINTS, strict=True)
         taps = {level: inputs[endpoint] for level, endpoint in pairs}

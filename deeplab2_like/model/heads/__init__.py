@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From features to what a model says of pixels and objects."""
+"""Heads that predict pixels and objects from features."""

@@ -12,19 +12,19 @@ from deeplab2_like.model.layers.convolution import conv_class
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class Head(keras.layers.Layer):
-    """Turns decoder features into the numbers of one task.
+    """Prediction of one task for each pixel, from decoder features.
 
-    Panoptic-DeepLab (arXiv:1911.10194, 3.2). No activation follows: logits,
-    heat and offsets are taken as they are. The last layer computes and gives
-    float32 under every dtype policy: offsets reach hundreds of pixels, which
-    bfloat16 would round to whole pixels and more.
+    Panoptic-DeepLab (arXiv:1911.10194, 3.2). No activation follows. The last
+    layer computes and returns float32 under every dtype policy: offsets reach
+    hundreds of pixels, which bfloat16 would round to whole pixels and more.
 
-    Args of the constructor:
-        output_channels: numbers for each pixel.
-        head_channels: channels between the two convolutions.
-        kernel_size: of the first convolution.
-        conv_type: "depthwise_separable_conv" or "standard_conv".
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        output_channels: Values for each pixel.
+        head_channels: Channels between the two convolutions.
+        kernel_size: Odd side of the kernel of the first convolution.
+        conv_type: Type of the first convolution, "depthwise_separable_conv"
+            or "standard_conv".
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(

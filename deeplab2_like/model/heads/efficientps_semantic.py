@@ -5,7 +5,7 @@ Mohan and Valada, "EfficientPS" (arXiv:2004.02307), section 3.3. All
 convolutions are followed by a batch norm and leaky ReLU, also between the two
 halves of separable ones.
 
-In reading order: what the parts share, the context of coarse levels, two
+In reading order: the base of the parts, the context of coarse levels, two
 separable convolutions for the rest, the branch.
 """
 
@@ -27,7 +27,7 @@ from deeplab2_like.model.layers.convolution import (
 from deeplab2_like.model.layers.upsample import upsample_bilinear
 
 _ACTIVATION = "leaky_relu"
-# Name of a convolution -> (height, width) of its dilation, what it sees.
+# Name of a convolution -> (height, width) of its dilation, name of its input.
 _CELL: Mapping[str, tuple[tuple[int, int], str]] = {
     "rate_1_6": ((1, 6), "input"),
     "rate_1_1": ((1, 1), "rate_1_6"),
@@ -38,11 +38,11 @@ _CELL: Mapping[str, tuple[tuple[int, int], str]] = {
 
 
 class _Part(keras.layers.Layer):
-    """What the branch and its parts share: width and batch norm.
+    """Base of the branch and its parts: width and batch norm.
 
-    Args of the constructor:
-        filters: output channels.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        filters: Output channels.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -73,14 +73,15 @@ class _Part(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class DensePredictionCell(_Part):
-    """Context from five dilated convolutions, which partly follow another.
+    """Context from five dilated convolutions, some in sequence.
 
     The cell that Chen et al., NeurIPS 2018 (arXiv:1809.04184), found for
     Cityscapes, with separable convolutions.
 
-    Args of the constructor:
-        filters: output channels; inside there are as many as come in.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        filters: Output channels; the dilated convolutions have as many channels
+            as the input.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(self, filters: int = 128, **kwargs: Any) -> None:
@@ -121,9 +122,9 @@ class SeparablePair(_Part):
     The large-scale feature extractor; with x2 upsampling behind it, the
     mismatch correction module.
 
-    Args of the constructor:
-        filters: output channels of both.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        filters: Output channels of both.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(self, filters: int = 128, **kwargs: Any) -> None:
@@ -154,11 +155,11 @@ class SeparablePair(_Part):
 class LevelClassifier(keras.layers.Layer):
     """A 1x1 convolution of all levels together, at the size of the finest.
 
-    The same as resizing and joining the levels before it, with the same
-    variables. Here few logits are resized in place of many features.
+    Equal to a convolution of the resized and concatenated levels, with the
+    same variables, but resizes few logits in place of many features.
 
-    Args of the constructor:
-        num_channels: logits of a pixel.
+    Args:
+        num_channels: Number of logits of a pixel.
     """
 
     def __init__(self, num_channels: int, **kwargs: Any) -> None:
@@ -175,8 +176,8 @@ class LevelClassifier(keras.layers.Layer):
                 sum(input_shape[level][-1] for level in LEVELS),
                 self.num_channels,
             ),
-            # The published spread grows as classes get fewer: with two, the
-            # first logits would have one of 10.
+            # The published standard deviation grows as classes get fewer: with
+            # two, that of the first logits would be 10.
             initializer=keras.initializers.RandomNormal(stddev=0.01),
         )
         self.bias = self.add_weight(
@@ -207,16 +208,16 @@ class LevelClassifier(keras.layers.Layer):
 class ContextBranch(_Part):
     """Class logits at stride 4 from the levels of a pyramid.
 
-    Dense prediction cells see the two coarse levels, pairs of separable
-    convolutions the two fine ones. What comes from the coarse levels is
-    corrected before it is added to the fine ones. The sum goes into the fine
-    level only: as in the published code, the coarse levels join the last
-    convolution as their cells gave them.
+    Dense prediction cells process the two coarse levels, pairs of separable
+    convolutions the two fine ones. Coarse features are corrected before they
+    are added to the fine ones. The sum goes into the fine level only: as in
+    the published code, the last convolution takes the outputs of the cells for
+    the coarse levels.
 
-    Args of the constructor:
-        num_channels: logits of a pixel.
-        filters: channels that each level has in the last convolution.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        num_channels: Number of logits of a pixel.
+        filters: Channels that each level has in the last convolution.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -238,7 +239,7 @@ class ContextBranch(_Part):
             level: SeparablePair(filters, name=f"detail_{level}", **options)
             for level in ("p3", "p2")
         }
-        # To which level the corrected features are added.
+        # By the level that the corrected features are added to.
         self._correction = {
             level: SeparablePair(filters, name=f"correction_{level}", **options)
             for level in ("p3", "p2")
@@ -263,7 +264,7 @@ class ContextBranch(_Part):
 
         Args:
             inputs: float [B, h, w, C] of each of `LEVELS`.
-            training: batch statistics.
+            training: Batch statistics.
         """
         sizes = {name: level_size(inputs[name]) for name in LEVELS}
         features = {

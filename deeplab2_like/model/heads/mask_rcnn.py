@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mask R-CNN on a feature pyramid: the instance branch of several systems.
 
-Two ways through the same three heads: `infer`, from the pyramid to objects,
-and `train`, from the pyramid and the true objects to what the losses compare.
+Two ways through the same three heads: `_infer`, from the pyramid to objects,
+and `_train`, from the pyramid and the true objects to the inputs of the losses.
 
-B images; P proposals; M slots for true objects; K chosen anchors or regions;
+B images; P proposals; M slots for true objects; K chosen anchors or RoIs;
 C thing classes; D detections.
 """
 
@@ -25,7 +25,7 @@ from deeplab2_like.model.layers import roi_align
 
 Tensors = Mapping[str, tf.Tensor]
 
-# Detectron2's, in (y, x, height, width): standard deviations .1 and .2.
+# As in detectron2, (y, x, height, width): standard deviations .1 and .2.
 BOX_CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 _BOX_BINS = 7
 _MASK_BINS = 14
@@ -33,12 +33,12 @@ _MASK_BINS = 14
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class InstanceBranch(keras.layers.Layer):
-    """Finds boxes, classes and masks of objects.
+    """Boxes, classes and masks of objects.
 
     He et al., ICCV 2017 (arXiv:1703.06870).
 
-    Args of the constructor:
-        options: the fields of `InstanceOptions` by name.
+    Args:
+        options: Fields of `InstanceOptions` by name.
     """
 
     def __init__(self, options: Mapping[str, Any], **kwargs: Any) -> None:
@@ -87,32 +87,32 @@ class InstanceBranch(keras.layers.Layer):
         self.mask_head.build((None, _MASK_BINS, _MASK_BINS, channels))
 
     def call(self, levels, size, targets=None, training=None):
-        """Returns what `infer` gives, what `train` gives, or both.
+        """Returns the outputs of `_infer`, of `_train`, or of both.
 
         Args:
             levels: float [B, h, w, channels] of each level of the pyramid.
             size: (height, width) of the images, numbers or int32 scalars.
-            targets: see `train`; None: inference alone.
-            training: True: training alone.
+            targets: See `_train`; None: inference alone.
+            training: Whether inference is left out.
         """
-        found = self._propose(levels)
+        predictions = self._predict_anchors(levels)
         outputs: dict[str, tf.Tensor] = {}
         if not training:
-            outputs |= self._infer(levels, found, size)
+            outputs |= self._infer(levels, predictions, size)
         if targets is not None:
             seeds = self._draw_seeds(is_fixed=not training)
-            outputs |= self._train(levels, found, size, targets, seeds)
+            outputs |= self._train(levels, predictions, size, targets, seeds)
         return outputs
 
-    def _propose(self, levels: Tensors) -> list[proposals.Level]:
+    def _predict_anchors(self, levels: Tensors) -> list[proposals.Level]:
         """Applies the proposal head to each level."""
-        found = []
+        predictions = []
         o = self.options
         names = self._anchor_levels
-        said = self.proposal_head({name: levels[name] for name in names})
+        outputs = self.proposal_head({name: levels[name] for name in names})
         for name, side in zip(names, o.anchor_sizes, strict=True):
             x, stride = levels[name], STRIDES[name]
-            objectness, codes = said[name]
+            objectness, codes = outputs[name]
             known = x.shape[1:3].as_list()
             shape = known if None not in known else tf.unstack(tf.shape(x)[1:3])
             anchors = anchors_lib.make_anchors(
@@ -120,30 +120,35 @@ class InstanceBranch(keras.layers.Layer):
             )
             number = anchors.shape[0] or -1
             batch = tf.shape(x)[0]
-            found.append(
+            predictions.append(
                 proposals.Level(
                     tf.reshape(objectness, [batch, number]),
                     tf.reshape(codes, [batch, number, 4]),
                     anchors,
                 )
             )
-        return found
+        return predictions
 
-    def _select(self, found, size, *, is_training: bool) -> proposals.Proposals:
+    def _select_proposals(
+        self, predictions, size, *, is_training: bool
+    ) -> proposals.Proposals:
         """Returns the proposals; no gradient goes through them."""
         index = 0 if is_training else 1
         o = self.options
-        batch = tf.shape(found[0].objectness)[0]
+        batch = tf.shape(predictions[0].objectness)[0]
         return proposals.select_proposals(
-            [proposals.Level(*map(tf.stop_gradient, level)) for level in found],
+            [
+                proposals.Level(*map(tf.stop_gradient, level))
+                for level in predictions
+            ],
             tf.broadcast_to(tf.stack(size), [batch, 2]),
             level_limit=o.level_proposals[index],
             limit=o.num_proposals[index],
             overlap_threshold=o.proposal_overlap,
         )
 
-    def _see(self, levels: Tensors, boxes_bk4: tf.Tensor, bins: int):
-        """Returns the features of regions: [B * K, bins, bins, channels]."""
+    def _pool_rois(self, levels: Tensors, boxes_bk4: tf.Tensor, bins: int):
+        """Returns the features of RoIs: [B * K, bins, bins, channels]."""
         features = [levels[name] for name in LEVELS]
         pooled = roi_align.align_regions(
             features,
@@ -154,56 +159,61 @@ class InstanceBranch(keras.layers.Layer):
         )
         return tf.reshape(pooled, [-1, bins, bins, pooled.shape[-1]])
 
-    def _judge(
+    def _predict_boxes(
         self, levels: Tensors, boxes_bk4: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns class logits [B, K, C + 1] and box codes [B, K, C, 4]."""
         number, classes = boxes_bk4.shape[1], self.options.num_classes
-        logits, codes = self.box_head(self._see(levels, boxes_bk4, _BOX_BINS))
+        rois = self._pool_rois(levels, boxes_bk4, _BOX_BINS)
+        logits, codes = self.box_head(rois)
         return (
             tf.reshape(logits, [-1, number, classes + 1]),
             tf.reshape(codes, [-1, number, classes, 4]),
         )
 
-    def _draw(
+    def _predict_masks(
         self, levels: Tensors, boxes_bk4: tf.Tensor, category_bk: tf.Tensor
     ) -> tf.Tensor:
         """Returns the mask logits of one class: float32 [B, K, 28, 28]."""
-        logits = self.mask_head(self._see(levels, boxes_bk4, _MASK_BINS))
+        rois = self._pool_rois(levels, boxes_bk4, _MASK_BINS)
+        logits = self.mask_head(rois)
         chosen = tf.one_hot(
             tf.reshape(category_bk, [-1]), self.options.num_classes
         )
-        # A choice and no product: logits that are infinite stay alone.
+        # A choice and no product, so that infinite logits of other classes do
+        # not count.
         is_chosen = chosen[:, tf.newaxis, tf.newaxis] > 0.0
         logits = tf.reduce_sum(tf.where(is_chosen, logits, 0.0), axis=-1)
         side = 2 * _MASK_BINS
         return tf.reshape(logits, [-1, boxes_bk4.shape[1], side, side])
 
-    def _infer(self, levels, found, size) -> dict[str, tf.Tensor]:
-        """Finds objects.
+    def _infer(self, levels, predictions, size) -> dict[str, tf.Tensor]:
+        """Detects objects.
 
         Returns:
             boxes float32 [B, D, 4] in pixels of the image, box_class int32
             [B, D], box_score float32 [B, D], is_box bool [B, D] and masks
-            float32 [B, D, 28, 28], probabilities (or logits, if asked for) in
-            the frames of the boxes.
+            float32 [B, D, 28, 28], probabilities (or logits, see
+            `InstanceOptions`) in the frames of the boxes.
         """
         o = self.options
-        regions = self._select(found, size, is_training=False)
-        logits, codes = self._judge(levels, regions.boxes)
+        rois = self._select_proposals(predictions, size, is_training=False)
+        logits, codes = self._predict_boxes(levels, rois.boxes)
         batch = tf.shape(logits)[0]
         objects = proposals.select_detections(
             logits,
             codes,
-            regions,
+            rois,
             tf.broadcast_to(tf.stack(size), [batch, 2]),
-            code_weights=BOX_CODE_WEIGHTS,
-            score_threshold=o.score_threshold,
-            overlap_threshold=o.detection_overlap,
-            candidate_limit=o.candidates,
-            limit=o.max_detections,
+            proposals.DetectionRules(
+                code_weights=BOX_CODE_WEIGHTS,
+                score_threshold=o.score_threshold,
+                overlap_threshold=o.detection_overlap,
+                candidate_limit=o.candidates,
+                limit=o.max_detections,
+            ),
         )
-        masks = self._draw(levels, objects.boxes, objects.category)
+        masks = self._predict_masks(levels, objects.boxes, objects.category)
         return {
             "boxes": objects.boxes,
             "box_class": objects.category,
@@ -215,29 +225,31 @@ class InstanceBranch(keras.layers.Layer):
         }
 
     def _train(
-        self, levels, found, size, targets, seeds
+        self, levels, predictions, size, targets, seeds
     ) -> dict[str, tf.Tensor]:
-        """Chooses what to learn from, and computes the heads for it.
+        """Samples anchors and RoIs to learn from, and predicts for them.
 
         Args:
-            levels: The pyramid.
-            found: What the proposal head said.
+            levels: See `call`.
+            predictions: Predictions for the anchors of each level.
             size: (height, width) of the images.
-            targets: boxes float32 [B, M, 4], box_class int32 [B, M] (-1 in
-                empty slots) and instance int32 [B, H, W] (1 + slot).
-            seeds: int32 [2, 2], of the two choices.
+            targets: {"boxes": float32 [B, M, 4], "box_class": int32 [B, M] (-1
+                in empty slots), "instance": int32 [B, H, W] (1 + slot)}.
+            seeds: int32 [2, 2], seeds of the two samples.
 
         Returns:
-            What `losses.detection` takes; see `_train_proposals` and
-            `_train_regions`.
+            The inputs of `losses.detection`; see `_train_anchors` and
+            `_train_rois`.
         """
-        regions = self._select(found, size, is_training=True)
+        rois = self._select_proposals(predictions, size, is_training=True)
         return {
-            **self._train_proposals(found, targets, seeds[0]),
-            **self._train_regions(levels, regions, targets, seeds[1]),
+            **self._train_anchors(predictions, targets, seeds[0]),
+            **self._train_rois(levels, rois, targets, seeds[1]),
         }
 
-    def _train_proposals(self, found, targets, seed) -> dict[str, tf.Tensor]:
+    def _train_anchors(
+        self, predictions, targets, seed
+    ) -> dict[str, tf.Tensor]:
         """Returns predictions and targets of K anchors of each image.
 
         Returns:
@@ -246,7 +258,7 @@ class InstanceBranch(keras.layers.Layer):
             anchor_is_chosen bool [B, K].
         """
         o = self.options
-        anchors = tf.concat([level.anchors for level in found], axis=0)
+        anchors = tf.concat([level.anchors for level in predictions], axis=0)
         is_true = targets["box_class"] >= 0
         matches = matching.match_boxes(
             anchors[tf.newaxis],
@@ -264,8 +276,8 @@ class InstanceBranch(keras.layers.Layer):
         )
         last = tf.shape(anchors)[0] - 1
         index = tf.minimum(sample.index, last)
-        objectness = tf.concat([level.objectness for level in found], axis=1)
-        codes = tf.concat([level.codes for level in found], axis=1)
+        objectness = tf.concat([x.objectness for x in predictions], axis=1)
+        codes = tf.concat([x.codes for x in predictions], axis=1)
         true_index = tf.gather(matches.index, index, batch_dims=1)
         return {
             "anchor_logits": tf.gather(objectness, index, batch_dims=1),
@@ -279,21 +291,19 @@ class InstanceBranch(keras.layers.Layer):
             "anchor_is_chosen": sample.is_chosen,
         }
 
-    def _train_regions(
-        self, levels, regions, targets, seed
-    ) -> dict[str, tf.Tensor]:
-        """Returns predictions and targets of K regions of each image.
+    def _train_rois(self, levels, rois, targets, seed) -> dict[str, tf.Tensor]:
+        """Returns predictions and targets of K RoIs of each image.
 
         Returns:
             region_logits float32 [B, K, C + 1], region_class int32 [B, K] (C
             for background), region_codes and region_code_targets float32
-            [B, K, 4], region_is_object and region_is_chosen bool [B, K]; of
-            the first of them, which are those of objects, mask_logits and
+            [B, K, 4], region_is_object and region_is_chosen bool [B, K]; for
+            the first k of them, which include all objects, mask_logits and
             mask_targets float32 [B, k, 28, 28] and mask_is_object bool [B, k].
         """
         o = self.options
-        sample, boxes, true_index = self._sample_regions(regions, targets, seed)
-        logits, codes = self._judge(levels, boxes)
+        sample, boxes, true_index = self._sample_rois(rois, targets, seed)
+        logits, codes = self._predict_boxes(levels, boxes)
         true_class = tf.gather(targets["box_class"], true_index, batch_dims=1)
         true_class = tf.where(sample.is_positive, true_class, o.num_classes)
         known = tf.minimum(true_class, o.num_classes - 1)
@@ -316,21 +326,23 @@ class InstanceBranch(keras.layers.Layer):
             ),
             "region_is_object": sample.is_positive,
             "region_is_chosen": sample.is_chosen,
-            "mask_logits": self._draw(levels, first, known[:, :number]),
+            "mask_logits": self._predict_masks(
+                levels, first, known[:, :number]
+            ),
             "mask_targets": tf.cast(shares >= 0.5, tf.float32),
             "mask_is_object": sample.is_positive[:, :number],
         }
 
-    def _sample_regions(self, regions, targets, seed):
-        """Chooses regions: the sample, boxes [B, K, 4], true slots [B, K].
+    def _sample_rois(self, rois, targets, seed):
+        """Samples RoIs: the sample, boxes [B, K, 4], true slots [B, K].
 
-        True boxes are regions too, so that there is something to learn from
-        the beginning on.
+        True boxes are RoIs too, so that there are positive ones from the
+        beginning of training on.
         """
         o = self.options
         is_true = targets["box_class"] >= 0
-        boxes = tf.concat([regions.boxes, targets["boxes"]], axis=1)
-        is_valid = tf.concat([regions.is_valid, is_true], axis=1)
+        boxes = tf.concat([rois.boxes, targets["boxes"]], axis=1)
+        is_valid = tf.concat([rois.is_valid, is_true], axis=1)
         matches = matching.match_boxes(
             boxes,
             targets["boxes"],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of Mask R-CNN: how objects are found and learned.
+"""Options of Mask R-CNN.
 
 P proposals; C thing classes; D detections.
 """
@@ -13,31 +13,32 @@ from deeplab2_like.model.decoders.feature_pyramid import STRIDES
 
 @dataclasses.dataclass(frozen=True)
 class InstanceOptions:
-    """How objects are found and learned; the defaults are detectron2's.
+    """Options of the instance branch; the defaults are detectron2's.
 
     Attributes:
-        num_classes: C.
+        num_classes: C, number of thing classes.
         anchor_sizes: Root of the area of the anchors of each level, pixels;
-            of the finest ones if there are fewer than levels.
+            fewer values than levels are those of the finest levels.
         anchor_ratios: Height / width.
         filters: Channels of the proposal and mask heads.
-        units: Of the dense layers of the box head.
-        mask_convs: 3x3 convolutions of the mask head.
-        separable: Whether the 3x3 convolutions of both are separable, with
-            batch norms.
-        batch_norm: Keyword arguments of `BatchNorm`, if so.
-        gives_mask_logits: Whether masks come as logits, not as probabilities.
-        anchor_samples: Anchors that are learned from, of each image.
-        region_samples: Regions that are learned from, of each image.
-        positive_share: Most of these that stand for objects.
-        level_proposals: Anchors of a level that are suppressed, (in training,
-            in inference).
-        num_proposals: P, (in training, in inference).
-        proposal_overlap: Of the suppression of proposals.
-        score_threshold: Detections have a higher score.
-        detection_overlap: Of the suppression of detections.
-        max_detections: D.
-        candidates: Pairs of region and class that are suppressed.
+        units: Units of each dense layer of the box head.
+        mask_convs: Number of 3x3 convolutions of the mask head.
+        separable: Whether the 3x3 convolutions of the proposal and mask heads
+            are depthwise separable, with batch norms.
+        batch_norm: Keyword arguments of `BatchNorm`, if separable.
+        gives_mask_logits: Whether masks are logits, not probabilities.
+        anchor_samples: Number of anchors of an image to learn from.
+        region_samples: Number of RoIs of an image to learn from.
+        positive_share: Largest share of objects among the sampled RoIs.
+        level_proposals: Most anchors of a level that enter the suppression of
+            proposals, (in training, in inference).
+        num_proposals: P, number of proposals, (in training, in inference).
+        proposal_overlap: IoU threshold of the suppression of proposals.
+        score_threshold: Score that detections exceed.
+        detection_overlap: IoU threshold of the suppression of detections.
+        max_detections: D, largest number of detections of an image.
+        candidates: Most pairs of RoI and class that enter the suppression of
+            detections.
         sampling_points: Points of a bin of RoIAlign along an axis.
     """
 

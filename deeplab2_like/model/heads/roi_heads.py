@@ -2,13 +2,13 @@
 """The three heads of Mask R-CNN: proposals, boxes and masks.
 
 He et al., ICCV 2017 (arXiv:1703.06870), with the sizes and initial weights of
-detectron2. Heads see maps or regions as a batch; what comes last is float32
+detectron2. Maps or RoIs are the batch of a head; the last layers are float32
 in every dtype policy.
 
 With `separable`, the 3x3 convolutions are depthwise separable, with batch norms
 and leaky ReLU, as in EfficientPS (arXiv:2004.02307), section 3.4.
 
-C thing classes; A anchors of a pixel; R regions.
+C thing classes; A anchors of a pixel; R RoIs.
 """
 
 from collections.abc import Mapping
@@ -44,11 +44,11 @@ def _make_separable(
 class ProposalHead(keras.layers.Layer):
     """Objectness and box codes of the anchors of each pixel, at all levels.
 
-    Args of the constructor:
-        num_anchors: A.
-        filters: channels of the 3x3 convolution.
-        separable: whether it is depthwise separable.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults), if
+    Args:
+        num_anchors: A, number of anchors of a pixel.
+        filters: Channels of the 3x3 convolution.
+        separable: Whether the 3x3 convolution is depthwise separable.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults), if
             separable.
     """
 
@@ -104,7 +104,7 @@ class ProposalHead(keras.layers.Layer):
 
         Args:
             inputs: float [B, h, w, channels] of each level, by name.
-            training: batch statistics, of all levels together, if separable.
+            training: Batch statistics, of all levels together, if separable.
 
         Returns:
             For each level float32 [B, h, w, A], objectness logits; and float32
@@ -131,11 +131,11 @@ class ProposalHead(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class BoxHead(keras.layers.Layer):
-    """Class and box of each region, by two dense layers.
+    """Class and box of each RoI, by two dense layers.
 
-    Args of the constructor:
-        num_classes: C.
-        units: of each dense layer.
+    Args:
+        num_classes: C, number of thing classes.
+        units: Units of each dense layer.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class BoxHead(keras.layers.Layer):
             layer.build((None, self.units))
 
     def call(self, inputs):
-        """Returns logits and codes of regions, float [R, P, P, channels].
+        """Returns logits and codes of RoIs, float [R, P, P, channels].
 
         Returns:
             float32 [R, C + 1], class logits, background last; float32
@@ -200,14 +200,14 @@ class BoxHead(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class MaskHead(keras.layers.Layer):
-    """A mask for each class in each region.
+    """A mask for each class in each RoI.
 
-    Args of the constructor:
-        num_classes: C.
-        filters: channels of the convolutions.
-        num_convs: 3x3 convolutions before the upsampling.
-        separable: whether they are depthwise separable.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults), if
+    Args:
+        num_classes: C, number of thing classes.
+        filters: Channels of the convolutions.
+        num_convs: Number of 3x3 convolutions before the upsampling.
+        separable: Whether the 3x3 convolutions are depthwise separable.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults), if
             separable.
     """
 
@@ -262,11 +262,11 @@ class MaskHead(keras.layers.Layer):
             shape = inner
 
     def call(self, inputs, training=None):
-        """Returns float32 logits [R, 2 * h, 2 * w, C] of float [R, h, w, c].
+        """Returns mask logits, float32 [R, 2 * h, 2 * w, C].
 
         Args:
-            inputs: the features of the regions.
-            training: batch statistics, if separable.
+            inputs: float [R, h, w, c], features of the RoIs.
+            training: Batch statistics, if separable.
         """
         x = inputs
         for layer in self.convs:
@@ -288,7 +288,7 @@ class MaskHead(keras.layers.Layer):
 def _apply(
     layer: keras.layers.Layer, x: tf.Tensor, training: bool | None
 ) -> tf.Tensor:
-    """Calls a convolution, which has a training phase if it is separable."""
+    """Calls a convolution, with `training` if it is separable."""
     if isinstance(layer, SeparableConvBNAct):
         return layer(x, training=training)
     return layer(x)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The instance branch of SOLOv2: cells that stand for objects.
+"""The instance branch of SOLOv2: grid cells predict objects.
 
 Wang et al., "SOLOv2" (arXiv:2003.10152).
 
-B images; G cells of all grids; C thing classes; E channels of the mask
-features; P places for masks that are learned from; h, w size of the features.
+B images; G grid cells of all grids; C thing classes; E channels of the mask
+features; P slots for masks to learn from; h, w size of the features.
 """
 
 from collections.abc import Sequence
@@ -23,16 +23,16 @@ from deeplab2_like.model.heads.solov2_heads import (
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class GridBranch(keras.layers.Layer):
-    """Classes and kernels of cells, and the features of the masks.
+    """Classes and kernels of grid cells, and the features of the masks.
 
-    Args of the constructor:
-        num_classes: C.
-        kernel_filters: E.
-        grids: cells on a side of each grid.
-        filters: channels of the towers of the cells.
-        num_convs: convolutions of each tower.
-        feature_filters: channels of the branch of the mask features.
-        groups: of the group normalisations.
+    Args:
+        num_classes: C, number of thing classes.
+        kernel_filters: E, channels of the mask features.
+        grids: Grid cells on a side of each grid.
+        filters: Channels of the towers of `GridHead`.
+        num_convs: Number of convolutions of each tower.
+        feature_filters: Channels of the branch of the mask features.
+        groups: Number of groups of the group normalizations.
     """
 
     def __init__(
@@ -82,14 +82,14 @@ class GridBranch(keras.layers.Layer):
         self.features.build(input_shape)
 
     def call(self, levels, size=None, targets=None, training=None):
-        """Returns what cells say, and the masks of those to learn from.
+        """Returns the predictions of the grid cells, and masks to learn from.
 
         Args:
             levels: float [B, h, w, channels] of each level of the pyramid.
-            size: not needed; as other instance branches have it.
-            targets: mask_cell int32 [B, P]; others are not looked at. None:
+            size: Not used; other instance branches need it.
+            targets: {"mask_cell": int32 [B, P]}; other keys are ignored. None:
                 no masks.
-            training: makes no difference.
+            training: Not used; both modes are the same.
 
         Returns:
             * cell_logits: float32 [B, G, C];

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The heads of SOLOv2: a class and a kernel for each cell of a few grids.
+"""The heads of SOLOv2: a class and a kernel for each cell of several grids.
 
-Wang et al., "SOLOv2" (arXiv:2003.10152). An image is divided into S x S cells,
-for a few S. A cell says which class the object has whose center it holds, and
-with which 1x1 convolution its mask comes out of features that all cells share.
+Wang et al., "SOLOv2" (arXiv:2003.10152). An image is divided into S x S grid
+cells, for several S. For the object whose center is in it, a grid cell predicts
+the class, and the kernel of the 1x1 convolution that computes its mask from
+features shared by all grid cells.
 
-In reading order: coordinates, the head of the cells, the shared features.
+In reading order: coordinates, the head of the grid cells, the shared features.
 
-B images; C thing classes; E channels of the mask features; G cells of all
+B images; C thing classes; E channels of the mask features; G grid cells of all
 grids, grid by grid, row by row.
 """
 
@@ -30,7 +31,7 @@ from deeplab2_like.model.decoders.feature_pyramid import (
 from deeplab2_like.model.layers.group_norm import GroupNorm
 from deeplab2_like.model.layers.resize import resize_half_pixel
 
-# Probability that a cell has an object of some class, at the beginning.
+# Initial probability of each class in a grid cell.
 _PRIOR = 0.01
 
 
@@ -62,20 +63,20 @@ def _normal() -> keras.initializers.Initializer:
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class GridHead(keras.layers.Layer):
-    """Class logits and a kernel of each cell.
+    """Class logits and a kernel of each grid cell.
 
-    Two towers of convolutions, shared by all grids; that of the kernels sees
-    coordinates too. Grid n sees level n of the pyramid, of which the finest
-    has been halved and the coarsest enlarged, so that the strides are 8, 8,
+    Two towers of convolutions, shared by all grids; that of the kernels also
+    takes coordinates. Grid n takes level n of the pyramid, of which the finest
+    is halved and the coarsest enlarged, so that the strides are 8, 8,
     16, 32 and 32.
 
-    Args of the constructor:
-        num_classes: C.
-        kernel_filters: E.
+    Args:
+        num_classes: C, number of thing classes.
+        kernel_filters: E, channels of the mask features.
         grids: S of each level.
-        filters: channels of the towers.
-        num_convs: convolutions of each tower, at least one.
-        groups: of the group normalisation.
+        filters: Channels of the towers.
+        num_convs: Number of convolutions of each tower, at least one.
+        groups: Number of groups of the group normalization.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class GridHead(keras.layers.Layer):
         self.kernels.build(inner)
 
     def call(self, inputs):
-        """Returns logits and kernels of all cells.
+        """Returns logits and kernels of all grid cells.
 
         Args:
             inputs: float [B, h, w, channels] of each level of a pyramid.
@@ -160,28 +161,30 @@ class GridHead(keras.layers.Layer):
             float32 [B, G, C], class logits; float32 [B, G, E], kernels.
         """
         logits, kernels = [], []
-        for x, side in zip(self._split(inputs), self.grids, strict=True):
+        for x, side in zip(
+            self._select_features(inputs), self.grids, strict=True
+        ):
             x = resize_half_pixel(append_coordinates(x), (side, side))
-            of_class = self._climb(self._class_tower, x[..., :-2])
-            of_kernel = self._climb(self._kernel_tower, x)
+            class_feature = self._apply_tower(self._class_tower, x[..., :-2])
+            kernel_feature = self._apply_tower(self._kernel_tower, x)
             batch, cells = tf.shape(x)[0], side * side
-            for found, layer, feature in (
-                (logits, self.classes, of_class),
-                (kernels, self.kernels, of_kernel),
+            for outputs, layer, feature in (
+                (logits, self.classes, class_feature),
+                (kernels, self.kernels, kernel_feature),
             ):
                 y = layer(tf.cast(feature, tf.float32))
-                found.append(tf.reshape(y, [batch, cells, y.shape[-1]]))
+                outputs.append(tf.reshape(y, [batch, cells, y.shape[-1]]))
         return tf.concat(logits, axis=1), tf.concat(kernels, axis=1)
 
-    def _split(self, levels) -> list[tf.Tensor]:
-        """Returns what each grid sees."""
+    def _select_features(self, levels) -> list[tf.Tensor]:
+        """Returns the features of each grid."""
         features = [levels[name] for name in STRIDES]
         features[0] = resize_half_pixel(features[0], level_size(features[1]))
         coarsest = levels[COARSEST]
         features[-1] = resize_half_pixel(coarsest, level_size(features[-2]))
         return features
 
-    def _climb(self, tower, x: tf.Tensor) -> tf.Tensor:
+    def _apply_tower(self, tower, x: tf.Tensor) -> tf.Tensor:
         for conv, norm in tower:
             x = tf.nn.relu(norm(conv(x)))
         return x
@@ -200,15 +203,15 @@ class GridHead(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class MaskFeatureBranch(SummedLevels):
-    """The features at stride 4 that the kernels of all cells are applied to.
+    """Features at stride 4 that the kernels of all grid cells are applied to.
 
-    The levels of the pyramid are summed as in Panoptic FPN; the coarsest of
-    them, at stride 32, sees coordinates too.
+    The levels of the pyramid are summed as in Panoptic FPN; coordinates are
+    appended to the coarsest of them, at stride 32.
 
-    Args of the constructor:
-        num_channels: E.
-        filters: channels of the convolutions.
-        groups: of the group normalisations.
+    Args:
+        num_channels: E, channels of the mask features.
+        filters: Channels of the convolutions.
+        groups: Number of groups of the group normalizations.
     """
 
     def __init__(
@@ -259,7 +262,7 @@ class MaskFeatureBranch(SummedLevels):
 def apply_kernels(
     features_bhwe: tf.Tensor, kernels_bne: tf.Tensor
 ) -> tf.Tensor:
-    """Convolves the shared features with the kernels of some cells.
+    """Convolves the shared features with the kernels of N grid cells.
 
     Args:
         features_bhwe: float [B, h, w, E].

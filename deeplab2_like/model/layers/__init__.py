@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keras layers that take plain Python values and know nothing of configs."""
+"""Keras layers that take plain Python values and no configs."""

@@ -41,7 +41,7 @@ def average_pool(x_bhwc: tf.Tensor, window: Sequence[int]) -> tf.Tensor:
 
 
 def _average_pool_unknown_size(x_bhwc, window):
-    """`average_pool` by running sums: the window may depend on the size."""
+    """Computes `average_pool` by running sums, for any window and size."""
     sums = tf.cast(x_bhwc, tf.float32)
     count = 1.0
     for axis, side in ((1, window[0]), (2, window[1])):
@@ -59,7 +59,7 @@ def _average_pool_unknown_size(x_bhwc, window):
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class ASPP(keras.layers.Layer):
-    """Parallel convolutions of several reaches and a pooled branch.
+    """Parallel convolutions of several dilation rates and a pooled branch.
 
     DeepLabv3 (arXiv:1706.05587, 3.3). The branches, in the order of their
     concatenation: 1x1 convolution, one 3x3 convolution for each atrous rate,
@@ -70,15 +70,15 @@ class ASPP(keras.layers.Layer):
     larger images, over which it slides; unlike there it is clipped to the
     feature map where that is smaller.
 
-    Args of the constructor:
-        filters: channels of each branch and of the output.
-        atrous_rates: rates of the 3x3 branches (deeplab2: exactly 3).
-        pool_size: (height, width) of the pooling window on the feature map;
-            None: the whole map.
-        only_projection: a single 1x1 convolution instead of all of it
+    Args:
+        filters: Channels of each branch and of the output.
+        atrous_rates: Rates of the 3x3 branches (deeplab2: exactly 3).
+        pool_size: (height, width) of the pooling window on the feature map,
+            or None for the whole map.
+        only_projection: Whether a single 1x1 convolution replaces all of it
             (deeplab2: `aspp_use_only_1x1_proj_conv`).
-        dropout_rate: of the output, in training.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        dropout_rate: Dropout rate of the output in training.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -135,13 +135,13 @@ class ASPP(keras.layers.Layer):
         self.project.build((None, None, None, joined))
 
     def call(self, inputs, training=None, image_scale=1.0):
-        """Pools on several scales.
+        """Returns the joined branches.
 
         Args:
             inputs: float [B, H, W, C].
-            training: batch statistics and dropout.
-            image_scale: by which the images were enlarged; the pooling window
-                is enlarged with them.
+            training: Batch statistics and dropout.
+            image_scale: Factor by which the images were enlarged; the pooling
+                window is enlarged with them.
 
         Returns:
             float [B, H, W, filters].

@@ -30,7 +30,7 @@ def compute_relative_positions(length) -> tf.Tensor:
     """Returns the row of a table of encodings for each pair of positions.
 
     Args:
-        length: of the line, a Python number or an int32 scalar; any.
+        length: Length of the line, a Python number or an int32 scalar.
 
     Returns:
         int32 [L, M], m - l + MAX_DISTANCE, clipped to 0..2 * MAX_DISTANCE.
@@ -56,24 +56,24 @@ def _look_up(table, position_lm) -> tf.Tensor:
 class AxialAttention(keras.layers.Layer):
     """Attention along the third axis of [B, R, L, C].
 
-    A similarity of two positions is the sum of three normalised terms: query
+    A similarity of two positions is the sum of three normalized terms: query
     and key, query and its encoding of the relative position, key and its
     encoding. What is retrieved is the sum of two: values, and encodings of
     values. Batch norm takes the place of the usual 1 / sqrt(depth). Keys have
-    half the depth of values, as in all published nets. Encodings are shared
+    half the depth of values, as in all published networks. Encodings are shared
     by the heads.
 
-    deeplab2 refuses lines that are longer than 129; here they may have any
-    length (see `MAX_DISTANCE`). Normalisation and softmax are float32 in every
+    deeplab2 limits lines to a length of 129; here they may have any
+    length (see `MAX_DISTANCE`). Normalization and softmax are float32 in every
     dtype policy. Each map of similarities takes B * R * N * L * L numbers.
 
-    Differs from deeplab2 in the moving variance of queries, keys and values,
-    for which `BatchNorm` tells biased from unbiased.
+    Differs from deeplab2 in the moving variance of queries, keys and values:
+    see `BatchNorm`.
 
-    Args of the constructor:
-        filters: channels of the output, N * V.
-        num_heads: N; divides half of `filters`.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        filters: Channels of the output, N * V.
+        num_heads: N, a divisor of half of `filters`.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -208,12 +208,12 @@ class AxialAttention2D(keras.layers.Layer):
     With a stride, rows are left out after the first attention, and columns
     after the second.
 
-    Args of the constructor:
-        filters: channels of the output.
-        num_heads: divides half of `filters`.
-        strides: of the output.
-        activation: a key of `convolution.ACTIVATIONS`.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+    Args:
+        filters: Channels of the output.
+        num_heads: Number of heads, a divisor of half of `filters`.
+        strides: Stride of the output.
+        activation: A key of `convolution.ACTIVATIONS`.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch normalisation with the statistics that the published nets keep."""
+"""Batch normalization with the statistics of the published networks."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ EPSILON = 1e-3
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class BatchNorm(keras.layers.BatchNormalization):
-    """Normalises over batch, height and width, channel by channel.
+    """Normalizes over batch, height and width, channel by channel.
 
     The weights are those of `keras.layers.BatchNormalization`: gamma, beta,
     moving_mean, moving_variance.
@@ -27,8 +27,14 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     Statistics and weights are float32 whatever the compute dtype.
 
+    Args:
+        synchronized: Whether to use statistics over all replicas.
+        momentum: Share of the moving statistics that an update keeps.
+        epsilon: Number added to the variance.
+        gamma_initializer: Initializer of the factors.
+
     Attributes:
-        is_folded: see `fold`.
+        is_folded: Whether `fold` was called.
     """
 
     def __init__(
@@ -51,10 +57,10 @@ class BatchNorm(keras.layers.BatchNormalization):
         self.is_folded = False
 
     def fold(self, beta: tf.Tensor) -> None:
-        """Becomes, in inference, the addition of `beta` and no more.
+        """Reduces the layer to the addition of `beta`, for inference only.
 
-        For inference only: the factor of each channel has gone into the
-        weights in front. The statistics become those of the identity.
+        The factor of each channel has been moved into the weights in front.
+        The statistics become those of the identity.
 
         Args:
             beta: float [C].
@@ -69,12 +75,12 @@ class BatchNorm(keras.layers.BatchNormalization):
         self.is_folded = True
 
     def call(self, inputs, training=None):
-        """Returns `inputs` normalised.
+        """Returns `inputs` normalized.
 
         Args:
             inputs: float [B, H, W, C].
-            training: normalise by the batch and update the moving statistics
-                (only while the layer is trainable).
+            training: Whether to normalize by the batch and update the moving
+                statistics (only while the layer is trainable).
 
         Returns:
             Compute dtype [B, H, W, C].
@@ -94,8 +100,8 @@ class BatchNorm(keras.layers.BatchNormalization):
         return outputs
 
     def _fused(self, inputs, mean=None, variance=None):
-        """Normalises by the given statistics, or by those of the batch."""
-        if inputs.dtype == tf.float64:  # the fused kernels have no float64
+        """Normalizes by the given statistics, or by those of the batch."""
+        if inputs.dtype == tf.float64:  # The fused kernels have no float64.
             raise ValueError(
                 "BatchNorm got float64 inputs - float32, float16 and bfloat16 "
                 "are supported - set the dtype policy to one of them."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolution + batch normalisation + activation, in three forms.
+"""Convolution + batch normalization + activation, in three forms.
 
 In reading order: activations, the padding rule, the base class, `ConvBNAct`,
 `DepthwiseConvBNAct`, `SeparableConvBNAct`.
@@ -35,7 +35,7 @@ def activation_of(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the activation called `name`.
 
     Raises:
-        ValueError: there is no such activation.
+        ValueError: There is no such activation.
     """
     if name not in ACTIVATIONS:
         raise ValueError(
@@ -73,7 +73,16 @@ def _to_json(rate: int | tuple[int, int]) -> int | list[int]:
 
 
 class _ConvBase(keras.layers.Layer):
-    """What the two single convolutions share: padding, BN, activation."""
+    """Base of the two single convolutions: padding, BN, activation.
+
+    Args:
+        kernel_size: See `ConvBNAct`.
+        strides: See `ConvBNAct`.
+        dilation_rate: Atrous rate, a number or (height, width).
+        activation: See `ConvBNAct`.
+        batch_norm: See `ConvBNAct`.
+        gamma_initializer: See `ConvBNAct`.
+    """
 
     def __init__(
         self,
@@ -127,7 +136,7 @@ class _ConvBase(keras.layers.Layer):
         return self.normalize(convolution(x), training)
 
     def normalize(self, x, training=None):
-        """Returns batch norm and activation of what the convolution gave."""
+        """Returns batch norm and activation of a convolution's output."""
         return self._activate(self.bn(x, training=training))
 
     def get_config(self) -> dict[str, Any]:
@@ -146,15 +155,15 @@ class _ConvBase(keras.layers.Layer):
 class ConvBNAct(_ConvBase):
     """2-D convolution without bias, batch norm, activation.
 
-    Args of the constructor:
-        filters: output channels.
-        kernel_size: odd side of the kernel.
-        strides: 1 pads 'same'; more pads as `pad_for_stride`.
-        dilation_rate: atrous rate; strides must be 1 when it is more than 1.
-        activation: a key of `ACTIVATIONS`.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
-        gamma_initializer: of the batch norm; "zeros" starts a residual branch
-            as the identity.
+    Args:
+        filters: Output channels.
+        kernel_size: Odd side of the kernel.
+        strides: 1, padded 'same', or more, padded by `pad_for_stride`.
+        dilation_rate: Atrous rate; strides must be 1 when it is more than 1.
+        activation: A key of `ACTIVATIONS`.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
+        gamma_initializer: Initializer of the factors of the batch norm;
+            "zeros" starts a residual block as the identity.
     """
 
     def __init__(
@@ -213,8 +222,12 @@ class ConvBNAct(_ConvBase):
 class DepthwiseConvBNAct(_ConvBase):
     """Depthwise 2-D convolution without bias, batch norm, activation.
 
-    The arguments are those of `ConvBNAct` without `filters`: channels stay.
-    The dilation rate may also be a pair, (height, width).
+    Args:
+        kernel_size: Odd side of the kernel.
+        strides: See `ConvBNAct`.
+        dilation_rate: Atrous rate, a number or (height, width).
+        activation: A key of `ACTIVATIONS`.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -264,13 +277,13 @@ class SeparableConvBNAct(keras.layers.Layer):
     Xception (arXiv:1610.02357) as in DeepLabv3+ (arXiv:1802.02611): with a
     batch norm and an activation between the two.
 
-    Args of the constructor:
-        filters: output channels.
-        kernel_size: odd side of the depthwise kernel.
-        dilation_rate: atrous rate of the depthwise kernel, a number or
+    Args:
+        filters: Output channels.
+        kernel_size: Odd side of the depthwise kernel.
+        dilation_rate: Atrous rate of the depthwise kernel, a number or
             (height, width).
-        activation: a key of `ACTIVATIONS`.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
+        activation: A key of `ACTIVATIONS`.
+        batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
     def __init__(
@@ -312,10 +325,9 @@ class SeparableConvBNAct(keras.layers.Layer):
 
         Args:
             inputs: float [B, H, W, C], or a list of them, which share the
-                weights. In training, batch statistics are then those of all
-                of them together, as the moving ones are: with those of each
-                map, the layer would see other values in inference.
-            training: batch statistics.
+                weights. In training, all maps of a list have common batch
+                statistics, as they have common moving ones in inference.
+            training: Batch statistics.
         """
         if not isinstance(inputs, list | tuple):
             return self._apply(inputs, training)
@@ -342,13 +354,13 @@ class SeparableConvBNAct(keras.layers.Layer):
 
 
 def _join(maps: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Puts the pixels of maps [B, h, w, C] into one: [B, 1, pixels, C]."""
+    """Joins the pixels of maps [B, h, w, C] into one: [B, 1, pixels, C]."""
     rows = [tf.reshape(x, [tf.shape(x)[0], 1, -1, x.shape[-1]]) for x in maps]
     return tf.concat(rows, axis=2)
 
 
 def _split(joined: tf.Tensor, maps: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Takes apart what `_join` made of the maps; channels may be others."""
+    """Undoes `_join` of the maps; the channels may differ."""
     sizes = [
         known if None not in known else tf.unstack(tf.shape(x)[1:3])
         for x in maps
@@ -371,7 +383,7 @@ def conv_class(conv_type: str) -> type[keras.layers.Layer]:
     """Returns the layer class for a `*_conv_type` value of a config.
 
     Raises:
-        ValueError: there is no such convolution type.
+        ValueError: There is no such convolution type.
     """
     if conv_type not in CONV_TYPES:
         raise ValueError(

@@ -11,16 +11,18 @@ import tensorflow as tf
 from deeplab2_like.model.layers.dropout import draw_seed
 
 
-def _constant(keep_prob: float, stage: int) -> float:
-    del stage
+def _constant(keep_prob: float, place: float) -> float:
+    del place
     return keep_prob
 
 
-def _linear(keep_prob: float, stage: int) -> float:
-    return 1.0 - (1.0 - keep_prob) * stage / 4
+def _linear(keep_prob: float, place: float) -> float:
+    return 1.0 - (1.0 - keep_prob) * place
 
 
-SCHEDULES: Mapping[str, Callable[[float, int], float]] = {
+# Keep probability of a block: the given one for every block, or from 1 at place
+# 0, the beginning of the network, to the given one at place 1, its end.
+SCHEDULES: Mapping[str, Callable[[float, float], float]] = {
     "constant": _constant,
     "linear": _linear,
 }
@@ -32,20 +34,20 @@ def scheduled_keep_prob(keep_prob: float, schedule: str, stride: int) -> float:
     deeplab2: `drop_path.get_drop_path_keep_prob`.
 
     Args:
-        keep_prob: of the last stage, 0 < keep_prob <= 1.
-        schedule: key of `SCHEDULES`: "constant" gives it to every block,
-            "linear" goes from 1 at stride 2 to it at stride 32.
-        stride: of the block's input in the classification net, 2 to 32.
+        keep_prob: Keep probability of the last stage, 0 < keep_prob <= 1.
+        schedule: A key of `SCHEDULES`; stride 2 is at place 0, stride 32 at 1.
+        stride: Stride of the block's input in the classification network, 2 to
+            32.
 
     Raises:
-        ValueError: there is no such schedule.
+        ValueError: There is no such schedule.
     """
     if schedule not in SCHEDULES:
         raise ValueError(
             f"drop_path_schedule is {schedule!r} - known are "
             f"{', '.join(SCHEDULES)}."
         )
-    return SCHEDULES[schedule](keep_prob, round(math.log2(stride)) - 1)
+    return SCHEDULES[schedule](keep_prob, (round(math.log2(stride)) - 1) / 4)
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")
@@ -56,10 +58,9 @@ class DropPath(keras.layers.Layer):
     1 / keep_prob, so that inference needs no scale. As with `Dropout`, the
     state of the random generator has a name, and replicas draw differently.
 
-    Args of the constructor:
-        keep_prob: probability that a sample is kept, 0 < keep_prob <= 1.
-        seed: of the generator; None: drawn from Python's generator, which
-            `keras.utils.set_random_seed` sets.
+    Args:
+        keep_prob: Probability that a sample is kept, 0 < keep_prob <= 1.
+        seed: See `Dropout`.
     """
 
     def __init__(

@@ -26,12 +26,12 @@ class Dropout(keras.layers.Layer):
 
     Differs from `keras.layers.Dropout` in two ways. The state of its random
     generator is a variable below the layer's own path, so that a checkpoint
-    finds it again in every process. Replicas, which share that state, draw
+    restores it in every process. Replicas, which share that state, draw
     different masks.
 
-    Args of the constructor:
-        rate: share of the values that become zero, 0 <= rate < 1.
-        seed: of the generator; None: drawn from Python's generator, which
+    Args:
+        rate: Share of the values that become zero, 0 <= rate < 1.
+        seed: Seed of the generator; None: drawn from Python's generator, which
             `keras.utils.set_random_seed` sets.
     """
 

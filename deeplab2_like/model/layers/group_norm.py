@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Group normalisation with statistics in float32."""
+"""Group normalization with statistics in float32."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class GroupNorm(keras.layers.Layer):
-    """Normalises each image over height, width and groups of channels.
+    """Normalizes each image over height, width and groups of channels.
 
-    Wu and He, arXiv:1803.08494. Unlike batch normalisation it is the same in
+    Wu and He, arXiv:1803.08494. Unlike batch normalization it is the same in
     training and inference, and for every batch size.
 
-    Args of the constructor:
-        groups: number of groups; it must divide the channels.
-        epsilon: added to the variance.
+    Args:
+        groups: Number of groups, a divisor of the channels.
+        epsilon: Number added to the variance.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class GroupNorm(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        """Returns `inputs`, float [B, h, w, C], normalised."""
+        """Returns `inputs`, float [B, h, w, C], normalized."""
         channels = inputs.shape[-1]
         shape = tf.shape(inputs)
         x = tf.cast(inputs, tf.float32)

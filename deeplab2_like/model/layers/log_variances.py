@@ -7,19 +7,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Name of the layer in a model, and of what it gives among the outputs.
+# Name of the layer in a model, and of its values among the outputs.
 LOG_VARIANCES = "log_variances"
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class LogVariances(keras.layers.Layer):
-    """Holds log s ** 2 of each loss, float32 in every dtype policy.
+    """The log s ** 2 of each loss, float32 in every dtype policy.
 
-    `losses.uncertainty` says what they do. Weight decay leaves them alone,
-    because they are no kernels.
+    See `losses.uncertainty`. Weight decay does not act on them, because they
+    are no kernels.
 
-    Args of the constructor:
-        names: of the losses.
+    Args:
+        names: Names of the losses.
     """
 
     def __init__(self, names: Sequence[str], **kwargs: Any) -> None:

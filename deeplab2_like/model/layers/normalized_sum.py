@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sum of batch-normalised terms, each with statistics of its own."""
+"""Sum of batch-normalized terms, each with statistics of its own."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,21 +12,22 @@ from deeplab2_like.model.layers.batch_norm import EPSILON, MOMENTUM
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class NormalizedSum(keras.layers.Layer):
-    """Adds terms after normalising each over all but some axes.
+    """Sum of terms that are each normalized over all but some axes.
 
-    deeplab2's axial attention stacks its terms and normalises the stack by a
+    deeplab2's axial attention stacks its terms and normalizes the stack by a
     batch norm with `axis=[0, ...]`; here the terms stay apart, which saves
     the stack, and the variables have the stack's shape. As there the moving
     variance is that of the batch, without Bessel's correction.
 
     Computes in float32 whatever the dtype of the terms.
 
-    Args of the constructor:
-        num_terms: how many.
-        keep_depth: statistics for each head and each of the last axis'
-            values; False: for each head.
-        synchronized: statistics over all replicas.
-        momentum, epsilon: as `BatchNorm`.
+    Args:
+        num_terms: Number of terms.
+        keep_depth: Whether each value of the last axis of each head has
+            statistics of its own; if not, each head has.
+        synchronized: Whether statistics are computed over all replicas.
+        momentum: See `BatchNorm`.
+        epsilon: See `BatchNorm`.
     """
 
     def __init__(
@@ -66,12 +67,11 @@ class NormalizedSum(keras.layers.Layer):
             setattr(self, name, variable)
 
     def call(self, terms, training=None):
-        """Returns the sum of the normalised terms.
+        """Returns the sum of the normalized terms.
 
         Args:
             terms: `num_terms` times float [B, R, N, L, D]: N heads.
-            training: normalise by the batch and update the moving statistics
-                (only while the layer is trainable).
+            training: See `BatchNorm.call`.
 
         Returns:
             float32 [B, R, N, L, D].

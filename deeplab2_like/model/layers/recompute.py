@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gradient checkpointing: trade computing for memory in training.
+"""Gradient checkpointing: less memory and more computing in training.
 
 The forward pass keeps only the inputs of a layer; the backward pass computes
 the layer again. `tf.recompute_grad` and `keras.RematScope` do that by running
@@ -33,14 +33,14 @@ def call_recomputed(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Calls a layer in training, and calls it again for the gradients.
 
     Memory is saved in graphs (`tf.function`, with XLA or without); the eager
-    gradient tape holds on to everything. Second derivatives do not exist.
+    gradient tape keeps everything. Second derivatives do not exist.
 
     Args:
-        layer: built; takes one tensor and gives one.
+        layer: Built layer from one tensor to one tensor.
         inputs: float, of any shape.
 
     Returns:
-        What `layer(inputs, training=True)` gives.
+        `layer(inputs, training=True)`.
     """
     trained = layer.trainable_variables
     others = layer.non_trainable_variables
@@ -60,7 +60,7 @@ def call_recomputed(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
         assigned.extend(new_values)
 
         def compute_gradients(upstream):
-            # Not before the gradient is here: that is the point of it.
+            # The activations exist only from the arrival of the gradient on.
             with tf.control_dependencies([upstream]):
                 again = _tie(x, upstream)
                 sources = [again, *values[: len(trained)]]
@@ -87,10 +87,11 @@ def call_recomputed(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
 
 
 def _tie(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    """Returns x, as a value that is not known before `upstream` is.
+    """Returns x as a value that depends on `upstream`.
 
     XLA ignores control dependencies, and would merge the second computation
-    with the first. Added is a zero that it cannot prove to be one.
+    with the first. The added zero depends on `upstream`, and cannot be proved
+    to be zero.
     """
     number = tf.reduce_max(tf.reshape(upstream, [-1])[:1])
     zero = tf.where(tf.equal(number, number), 0.0, float("nan"))

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bilinear resizing: corners on corners, or half-pixel centers.
 
-Functions with two ways to the same numbers. TensorFlow's operation is the
-fastest on CPU, but XLA turns it into a convolution that is many times slower
-and needs gigabytes for the logits of a large image. There the axes are
+Each function computes the same numbers in two ways. TensorFlow's operation is
+the fastest on CPU, but XLA turns it into a convolution that is many times
+slower and needs gigabytes for the logits of a large image. There the axes are
 interpolated one after the other, by element-wise arithmetic in float32;
 matrix products would be rounded to bfloat16 on TPUs and to TensorFloat-32 on
-GPUs, which offsets of hundreds of pixels do not bear.
+GPUs, which is too coarse for offsets of hundreds of pixels.
 """
 
 import tensorflow as tf
 
-try:  # there is no public way to ask
+# TensorFlow has no public function for this.
+try:
     from tensorflow.python.ops import control_flow_util
 except ImportError:
     control_flow_util = None
@@ -69,7 +70,7 @@ def resize_half_pixel(x_bhwc: tf.Tensor, size) -> tf.Tensor:
 
 
 def spatial_size(x_bhwc: tf.Tensor):
-    """Returns (height, width): Python numbers where known, else a tensor."""
+    """Returns (height, width), Python numbers if known, else int32 [2]."""
     height, width = x_bhwc.shape[1:3]
     if height is None or width is None:
         return tf.shape(x_bhwc)[1:3]
@@ -77,14 +78,14 @@ def spatial_size(x_bhwc: tf.Tensor):
 
 
 def scaled_size(size, factor: float):
-    """Returns the size that a factor leads to, corners on corners.
+    """Returns the size after scaling by a factor, corners on corners.
 
     A side of n pixels becomes (n - 1) * factor + 1, rounded down. deeplab2:
     `scale_mutable_sequence`.
 
     Args:
         size: (height, width), Python numbers, or int32 [2].
-        factor: > 0.
+        factor: Number > 0.
 
     Returns:
         (height, width), Python numbers where `size` has them, else int32 [2].
@@ -96,7 +97,7 @@ def scaled_size(size, factor: float):
 
 
 def _is_compiled_by_xla() -> bool:
-    """Tells whether the code being traced will be compiled by XLA."""
+    """Returns whether the code being traced will be compiled by XLA."""
     if tf.executing_eagerly() or control_flow_util is None:
         return False
     return control_flow_util.GraphOrParentsInXlaContext(
@@ -123,7 +124,7 @@ def _enlarge_by_integer(x: tf.Tensor, factor: int, axis: int) -> tf.Tensor:
     """Resizes n pixels to (n - 1) * factor + 1: no gather, cheap gradient.
 
     Between two pixels lie always the same `factor` - 1 positions, so one
-    weighted sum of the map and of its neighbour gives all pixels of one
+    weighted sum of the map and of its neighbor yields all pixels of one
     position; the positions are then interleaved.
     """
     if axis == 1:

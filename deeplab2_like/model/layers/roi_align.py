@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """RoIAlign: features, or labels, in the boxes of regions of interest.
 
-Mask R-CNN (arXiv:1703.06870), section 3. A region is divided into P x P bins;
-in each bin the map is interpolated bilinearly at S x S points and averaged.
+Mask R-CNN (arXiv:1703.06870), section 3. An RoI is divided into P x P bins; in
+each bin the map is interpolated bilinearly at S x S points and averaged.
 
 Rows and columns are independent of each other. Along an axis, a bin reads
 K = 2 * S places of the map, two for each point, with weights; so the values
@@ -10,7 +10,7 @@ are a gather of K x K places, weighted by the products. All shapes are static.
 Levels, places and weights are the same in every mode; sums of the features
 differ in their last bits.
 
-B images, N regions of each, P bins of an axis, K places of a bin, C channels.
+B images, N RoIs of each, P bins of an axis, K places of a bin, C channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,17 +25,18 @@ _MAX_VALUES = 1 << 24
 
 
 class Sampling(NamedTuple):
-    """How bins are sampled.
+    """Sampling points of the bins.
 
     Attributes:
-        bins: P.
-        points: S, points of a bin along an axis; or their largest number.
-        is_adaptive: Whether each region has its own number of points, one for
-            each pixel of the map that a bin covers, rounded up. Regions that
+        bins: P, number of bins along an axis.
+        points: S, points of a bin along an axis, or their largest number.
+        is_adaptive: Whether each RoI has its own number of points, one for
+            each pixel of the map that a bin covers, rounded up. RoIs that
             would need more than `points` get `points`.
         is_aligned: Whether pixel i of the map is centered on i + 0.5. If not,
-            on i, and regions have sides of at least one pixel of the map: the
-            definition from before 2019, which some weights were trained with.
+            it is centered on i, and RoIs have sides of at least one pixel of
+            the map, as in the definition from before 2019, which some weights
+            were trained with.
     """
 
     bins: int
@@ -45,7 +46,7 @@ class Sampling(NamedTuple):
 
 
 class Taps(NamedTuple):
-    """Where bins read along one axis.
+    """Places of the map that bins read along one axis.
 
     Attributes:
         place: int32 [..., P, K], pixels of the map.
@@ -59,13 +60,13 @@ class Taps(NamedTuple):
 def compute_taps(
     start: tf.Tensor, end: tf.Tensor, size: tf.Tensor, sampling: Sampling
 ) -> Taps:
-    """Computes where the bins of regions read along one axis.
+    """Computes the places that the bins of RoIs read along one axis.
 
     Args:
-        start: float32 [...], in pixels of the map.
-        end: float32 [...].
+        start: float32 [...], beginnings of RoIs in pixels of the map.
+        end: float32 [...], ends of RoIs in pixels of the map.
         size: int32 [...], pixels of the map.
-        sampling: How.
+        sampling: Sampling points of the bins.
     """
     shift = 0.5 if sampling.is_aligned else 0.0
     start = start - shift
@@ -121,10 +122,10 @@ def choose_levels(
 
     Args:
         boxes: float32 [..., 4], (y1, x1, y2, x2) in pixels of the image.
-        num_levels: How many there are.
-        first_level: Number of the finest one.
-        usual_side: A square of this side belongs to `usual_level`.
-        usual_level: See above.
+        num_levels: Number of levels.
+        first_level: Number of the finest level.
+        usual_side: Side of a square that belongs to `usual_level`, pixels.
+        usual_level: Number of the level of squares of `usual_side`.
 
     Returns:
         int32 [...] in 0..num_levels - 1, 0 for the finest.
@@ -146,16 +147,16 @@ def align_regions(
     strides: Sequence[float],
     sampling: Sampling,
 ) -> tf.Tensor:
-    """Returns the features in each region.
+    """Returns the features in each RoI.
 
     The gradient goes to the features and not to the boxes.
 
     Args:
         features: float [B, h, w, C] of each level of a pyramid.
         boxes_bn4: float32 [B, N, 4], (y1, x1, y2, x2) in pixels of the image.
-        level_bn: int32 [B, N], the level that a region is read from.
-        strides: Pixels of the image in one of each level.
-        sampling: How bins are sampled.
+        level_bn: int32 [B, N], the level that an RoI is read from.
+        strides: Stride of each level in pixels of the image.
+        sampling: Sampling points of the bins.
 
     Returns:
         [B, N, P, P, C] in the dtype of the features, computed in float32.
@@ -199,15 +200,15 @@ def align_labels(
     wanted_bn: tf.Tensor,
     sampling: Sampling,
 ) -> tf.Tensor:
-    """Returns the share of a label in the bins of each region.
+    """Returns the share of a label in the bins of each RoI.
 
-    The masks of all labels need not exist for that.
+    It does not need the masks of all labels.
 
     Args:
         labels_bhw: int32 [B, H, W].
         boxes_bn4: float32 [B, N, 4], in pixels of the labels.
-        wanted_bn: int32 [B, N], the label that is looked for in a region.
-        sampling: How bins are sampled.
+        wanted_bn: int32 [B, N], the label whose share is computed in an RoI.
+        sampling: Sampling points of the bins.
 
     Returns:
         float32 [B, N, P, P] in 0..1.
@@ -247,7 +248,7 @@ def _weigh(
 
 
 def _pool(flat: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
-    """Reads and averages, some regions of all images at a time.
+    """Reads and averages, some RoIs of all images at a time.
 
     Args:
         flat: float [places, C].
@@ -256,7 +257,7 @@ def _pool(flat: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
     """
 
     # The taps are arguments and not captured: in graphs of TensorFlow 1, the
-    # variables that captured tensors come from would want gradients too.
+    # variables behind captured tensors would need gradients too.
     @tf.custom_gradient
     def pool(flat, *taps):
         def read(part: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -314,7 +315,7 @@ def _map_parts(
     taps: Sequence[tf.Tensor],
     flat: tf.Tensor,
 ) -> tf.Tensor:
-    """Applies `read` to parts of the regions: [B, N, P, P, C]."""
+    """Applies `read` to parts of the RoIs: [B, N, P, P, C]."""
     number = taps[0].shape[1]
     channels = flat.shape[-1]
     size = _part_size(taps, channels)
@@ -336,7 +337,7 @@ def _map_parts(
 
 
 def _part_size(taps: Sequence[tf.Tensor], channels: int) -> int:
-    """Returns how many regions of each image are read at once."""
+    """Returns how many RoIs of each image are read at once."""
     batch, number, bins, places = taps[0].shape
     values = (batch or 1) * (bins * places) ** 2 * channels
     return max(1, min(number, _MAX_VALUES // values))

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class SimpleSqueezeExcite(keras.layers.Layer):
-    """Scales each channel by a gate: one 1x1 convolution, a hard sigmoid.
+    """Channel gates by one 1x1 convolution and a hard sigmoid.
 
     Lee and Park, "CenterMask", CVPR 2020, arXiv:1911.06667, 3.3. deeplab2:
     `SimplifiedSqueezeAndExcite`, which writes the 1/6 of the hard sigmoid as

@@ -16,9 +16,10 @@ class SqueezeExcite(keras.layers.Layer):
     Hu et al., arXiv:1709.01507, with a sigmoid gate. deeplab2's MobileNetV3
     also uses the sigmoid, unlike the paper's hard sigmoid.
 
-    Args of the constructor:
-        reduced_filters: channels between the two 1x1 convolutions.
-        activation: between them, a key of `convolution.ACTIVATIONS`.
+    Args:
+        reduced_filters: Channels between the two 1x1 convolutions.
+        activation: Activation between the convolutions, a key of
+            `convolution.ACTIVATIONS`.
     """
 
     def __init__(

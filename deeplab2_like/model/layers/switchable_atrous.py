@@ -5,8 +5,8 @@ Qiao et al., "DetectoRS", CVPR 2021, arXiv:2006.02334, section 4. As in
 deeplab2 the two convolutions share one kernel (the paper's second kernel has
 a trained difference), and the switch is not squashed.
 
-In reading order: the global context, the convolution with the switch, and the
-whole: context, convolution, context, batch norm, activation.
+In reading order: the global context, the convolution with the switch, and both
+together: context, convolution, context, batch norm, activation.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ _SWITCH_WINDOW = 5
 class GlobalContext(keras.layers.Layer):
     """Adds to each pixel a 1x1 convolution of the mean of the whole map.
 
-    It starts as the identity: kernel and bias are zeros.
+    The initial layer is the identity: kernel and bias are zeros.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -63,10 +63,10 @@ class SwitchableConv2D(keras.layers.Layer):
     bias. The switch s is a 1x1 convolution of the means over 5x5 pixels; it
     starts at 0.
 
-    Args of the constructor:
-        filters: output channels.
-        kernel_size: odd side of the kernel.
-        dilation_rate: the small rate.
+    Args:
+        filters: Output channels.
+        kernel_size: Odd side of the kernel.
+        dilation_rate: The smaller of the two atrous rates.
     """
 
     def __init__(
@@ -125,17 +125,17 @@ class SwitchableConv2D(keras.layers.Layer):
 class SwitchableConvBNAct(keras.layers.Layer):
     """Context, switchable convolution, context, batch norm, activation.
 
-    Takes the place of `ConvBNAct`, and has its arguments. As in deeplab2 a
-    convolution with a stride has no switch; the contexts remain.
+    Takes the place of `ConvBNAct`. As in deeplab2 a convolution with a stride
+    has no switch; the contexts remain.
 
-    Args of the constructor:
-        filters: output channels.
-        kernel_size: odd side of the kernel.
-        strides: 1 pads 'same'; more pads as `pad_for_stride`.
-        dilation_rate: the small atrous rate; must be 1 with a stride.
-        activation: a key of `convolution.ACTIVATIONS`.
-        batch_norm: keyword arguments of `BatchNorm` (None: its defaults).
-        gamma_initializer: of the batch norm.
+    Args:
+        filters: Output channels.
+        kernel_size: Odd side of the kernel.
+        strides: See `ConvBNAct`.
+        dilation_rate: The smaller atrous rate; must be 1 with a stride.
+        activation: See `ConvBNAct`.
+        batch_norm: See `ConvBNAct`.
+        gamma_initializer: See `ConvBNAct`.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Upsampling from a level of a feature pyramid to a finer one.
 
-A level of n pixels has a next one of 2 * n or 2 * n - 1 pixels: the backbones
-give (size - 1) // stride + 1 of them. Slices and interleaving, so that it
-compiles everywhere and has a cheap gradient.
+A level of n pixels has a next one of 2 * n or 2 * n - 1 pixels, because the
+levels of the backbones have (size - 1) // stride + 1 pixels. Slices and
+interleaving compile everywhere and have a cheap gradient.
 """
 
 import tensorflow as tf
@@ -14,8 +14,11 @@ def upsample_nearest(x_bhwc: tf.Tensor, size) -> tf.Tensor:
 
     Args:
         x_bhwc: float [B, h, w, C].
-        size: (height, width) of the next level, or of this one (which gives
-            `x_bhwc` itself), numbers or int32 scalars.
+        size: (height, width) of the next level, or of this one (then `x_bhwc`
+            itself is returned), numbers or int32 scalars.
+
+    Returns:
+        float [B, height, width, C].
     """
     for axis, target in ((1, size[0]), (2, size[1])):
         x_bhwc = _repeat(x_bhwc, target, axis)
@@ -23,21 +26,21 @@ def upsample_nearest(x_bhwc: tf.Tensor, size) -> tf.Tensor:
 
 
 def upsample_bilinear(x_bhwc: tf.Tensor, size, factor: int = 2) -> tf.Tensor:
-    """Interpolates a level whose stride is smaller by a factor.
+    """Interpolates to a level whose stride is smaller by a factor.
 
-    factor * n pixels are those of the published nets: half-pixel centers, so
-    that pixel i is at (i + 0.5) / factor - 0.5. Fewer pixels are where those
-    of the backbones are: pixel i is at i / factor, so that with
+    A size of factor * n pixels has half-pixel centers, as in the published
+    networks: pixel i is at (i + 0.5) / factor - 0.5. A smaller size has the
+    pixels of the backbones: pixel i is at i / factor, so that with
     factor * (n - 1) + 1 pixels corners are on corners.
 
     Args:
         x_bhwc: float [B, h, w, C].
-        size: (height, width) of that level, or of this one (which gives
-            `x_bhwc` itself), numbers or int32 scalars.
-        factor: of the strides, at least 2.
+        size: (height, width) of that level, or of this one (then `x_bhwc`
+            itself is returned), numbers or int32 scalars.
+        factor: Ratio of the strides, at least 2.
 
     Returns:
-        In the dtype of `x_bhwc`, computed in float32.
+        [B, height, width, C] in the dtype of `x_bhwc`, computed in float32.
     """
     x = tf.cast(x_bhwc, tf.float32)
     for axis, target in ((1, size[0]), (2, size[1])):
@@ -86,7 +89,7 @@ def _interpolate(x: tf.Tensor, target, axis: int, factor: int) -> tf.Tensor:
 def _interpolate_unknown(
     x: tf.Tensor, target, axis: int, factor: int
 ) -> tf.Tensor:
-    """Does what `_interpolate` does, by indices."""
+    """Computes `_interpolate` by indices, for unknown sizes."""
     before = tf.shape(x)[axis]
     pixel = tf.range(target, dtype=tf.float32)
     place = tf.where(
