@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: their files, their keys, and a start from them."""
+"""Checkpoints: files, keys, conversion and initialization from them."""

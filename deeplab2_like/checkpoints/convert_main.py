@@ -5,9 +5,9 @@ r"""Converts checkpoints between this package's layout and deeplab2's.
         --config_file=CONFIG [--to_layout=deeplab2]
 
 Reads a checkpoint of this package, of deeplab2, or of an encoder alone (Model
-Garden, keras.applications), compares it with the model of the config and says
-what became of each variable. Optimizers are not converted; where a checkpoint
-of this package has averaged weights these are taken.
+Garden, keras.applications), compares it with the model of the config and
+prints what became of each variable. Optimizers are not converted; where a
+checkpoint of this package has averaged weights, these are taken.
 """
 
 import dataclasses
@@ -79,11 +79,11 @@ _OVERWRITE = flags.DEFINE_bool(
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """What was converted.
+    """The result of a conversion.
 
     Attributes:
-        prefix: Of the checkpoint that was written.
-        report: What became of each variable and of each value.
+        prefix: Prefix of the checkpoint that was written.
+        report: Report on each variable and each value.
         step: The step of the checkpoint.
     """
 
@@ -92,7 +92,7 @@ class Conversion:
     step: int
 
     def table(self) -> "rich.table.Table":
-        """Draws the report."""
+        """Returns the report as a table."""
         return self.report.table("Converted from")
 
 
@@ -107,17 +107,17 @@ def convert(
     """Converts a checkpoint.
 
     Args:
-        config: Describes the model. The layers that its
+        config: Config of the model. Layers that its
             restore_*_last_layer_from_initial_checkpoint leave out are left
             out only if they do not fit.
-        source_path: A folder, a prefix, one of the files of a checkpoint, or
-            a weights file of `keras.applications`.
-        target: A prefix, or a folder for `ckpt-<step>`.
-        layout: One of `LAYOUTS`.
-        overwrite: Replaces a checkpoint of the same name.
+        source_path: Checkpoint to read: a folder, a prefix, one of its files,
+            or a weights file of `keras.applications`.
+        target: Prefix to write, or a folder for `ckpt-<step>`.
+        layout: Layout to write, one of `LAYOUTS`.
+        overwrite: Whether a checkpoint of the same name is replaced.
 
     Returns:
-        What was written. A checkpoint of an encoder alone stays one.
+        The result. A checkpoint of an encoder alone remains one.
 
     Raises:
         CheckpointError: The checkpoint cannot be read, does not fit the
@@ -157,18 +157,14 @@ def _build(
     from deeplab2_like.meta_architectures import build
 
     options = config.options
-    name = (
-        options.train_dataset_options.dataset
-        or options.eval_dataset_options.dataset
-    )
-    system = build.build_system(options, descriptor.load(name))
+    system = build.build_system(options, descriptor.load_of_run(options))
     return system, system.build_model(synchronize_batch_norm=False)
 
 
 def _name_values(
     source: "checkpoint_source.Source", paths: Sequence[str], layout: str
 ) -> "checkpoint_writing.Values":
-    """Returns the attribute names that lead to each value in a layout."""
+    """Returns the values by the attribute names that lead to them."""
     import numpy as np
 
     from deeplab2_like.checkpoints import source as checkpoint_source
@@ -233,3 +229,7 @@ def _main(arguments: Sequence[str]) -> None:
 def cli() -> None:
     """Converts a checkpoint (command deeplab2-convert-checkpoint)."""
     program.run(_main, _FLAGS)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where deeplab2's checkpoints keep each of our variables.
+"""Keys of our variables in deeplab2's checkpoints.
 
 A deeplab2 checkpoint is keyed by the path of attribute names that leads from
 the checkpoint's root to the variable. `deeplab2_key` derives that key from
-the path of our variable, one path segment (or run of segments) after the
-other; the rules below are all it knows.
+the path of our variable by the rules below, one path segment (or run of
+segments) after the other.
 """
 
 import re
@@ -16,7 +16,7 @@ _Rules = tuple[tuple[str, str], ...]
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
-# The first segments below the model's name. The longest that fits counts.
+# The first segments below the model's name. The longest match is used.
 _PARTS = {
     "backbone": "encoder",
     "semantic_decoder": "semantic_decoder",
@@ -29,7 +29,7 @@ _PARTS = {
     "offset_head": "instance_regression_head_without_last_layer",
 }
 
-# What one layer's variables are called, wherever it stands.
+# Names of the variables of one layer, in any part.
 _LAYERS = {
     "depthwise_conv/kernel": "_depthwise_conv/depthwise_kernel",
     "conv/kernel": "_conv/kernel",
@@ -102,7 +102,7 @@ def deeplab2_key(variable_path: str) -> str:
         For example "semantic_last_layer/kernel/.ATTRIBUTES/VARIABLE_VALUE".
 
     Raises:
-        KeyError: no part of deeplab2's models has such a variable.
+        KeyError: No part of deeplab2's models has such a variable.
     """
     _, _, path = variable_path.partition("/")
     for part in sorted(_PARTS, key=len, reverse=True):
@@ -118,8 +118,8 @@ def deeplab2_keys(
     """Returns {deeplab2's key: variable} for all but random generator states.
 
     Raises:
-        KeyError: as `deeplab2_key`.
-        ValueError: two variables have the same key.
+        KeyError: As in `deeplab2_key`.
+        ValueError: Two variables have the same key.
     """
     by_key: dict[str, keras.Variable] = {}
     for variable in variables:

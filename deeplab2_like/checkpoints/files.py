@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checkpoint files of a folder: found, checked, repaired and read.
+"""Finds, checks, repairs and reads the files of checkpoints.
 
-A checkpoint of this package holds each variable under its name: `variables/`
-the model's, `optimizer/` the optimizer's, `average/` the averaged weights, and
-the step.
+A checkpoint of this package contains each variable under its name:
+`variables/` the model's, `optimizer/` the optimizer's, `average/` the averaged
+weights, and the step.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
 
 
 def find_checkpoint(path: str) -> str:
-    """Returns the prefix that a user's path means.
+    """Returns the prefix of the checkpoint at a path.
 
     Args:
         path: A model folder (its latest checkpoint), a prefix such as
@@ -81,7 +81,7 @@ def _find_in_folder(path: str) -> str:
 
 
 def _describe_other_file(path: str) -> str:
-    """Says what an existing file is that belongs to no checkpoint."""
+    """Describes an existing file that belongs to no checkpoint."""
     if is_keras_file(path):
         return (
             f"{path} is a Keras file, whose weights can only start an encoder "
@@ -100,7 +100,7 @@ def _describe_other_file(path: str) -> str:
 
 
 def describe_tensorflow1(path: str) -> str:
-    """Says why a checkpoint of TensorFlow 1 cannot be read."""
+    """Describes why a checkpoint of TensorFlow 1 cannot be read."""
     return (
         f"{path} is a checkpoint of TensorFlow 1, which names operations "
         "instead of objects and cannot be matched with a model: give one that "
@@ -109,7 +109,7 @@ def describe_tensorflow1(path: str) -> str:
 
 
 def is_keras_file(path: str) -> bool:
-    """Tells whether a path is that of a Keras weights or model file."""
+    """Returns whether a path is that of a Keras weights or model file."""
     return path.lower().endswith(_KERAS_ENDINGS)
 
 
@@ -126,8 +126,8 @@ def list_checkpoints(directory: str) -> list[str]:
 def check_state_file(directory: str) -> None:
     """Checks that TensorFlow's state file agrees with the checkpoints.
 
-    TensorFlow would start from step 0 beside intact checkpoints when this
-    file is damaged or gone.
+    When this file is damaged or missing, TensorFlow would start from step 0
+    although there are checkpoints.
 
     Raises:
         CheckpointError: There are checkpoints, but the file does not name one
@@ -153,7 +153,7 @@ def check_state_file(directory: str) -> None:
 
 
 def repair_state_file(directory: str) -> None:
-    """Writes the state file anew from the checkpoints that are there."""
+    """Rewrites the state file from the existing checkpoints."""
     prefixes = list_checkpoints(directory)
     if prefixes:
         tf.compat.v1.train.update_checkpoint_state(
@@ -162,7 +162,7 @@ def repair_state_file(directory: str) -> None:
 
 
 def purge_unfinished(directory: str) -> None:
-    """Deletes what a killed process left while it wrote a checkpoint."""
+    """Deletes the partial checkpoints of processes that were killed."""
     for leftover in tf.io.gfile.glob(f"{directory}/ckpt-*_temp"):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -185,7 +185,7 @@ def read_checkpoint(prefix: str) -> dict[str, np.ndarray]:
     """Reads all values of a checkpoint.
 
     Returns:
-        Values by name; `group/path` for those that this package wrote.
+        Values by name, which is `group/path` in checkpoints of this package.
 
     Raises:
         CheckpointError: The files are damaged or incomplete.
@@ -202,7 +202,7 @@ def _is_bookkeeping(key: str) -> bool:
 
 
 def list_keys(prefix: str) -> list[str]:
-    """Lists the keys of a checkpoint, as they stand in its index.
+    """Lists the keys of a checkpoint, as in its index.
 
     Raises:
         CheckpointError: The index is damaged.
@@ -216,8 +216,8 @@ def read_values(prefix: str, keys: Collection[str]) -> dict[str, np.ndarray]:
     """Reads some values of a checkpoint, and checks that all can be read.
 
     Args:
-        prefix: Of the checkpoint.
-        keys: Those whose values are kept; the others are read too, one after
+        prefix: Prefix of the checkpoint.
+        keys: Keys of the values to return. The others are read too, one after
             the other, because any part that cannot be read is damage.
 
     Raises:

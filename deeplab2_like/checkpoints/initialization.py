@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting a model from an earlier checkpoint, strictly and with a report."""
+"""Initializes models from checkpoints, strictly and with a report."""
 
 import collections
 import dataclasses
@@ -29,15 +29,15 @@ _ENCODER_ONLY = "the checkpoint has only an encoder for this model"
 
 @dataclasses.dataclass(frozen=True)
 class RestoreReport:
-    """What became of each variable and of each value of a checkpoint.
+    """Report on each variable of a model and each value of a checkpoint.
 
     Attributes:
-        checkpoint: Its prefix, or the file of weights.
-        loaded: Names of the variables that were restored.
-        skipped: Names of those that keep their initial values, with the
-            reason.
+        checkpoint: Prefix of the checkpoint, or the weights file.
+        loaded: Names of the variables that are restored.
+        skipped: Reason for each variable that keeps its initial value, by
+            name.
         missing: Names of variables that the checkpoint does not have.
-        mismatched: Descriptions of variables of another shape.
+        mismatched: Both shapes of each variable of another shape, by name.
         unused: Names in the checkpoint that no variable took.
         bookkeeping: Names in the checkpoint that belong to no model:
             optimizers, averages, counters.
@@ -52,7 +52,7 @@ class RestoreReport:
     bookkeeping: list[str] = dataclasses.field(default_factory=list)
 
     def table(self, title: str = "Initial checkpoint") -> rich.table.Table:
-        """Draws the report."""
+        """Returns the report as a table."""
         table = rich.table.Table(
             title=f"{title} {self.checkpoint}", title_justify="left"
         )
@@ -81,14 +81,14 @@ def initialize(
 ) -> RestoreReport:
     """Restores a model from `options.initial_checkpoint`.
 
-    A checkpoint may hold only an encoder, as those that were trained on
+    A checkpoint may contain only an encoder, as those that were trained on
     ImageNet do; the rest of the model then keeps its initial values.
 
     Args:
-        options: Names the checkpoint, of this package or of deeplab2, or a
-            weights file of `keras.applications`, and says whether the layers
-            that depend on the classes are restored.
-        system: Knows which variables these layers are.
+        options: Options with the path of the checkpoint, of this package or
+            of deeplab2, or of a weights file of `keras.applications`, and
+            with whether the layers that depend on the classes are restored.
+        system: System of the model; its `variable_groups` list these layers.
         model: The model that `system` built.
 
     Raises:
@@ -109,15 +109,15 @@ def match_start(
     *,
     skips_fitting: bool = True,
 ) -> RestoreReport:
-    """Says what a model that starts from `source` takes; changes nothing.
+    """Reports what `initialize` restores from `source`; changes nothing.
 
     Args:
-        options: Say whether the layers that depend on the classes are taken.
-        system: Knows which variables these layers are.
-        model: The model that `system` built.
-        source: What a checkpoint has for it.
-        skips_fitting: Layers that the options leave out are left out even
-            where their shapes fit.
+        options: As in `initialize`.
+        system: As in `initialize`.
+        model: As in `initialize`.
+        source: Values of a checkpoint for `model`.
+        skips_fitting: Whether layers that the options leave out are left out
+            even where their shapes fit.
 
     Raises:
         CheckpointError: A variable is missing or has another shape.
@@ -143,7 +143,7 @@ def match_start(
 def match_all(
     source: checkpoint_source.Source, model: keras.Model
 ) -> RestoreReport:
-    """Says that a model takes everything from `source`; changes nothing.
+    """Reports the restoring of a whole model from `source`; changes nothing.
 
     Raises:
         CheckpointError: A variable is missing or has another shape.
@@ -176,16 +176,16 @@ def assign_all(
 def restore_all(prefix: str, model: keras.Model) -> int:
     """Restores all of a model from any checkpoint, for inference.
 
-    Takes the averaged weights where a checkpoint of this package has them.
+    The averaged weights are taken where a checkpoint of this package has them.
     Only the states of random generators, which inference does not use, may be
     missing.
 
     Args:
-        prefix: Of a checkpoint of this package or of deeplab2.
+        prefix: Prefix of a checkpoint of this package or of deeplab2.
         model: Any model of this package.
 
     Returns:
-        The step at which the checkpoint was written; 0 when it does not say.
+        The step at which the checkpoint was written; 0 when not known.
 
     Raises:
         CheckpointError: The files are damaged, or a variable is missing or has
@@ -216,11 +216,11 @@ def _match(
     """Pairs variables with values.
 
     Args:
-        source: The values.
-        model: The variables.
-        left_out: Reason by path of the variables that keep their values.
-        encoder: Paths of the encoder, which may be all that there is; None
-            when all variables are needed.
+        source: Values to restore.
+        model: Model with the variables.
+        left_out: Reason for each variable that keeps its value, by path.
+        encoder: Paths of the encoder's variables, which may be all that the
+            checkpoint has; None when all variables are needed.
         skips_fitting: As in `match_start`.
     """
     report = RestoreReport(
@@ -270,10 +270,10 @@ def _raise_on_differences(
     """Raises if a variable is missing or has another shape.
 
     Args:
-        report: What was found.
-        encoder: Paths of the encoder.
-        fields: By the path of a variable that depends on the classes, the
-            field of the config that leaves it out.
+        report: Result of `_match`.
+        encoder: Paths of the encoder's variables.
+        fields: Field of the config that leaves out a variable, by the path of
+            each variable that depends on the classes.
     """
     if not (report.missing or report.mismatched):
         return

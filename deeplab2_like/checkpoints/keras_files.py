@@ -4,9 +4,6 @@
 `.h5` (weights or a whole model), `.weights.h5` and `.keras` are read without
 making the Keras model, by the names of its layers, with or without the
 classifier. The networks have to agree layer for layer; only EfficientNet does.
-
-In reading order: what is loaded and refused, the input's normalisation, the
-three kinds of files.
 """
 
 import collections
@@ -38,9 +35,9 @@ _REFUSED = {
         "squeeze-and-excite gates are hard sigmoids, here they are sigmoids)"
     ),
 }
-# Standard deviations of ImageNet's RGB values. Files that keras.applications
-# offers hold them where the variances belong, and the nets that they are for
-# divide by their square roots once more.
+# Standard deviations of ImageNet's RGB values. Files of keras.applications
+# contain them in place of the variances, and their networks divide by the
+# square roots of them once more.
 _IMAGENET_DEVIATIONS = np.array([0.229, 0.224, 0.225])
 # Names of the variables of a layer, in the order of a `.weights.h5` file.
 _VARIABLES = {
@@ -57,10 +54,10 @@ class KerasWeights:
     """The weights of a Keras model.
 
     Attributes:
-        values: By layer and variable, such as "stem_conv/kernel".
-        config: The model's config, where the file has it.
-        by_class: Layers are called by their class and number ("conv2d_3"),
-            as in files of older versions, and not by their own names.
+        values: Value by layer and variable, such as "stem_conv/kernel".
+        config: Config of the model; None when the file has none.
+        by_class: Whether layers have the names of their class and number
+            ("conv2d_3"), as in files of older versions, instead of their own.
     """
 
     values: Mapping[str, np.ndarray]
@@ -71,7 +68,7 @@ class KerasWeights:
 def load_encoder(
     path: str, model: keras.Model
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Loads what a Keras file has for a model's encoder.
+    """Loads the values of a Keras file for a model's encoder.
 
     Args:
         path: A `.h5`, `.weights.h5` or `.keras` file.
@@ -79,7 +76,7 @@ def load_encoder(
 
     Returns:
         Values by the path of the encoder's variables, and the names in the
-        file that no variable took.
+        file that match no variable.
 
     Raises:
         CheckpointError: The file cannot be read, or is of a network that
@@ -115,7 +112,7 @@ def load_encoder(
 
 
 def _check_variant(path: str, weights: KerasWeights, known: set[str]) -> None:
-    """Refuses a file of a smaller or larger net of the same kind."""
+    """Raises if a file is of a smaller or larger network of the same kind."""
     layers = {name.rpartition("/")[0] for name in known}
     others = [
         name
@@ -140,20 +137,21 @@ def _check_variant(path: str, weights: KerasWeights, known: set[str]) -> None:
 def compute_input_normalization(
     path: str, weights: KerasWeights
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Computes what a file's net does to its input, in our terms.
+    """Computes the input normalization of a file's network for our images.
 
-    The net rescales 0..255, subtracts a mean, divides by a deviation and may
-    rescale again; ours gets images x in -1..1, and 255 (x + 1) / 2 is theirs.
+    The network rescales 0..255, subtracts a mean, divides by a deviation and
+    may rescale again. For an image x in -1..1, as our networks take it, its
+    input is 255 (x + 1) / 2.
 
     Args:
-        path: For the error.
-        weights: Those of the file; without a config, the second rescaling is
-            taken to be there if the variances are ImageNet's deviations.
+        path: Path of the file, for the error.
+        weights: Weights of the file; without a config, a second rescaling is
+            assumed if the variances are ImageNet's deviations.
 
     Returns:
-        scale and offset, float32 [3] (RGB): x * scale + offset is what the
-        stem's convolution gets. Exact at the borders too, where the zeros of
-        the padding stand beside it.
+        scale and offset, float32 [3] (RGB): x * scale + offset is the input of
+        the stem's convolution. It is exact at the borders too, where the
+        padding is zeros.
 
     Raises:
         CheckpointError: The config rescales in another way.
@@ -233,7 +231,7 @@ def read_weights(path: str) -> KerasWeights:
 def _read_store(
     path: str, store: h5py.File
 ) -> tuple[dict[str, np.ndarray], bool]:
-    """Reads all layers' weights, whatever the depth they stand in."""
+    """Reads the weights of all layers, at any depth."""
     found: dict[str, h5py.Dataset] = {}
     by_class = False
 
@@ -245,7 +243,7 @@ def _read_store(
         if parts[0] in ("optimizer", "optimizer_weights"):
             return
         if any(part.startswith("seed_generator") for part in parts):
-            return  # the state of a dropout
+            return  # The state of a dropout.
         if len(parts) >= 3 and parts[-2] == "vars":
             own = _own_name(item)
             by_class = by_class or own is None
@@ -286,9 +284,10 @@ def _variable_name(layer_class: str, number: int) -> str:
 def _rename(
     path: str, weights: KerasWeights, variable_paths: list[str]
 ) -> KerasWeights:
-    """Returns layers that are called by class and number their own names.
+    """Replaces names of class and number by the layers' own names.
 
-    Their order is that of the net, from the image to the classifier.
+    The numbers are in the order of the network, from the image to the
+    classifier.
     """
     numbered = collections.defaultdict(set)
     for name in weights.values:

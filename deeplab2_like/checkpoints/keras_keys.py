@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `keras.applications` calls each variable of our EfficientNet.
+"""Names that `keras.applications` has for our EfficientNet's variables.
 
-`keras_keys` derives the name "<layer>/<variable>" from the path of our
-variable; the rules below are all it knows.
+`keras_keys` derives the name "<layer>/<variable>" from the path of our variable
+by the rules below.
 """
 
 import re
@@ -31,15 +31,15 @@ _ENCODER_LAYER = re.compile(
 def keras_keys(variable_paths: Iterable[str]) -> dict[str, str]:
     """Returns {variable's path: "<layer>/<variable>"} for an EfficientNet.
 
-    The input's normalisation has no single counterpart: its variables are
+    The input's normalization has no single counterpart: its variables are
     mapped to "normalization/scale" and "normalization/offset".
 
     Args:
-        variable_paths: Of the encoder's variables, such as
+        variable_paths: Paths of the encoder's variables, such as
             "panoptic_deeplab/backbone/stem/conv/kernel".
 
     Raises:
-        KeyError: It is no variable of our EfficientNet.
+        KeyError: A path is of no variable of our EfficientNet.
     """
     keys = {}
     for path in variable_paths:
@@ -66,20 +66,19 @@ def input_paths(keys: dict[str, str]) -> tuple[str, str]:
 
 
 def is_encoder_layer(name: str) -> bool:
-    """Tells whether every EfficientNet encoder with this layer needs it.
+    """Returns whether a layer is a necessary part of an EfficientNet encoder.
 
-    Not so the classifier, and the squeeze-and-excite layers, which may be
-    left out.
+    The classifier and the squeeze-and-excite layers are not.
     """
     return _ENCODER_LAYER.fullmatch(name) is not None
 
 
 def layers_in_order(variable_paths: Iterable[str]) -> dict[str, list[str]]:
-    """Returns the layers that have weights, by class, from the image on.
+    """Returns the layers with weights by class, in order from the image on.
 
     Args:
-        variable_paths: Of the encoder's variables, in any order of the
-            blocks' parts; blocks without squeeze-and-excite get its layers.
+        variable_paths: Paths of the encoder's variables, in any order. Blocks
+            without squeeze-and-excite get its layers too.
     """
     keys = list(keras_keys(variable_paths).values())
     blocks = sorted({key.split("_")[0] for key in keys if key[:5] == "block"})

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """TensorFlow's object graph: from attribute names to the keys of a checkpoint.
 
-A checkpoint of `tf.train.Checkpoint` holds, besides the tensors, the graph of
-the objects that they belonged to. Restoring follows the names of its edges, and
-so does `ObjectGraph`: a tensor's key is only *one* of the paths to its object,
+A checkpoint of `tf.train.Checkpoint` contains, besides the tensors, the graph
+of the objects that they belonged to. Restoring follows the names of its edges,
+as `ObjectGraph` does: a tensor's key is only *one* of the paths to its object,
 and which one depends on what else was saved (an optimizer, for example).
 
 `make_checkpoint` makes such objects from plain paths, for writing.
@@ -31,10 +31,10 @@ class ObjectGraph:
         """Reads a graph.
 
         Args:
-            serialized: the value under `GRAPH_KEY`.
+            serialized: The value under `GRAPH_KEY`.
 
         Raises:
-            ValueError: it is not an object graph.
+            ValueError: It is not an object graph.
         """
         graph = trackable_object_graph_pb2.TrackableObjectGraph()
         try:
@@ -61,7 +61,7 @@ class ObjectGraph:
         """Returns the key of the variable at `path`; None if there is none.
 
         Args:
-            path: attribute names from the root on, or joined by "/", such as
+            path: Attribute names from the root on, or joined by "/", such as
                 "encoder/_stem/_conv/kernel".
         """
         node = self._find(path)
@@ -95,7 +95,7 @@ def readable_name(key: str) -> str:
 
 
 class _Object(tf.__internal__.tracking.AutoTrackable):
-    """Tracks its attributes; tf.Module has attributes of its own besides."""
+    """Tracks its attributes; tf.Module has further ones of its own."""
 
 
 def make_checkpoint(
@@ -104,10 +104,10 @@ def make_checkpoint(
     """Makes a checkpoint of objects whose attributes lead to variables.
 
     Args:
-        values: {attribute names from the root on: value}.
+        values: Value by attribute names from the root on.
 
     Returns:
-        What writes them: `make_checkpoint(...).write(prefix)`.
+        The checkpoint to write: `make_checkpoint(...).write(prefix)`.
     """
     objects: dict[tuple[str, ...], _Object] = {(): _Object()}
     items: dict[str, object] = {}
@@ -122,6 +122,6 @@ def make_checkpoint(
         items[path[0]] = getattr(objects[()], path[0])
     counter = items.pop("save_counter", None)
     checkpoint = tf.train.Checkpoint(**items)
-    if counter is not None:  # Every checkpoint object has this one itself.
+    if counter is not None:  # Every tf.train.Checkpoint has its own.
         checkpoint.save_counter.assign(counter)
     return checkpoint

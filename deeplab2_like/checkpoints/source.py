@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a checkpoint of any layout for the variables of a model.
+"""Reads checkpoints of any layout for the variables of a model.
 
-| layout | where the variables stand |
+| layout | keys of the variables |
 |---|---|
 | `OWN` | `variables/<path>`, averaged ones also `average/<path>` |
-| `DEEPLAB2` | `encoder/...`, `semantic_decoder/...`, as `deeplab2_keys` says |
+| `DEEPLAB2` | `encoder/...`, `semantic_decoder/...`, see `deeplab2_keys` |
 | `MODEL_GARDEN` | `backbone/_encoder/...`: deeplab2's encoder alone |
 | `KERAS` | files of `keras.applications`: an encoder alone |
 """
@@ -42,13 +42,13 @@ class Source:
     """The values of a checkpoint, by the paths of a model's variables.
 
     Attributes:
-        path: What was read.
-        layout: Its layout.
+        path: Prefix or file that was read.
+        layout: Layout of the checkpoint.
         values: Value of each variable that the checkpoint has.
-        impossible: Variables that this layout has no place for.
-        unused: Names in the checkpoint that no variable of the model has.
+        impossible: Paths of variables that this layout cannot contain.
+        unused: Names in the checkpoint that match no variable of the model.
         bookkeeping: Names of optimizers, averages, counters and the like.
-        counters: "global_step" and "save_counter", where it has them.
+        counters: "global_step" and "save_counter", if present.
     """
 
     path: str
@@ -61,7 +61,7 @@ class Source:
 
 
 def load_source(path: str, model: keras.Model) -> Source:
-    """Loads what a checkpoint has for a model.
+    """Loads the values of a checkpoint for a model.
 
     Args:
         path: A folder, a prefix, one of the files of a checkpoint, or a
@@ -106,12 +106,12 @@ def load_source(path: str, model: keras.Model) -> Source:
 
 
 def matched_variables(model: keras.Model) -> list[keras.Variable]:
-    """Lists what checkpoints must hold: all but random generators' states."""
+    """Lists the variables of checkpoints: all but random generators' states."""
     return [v for v in model.variables if not _is_random_state(v.path)]
 
 
 def is_encoder_path(path: str) -> bool:
-    """Tells whether a variable is the encoder's."""
+    """Returns whether a variable is the encoder's."""
     return path.split("/")[1:2] == ["backbone"]
 
 
@@ -145,7 +145,7 @@ def _find_layout(prefix: str, graph: object_graph.ObjectGraph) -> Layout:
 
 
 def _own_keys(keys: Sequence[str], model: keras.Model) -> dict[str, str]:
-    """Returns the keys of a checkpoint of this package, averages first."""
+    """Returns the key of each variable, of its average if there is one."""
     by_name = {object_graph.readable_name(key): key for key in keys}
     variables = matched_variables(model)
     root = _find_other_root(by_name, variables)
@@ -154,7 +154,7 @@ def _own_keys(keys: Sequence[str], model: keras.Model) -> dict[str, str]:
         for variable in variables:
             path = variable.path
             if root is not None:
-                # Of another system only the encoder means the same.
+                # Another system shares only the encoder.
                 if not is_encoder_path(path):
                     continue
                 path = f"{root}/{path.partition('/')[2]}"
@@ -166,10 +166,10 @@ def _own_keys(keys: Sequence[str], model: keras.Model) -> dict[str, str]:
 def _find_other_root(
     names: Iterable[str], variables: Sequence[keras.Variable]
 ) -> str | None:
-    """Returns the name of the checkpoint's model if ours is called otherwise.
+    """Returns the name of the checkpoint's model if it is not that of ours.
 
-    The name of a model, which says of which system it is, is the first part
-    of its variables' paths.
+    The name of a model, one for each system, is the first part of its
+    variables' paths.
     """
     theirs = {
         name.split("/")[1] for name in names if name.startswith(_OWN_GROUPS[0])
@@ -186,7 +186,10 @@ def _object_keys(
     layout: Layout,
     model: keras.Model,
 ) -> tuple[dict[str, str], list[str]]:
-    """Returns the keys of a checkpoint in deeplab2's or Model Garden's form."""
+    """Returns the key of each variable, and the variables without a key.
+
+    The layout is deeplab2's or the Model Garden's.
+    """
     found, impossible = {}, []
     for variable in matched_variables(model):
         path = deeplab2_path(variable.path)
@@ -214,7 +217,7 @@ def deeplab2_path(variable_path: str) -> str | None:
     """Returns the attributes that lead to a variable in deeplab2's objects.
 
     Args:
-        variable_path: Of one of our variables.
+        variable_path: `variable.path` of one of our variables.
 
     Returns:
         Names joined by "/"; None when deeplab2 has no such variable: of other

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing a checkpoint under its name only when it is complete and right."""
+"""Writes checkpoints, under their names only when complete and verified."""
 
 import pathlib
 import re
@@ -13,7 +13,7 @@ from deeplab2_like import errors
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import object_graph
 
-# From the attribute names that lead to a variable to its value.
+# Value of each variable by the attribute names that lead to it.
 Values = Mapping[tuple[str, ...], np.ndarray]
 
 
@@ -31,11 +31,11 @@ def resolve_target(target: str, step: int) -> str:
 
 
 def check_target(target: str, *, overwrite: bool) -> None:
-    """Checks that nothing is in the way, before any work is done.
+    """Checks that a checkpoint may be written, before any work is done.
 
     Args:
         target: As in `resolve_target`.
-        overwrite: An existing checkpoint may be replaced.
+        overwrite: Whether an existing checkpoint may be replaced.
 
     Raises:
         CheckpointError: There is a checkpoint that must not be replaced, or
@@ -64,20 +64,20 @@ def _check_prefix(prefix: str, overwrite: bool) -> None:
 def write_checkpoint(
     prefix: str, values: Values, *, overwrite: bool = False
 ) -> None:
-    """Writes a checkpoint, reads it back and only then gives it its name.
+    """Writes a checkpoint, reads it back and only then names it `prefix`.
 
     Args:
-        prefix: Of the checkpoint; its folder is made if need be.
-        values: What it holds.
-        overwrite: Replaces a checkpoint of this name.
+        prefix: Prefix of the checkpoint; its folder is made if necessary.
+        values: Values to write.
+        overwrite: Whether a checkpoint of this name may be replaced.
 
     Raises:
-        CheckpointError: It exists, or cannot be written.
+        CheckpointError: The checkpoint exists, or cannot be written.
     """
     _check_prefix(prefix, overwrite)
     folder, _, name = prefix.rpartition("/")
     folder = folder or "."
-    # Training deletes what it finds under such a name: `purge_unfinished`.
+    # Training deletes folders of such names: `purge_unfinished`.
     temporary = f"{folder}/{name}_{uuid.uuid4().hex[:8]}_temp"
     try:
         tf.io.gfile.makedirs(temporary)
@@ -95,7 +95,7 @@ def write_checkpoint(
 
 
 def _compare(prefix: str, values: Values) -> None:
-    """Checks that a checkpoint holds exactly some values."""
+    """Checks that a checkpoint contains some values, bit for bit."""
     graph = checkpoint_files.read_graph(prefix)
     keys = {path: graph.key_of(path) for path in values}
     written = checkpoint_files.read_values(
@@ -117,7 +117,10 @@ def _is_same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _move(temporary: str, folder: str, name: str) -> None:
-    """Puts complete files in place, the index, which makes them one, last."""
+    """Moves complete files into place, the index last.
+
+    Without an index the others are no checkpoint.
+    """
     for old in [
         f"{folder}/{name}.index",
         *tf.io.gfile.glob(f"{folder}/{name}.data-*-of-*"),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads, completes and checks configs; needs protobuf, not TensorFlow.
 
-`load` is what programs call. `python -m deeplab2_like.config FILE...` checks
-configs on the command line.
+Programs call `load`. `python -m deeplab2_like.config FILE...` checks configs on
+the command line.
 """
 
 from deeplab2_like.config import names, sizes

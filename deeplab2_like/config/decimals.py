@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the float fields of configs as they were written."""
+"""Float fields of configs as they were written."""
 
 
 def read_decimal(value: float) -> float:
-    """Returns the short decimal that a float32 field stands for.
+    """Returns the short decimal that was written in a float32 field.
 
     Args:
-        value: What protobuf gives; 0.10000000149011612 where a config says
-            0.1.
+        value: Value of the field, such as 0.10000000149011612 for 0.1.
 
     Returns:
-        The float with the same first 7 digits, and no others.
+        The float of the first 7 significant digits.
     """
     return float(f"{value:.7g}")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells what a field means: its comment in the schema, type and default.
+"""Describes fields: their comments in the schema, types and defaults.
 
-The *.proto files travel with the package, so the comments are read from them
-and exist once.
+The comments are read from the *.proto files, which are installed with the
+package.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ def explain(name: str) -> str:
         Lines for a terminal.
 
     Raises:
-        InvalidConfigError: There is no such field; the text has the nearest.
+        InvalidConfigError: There is no such field; the text lists the nearest.
     """
     name = re.sub(r"\[\d*\]", "", name).strip().strip(".")
     if not name:
@@ -162,8 +162,8 @@ def read_comments() -> dict[str, str]:
     """Reads the comments of the schema.
 
     Returns:
-        "Message.field" and "Message" to the comment above it, as one line;
-        empty when the *.proto files are not installed.
+        Comment above each "Message.field" and "Message", as one line; empty
+        when the *.proto files are not installed.
     """
     comments: dict[str, str] = {}
     for folder in paths.schema_folders()[:1]:

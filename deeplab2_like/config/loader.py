@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the name of a config to a checked `Config`."""
+"""Loads and checks configs and data set descriptors."""
 
 import dataclasses
 import hashlib
@@ -36,12 +36,11 @@ class Config:
             place-holders filled, class counts and head channels taken from
             the data set where they were not set.
         path: File that it was read from, or the name given to `parse`.
-        sha256: Of `text`, in hexadecimal.
+        sha256: SHA-256 of `text`, in hexadecimal.
         text: `options` in text format, as it is written to a model folder.
-        warnings: Warnings and notes; nothing that keeps the config from
-            being used.
-        unfilled: Field path to the names of its place-holders that the
-            environment does not fill.
+        warnings: Warnings and notes, no errors.
+        unfilled: Names of the place-holders that the environment does not
+            fill, by field path.
     """
 
     options: config_pb2.ExperimentOptions
@@ -58,10 +57,11 @@ class Config:
 
         Args:
             *prefixes: Field paths, for example
-                "train_dataset_options.file_pattern"; none asks for all fields.
+                "train_dataset_options.file_pattern"; all fields if none is
+                given.
 
         Raises:
-            InvalidConfigError: It names the place-holders and how to set them.
+            InvalidConfigError: There is one; the text says how to set it.
         """
         raise_if_any(
             _list_unfilled(
@@ -127,14 +127,14 @@ def load(
         overrides: Text format fragments, merged over the file in order. A
             repeated field replaces the one of the file; `field: []` empties
             it.
-        environ: Fills place-holders; the environment of the process when
+        environ: Values of place-holders; the environment of the process when
             None.
-        require_placeholders: Whether a place-holder that nothing fills is an
-            error. When not, it stays in the text with a note in `warnings`,
-            and `Config.require_filled` raises in the program that needs it.
+        require_placeholders: Whether an unfilled place-holder is an error. If
+            not, it stays in the text with a note in `warnings`, and
+            `Config.require_filled` raises in the program that needs it.
 
     Raises:
-        InvalidConfigError: A `ConfigError` with all problems in `problems`.
+        InvalidConfigError: There are errors; `problems` lists all of them.
     """
     path = paths.find_config(str(name_or_path))
     return parse(
@@ -165,7 +165,7 @@ def parse(
         require_placeholders: As in `load`.
 
     Raises:
-        InvalidConfigError: A `ConfigError` with all problems in `problems`.
+        InvalidConfigError: There are errors; `problems` lists all of them.
     """
     options = config_pb2.ExperimentOptions()
     places, _ = textproto.parse(text, options, source)
@@ -195,10 +195,10 @@ def parse(
 
 
 def validate(options: config_pb2.ExperimentOptions) -> list[Problem]:
-    """Lists what is wrong with options that were built in code.
+    """Lists the problems of options that were built in code.
 
     Args:
-        options: Is left as it is.
+        options: Options to check; not changed.
 
     Returns:
         Errors, warnings and notes, without lines.
@@ -238,7 +238,7 @@ def _merge_overrides(
 def _merge(
     base: Message, patch: Message, places: dict[str, Location], prefix: str
 ) -> None:
-    """Merges `patch` into `base`; lists replace."""
+    """Merges `patch` into `base`; its lists replace those of `base`."""
     for field, value in patch.ListFields():
         path = prefix + field.name
         if textproto.is_repeated(field):
@@ -286,7 +286,7 @@ def _load_datasets(
     unfilled: Mapping[str, Sequence[str]],
     report: Report,
 ) -> dict[str, dataset_descriptor_pb2.DatasetDescriptor]:
-    """Reads the descriptors that `options` names, by name.
+    """Returns the descriptors that `options` names, by name.
 
     A relative path to a descriptor becomes the path under which it was found.
     """
@@ -359,7 +359,7 @@ def load_dataset(
     Args:
         name: Name of a shipped descriptor, or a path that ends in
             ".textproto".
-        folder: Where a relative path is looked up too.
+        folder: Folder where a relative path is looked up first.
 
     Raises:
         InvalidConfigError: There is none of that name (the text lists the

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The names that a config may use.
 
-`BACKBONES` are all names that exist in this schema; `backbone_rules` refuses
-those of another system.
+`BACKBONES` are all names of the schema; `rules.backbone` refuses those of
+another system.
 """
 
 EFFICIENTNETS = tuple(f"efficientnet_b{number}" for number in range(8))
@@ -26,7 +26,7 @@ BACKBONES = (
     "mobilenet_v3_small",
     *EFFICIENTNETS,
 )
-# The backbones that have no form without squeeze-and-excite.
+# Backbones that exist only with squeeze-and-excite.
 MOBILENETS = ("mobilenet_v3_large", "mobilenet_v3_small")
 OUTPUT_STRIDES = (8, 16, 32)
 # Backbone endpoints, high resolution first.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds configs, data set descriptors and the schema by name.
 
-A name is looked up as a file, then in the configs that travel with the
-installed package, then in the checkout that the package is imported from.
+A name is looked up as a file, then in the installed configs, then in the
+checkout that the package is imported from.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ from deeplab2_like.config.problems import (
 
 SUFFIX = ".textproto"
 DATASETS = "datasets"
-# A config is a page of text; anything larger is another kind of file.
+# A larger file is no config.
 _SIZE_LIMIT_BYTES = 1 << 20
 _NAMES_SHOWN = 12
 
@@ -43,7 +43,7 @@ def config_folders() -> list[pathlib.Path]:
 
 
 def schema_folders() -> list[pathlib.Path]:
-    """Lists the folders that hold the *.proto files of the schema."""
+    """Lists the folders with the *.proto files of the schema."""
     return _data_folders("deeplab2_like.schema", "protos")
 
 
@@ -91,11 +91,11 @@ def _find_shipped(name: str) -> pathlib.Path | None:
 
 
 def find_config(name_or_path: str) -> pathlib.Path:
-    """Finds the file of a config.
+    """Returns the path of a config.
 
     Args:
         name_or_path: Path of a file, or the name of a shipped config as
-            `list_configs` gives it.
+            in `list_configs`.
 
     Raises:
         InvalidConfigError: There is none; the text lists the known names.
@@ -134,13 +134,13 @@ def _is_folder(path: pathlib.Path) -> bool:
 
 
 def find_dataset(name: str, folder: pathlib.Path | None) -> pathlib.Path | None:
-    """Finds the file of a data set descriptor; None when there is none.
+    """Returns the path of a data set descriptor; None when there is none.
 
     Args:
         name: Name of a shipped descriptor, or a path that ends in
             ".textproto", relative to `folder` or to the working directory.
-        folder: Folder of the config that names the data set. It comes first,
-            so that a config and its descriptor travel together.
+        folder: Folder of the config that names the data set. It is looked up
+            first, so that both files can be moved together.
     """
     if name.endswith(SUFFIX):
         bases = ([folder] if folder is not None else []) + [pathlib.Path()]
@@ -157,7 +157,8 @@ def read_text(path: pathlib.Path) -> str:
     """Reads a small UTF-8 text file.
 
     Raises:
-        InvalidConfigError: The file cannot be read or is no such text.
+        InvalidConfigError: The file cannot be read, is too large or is no
+            such text.
     """
     fix = "A config is a UTF-8 text file in protobuf text format."
     try:

@@ -26,11 +26,11 @@ def fill(message: Message, values: Mapping[str, str]) -> dict[str, list[str]]:
     """Fills place-holders in all text values of a message, in place.
 
     Args:
-        message: Any message.
-        values: Name to text; the environment.
+        message: Any message; is changed.
+        values: Text by name, usually the environment.
 
     Returns:
-        Field path to the names that `values` lacks; these stay as they are.
+        The names that `values` lacks by field path; these stay as they are.
     """
     unfilled: dict[str, list[str]] = {}
     for path, holder, field, value in iterate_fields(message):
@@ -51,7 +51,7 @@ def fill(message: Message, values: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def describe_fix(names: list[str], path: str) -> str:
-    """Says how to fill the place-holders of a field."""
+    """Describes how to fill the place-holders of a field."""
     variables = " and ".join(names)
     return (
         f"Set {variables}, or replace the field: "
@@ -60,7 +60,7 @@ def describe_fix(names: list[str], path: str) -> str:
 
 
 def as_fragment(path: str, value: str = '"..."') -> str:
-    """Writes a field path as a text format fragment."""
+    """Returns a field path as a text format fragment."""
     parts = re.sub(r"\[\d+\]", "", path).split(".")
     text = f"{parts[-1]}: {value}"
     for part in reversed(parts[:-1]):

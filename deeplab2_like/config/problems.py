@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a config, where, and how to put it right."""
+"""Problems of a config: the place, the rule and the correction."""
 
 import dataclasses
 import difflib
@@ -18,8 +18,8 @@ class Location:
 
     Attributes:
         source: Path of the file, or the name of the flag that held the text.
-        line: From 1; 0 when only the source is known.
-        column: From 1; 0 when only the line is known.
+        line: Line, from 1; 0 when only the source is known.
+        column: Column, from 1; 0 when only the line is known.
     """
 
     source: str = ""
@@ -39,9 +39,9 @@ class Problem:
         path: Field path, for example "train_dataset_options.crop_size[1]"; ""
             when the finding is about the text as a whole.
         value: The value as a user would write it, or "not set"; "" when
-            `rule` says it all.
+            `rule` is a whole sentence.
         rule: What is allowed, or why the value is not.
-        fix: How to put it right.
+        fix: How to correct it.
         line: Line in `source`, from 1; 0 when unknown.
         severity: ERROR (the config cannot be used), WARNING, or NOTE.
         source: Path of the file, or the flag, that the value comes from.
@@ -84,6 +84,11 @@ class InvalidConfigError(ConfigError):
     """A config with problems; `problems` lists all of them."""
 
     def __init__(self, problems: Iterable[Problem]):
+        """Creates the error of some problems.
+
+        Args:
+            problems: The problems, at least one.
+        """
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
@@ -93,7 +98,7 @@ def describe_nearest(name: str, known: Iterable[str], limit: int = 0) -> str:
 
     Args:
         name: What the user wrote.
-        known: What exists.
+        known: The valid names.
         limit: Most names to list; 0 lists all.
     """
     names = nearest_first(name, known)
@@ -113,7 +118,7 @@ def raise_if_any(problems: Sequence[Problem]) -> None:
     """Raises if one of the problems is an error.
 
     Raises:
-        InvalidConfigError: With the errors among `problems`.
+        InvalidConfigError: There is one; it contains the errors only.
     """
     errors = [problem for problem in problems if problem.severity == ERROR]
     if errors:

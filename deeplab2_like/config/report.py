@@ -11,10 +11,10 @@ from deeplab2_like.config import textproto
 
 
 class Report:
-    """A growing list of problems of one config.
+    """The problems found in one config.
 
     Attributes:
-        problems: What was added so far.
+        problems: The problems added so far.
     """
 
     def __init__(
@@ -23,9 +23,8 @@ class Report:
         """Starts an empty report.
 
         Args:
-            places: Place of each field path that was written down.
-            source: What to name where a path, and all that holds it, was not
-                written down.
+            places: Place of each field path that is written in the text.
+            source: Source of the paths that are not in `places`.
         """
         self.problems: list[problems_lib.Problem] = []
         self._places = places
@@ -43,10 +42,10 @@ class Report:
 
         Args:
             path: Field path.
-            value: The value; None for a field that is not set, "" when `rule`
-                says it all.
+            value: The value; None for a field that is not set, "" when
+                `rule` is a whole sentence.
             rule: What is allowed.
-            fix: How to put it right.
+            fix: How to correct it.
             severity: ERROR, WARNING or NOTE.
         """
         shown = "not set" if value is None else show(value)
@@ -56,7 +55,7 @@ class Report:
         self.problems.append(problem.at(self.locate(path)))
 
     def warn(self, path: str, value: object, rule: str, fix: str = "") -> None:
-        """Adds a warning; the arguments are those of `add`."""
+        """Adds a warning; see `add`."""
         self.add(path, value, rule, fix, problems_lib.WARNING)
 
     def locate(self, path: str) -> problems_lib.Location:
@@ -69,13 +68,13 @@ class Report:
         return problems_lib.Location(self._source)
 
     def sort(self) -> None:
-        """Sorts by line: the config itself first, what it lacks last."""
+        """Sorts by line: the config's own first, those without a line last."""
         self.problems.sort(
             key=lambda p: (p.source != self._source, not p.line, p.line)
         )
 
     def blames(self, path: str) -> bool:
-        """Says whether `path`, or a part of it, has an error already."""
+        """Returns whether `path`, or a part of it, already has an error."""
         return any(
             problem.severity == problems_lib.ERROR
             and (problem.path + ".[").startswith((path + ".", path + "["))
@@ -84,7 +83,7 @@ class Report:
 
 
 def show(value: object) -> str:
-    """Writes a value as text format would, floats without noise."""
+    """Formats a value as in text format, floats with 6 digits."""
     if value == "":
         return ""
     if isinstance(value, bool):

@@ -1,31 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which image sizes the network takes, in plain Python.
+"""Image sizes that the networks accept, in plain Python.
 
-A canvas is the image as the network sees it, after padding or cropping. Its
-sides are k * stride + 1 pixels, so that align-corners resizing and the strided
-convolutions keep the corner pixels of all feature maps on top of each other
-(deeplab2: crop_size, g3doc/faq.md).
+A canvas is the input of the network, after padding or cropping. Its sides are
+k * stride + 1 pixels, so that align-corners resizing and the strided
+convolutions keep the corner pixels of all feature maps aligned (deeplab2:
+crop_size, g3doc/faq.md).
 """
 
 from collections.abc import Sequence
 
 
 def is_legal_canvas(size: int, output_stride: int) -> bool:
-    """Says whether a side of a canvas is k * output_stride + 1, k >= 1.
+    """Returns whether a side of a canvas is k * output_stride + 1, k >= 1.
 
     Args:
         size: Height or width, pixels.
-        output_stride: 8, 16 or 32, or any positive multiple of pixels.
+        output_stride: Stride of the features, pixels, > 0.
     """
     return size > output_stride and (size - 1) % output_stride == 0
 
 
 def legal_canvas(size: int, output_stride: int) -> int:
-    """Returns the smallest legal side that holds `size` pixels.
+    """Returns the smallest legal side of at least `size` pixels.
 
     Args:
         size: Height or width of an image, pixels, > 0.
-        output_stride: 8, 16 or 32, or any positive multiple of pixels.
+        output_stride: Stride of the features, pixels, > 0.
     """
     steps = max(1, -(-(size - 1) // output_stride))
     return steps * output_stride + 1
@@ -36,7 +36,7 @@ def nearest_legal_canvases(size: int, output_stride: int) -> tuple[int, ...]:
 
     Args:
         size: Any number of pixels.
-        output_stride: 8, 16 or 32, or any positive multiple of pixels.
+        output_stride: Stride of the features, pixels, > 0.
     """
     above = legal_canvas(size, output_stride)
     if above == size or above == output_stride + 1:
@@ -54,7 +54,7 @@ def compute_canvas(
     Args:
         image_size: Height and width of the image, pixels, after resizing.
         crop_size: Height and width of `DatasetOptions.crop_size`.
-        pad_to_multiple_of: `DatasetOptions.pad_to_multiple_of`: 0 gives
+        pad_to_multiple_of: `DatasetOptions.pad_to_multiple_of`: 0 means
             `crop_size` for every image, n > 0 the smallest n * k + 1 that
             holds both the image and `crop_size`.
 

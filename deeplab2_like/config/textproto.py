@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parses protobuf text format and remembers where each field stands.
+"""Parses protobuf text format and locates each field.
 
-`google.protobuf.text_format` decides what a text means. The small scanner here
-adds what it does not tell: the line of each field, and every unknown field or
-wrong value of a text at once rather than the first.
+`google.protobuf.text_format` parses the text. The scanner here adds the line of
+each field and finds every unknown field and wrong value, not only the first.
 """
 
 import dataclasses
@@ -58,8 +57,8 @@ class Entry:
         name: Name of the field.
         line: Line of the name, from 1.
         column: Column of the name, from 1.
-        values: What follows: the text of a scalar, or the entries of a
-            message; several when written as a list.
+        values: The text of a scalar, or the entries of a message; several when
+            written as a list.
     """
 
     name: str
@@ -77,7 +76,8 @@ class _Token:
 
 
 def is_repeated(field: Field) -> bool:
-    """Says whether a field is a list (protobuf 5 to 7 name it differently)."""
+    """Returns whether a field is a list."""
+    # protobuf 5 to 7 name it differently.
     repeated = getattr(field, "is_repeated", None)
     if repeated is None:
         return bool(field.label == FieldDescriptor.LABEL_REPEATED)
@@ -85,7 +85,7 @@ def is_repeated(field: Field) -> bool:
 
 
 class ScanError(Exception):
-    """The text is not text format; the parser says why in its own words."""
+    """The text is not text format; `text_format` reports the reason."""
 
 
 def _tokenize(text: str) -> Iterator[_Token]:
@@ -109,6 +109,11 @@ class _Scanner:
     """Turns tokens into entries."""
 
     def __init__(self, text: str):
+        """Splits a text into tokens.
+
+        Args:
+            text: Protobuf text format.
+        """
         self._tokens = list(_tokenize(text))
         self._index = 0
 
@@ -208,7 +213,7 @@ def locate(
 def check(
     entries: list[Entry], descriptor: Descriptor, prefix: str = ""
 ) -> list[Problem]:
-    """Lists unknown fields and values of the wrong type, all of them."""
+    """Lists all unknown fields and values of the wrong type."""
     problems = []
     counts: dict[str, int] = {}
     for entry in entries:
@@ -246,7 +251,7 @@ def _unknown_field(entry: Entry, path: str, descriptor: Descriptor) -> Problem:
 
 
 def describe_type(field: Field) -> str:
-    """Names the type of a field in a user's words."""
+    """Describes the type of a field for messages."""
     if field.enum_type is not None:
         return " or ".join(field.enum_type.values_by_name)
     if field.message_type is not None:
@@ -307,15 +312,15 @@ def parse(
 
     Args:
         text: Protobuf text format.
-        message: Is filled.
+        message: Empty message; is filled.
         source: Path or flag of the text, for messages.
 
     Returns:
         The place of each field path that the text sets, and its entries.
 
     Raises:
-        InvalidConfigError: The text does not parse; it lists every unknown
-            field and wrong value, or the one place where it is not text
+        InvalidConfigError: The text does not parse; `problems` lists every
+            unknown field and wrong value, or the place where it is not text
             format.
     """
     try:
@@ -332,7 +337,7 @@ def parse(
         raise InvalidConfigError([problem.at(Location(source))]) from None
     try:
         entries = scan(text)
-    except (ScanError, RecursionError):  # Legal but exotic: no line numbers.
+    except (ScanError, RecursionError):  # Legal, but not for the scanner.
         return {}, []
     return locate(entries, message.DESCRIPTOR, source), entries
 

@@ -2,7 +2,7 @@
 """Completes and validates a config as a whole.
 
 `complete` fills in what follows from other fields. `check_options` checks each
-field by its rule in `rules`, then what fields must be to each other.
+field by its rule in `rules.fields`, then the fields against each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,14 @@ Datasets = Mapping[str, dataset_descriptor_pb2.DatasetDescriptor]
 
 
 def complete(options: config_pb2.ExperimentOptions, datasets: Datasets) -> None:
-    """Fills in, in place, what a config need not say.
+    """Fills in the fields that follow from others, in place.
 
     Channels of heads and class counts follow from the data set, a single
     crop_size value stands for both sides, and the messages that have defaults
     for everything exist.
 
     Args:
-        options: Is changed.
+        options: Options to complete; is changed.
         datasets: The descriptors that `options` names, by name.
     """
     for name in ("trainer_options", "evaluator_options"):
@@ -54,13 +54,13 @@ def check_options(
     Args:
         options: After `complete`.
         datasets: The descriptors that `options` names, by name.
-        unfilled: Field path to the place-holders that are not filled in it.
-        report: Is added to.
+        unfilled: Unfilled place-holders by field path.
+        report: Receives the problems.
     """
     system = options.model_options.WhichOneof("meta_architecture")
     refused = field_rules.REFUSED_MESSAGES.get(f"ModelOptions.{system}")
     if refused is not None:
-        # Whatever else the config holds belongs to that system.
+        # The other fields of the config belong to that system.
         report.problems.clear()
         _refuse(f"model_options.{system}", refused, report)
         return
@@ -82,10 +82,10 @@ def check_dataset(
 
 
 def may_be_unfilled(holder: Message, field: textproto.Field) -> bool:
-    """Says whether a field may keep a place-holder that nothing fills.
+    """Returns whether a field may keep an unfilled place-holder.
 
-    Paths and names of experiments may: the program that opens them asks for
-    them. A field that decides what is built may not.
+    Paths and names of experiments may, because the programs that use them call
+    `Config.require_filled`. A field that decides what is built may not.
     """
     key = f"{holder.DESCRIPTOR.name}.{field.name}"
     free = isinstance(field_rules.SCALARS.get(key), field_rules.Free)
@@ -107,7 +107,7 @@ def _check_fields(
             continue
         rule = field_rules.SCALARS[key]
         if path in unfilled and not may_be_unfilled(holder, field):
-            continue  # Reported as such.
+            continue  # The loader reports it.
         complaint = rule.check(value)
         if complaint:
             report.add(path, value, complaint, _describe_fix(rule))

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What labels mean: descriptors, label maps, colours, COCO's coding."""
+"""Labels: descriptors of data sets, label maps, colors, COCO's format."""

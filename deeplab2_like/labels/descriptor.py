@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a data set is: its classes, its things, and how its ids are made.
+"""Descriptors of data sets: their classes, things and ids.
 
-The one place where these facts are stated is the text file of the data set in
-configs/datasets (or the user's own); this is the plain object made from it.
+A descriptor is read from the text file of the data set in configs/datasets, or
+from the user's own.
 """
 
 import colorsys
 import dataclasses
 import os
+from collections.abc import Sequence
 
 from deeplab2_like import config
-from deeplab2_like.protos import dataset_descriptor_pb2
+from deeplab2_like.protos import config_pb2, dataset_descriptor_pb2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,13 +24,13 @@ class DatasetDescriptor:
     Attributes:
         name: Name of the data set.
         num_classes: Number of classes, those that stand for void included.
-        thing_ids: Class indices with instances, rising.
-        stuff_ids: The other class indices, rising, without `ignore_label`.
+        thing_ids: Class indices with instances, ascending.
+        stuff_ids: The other class indices, ascending, without `ignore_label`.
         ignore_label: Class of void pixels: a class index (coco_panoptic: 0) or
             a number outside 0..num_classes - 1 (usually 255).
         label_divisor: More than the largest instance number.
-        class_names: One for each class.
-        colors: (red, green, blue), 0..255, one for each class.
+        class_names: Name of each class.
+        colors: (red, green, blue), 0..255, of each class.
         category_ids: Id of each class in the data set's own annotations:
             category_id of the COCO-panoptic JSON, Cityscapes label id.
     """
@@ -50,11 +51,11 @@ class DatasetDescriptor:
         return self.ignore_label * self.label_divisor
 
     def is_thing(self, class_id: int) -> bool:
-        """Says whether a class index has instances."""
+        """Returns whether a class index has instances."""
         return class_id in self.thing_ids
 
     def class_of_category(self) -> dict[int, int]:
-        """Maps the ids of the annotations to class indices."""
+        """Returns the class index by id of the annotations."""
         return {
             category: index for index, category in enumerate(self.category_ids)
         }
@@ -63,10 +64,10 @@ class DatasetDescriptor:
 def from_proto(
     proto: dataset_descriptor_pb2.DatasetDescriptor,
 ) -> DatasetDescriptor:
-    """Makes the plain object of a valid message.
+    """Makes the descriptor of a valid message.
 
-    Classes without a color get one of their own; classes without category_id
-    their index.
+    Classes without a color get one of their own, classes without category_id
+    get their index.
     """
     classes = range(len(proto.classes))
     things = tuple(i for i in classes if proto.classes[i].is_thing)
@@ -97,7 +98,7 @@ def _choose_color(
     if entry.color:
         red, green, blue = entry.color
         return red, green, blue
-    # Steps of the golden angle keep neighbours apart however many there are.
+    # Steps of the golden angle keep neighbors apart for any number of classes.
     golden = 0.618034
     red, green, blue = (
         round(255 * part)
@@ -114,10 +115,58 @@ def load(
     Args:
         name: Name of a shipped descriptor ("cityscapes_panoptic"), or the path
             of a text file that ends in ".textproto".
-        folder: Where a relative path is looked up before the working directory.
+        folder: Folder where a relative path is looked up before the working
+            directory.
 
     Raises:
         deeplab2_like.errors.ConfigError: There is none of that name (the text
             lists the known ones), or it has problems.
     """
     return from_proto(config.load_dataset(name, folder))
+
+
+def name_of_run(options: config_pb2.ExperimentOptions) -> str:
+    """Returns the data set of a run: that of training, or else of evaluation.
+
+    Args:
+        options: The config of the run.
+    """
+    return (
+        options.train_dataset_options.dataset
+        or options.eval_dataset_options.dataset
+    )
+
+
+def load_of_run(options: config_pb2.ExperimentOptions) -> DatasetDescriptor:
+    """Reads the descriptor of `name_of_run`; raises as `load` does."""
+    return load(name_of_run(options))
+
+
+def make(
+    stuff: Sequence[str],
+    things: Sequence[str],
+    *,
+    name: str = "custom",
+    ignore_label: int = 255,
+    label_divisor: int = 1000,
+) -> DatasetDescriptor:
+    """Makes a descriptor from names of classes, without a file.
+
+    Args:
+        stuff: Names of the classes without instances: classes 0, 1 ...
+        things: Names of the classes with instances, numbered behind them.
+        name: Name of the data set.
+        ignore_label: Class of pixels that are not scored.
+        label_divisor: More than the largest instance number.
+
+    Raises:
+        deeplab2_like.errors.ConfigError: A class has no name, or a number is
+            not positive.
+    """
+    proto = dataset_descriptor_pb2.DatasetDescriptor(
+        name=name, ignore_label=ignore_label, label_divisor=label_divisor
+    )
+    for names, is_thing in ((stuff, False), (things, True)):
+        for class_name in names:
+            proto.classes.add(name=class_name, is_thing=is_thing)
+    return from_proto(proto)

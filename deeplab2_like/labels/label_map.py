@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fast facts about label maps: runs of equal values, areas, boxes.
+"""Values, areas and boxes of the segments of label maps. NumPy only.
 
-Label maps consist of long runs of equal values. What is here looks at the
-pixels once, to find where a value changes along a row, and works on those
-places (about 1 % of the pixels) from there on. NumPy only.
+Label maps consist of long runs of equal values. These functions read all pixels
+once, to find where a value changes along a row, and then only these places
+(about 1 % of the pixels).
 """
 
 import dataclasses
@@ -92,9 +92,12 @@ def number_values(
 def sum_at(
     index: npt.NDArray[Any], values: npt.NDArray[Any], size: int
 ) -> npt.NDArray[np.int64]:
-    """Sums the integers `values` by `index`: int64 [size].
+    """Sums values by index: int64 [size], exact below 2**53.
 
-    The sums are exact below 2**53.
+    Args:
+        index: Integers [N] in 0..size - 1.
+        values: Integers [N].
+        size: Number of sums.
     """
     sums = np.bincount(index, weights=values, minlength=size)
     return sums.astype(np.int64)
@@ -110,9 +113,9 @@ def replace_values(
 
     Args:
         labels_hw: Integers [H, W], any values.
-        values: Integers [N], different from each other.
-        replacements: Integers [N], what each value becomes.
-        default: What every other value becomes.
+        values: Integers [N], each only once.
+        replacements: Integers [N], the new value of each of `values`.
+        default: New value of all others.
     """
     labels_hw = np.asarray(labels_hw)
     if labels_hw.size == 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Colours of classes and of their instances. NumPy only.
+"""Colors of classes and of their instances. NumPy only.
 
 Distances are taken in OKLab (B. Ottosson, "A perceptual color space for image
 processing", 2020), where equal steps look equal.
@@ -14,11 +14,11 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from deeplab2_like.labels.descriptor import DatasetDescriptor
 
-# Colour of pixels without a class.
+# Color of pixels without a class.
 VOID = (32, 32, 36)
 
-# Okabe and Ito's colours for all kinds of colour vision ("Color Universal
-# Design", 2008), without black, ordered so that neighbours differ most.
+# Okabe and Ito's colors for all kinds of color vision ("Color Universal
+# Design", 2008), without black, ordered so that neighbors differ most.
 _FIRST_COLORS = (
     (0, 114, 178),
     (230, 159, 0),
@@ -29,7 +29,7 @@ _FIRST_COLORS = (
     (240, 228, 66),
 )
 
-# What a protanope and a deuteranope see, in linear RGB (Vienot, Brettel and
+# Linear RGB as seen with protanopia and deuteranopia (Vienot, Brettel and
 # Mollon, "Digital video colourmaps for checking the legibility of displays by
 # dichromats", 1999).
 _DICHROMATS = np.array(
@@ -58,11 +58,11 @@ _GOLDEN_RATIO = (5**0.5 - 1) / 2
 def choose_class_colors(
     descriptor: "DatasetDescriptor",
 ) -> npt.NDArray[np.uint8]:
-    """Returns each class a colour: uint8 [C, 3].
+    """Chooses a color for each class: uint8 [C, 3].
 
-    The colours of the descriptor, and where it has none, colours that differ
-    as much as possible for all kinds of colour vision; things are served
-    first.
+    These are the colors of the descriptor and, where it has none, colors that
+    differ as much as possible for all kinds of color vision. The most different
+    ones go to the things.
     """
     count = descriptor.num_classes
     order = sorted(range(count), key=lambda c: (not descriptor.is_thing(c), c))
@@ -77,9 +77,9 @@ def choose_class_colors(
 
 @functools.cache
 def make_palette(size: int) -> npt.NDArray[np.uint8]:
-    """Makes `size` colours: uint8 [size, 3], always the same ones.
+    """Makes `size` colors: uint8 [size, 3], always the same ones.
 
-    Each colour is as far as possible from those before it, for normal sight
+    Each color is as far as possible from those before it, for normal sight
     and for both kinds of red-green blindness.
     """
     colors = [np.array(color, np.uint8) for color in _FIRST_COLORS[:size]]
@@ -100,16 +100,16 @@ def make_palette(size: int) -> npt.NDArray[np.uint8]:
 def shade_instances(
     colors_n3: npt.NDArray[np.uint8], numbers_n: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.uint8]:
-    """Varies colours by instance: uint8 [N, 3].
+    """Varies colors by instance: uint8 [N, 3].
 
     The lightness moves by up to a sixth of its range and the hue by up to 13
     degrees, so that the class remains visible; consecutive numbers differ
     clearly.
 
     Args:
-        colors_n3: uint8 [N, 3], colours of the classes.
+        colors_n3: uint8 [N, 3], colors of the classes.
         numbers_n: int64 [N], number of the instance in its class; 0 keeps the
-            colour.
+            color.
     """
     if not len(colors_n3):
         return colors_n3
@@ -117,7 +117,7 @@ def shade_instances(
     step = np.where(numbers_n > 0, (numbers_n * _GOLDEN_RATIO) % 1 - 0.5, 0.0)
     turn = np.where(numbers_n > 0, (numbers_n * 0.7549) % 1 - 0.5, 0.0)
     turn = turn * np.deg2rad(26.0)
-    # Room on both sides, for colours that are very dark or light.
+    # Leaves room on both sides of colors that are very dark or light.
     middle = np.clip(lab[:, 0], 0.47, 0.80)
     lightness = middle + 0.34 * step
     a = lab[:, 1] * np.cos(turn) - lab[:, 2] * np.sin(turn)
@@ -127,7 +127,7 @@ def shade_instances(
 
 
 def _make_candidates() -> npt.NDArray[np.uint8]:
-    """Lists colours that are neither grey nor close to black or white."""
+    """Lists colors that are neither gray nor close to black or white."""
     lightness, chroma, hue = np.meshgrid(
         np.linspace(0.40, 0.90, 9),
         [0.07, 0.11, 0.15, 0.20],
@@ -151,10 +151,14 @@ def _see_as_all(colors_n3: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 def _distances(
     views_vn3: npt.NDArray[np.float64], color: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.float64]:
-    """Returns the smallest distance of each colour to one: float64 [N].
+    """Returns the smallest distance of each color to one: float64 [N].
 
-    Red-green blind viewers see less difference everywhere, so theirs counts
-    more lightly; otherwise nothing but lightness would differ.
+    All distances are smaller in red-green blindness, so these are scaled up;
+    otherwise the colors would differ in lightness only.
+
+    Args:
+        views_vn3: float64 [3, N, 3], `_see_as_all` of the colors.
+        color: uint8 [3], the one color.
     """
     color_v13 = _see_as_all(color[None])
     distances = np.linalg.norm(views_vn3 - color_v13, axis=-1)

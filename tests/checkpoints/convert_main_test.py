@@ -13,7 +13,7 @@ from deeplab2_like.checkpoints import (
 )
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import writing as checkpoint_writing
-from deeplab2_like.storage import run_config
+from deeplab2_like.config import run_config
 
 
 @pytest.fixture(scope="module")

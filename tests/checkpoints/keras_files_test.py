@@ -13,10 +13,10 @@ import pytest
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import convert_main, initialization, keras_files
 from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.config import run_config
 from deeplab2_like.model.backbones.efficientnet import EfficientNet
 from deeplab2_like.model.backbones.mobilenet_v3 import MobileNetV3
 from deeplab2_like.model.backbones.resnet import resnet50
-from deeplab2_like.storage import run_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small valid config as text, and ways to disturb it."""
+"""A small valid config as text, and functions that find its problems."""
 
 import pytest
 
@@ -43,12 +43,13 @@ evaluator_options { nms_kernel: 7 }
 
 @pytest.fixture
 def valid_text():
+    """Returns the valid config as text."""
     return VALID
 
 
 @pytest.fixture
 def find_problems():
-    """Returns the errors of the valid config with overrides, or of a text."""
+    """Returns a function that lists the errors of the config or of a text."""
 
     def find(*overrides, text=VALID):
         try:
@@ -62,6 +63,8 @@ def find_problems():
 
 @pytest.fixture
 def find_warnings():
+    """Returns a function that lists the warnings of the config or of a text."""
+
     def find(*overrides, text=VALID):
         parsed = config.parse(text, overrides, source="t.textproto")
         return [p for p in parsed.warnings if p.severity == "warning"]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fields of a config may hold, a module for each part of it."""
+"""Rules for the fields of a config, a module for each part of it."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which fields of `backbone` a named network can honour.
+"""Fields of `backbone` that each network supports.
 
-The config check and the building of models ask the same question here.
+The config check and the building of models both use these rules.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ _Backbone = model_pb2.ModelOptions.BackboneOptions
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """A value that the named network cannot honour.
+    """A value that the named network does not support.
 
     Attributes:
-        field: Of `backbone`.
-        value: What it is.
+        field: Field of `backbone`.
+        value: Value of the field.
         rule: What is allowed, and why.
-        fix: How to put it right.
+        fix: How to correct it.
     """
 
     field: str
@@ -31,7 +31,7 @@ class Finding:
     fix: str
 
 
-# Fields besides name and output_stride, and the value that asks for nothing.
+# Fields besides name and output_stride, with the value that has no effect.
 _PLAIN: Mapping[str, object] = {
     "use_squeeze_and_excite": False,
     "drop_path_keep_prob": 1.0,
@@ -44,9 +44,9 @@ _PLAIN: Mapping[str, object] = {
     "activation": "swish",
 }
 _RESNET_FIELDS = frozenset(_PLAIN) - {"activation"}
-# Without 3x3 convolutions there is nothing to switch.
+# They have no 3x3 convolutions to switch.
 _FULLY_AXIAL_FIELDS = _RESNET_FIELDS - {"use_sac_beyond_stride"}
-_HONOURED: Mapping[str, frozenset[str]] = {
+_SUPPORTED: Mapping[str, frozenset[str]] = {
     "resnet50": _RESNET_FIELDS,
     "resnet50_beta": _RESNET_FIELDS,
     "resnet101": _RESNET_FIELDS,
@@ -97,11 +97,11 @@ _NUM_HEADS = 8
 
 
 def find_conflicts(options: _Backbone) -> Iterator[Finding]:
-    """Lists the fields that the named network cannot honour.
+    """Yields the values that the named network does not support.
 
     Args:
-        options: The backbone. Values that are illegal by themselves are
-            reported elsewhere.
+        options: The backbone. Values that are illegal by themselves are left
+            to `rules.fields`.
     """
     name = options.name
     if name in _MASK_TRANSFORMERS:
@@ -121,19 +121,19 @@ def find_conflicts(options: _Backbone) -> Iterator[Finding]:
             f"{name} exists only with squeeze-and-excite",
             "Write use_squeeze_and_excite: true.",
         )
-    yield from _find_dishonoured(options)
-    yield from _find_idle_switch(options)
+    yield from _find_unsupported(options)
+    yield from _find_axial_switch(options)
     yield from _find_uneven_heads(options)
 
 
-def _find_dishonoured(options: _Backbone) -> Iterator[Finding]:
-    """Lists the fields that the network does not have at all."""
-    honoured = _HONOURED.get(options.name, frozenset())
+def _find_unsupported(options: _Backbone) -> Iterator[Finding]:
+    """Yields the fields that the network does not have at all."""
+    supported = _SUPPORTED.get(options.name, frozenset())
     if options.name in names.EFFICIENTNETS:
-        honoured = _EFFICIENTNET_FIELDS
+        supported = _EFFICIENTNET_FIELDS
     for field, plain in _PLAIN.items():
         value = getattr(options, field)
-        if field not in honoured and value != plain:
+        if field not in supported and value != plain:
             yield Finding(
                 field,
                 value,
@@ -142,8 +142,8 @@ def _find_dishonoured(options: _Backbone) -> Iterator[Finding]:
             )
 
 
-def _find_idle_switch(options: _Backbone) -> Iterator[Finding]:
-    """Finds switchable convolutions where there are no 3x3 convolutions."""
+def _find_axial_switch(options: _Backbone) -> Iterator[Finding]:
+    """Yields switchable convolutions where there are no 3x3 convolutions."""
     last = _LAST_SAC_STRIDE.get(options.name)
     if last is not None and options.use_sac_beyond_stride > last:
         yield Finding(
@@ -156,7 +156,7 @@ def _find_idle_switch(options: _Backbone) -> Iterator[Finding]:
 
 
 def _find_uneven_heads(options: _Backbone) -> Iterator[Finding]:
-    """Finds widths that the heads of the attention cannot share evenly."""
+    """Yields widths that the heads of the attention cannot share evenly."""
     if options.name not in _ATTENTION:
         return
     factor, stages = _ATTENTION[options.name]

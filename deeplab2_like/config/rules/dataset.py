@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fields of the data set options and descriptors must be."""
+"""Rules for data set options and descriptors."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ _CHANNELS_OF_COLOR = 3
 
 
 def complete(options: dataset_pb2.DatasetOptions) -> None:
-    """Writes a single crop_size value, which stands for both sides, twice."""
+    """Repeats a single crop_size value, which stands for both sides."""
     if len(options.crop_size) == 1:
         options.crop_size.append(options.crop_size[0])
 
@@ -32,7 +32,7 @@ def check(
     Args:
         options: After `validation.complete`.
         name: "train_dataset_options" or "eval_dataset_options".
-        report: Is added to.
+        report: Receives the problems.
     """
     if not options.HasField(name):
         why = (
@@ -145,12 +145,12 @@ def check_pair(
     datasets: Mapping[str, dataset_descriptor_pb2.DatasetDescriptor],
     report: Report,
 ) -> None:
-    """Adds what the two splits must be to each other.
+    """Adds the differences of the two splits to a report.
 
     Args:
         options: After `validation.complete`.
         datasets: The descriptors that `options` names, by name.
-        report: Is added to.
+        report: Receives the problems.
     """
     if not (options.HasField(_TRAIN) and options.HasField(_EVAL)):
         return
@@ -172,7 +172,7 @@ def check_pair(
             f"{_EVAL}.input_scale_factor",
             evaluation.input_scale_factor,
             f"training has {train.input_scale_factor:g}, so objects have "
-            "another size than the model has learnt",
+            "another size than the model has learned",
             "Use the same value in both.",
         )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fields of efficientps must be, and which losses it needs."""
+"""Rules for efficientps and its losses."""
 
 from deeplab2_like.config import solov2_grids
 from deeplab2_like.config.report import Report
@@ -12,7 +12,7 @@ from deeplab2_like.protos import (
 
 _KIND = "efficientps"
 _PATH = f"model_options.{_KIND}"
-# Anchors stand on strides 4 to 32.
+# Anchors have strides 4 to 32.
 _NUM_ANCHOR_LEVELS = 4
 
 _System = model_pb2.ModelOptions.EfficientPsOptions
@@ -27,8 +27,8 @@ def check(
 
     Args:
         options: After `validation.complete`.
-        descriptor: Of the data set; None when it is not known.
-        report: Is added to.
+        descriptor: Descriptor of the data set; None when not known.
+        report: Receives the problems.
     """
     system = options.model_options.efficientps
     pyramid_rules.check_network(options, _KIND, report)
@@ -71,7 +71,7 @@ def _check_mask_rcnn(system: _System, report: Report) -> None:
         report.add(
             f"{path}.anchor_size",
             sizes,
-            f"anchors stand on {_NUM_ANCHOR_LEVELS} levels, of stride 4 to 32",
+            f"anchors have {_NUM_ANCHOR_LEVELS} levels, of stride 4 to 32",
             "Write a size for each, for example "
             "anchor_size: [32, 64, 128, 256].",
         )
@@ -135,7 +135,7 @@ def _check_ranges(
                 f"{path}.{given}",
                 "",
                 f"no grid learns from objects of sizes {high:g} to {low:g}",
-                "Let the sizes of neighbouring grids overlap.",
+                "Let the sizes of neighboring grids overlap.",
             )
 
 
@@ -148,8 +148,8 @@ def _check_same_crops(
         report.warn(
             "eval_dataset_options.crop_size",
             used,
-            "cells of solov2 are shares of the crop: it sees objects of other "
-            f"sizes than in training, where the crop is {learned}",
+            "cells of solov2 are shares of the crop: objects have other sizes "
+            f"than in training, where the crop is {learned}",
             "Write one size in both, and fit the images with max_resize_value.",
         )
 
@@ -159,7 +159,7 @@ def check_losses(options: config_pb2.ExperimentOptions, report: Report) -> None:
 
     Args:
         options: After `validation.complete`.
-        report: Is added to.
+        report: Receives the problems.
     """
     system = options.model_options.efficientps
     needed: dict[str, str] = {}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each single field may hold.
+"""Rules for single fields.
 
 `SCALARS` has a rule for every scalar field of the schema, free ones included,
-so that a new field without a decision fails a test. `REFUSED_MESSAGES` are the
+so that a new field without a rule fails a test. `REFUSED_MESSAGES` are the
 messages of systems that this package does not have.
 """
 
@@ -16,7 +16,7 @@ from deeplab2_like.config.problems import describe_nearest
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers between two ends, which belong to it unless said otherwise."""
+    """Numbers between two ends, which are included unless open."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -32,7 +32,7 @@ class Range:
         return f"it must be {self.describe()}"
 
     def describe(self) -> str:
-        """Says what is allowed."""
+        """Describes what is allowed."""
         if math.isinf(self.high) and math.isinf(self.low):
             return "a finite number"
         if math.isinf(self.high):
@@ -58,7 +58,7 @@ class OneOf:
         return f"it must be {self.describe()}"
 
     def describe(self) -> str:
-        """Says what is allowed."""
+        """Describes what is allowed."""
         return " or ".join(
             [", ".join(map(str, self.allowed[:-1])), str(self.allowed[-1])]
         )
@@ -76,7 +76,7 @@ class AutoAugmentPolicy:
         return f"known: {describe_nearest(value, names.AUTOAUGMENT_POLICIES)}"
 
     def describe(self) -> str:
-        """Says what is allowed."""
+        """Describes what is allowed."""
         return "empty, or " + " or ".join(names.AUTOAUGMENT_POLICIES)
 
 
@@ -93,26 +93,26 @@ class MinusOneOr:
         return f"it must be {self.describe()}"
 
     def describe(self) -> str:
-        """Says what is allowed."""
+        """Describes what is allowed."""
         return f"-1, or {self.rule.describe()}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Free:
-    """Anything of the field's type, by decision."""
+    """Any value of the field's type."""
 
     def check(self, _: object) -> str:
         """Returns ""."""
         return ""
 
     def describe(self) -> str:
-        """Says what is allowed."""
+        """Describes what is allowed."""
         return "any value"
 
 
 @dataclasses.dataclass(frozen=True)
 class Refused:
-    """Only its default: the field belongs to a system that does not exist."""
+    """Only the default: the field belongs to a system that does not exist."""
 
     system: str
     default: object = None
@@ -124,7 +124,7 @@ class Refused:
         return f"it belongs to {self.system}, which this package does not have"
 
     def describe(self) -> str:
-        """Says what is allowed."""
+        """Describes what is allowed."""
         return f"its default only ({self.system} is not supported)"
 
 
@@ -247,7 +247,7 @@ _TRAINER: dict[str, Rule] = {
     "TrainerOptions.compute_precision": OneOf(names.COMPUTE_PRECISIONS),
 }
 _DATASET: dict[str, Rule] = {
-    # Its names are the files of configs/datasets: dataset_rules checks them.
+    # Its names are the files of configs/datasets: the loader checks them.
     "DatasetOptions.dataset": Free(),
     "DatasetOptions.file_pattern": Free(),
     "DatasetOptions.batch_size": Range(1, 1 << 20),

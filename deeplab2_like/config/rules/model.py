@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fields of model_options must be to each other."""
+"""Rules for model_options."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,8 +24,8 @@ def complete(model: model_pb2.ModelOptions, num_classes: int) -> None:
     """Fills in the channels that follow from the data set.
 
     Args:
-        model: Is changed.
-        num_classes: Classes of the data set; 0 when it is not known.
+        model: Options to complete; is changed.
+        num_classes: Number of classes of the data set; 0 when not known.
     """
     kind = model.WhichOneof("meta_architecture")
     if kind in ("deeplab_v3", "deeplab_v3_plus"):
@@ -59,7 +59,7 @@ def check(
     Args:
         options: After `validation.complete`.
         datasets: The descriptors that `options` names, by name.
-        report: Is added to.
+        report: Receives the problems.
     """
     if not options.HasField("model_options"):
         fix = "Start from a shipped config; `--list` names them."
@@ -164,13 +164,13 @@ def _check_low_level(
     after: str,
     report: Report,
 ) -> None:
-    """Checks that the resolution rises from the ASPP's input on.
+    """Checks that the resolution rises from feature to feature.
 
     Args:
         low_level: The features in the order of the decoder.
         path: Path of the list.
-        after: Endpoint that the ASPP reads.
-        report: Is added to.
+        after: Endpoint that the ASPP reads, before the first feature.
+        report: Receives the problems.
     """
     previous = after
     for index, feature in enumerate(low_level):
@@ -199,15 +199,15 @@ def _check_head(
     why: str,
     report: Report,
 ) -> None:
-    """Checks that a head exists and has the channels that it must have.
+    """Checks that a head exists and has the right channels.
 
     Args:
         holder: Message that holds the head.
         name: Field of the head.
         path: Path of `holder`.
-        channels: What output_channels must be; 0 when it is not known.
-        why: Where `channels` comes from.
-        report: Is added to.
+        channels: Required output_channels; 0 when not known.
+        why: Reason for `channels`, for the message.
+        report: Receives the problems.
     """
     if not holder.HasField(name):
         report.add(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fields of panoptic_fpn must be, and which losses it needs."""
+"""Rules for panoptic_fpn and its losses."""
 
 from deeplab2_like.config.report import Report
 from deeplab2_like.config.rules import pyramid as pyramid_rules
@@ -22,8 +22,8 @@ def check(
 
     Args:
         options: After `validation.complete`.
-        descriptor: Of the data set; None when it is not known.
-        report: Is added to.
+        descriptor: Descriptor of the data set; None when not known.
+        report: Receives the problems.
     """
     system = options.model_options.panoptic_fpn
     pyramid_rules.check_network(options, _KIND, report)
@@ -71,7 +71,7 @@ def check_losses(options: config_pb2.ExperimentOptions, report: Report) -> None:
 
     Args:
         options: After `validation.complete`.
-        report: Is added to.
+        report: Receives the problems.
     """
     system = options.model_options.panoptic_fpn
     needed: dict[str, str] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all systems ask for that stand on a feature pyramid."""
+"""Rules for all systems with a feature pyramid."""
 
 from collections.abc import Collection, Mapping
 
@@ -13,7 +13,7 @@ NUM_LEVELS = 5
 NORM_GROUPS = 32
 _PYRAMID_STRIDE = 32
 
-# Loss of each branch -> the name that it must have.
+# Required name of each loss.
 SEMANTIC_LOSSES = {"semantic_loss": "softmax_cross_entropy"}
 MASK_RCNN_LOSSES = {
     "proposal_loss": "sigmoid_cross_entropy",
@@ -24,12 +24,12 @@ MASK_RCNN_LOSSES = {
 }
 SOLOV2_LOSSES = {"cell_loss": "sigmoid_focal", "mask_loss": "dice"}
 OPTIONAL_LOSSES = {"soft_panoptic_quality_loss": "soft_panoptic_quality"}
-# Those that only these systems have.
+# Losses of these systems only.
 OWN_LOSSES = tuple(
     dict.fromkeys([*MASK_RCNN_LOSSES, *SOLOV2_LOSSES, *OPTIONAL_LOSSES])
 )
 _DENSE_LOSSES = ("center_loss", "regression_loss")
-# What only systems read whose instances are centers and offsets.
+# Fields that only systems with centers and offsets read.
 _DENSE_FIELDS = {
     "train_dataset_options": (
         "sigma",
@@ -49,12 +49,12 @@ _DENSE_FIELDS = {
 def check_network(
     options: config_pb2.ExperimentOptions, kind: str, report: Report
 ) -> None:
-    """Adds the problems of what is around the system to a report.
+    """Adds the problems of what all these systems share to a report.
 
     Args:
         options: After `validation.complete`.
         kind: The system's field in model_options.
-        report: Is added to.
+        report: Receives the problems.
     """
     model = options.model_options
     stride = model.backbone.output_stride
@@ -62,7 +62,7 @@ def check_network(
         report.add(
             "model_options.backbone.output_stride",
             stride,
-            "the pyramid stands on strides 4, 8, 16 and 32",
+            "the pyramid has strides 4, 8, 16 and 32",
             "Write output_stride: 32.",
         )
     if model.HasField("decoder"):
@@ -105,7 +105,7 @@ def check_network(
 def has_no_things(
     descriptor: dataset_descriptor_pb2.DatasetDescriptor | None,
 ) -> bool:
-    """Says whether a data set is known to be without things."""
+    """Returns whether a data set is known to have no things."""
     return descriptor is not None and not any(
         entry.is_thing for entry in descriptor.classes
     )
@@ -114,19 +114,19 @@ def has_no_things(
 def check_groups(
     channels: Mapping[str, int], path: str, report: Report
 ) -> None:
-    """Adds channels that group normalisation cannot share.
+    """Adds channels that group normalization cannot divide to a report.
 
     Args:
-        channels: Field -> its value.
-        path: Of the message.
-        report: Is added to.
+        channels: Value of each field.
+        path: Path of the message that has these fields.
+        report: Receives the problems.
     """
     for field, value in channels.items():
         if value % NORM_GROUPS:
             report.add(
                 f"{path}.{field}",
                 value,
-                f"group normalisation needs a multiple of {NORM_GROUPS}",
+                f"group normalization needs a multiple of {NORM_GROUPS}",
             )
 
 
@@ -144,10 +144,10 @@ def check_losses(
     Args:
         options: After `validation.complete`.
         kind: The system's field in model_options.
-        needed: Losses that the system must have -> their names.
-        optional: Those of `OPTIONAL_LOSSES` that it may have.
-        report: Is added to.
-        hardest: Those that can be the mean of their hardest part.
+        needed: Name of each loss that the system must have, by field.
+        optional: Fields of `OPTIONAL_LOSSES` that the system may have.
+        report: Receives the problems.
+        hardest: Fields of the losses in which top_k_percent has an effect.
     """
     losses = options.trainer_options.loss_options
     path = "trainer_options.loss_options"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fields of the trainer and evaluator options must be."""
+"""Rules for trainer and evaluator options."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ def check(options: config_pb2.ExperimentOptions, report: Report) -> None:
 
     Args:
         options: After `validation.complete`.
-        report: Is added to.
+        report: Receives the problems.
     """
     trainer = options.trainer_options
     path = "trainer_options"
@@ -146,7 +146,7 @@ def check_evaluator(
     Args:
         options: After `validation.complete`.
         datasets: The descriptors that `options` names, by name.
-        report: Is added to.
+        report: Receives the problems.
     """
     evaluator = options.evaluator_options
     path = "evaluator_options"
@@ -176,7 +176,7 @@ def check_evaluator(
 def _limit_of_instances(
     options: config_pb2.ExperimentOptions,
 ) -> tuple[str, int]:
-    """Returns what limits the instances of an image: a field and its value."""
+    """Returns the field that limits the instances, and its value."""
     model = options.model_options
     system = model.WhichOneof("meta_architecture")
     if system == "panoptic_deeplab":

@@ -11,10 +11,10 @@ import tensorflow as tf
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.checkpoints import source as checkpoint_source
 from deeplab2_like.checkpoints import writing as checkpoint_writing
+from deeplab2_like.config import run_config
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.protos import model_pb2
-from deeplab2_like.storage import run_config
 
 _LAST = "panoptic_deeplab/semantic_head/last"
 
@@ -23,6 +23,11 @@ class TinyNetwork:
     """A small Panoptic-DeepLab and checkpoints of deeplab2 for it."""
 
     def __init__(self, run):
+        """Builds the network with random weights.
+
+        Args:
+            run: Model folder with the config of the network.
+        """
         options = run_config.load_checked(str(run)).options
         self.options = options.model_options
         self.system = build.build_system(options, descriptor.load("scenes"))
@@ -30,12 +35,12 @@ class TinyNetwork:
         self._initial = {v.path: v.numpy() for v in self.model.variables}
 
     def reset(self):
-        """Returns all variables their initial values."""
+        """Assigns their initial values to all variables."""
         for variable in self.model.variables:
             variable.assign(self._initial[variable.path])
 
     def changed(self):
-        """Paths of the variables that have no longer their initial values."""
+        """Returns the paths of variables without their initial values."""
         return {
             v.path
             for v in self.model.variables
@@ -43,7 +48,7 @@ class TinyNetwork:
         }
 
     def expected(self, classes=None):
-        """A value for each variable, by its path."""
+        """Returns a value for each variable, by its path."""
         values = {}
         for variable in checkpoint_source.matched_variables(self.model):
             shape = list(variable.shape)
@@ -54,14 +59,14 @@ class TinyNetwork:
         return values
 
     def deeplab2_values(self, classes=None):
-        """The same by the paths of deeplab2."""
+        """Returns the expected values by the paths of deeplab2."""
         return {
             checkpoint_source.deeplab2_path(path): value
             for path, value in self.expected(classes).items()
         }
 
     def initialize(self, path, **fields):
-        """Initializes from a checkpoint with these options."""
+        """Initializes from a checkpoint; `fields` replace the model options."""
         options = model_pb2.ModelOptions()
         options.CopyFrom(self.options)
         options.initial_checkpoint = str(path)
@@ -70,7 +75,7 @@ class TinyNetwork:
         return initialization.initialize(options, self.system, self.model)
 
     def backbone_paths(self):
-        """Paths of the variables of the encoder."""
+        """Returns the paths of the variables of the encoder."""
         return {
             v.path
             for v in self.model.backbone.variables
@@ -78,7 +83,7 @@ class TinyNetwork:
         }
 
     def save(self, prefix, values):
-        """Writes a checkpoint of values by their paths; gives its prefix."""
+        """Writes a checkpoint of values by their paths; returns its prefix."""
         named = {tuple(path.split("/")): x for path, x in values.items()}
         named[("global_step",)] = np.int64(60000)
         checkpoint_writing.write_checkpoint(str(prefix), named)
@@ -104,14 +109,14 @@ def _built(tiny_run):
 
 @pytest.fixture
 def tiny(_built):
-    """The small network with its initial values."""
+    """Returns the small network with its initial values."""
     _built.reset()
     return _built
 
 
 @pytest.fixture
 def dense_model():
-    """Two layers whose variables are 0."""
+    """Returns a model of two layers whose variables are 0."""
     model = keras.Sequential(
         [
             keras.Input((4,)),

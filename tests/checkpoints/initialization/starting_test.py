@@ -8,9 +8,9 @@ import tensorflow as tf
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import initialization, object_graph
 from deeplab2_like.checkpoints import writing as checkpoint_writing
+from deeplab2_like.config import run_config
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
-from deeplab2_like.storage import run_config
 
 
 def _follow(root, path):
