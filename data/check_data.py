@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks record files: what is in them, and what is wrong with them.
+"""Checks record files: counts their contents and finds problems.
 
     python data/check_data.py --help
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the descriptor of a data set, to be checked and edited.
+"""Writes a draft of the descriptor of a data set.
 
     python data/describe_data.py --help
 

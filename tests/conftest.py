@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of the whole test run."""
+"""Settings of the whole test run, and a tiny model folder and its export."""
 
 import os
 
@@ -56,7 +56,7 @@ evaluator_options { nms_kernel: 7 keep_k_centers: 20 }
 
 
 def _make_lively(model):
-    """Makes classes, centers and offsets vary, as after training."""
+    """Changes weights so that classes, centers and offsets vary."""
     import keras
     import numpy as np
 
@@ -75,7 +75,7 @@ def _make_lively(model):
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
-    """A model folder with the config and a checkpoint of random weights."""
+    """Returns a model folder with a checkpoint of random weights."""
     import keras
     import tensorflow as tf
 
@@ -105,8 +105,8 @@ def tiny_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exported(tiny_run, tmp_path_factory):
-    """The SavedModel of `tiny_run`, all images on one canvas."""
-    from deeplab2_like.export import saved_model
+    """Returns the SavedModel of `tiny_run`, with one canvas for all images."""
+    from deeplab2_like.exports import saved_model
 
     out = tmp_path_factory.mktemp("exported") / "tiny"
     saved_model.export(str(tiny_run), str(out))

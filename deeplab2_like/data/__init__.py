@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets: what they are, how they are stored, read and augmented."""
+"""Data sets: their storage as records, reading and augmentation."""

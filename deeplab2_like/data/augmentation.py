@@ -21,19 +21,19 @@ import tensorflow as tf
 
 CONSTANT = "CONSTANT"
 REFLECT = "REFLECT"
-PADDING_VALUE = 127.5  # The model's normalisation maps it to 0.
-NUM_DRAWS = 4  # How many uniform numbers one training example uses.
+PADDING_VALUE = 127.5  # The model's normalization maps it to 0.
+NUM_DRAWS = 4  # Uniform random numbers that one training example uses.
 
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where a scaled image lies on the canvas.
+    """The place of a scaled image on the canvas.
 
     Attributes:
         scaled_size: int32 [2], size of the whole image after scaling.
         offset: int32 [2], canvas position of its first pixel; negative where
             the canvas shows a crop.
-        is_flipped: bool scalar, whether the canvas is then mirrored left-right.
+        is_flipped: bool scalar, whether the canvas is mirrored left-right.
     """
 
     scaled_size: tf.Tensor
@@ -184,13 +184,13 @@ def draw_placement(
 
 @dataclasses.dataclass(frozen=True)
 class _Axis:
-    """What one axis of the canvas shows, before it is flipped.
+    """One axis of the canvas, before it is flipped.
 
     Attributes:
         scaled: int32, size of the whole scaled image.
-        begin: int32, its first position that is shown.
-        number: int32, N positions are shown.
-        padding: int32 [2], canvas positions before and behind them.
+        begin: int32, first position of the scaled image that is shown.
+        number: int32, number N of positions that are shown.
+        padding: int32 [2], canvas positions before and behind the image.
     """
 
     scaled: tf.Tensor
@@ -201,12 +201,12 @@ class _Axis:
 
 @dataclasses.dataclass(frozen=True)
 class _Sources:
-    """Where the N positions that are shown lie in the source image.
+    """Source pixels of the N positions that an axis shows.
 
     Attributes:
         lower: int32 [N], the source pixel before.
         upper: int32 [N], the source pixel after.
-        weight: float32 [N] in [0, 1), that of `upper`.
+        weight: float32 [N] in [0, 1), the weight of `upper`.
         nearest: int32 [N], the nearest source pixel, halves rounded up.
     """
 
@@ -254,11 +254,11 @@ def _find_sources(axis: _Axis, source: tf.Tensor) -> _Sources:
 def _interpolate(
     image_hwc: tf.Tensor, vertical: _Sources, horizontal: _Axis
 ) -> tf.Tensor:
-    """Interpolates what is shown: first along the width, as TensorFlow does.
+    """Interpolates the part that is shown, first along the width.
 
-    TensorFlow's kernel makes the rows, of the whole width: it is several times
-    faster than reading single columns. Of the height only what is shown is
-    made.
+    TensorFlow has the same order. Its kernel makes the rows at the whole width,
+    which is several times faster than reading single columns; rows that are
+    not shown are left out.
     """
     first = tf.reduce_min(vertical.lower)
     rows = image_hwc[first : tf.reduce_max(vertical.upper) + 1]
@@ -275,7 +275,7 @@ def _interpolate(
 
 
 def _mirror(values: tf.Tensor, padding: tf.Tensor, axis: int) -> tf.Tensor:
-    """Pads an axis with its mirror image, as often as it takes."""
+    """Pads an axis with its mirror image, as often as needed."""
     number = tf.shape(values)[axis]
     position = tf.range(-padding[0], number + padding[1])
     period = tf.maximum(2 * (number - 1), 1)
@@ -301,12 +301,12 @@ def place_on_canvas(
     Args:
         image_hwc: uint8 or float32 [h, w, C] in 0..255.
         label_hw: int32 [h, w].
-        placement: Where the scaled image lies on the canvas.
+        placement: Place of the scaled image on the canvas.
         canvas_size: int32 [2]; two Python integers make the shapes static.
         void: Label of the canvas outside the image.
-        padding_mode: What the image is outside: CONSTANT (127.5) or REFLECT
-            (mirrored at its border, as often as it takes; the border itself is
-            not repeated). The label is void in both.
+        padding_mode: Values of the canvas outside the image: CONSTANT (127.5)
+            or REFLECT (the image mirrored at its border, as often as needed;
+            the border itself is not repeated). The label is void in both.
 
     Returns:
         float32 [H, W, C] image and int32 [H, W] label.

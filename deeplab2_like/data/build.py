@@ -20,7 +20,7 @@ def _get_size(values: Sequence[int]) -> tuple[int, int] | None:
 def build_preprocessing(
     options: dataset_pb2.DatasetOptions,
 ) -> preprocessing.Preprocessing:
-    """Builds what is done to each image from valid options."""
+    """Builds the options of preprocessing from valid data set options."""
     augmentations = options.augmentations
     height, width = options.crop_size[0], options.crop_size[-1]
     return preprocessing.Preprocessing(
@@ -50,26 +50,29 @@ def build_training_dataset(
 ) -> tf.data.Dataset:
     """Builds the endless data set of training batches.
 
+    See `pipeline.make_training_dataset` for the batches and errors.
+
     Args:
-        options: The training split, valid.
-        descriptor: Its data set.
-        make_targets: See `pipeline.make_training_dataset`, which also tells
-            what comes out and what may be raised.
-        seed: As there.
-        deterministic: As there.
-        start_step: As there.
-        input_context: As there.
+        options: Valid options of the training split.
+        descriptor: Data set of the split.
+        make_targets: See `pipeline.make_training_dataset`.
+        seed: See `pipeline.Reading`.
+        deterministic: See `pipeline.Reading`.
+        start_step: See `pipeline.Reading`.
+        input_context: See `pipeline.make_training_dataset`.
     """
     return pipeline.make_training_dataset(
         options.file_pattern,
         pipeline.LabelRules.from_descriptor(descriptor),
         build_preprocessing(options),
         make_targets,
+        pipeline.Reading(
+            seed=seed,
+            deterministic=deterministic,
+            start_step=start_step,
+            shuffle_buffer_size=options.shuffle_buffer_size,
+        ),
         batch_size=options.batch_size,
-        seed=seed,
-        deterministic=deterministic,
-        start_step=start_step,
-        shuffle_buffer_size=options.shuffle_buffer_size,
         input_context=input_context,
     )
 
@@ -83,12 +86,13 @@ def build_evaluation_dataset(
 ) -> tf.data.Dataset:
     """Builds the data set of evaluation batches: each record once, in order.
 
+    See `pipeline.make_evaluation_dataset` for the batches and errors.
+
     Args:
-        options: The evaluation split, valid.
-        descriptor: Its data set.
-        make_targets: See `pipeline.make_evaluation_dataset`, which also tells
-            what comes out and what may be raised.
-        input_context: As there.
+        options: Valid options of the evaluation split.
+        descriptor: Data set of the split.
+        make_targets: See `pipeline.make_evaluation_dataset`.
+        input_context: See `pipeline.make_evaluation_dataset`.
     """
     return pipeline.make_evaluation_dataset(
         options.file_pattern,

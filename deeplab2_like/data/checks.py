@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks records before they cost training time.
+"""Checks records before training.
 
-`check_first_record` is the probe of the trainer; `check_records` looks at some
-or all records of all files and counts what is in them.
+`check_first_record` is what the trainer checks; `check_records` decodes some or
+all records of all files and counts their contents.
 """
 
 import collections
@@ -28,14 +28,14 @@ _READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
 
 @dataclasses.dataclass
 class Report:
-    """What was found.
+    """Findings of a check of records.
 
     Attributes:
         num_files: Record files.
         num_records: Complete records in them.
         num_checked: Records that were decoded without a problem.
         problems: One sentence for each problem.
-        sizes: How many images have which (height, width).
+        sizes: Images by (height, width).
         pixels: Pixels by class; void is under the ignore label.
         instances: Segments with an instance number by class.
         max_instances: Most segments with an instance number in an image.
@@ -100,11 +100,11 @@ def check_first_record(
     *,
     is_label_required: bool = True,
 ) -> None:
-    """Decodes one record, to fail before anything else is built.
+    """Decodes the first record, so that errors are found early.
 
     Args:
         file_patterns: Glob patterns of TFRecord files.
-        rules: Which labels are legal.
+        rules: The labels that are allowed.
         is_label_required: Whether a record without a label is an error.
 
     Raises:
@@ -138,7 +138,7 @@ def _find_missing_shards(paths: Sequence[str]) -> list[str]:
             found[match[1], int(match[3])] += 1
     return [
         f"{os.path.basename(prefix)!r} has {count} of {total} shards. Copy the"
-        " others, or leave it at that if a part is meant."
+        " others, unless only a part is meant."
         for (prefix, total), count in found.items()
         if count != total
     ]
@@ -157,18 +157,18 @@ def check_records(
 
     Args:
         file_patterns: Glob patterns of TFRecord files.
-        rules: Which labels are legal.
-        records_per_file: How many records of each file are decoded, spread
-            over the file; -1: all.
+        rules: The labels that are allowed.
+        records_per_file: Records of each file that are decoded, spread over
+            the file; -1: all.
         is_label_required: Whether a record without a label is a problem.
         with_checksums: Whether files are compared with MANIFEST.sha256.
-        report_file: Called with the number of files done.
+        report_file: Function that is called with the number of files done.
 
     Returns:
-        What was found.
+        The findings.
 
     Raises:
-        errors.DataError: There are no files to look at.
+        errors.DataError: There are no files to check.
     """
     paths = record_files.find_files(file_patterns)
     result = Report(num_files=len(paths))

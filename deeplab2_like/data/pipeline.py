@@ -2,8 +2,8 @@
 """The input pipeline from record files to batches for the model.
 
 In reading order: `LabelRules`, `Reading`, `make_training_dataset` and
-`make_evaluation_dataset`. `preprocessing` contains what is done to an image,
-`build` makes both data sets from the options of a config.
+`make_evaluation_dataset`. `preprocessing` transforms an image, `build` makes
+both data sets from the options of a config.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done to an image between the record and the network.
+"""Preprocessing of an image between the record and the network.
 
-`Preprocessing` says it, `augment_example` does it for training and
-`make_evaluation_canvas` for evaluation.
+`Preprocessing` contains the options, `augment_example` applies them in
+training, `make_evaluation_canvas` in evaluation.
 """
 
 import dataclasses
@@ -15,27 +15,31 @@ from deeplab2_like.data import augmentation
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """What is done to an image; sizes are (height, width) in pixels.
+    """Options of preprocessing; sizes are (height, width) in pixels.
 
     The fields are those of `DatasetOptions` in protos/dataset.proto, in the
     order in which they act.
 
     Attributes:
-        crop_size: The canvas.
-        input_scale_factor: Every image is first scaled by it.
-        min_resize: Then enlarged or reduced so that both sides reach it; None:
-            as it is.
-        max_resize: Then reduced so that no side is longer; None: as it is, but
-            in evaluation `crop_size` where `pad_to_multiple_of` is 0.
-        resize_factor: Sides are then rounded up to k * resize_factor + 1.
-        min_scale: Training: then scaled by a random factor from this,
-        max_scale: to this,
-        scale_step: in steps of this; 0: any factor between.
-        pad_to_multiple_of: Evaluation: m > 0 gives an image that is larger
-            than `crop_size` a canvas of m * k + 1.
-        padding_mode: What fills the canvas, "CONSTANT" or "REFLECT".
-        autoaugment_policy_name: Must be empty in training until the policies
-            exist.
+        crop_size: Size of the canvas.
+        input_scale_factor: Factor that every image is scaled by first.
+        min_resize: Size that both sides are enlarged or reduced to reach, or
+            None for no such step.
+        max_resize: Size that both sides are reduced not to exceed, or None for
+            no such step, in evaluation for `crop_size` where
+            `pad_to_multiple_of` is 0.
+        resize_factor: Sides are rounded up to k * resize_factor + 1; None: any
+            size.
+        min_scale: Smallest random scale in training.
+        max_scale: Largest random scale in training.
+        scale_step: Distance of the scales that are drawn from in training; 0:
+            any scale from `min_scale` to `max_scale`.
+        pad_to_multiple_of: If m > 0, images larger than `crop_size` have a
+            canvas with sides of m * k + 1 in evaluation.
+        padding_mode: Values of the canvas outside the image, "CONSTANT" or
+            "REFLECT"; see `augmentation.place_on_canvas`.
+        autoaugment_policy_name: Must be empty in training, as there are no
+            policies yet.
     """
 
     crop_size: tuple[int, int]
@@ -93,7 +97,7 @@ def augment_example(
         image_hwc: uint8 [h, w, 3].
         panoptic_hw: int32 [h, w].
         uniform: float32 [augmentation.NUM_DRAWS] in [0, 1): the random draws.
-        options: What to do.
+        options: Options of preprocessing.
         void: Label of padding.
 
     Returns:
@@ -136,7 +140,7 @@ def make_evaluation_canvas(
     Args:
         image_hwc: uint8 [h, w, 3].
         panoptic_hw: int32 [h, w].
-        options: What to do.
+        options: Options of preprocessing.
         void: Label of padding.
 
     Returns:

@@ -3,9 +3,8 @@
 
 `make_indexed_source` is deterministic: the record of an example depends on the
 seed and on the number of the example only, and any step is reached without
-reading what comes before it. `make_streamed_source` is the fast way through
-large and remote files, in no particular order. `make_ordered_source` is for
-evaluation.
+reading the records before it. `make_streamed_source` reads large and remote
+files faster, in no particular order. `make_ordered_source` is for evaluation.
 """
 
 import dataclasses
@@ -33,9 +32,9 @@ class Share:
         global_batch: Images of a step over all replicas.
         batch: Images of one batch that comes out of the pipeline.
         per_step: Images that the pipeline makes for each step.
-        first: Place of the first of them in the global batch.
+        first: Place in the global batch of the pipeline's first image.
         pipeline: Index of the pipeline.
-        num_pipelines: How many there are.
+        num_pipelines: Number of pipelines.
     """
 
     global_batch: int
@@ -49,12 +48,12 @@ class Share:
 def compute_share(
     batch_size: int, context: tf.distribute.InputContext | None
 ) -> Share:
-    """Computes what one input pipeline has to do.
+    """Computes the share of one input pipeline.
 
     Args:
         batch_size: Images of a step over all replicas.
-        context: Which pipeline this is; None: the only one, and it gives
-            batches of the global size.
+        context: Identifies the pipeline; None: the only one, with batches of
+            the global size.
 
     Raises:
         errors.ConfigError: The replicas cannot share the batch equally.
@@ -110,17 +109,17 @@ def make_indexed_source(
     start_step: int = 0,
     num_parallel_calls: int = _AUTOTUNE,
 ) -> tf.data.Dataset:
-    """Reads the records in an order that is made from the seed.
+    """Reads the records in an order computed from the seed.
 
     Example n of a training is image n % global_batch of step
     n // global_batch, however many pipelines share a step. Each epoch is a
-    permutation of all records, made from (seed, epoch); batches run over the
-    ends of epochs.
+    permutation of all records, computed from (seed, epoch); batches
+    cross the ends of epochs.
 
     Args:
-        files: What `record_files.scan_files` found.
-        share: Which examples this pipeline reads.
-        seed: Of the permutations.
+        files: Result of `record_files.scan_files`.
+        share: Share of this pipeline.
+        seed: Seed of the permutations.
         start_step: The first step, from 0.
         num_parallel_calls: Records that are read at once.
 
@@ -164,7 +163,7 @@ def make_indexed_source(
 
 
 def _limit_shuffle_buffer(path: str, count: int) -> int:
-    """Reduces a number of records to what fits in the memory set aside."""
+    """Limits a number of records to `_SHUFFLE_BYTES` of memory."""
     lengths = record_files.scan_file(path, max_records=_SAMPLED_RECORDS).lengths
     if not len(lengths):
         return count
@@ -190,16 +189,16 @@ def make_streamed_source(
     """Reads several files at once, endlessly, and shuffles their records.
 
     deeplab2: files shuffled and repeated, interleaved, then records shuffled.
-    Here the buffer also holds no more than 2 GiB.
+    Difference: the buffer has at most about 2 GiB.
 
     Args:
-        paths: The files.
-        share: Each pipeline reads other files, or other records where there
-            are fewer files than pipelines.
-        seed: Of the order of files and records; which record comes when still
-            depends on the timing.
+        paths: Paths of the files.
+        share: Share of this pipeline. Each pipeline reads other files, or
+            other records where there are fewer files than pipelines.
+        seed: Seed of the order of files and records, which also depends on
+            timing.
         shuffle_buffer_size: Records from which the next one is drawn.
-        on_damage: "fail", or "skip": leave out the rest of a damaged file.
+        on_damage: See `record_files.scan_files`.
 
     Returns:
         An endless data set of (serialized record, number); the numbers differ
@@ -234,9 +233,10 @@ def make_ordered_source(
     """Reads each record once, in the order of the sorted files.
 
     Args:
-        paths: The files.
-        total: How many records they have.
-        share: Each pipeline reads every n-th record.
+        paths: Paths of the files.
+        total: Number of records in all files.
+        share: Share of this pipeline. Each of n pipelines reads every n-th
+            record.
 
     Returns:
         A data set of serialized records, of known cardinality.

@@ -63,7 +63,7 @@ def _encode_ids(letters):
 
 
 def _make_content():
-    """The JSON content of two images with the same scene."""
+    """Returns the JSON content of two images with the same scene."""
     info = [
         {
             "id": key,
@@ -97,12 +97,12 @@ def _make_content():
 
 @dataclasses.dataclass
 class ToyCoco:
-    """Two images with the same scene, which a test may spoil.
+    """Two images with the same scene, which a test may change.
 
     Attributes:
-        folder: Holds images/one.png, images/two.png, panoptic/a.png and
+        folder: Folder of images/one.png, images/two.png, panoptic/a.png and
             panoptic/b.png.
-        content: Of the JSON file, which `load` writes.
+        content: Content of the JSON file, which `load` writes.
     """
 
     folder: pathlib.Path
@@ -112,7 +112,7 @@ class ToyCoco:
     expected = _EXPECTED
 
     def load(self, **options):
-        """Returns the entries."""
+        """Writes the JSON file and returns its entries."""
         path = self.folder / "panoptic.json"
         path.write_text(json.dumps(self.content))
         return coco_entries.load_entries(
@@ -131,7 +131,7 @@ class ToyCoco:
         ]
 
     def get_error(self):
-        """Returns what is wrong with the data."""
+        """Returns the message of the error that the data raise."""
         with pytest.raises(errors.DataError) as caught:
             self.load_samples()
         return str(caught.value)
@@ -139,7 +139,7 @@ class ToyCoco:
 
 @pytest.fixture
 def coco(tmp_path):
-    """The toy data set."""
+    """Returns the toy data set."""
     for name in ("images", "panoptic"):
         (tmp_path / name).mkdir()
     pixels = np.zeros((*_LETTERS.shape, 3), np.uint8)
@@ -174,19 +174,19 @@ def _write_records(folder, count=11, num_shards=3, size=None, split="train"):
 
 @pytest.fixture(scope="session")
 def write_records():
-    """A function that writes records, and gives the pattern of the files."""
+    """Returns a function that writes records and returns their pattern."""
     return _write_records
 
 
 @pytest.fixture(scope="session")
 def pattern(tmp_path_factory):
-    """Eleven records in three files."""
+    """Returns the pattern of eleven records in three files."""
     return _write_records(tmp_path_factory.mktemp("records"))
 
 
 @pytest.fixture(scope="session")
 def make_evaluation():
-    """A function that makes the pipeline of evaluation."""
+    """Returns a function that makes the pipeline of evaluation."""
 
     def make(pattern, options=None, targets=None, **arguments):
         options = options or Preprocessing((49, 49))

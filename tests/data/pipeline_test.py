@@ -21,14 +21,17 @@ def make_targets(panoptic_hw):
     return {"semantic": panoptic_hw // 1000, "first": panoptic_hw[:2, :2]}
 
 
-def make_training(pattern, options=CROP, batch_size=4, **arguments):
+def make_training(
+    pattern, options=CROP, batch_size=4, input_context=None, **reading
+):
     return pipeline.make_training_dataset(
         [pattern],
         RULES,
         options,
         make_targets,
+        pipeline.Reading(**reading),
         batch_size=batch_size,
-        **arguments,
+        input_context=input_context,
     )
 
 
@@ -192,8 +195,8 @@ def test_image_and_label_move_together(tmp_path):
         RULES,
         Preprocessing((33, 33)),
         lambda panoptic: {"panoptic": panoptic},
+        pipeline.Reading(seed=0),
         batch_size=20,
-        seed=0,
     )
     (batch,) = take(data, 1)
     panoptic = batch["targets"]["panoptic"]

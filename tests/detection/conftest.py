@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 def make_boxes(rng, number, side=32):
-    """Boxes on a coarse grid, so that overlaps and coordinates often tie."""
+    """Makes boxes on a coarse grid, so that overlaps and sides often tie."""
     step = rng.choice([1.0, 4.0, 0.25])
     ends = np.sort(
         rng.integers(0, int(side / step) + 1, (number, 2, 2)), axis=2
@@ -23,7 +23,7 @@ def make_boxes(rng, number, side=32):
 
 
 def compute_overlap(a, b):
-    """Intersection over union in float32, [N, 4] and [M, 4] to [N, M]."""
+    """Computes intersections over unions, float32 [N, M], of N and M boxes."""
     a, b = a[:, None], b[None]
     sides = np.minimum(a[..., 2:], b[..., 2:])
     sides = np.maximum(sides - np.maximum(a[..., :2], b[..., :2]), 0)
@@ -37,17 +37,19 @@ def compute_overlap(a, b):
 
 @pytest.fixture(scope="session")
 def random_boxes():
+    """Returns the function that makes random boxes."""
     return make_boxes
 
 
 @pytest.fixture(scope="session")
 def overlap_of():
+    """Returns the function that computes overlaps."""
     return compute_overlap
 
 
 @pytest.fixture(params=["eager", "graph", "xla"])
 def run_in(request):
-    """A function that makes another one run eagerly, as a graph, or in XLA."""
+    """Returns a decorator to run a function eagerly, as a graph, or in XLA."""
     if request.param == "eager":
         return lambda function: function
     return lambda function: tf.function(

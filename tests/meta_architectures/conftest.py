@@ -51,14 +51,14 @@ _SOLOV2_LOSSES = {"cell_loss": "sigmoid_focal", "mask_loss": "dice"}
 
 @dataclasses.dataclass(frozen=True)
 class TinySystem:
-    """Makes systems, models and batches of scenes.
+    """A system to make, with models and batches of scenes.
 
     Attributes:
         kind: Field of the system in model_options.
-        branch: Field of the instance branch in it, and what stands there.
-        instance_losses: Those of the instance branch -> their names.
-        semantic_weight: Of the loss of the semantic branch.
-        learned_quality: PQ that is exceeded on scenes learned by heart.
+        branch: Field of the instance branch in it, with its content.
+        instance_losses: Names of the losses of the instance branch, by field.
+        semantic_weight: Weight of the loss of the semantic branch.
+        learned_quality: PQ that is exceeded on scenes after training on them.
     """
 
     kind: str
@@ -69,6 +69,7 @@ class TinySystem:
     size = SIZE
 
     def write_config(self, *, has_semantic=True):
+        """Returns the config as text, with or without a semantic branch."""
         losses = [
             f'{field} {{ name: "{name}" }}'
             for field, name in self.instance_losses.items()
@@ -147,29 +148,31 @@ _SYSTEMS = {
 
 @pytest.fixture(scope="session")
 def fpn():
-    """Panoptic FPN."""
+    """Returns Panoptic FPN."""
     return _SYSTEMS["panoptic_fpn"]
 
 
 @pytest.fixture(scope="module")
 def built_fpn(fpn):
+    """Returns system and model of Panoptic FPN."""
     return fpn.build()
 
 
 @pytest.fixture(scope="module", params=_SYSTEMS)
 def tiny(request):
-    """Each system on a pyramid."""
+    """Returns each system on a pyramid."""
     return _SYSTEMS[request.param]
 
 
 @pytest.fixture(scope="module")
 def built(tiny):
+    """Returns system and model of each system on a pyramid."""
     return tiny.build()
 
 
 @pytest.fixture(scope="session")
 def compute_total():
-    """Computes the sum of all losses of a step of training, and the parts."""
+    """Returns a function that computes the total loss and its parts."""
 
     def compute(system, model, images, targets):
         outputs = system.infer_for_training(model, images, targets)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic label maps: a truth, and a prediction with all kinds of errors."""
+"""Synthetic label maps: a truth, and a prediction with errors of all kinds."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def make_maps():
 
 @pytest.fixture
 def dataset():
-    """The arguments that describe the data set of `make_maps`."""
+    """Returns the arguments that describe the data set of `make_maps`."""
     return {
         "num_classes": NUM_CLASSES,
         "thing_ids": THING_IDS,

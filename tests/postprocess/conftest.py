@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Post-processing in NumPy, an instance at a time, and random scenes."""
+"""Post-processing in NumPy, one instance at a time, and random scenes."""
 
 import dataclasses
 
@@ -8,13 +8,13 @@ import pytest
 
 from deeplab2_like.postprocess import options
 
-# Of the images that objects are fused in.
+# (height, width) of the images that objects are fused in.
 FUSION_SIZE = (70, 90)
 
 
 @dataclasses.dataclass
 class Scene:
-    """Inputs at full size: what the network would say about an image."""
+    """Inputs at full size, as the network predicts them for an image."""
 
     semantic: np.ndarray
     heatmap: np.ndarray
@@ -26,7 +26,9 @@ def find_centers(scene, center_rules):
     """Returns (y, x, value) of the centers that are kept, in raster order."""
     height, width = scene.heatmap.shape
     heat = np.where(
-        scene.heatmap > np.float32(center_rules.threshold), scene.heatmap, 0
+        scene.heatmap > np.float32(center_rules.center_threshold),
+        scene.heatmap,
+        0,
     )
     heat[scene.valid_size[0] :] = 0
     heat[:, scene.valid_size[1] :] = 0
@@ -63,7 +65,7 @@ def group(scene, centers, is_thing):
 
 
 def merge(scene, instance, scores, is_valid, class_rules):
-    """Returns the panoptic map, {id: (category, area, row)}, the dropped."""
+    """Returns the panoptic map, {id: (category, area, row)}, the drop count."""
     r = class_rules
     panoptic = np.full(instance.shape, r.void_id, np.int32)
     segments = {}
@@ -102,7 +104,7 @@ def merge(scene, instance, scores, is_valid, class_rules):
 
 
 def postprocess(scene, class_rules, center_rules):
-    """The whole, as a dictionary."""
+    """Computes the whole post-processing; returns its results by name."""
     is_valid = np.zeros(scene.semantic.shape, bool)
     is_valid[: scene.valid_size[0], : scene.valid_size[1]] = True
     centers = find_centers(scene, center_rules)
@@ -125,7 +127,7 @@ def postprocess(scene, class_rules, center_rules):
 
 
 def make_scene(rng, height, width):
-    """Blocks of classes, peaks of few heights, offsets that often tie."""
+    """Makes blocks of classes, few peak heights, offsets that often tie."""
     cells = rng.integers(1, 4)
     blocks = rng.integers(0, 6, (height // cells + 1, width // cells + 1))
     semantic = np.kron(blocks, np.ones((cells, cells), int))[:height, :width]
@@ -149,13 +151,13 @@ def make_scene(rng, height, width):
 
 @pytest.fixture(scope="session")
 def twin():
-    """Post-processing in NumPy."""
+    """Returns post-processing in NumPy."""
     return postprocess
 
 
 @pytest.fixture(scope="session")
 def random_scenes():
-    """A function that makes the n-th batch of scenes of a size."""
+    """Returns a function that makes the n-th batch of scenes of a size."""
 
     def make(seed, count, height, width):
         rng = np.random.default_rng(seed)
@@ -166,7 +168,7 @@ def random_scenes():
 
 @pytest.fixture(scope="session")
 def class_rules():
-    """Three stuff classes, three thing classes, void outside of them."""
+    """Returns rules of three stuff classes, three thing classes and void."""
     return options.ClassRules(
         num_classes=6,
         thing_ids=(3, 4, 5),
@@ -177,7 +179,7 @@ def class_rules():
 
 
 def _read_table(prediction, index):
-    """The valid rows: {id: (category, area)}, and that the rest is 0."""
+    """Returns the valid rows, {id: (category, area)}; checks the rest is 0."""
     valid = prediction.segment_is_valid[index].numpy()
     columns = [
         getattr(prediction, f"segment_{name}")[index].numpy()
@@ -191,13 +193,13 @@ def _read_table(prediction, index):
 
 @pytest.fixture(scope="session")
 def read_table():
-    """A function that reads the segments of one image of a prediction."""
+    """Returns a function that reads the segments of one image."""
     return _read_table
 
 
 @pytest.fixture(scope="session")
 def make_fusion_case():
-    """Draws masks and class logits that are fused."""
+    """Returns a function that draws masks and class logits to be fused."""
     return _make_fusion_case
 
 
@@ -238,7 +240,7 @@ def _make_fusion_case(rng, number=7):
 
 @pytest.fixture(scope="session")
 def make_one_object():
-    """Makes one object whose mask and class logits are the same everywhere."""
+    """Returns a function that makes one object with constant logits."""
     return _make_one_object
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests against golden data, and the score at the end.
+"""Fixtures of the tests against golden data, and the summary at the end.
 
-A test module names its family, and gets one test a case; `is_slow(path)`, if
-it has one, says which of them are slow:
+A test module names its family, and gets one test a case. Its `is_slow(path)`,
+if it has one, returns whether the test of a case is slow:
 
     FAMILY = "losses"
 
@@ -48,17 +48,17 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def reference_case(request):
-    """A function that opens the case: `with reference_case() as case:`.
+    """Returns a function that opens the case: `with reference_case() as case:`.
 
-    `reference_case.path` is its file. Cases that are not `.npz` files are
-    opened by `reference_case(entries=[...])`, which lists what has to be
-    compared.
+    `reference_case.path` is the file of the case. Cases that are not `.npz`
+    files are opened by `reference_case(entries=[...])` with the names of the
+    entries to compare.
     """
     family = request.module.FAMILY
     if request.param is None:
         root = reference.folder() / family
         if root.is_dir():
-            pytest.fail(f"{root} holds no golden cases of {family}.")
+            pytest.fail(f"{root} contains no golden cases of {family}.")
         pytest.skip(f"no golden data: {root} is absent")
     ledger = request.config.stash[_LEDGER]
     opened = functools.partial(ledger.open, family, request.param)

@@ -61,7 +61,7 @@ evaluator_options { eval_interval: 100 num_vis_samples: 1 keep_k_centers: 20 }
 
 @pytest.fixture(scope="session")
 def scene_records(tmp_path_factory):
-    """A folder with 8 training and 3 validation scenes."""
+    """Returns a folder with 8 training and 3 validation scenes."""
     from deeplab2_like.scenes import records as scenes_records
 
     folder = tmp_path_factory.mktemp("scenes")
@@ -74,7 +74,7 @@ def scene_records(tmp_path_factory):
 
 @pytest.fixture
 def config_file(scene_records, tmp_path, monkeypatch):
-    """The config as a file; its place-holders are set in the environment."""
+    """Returns the config as a file, and sets its placeholders."""
     monkeypatch.setenv("TRAIN_SET", f"{scene_records}/train-*")
     monkeypatch.setenv("VAL_SET", f"{scene_records}/val-*")
     file = tmp_path / "small.textproto"

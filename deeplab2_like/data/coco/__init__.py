@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the folders of COCO's panoptic format to records."""
+"""Conversion of data in COCO's panoptic format to records."""

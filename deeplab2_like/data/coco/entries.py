@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the JSON file of a data set in COCO-panoptic layout.
 
-`load_entries` gives the images with their files and segments, after all checks
-that need no pixels; `coco_panoptic` loads them.
+`load_entries` lists the images with their files and segments, after all checks
+that need no pixels; `samples` loads them.
 """
 
 import dataclasses
@@ -29,11 +29,11 @@ class Entry:
     """One image of the JSON file.
 
     Attributes:
-        name: Its file name without extension, unique.
-        image_path: The image.
-        label_path: The PNG of segment ids; "" without labels.
+        name: File name of the image without extension, unique.
+        image_path: Path of the image.
+        label_path: Path of the PNG of segment ids; "" without labels.
         size: (height, width) in the JSON; None where it has none.
-        segments: `segments_info`.
+        segments: `segments_info` of the JSON.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Entry:
 
 
 def summarize_names(names: Iterable[Any], limit: int = 3) -> str:
-    """Writes the first few names and how many more there are."""
+    """Returns the first few names and how many more there are, as text."""
     names = list(names)
     shown = ", ".join(repr(name) for name in names[:limit])
     more = len(names) - limit
@@ -52,10 +52,10 @@ def summarize_names(names: Iterable[Any], limit: int = 3) -> str:
 
 
 def load_json(path: str) -> dict[str, Any]:
-    """Loads a COCO-panoptic JSON file and checks its outer form.
+    """Loads a COCO-panoptic JSON file and checks which lists it contains.
 
     Raises:
-        errors.DataError: It is missing, not JSON, or of another kind.
+        errors.DataError: The file is missing, not JSON, or of another kind.
     """
     try:
         with open(path, encoding="utf-8") as stream:
@@ -131,7 +131,7 @@ def _find_json_problems(
     if twice:
         problems.append(
             f"{len(twice)} images have more than one annotation: image_id"
-            f" {summarize_names(twice)}. All segments of an image belong into"
+            f" {summarize_names(twice)}. All segments of an image belong in"
             " one."
         )
     names = {image["id"]: image["file_name"] for image in images}
@@ -173,7 +173,12 @@ def _find_category_problems(
 
 
 def raise_problems(path: str, problems: Sequence[str]) -> None:
-    """Raises one `errors.DataError` of all problems, if there are any."""
+    """Raises one `errors.DataError` that lists all problems, if any.
+
+    Args:
+        path: What cannot be used, for the message.
+        problems: One sentence for each problem.
+    """
     if not problems:
         return
     shown = [f"  {problem}" for problem in problems[:MAX_PROBLEMS]]
@@ -205,12 +210,12 @@ def load_entries(
     *,
     with_labels: bool = True,
 ) -> list[Entry]:
-    """Loads the list of images and checks that their files are there.
+    """Loads the list of images and checks that their files exist.
 
     Args:
-        json_path: COCO-panoptic JSON.
-        images_folder: Where the `file_name` of each image is.
-        panoptic_folder: Where the `file_name` of each annotation is.
+        json_path: Path of the COCO-panoptic JSON.
+        images_folder: Folder of the `file_name` of each image.
+        panoptic_folder: Folder of the `file_name` of each annotation.
         descriptor: The data set; `category_ids` are those of the JSON.
         with_labels: Whether the annotations are read; if not, only `images`
             and `categories` are needed.
@@ -219,7 +224,7 @@ def load_entries(
         The images, sorted by name.
 
     Raises:
-        errors.DataError: All problems found, the first ten written out.
+        errors.DataError: There are problems, of which it lists the first ten.
     """
     content = load_json(json_path)
     raise_problems(

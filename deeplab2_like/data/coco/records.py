@@ -22,11 +22,11 @@ _MAX_BAD_IMAGES = 20
 
 @dataclasses.dataclass
 class Summary:
-    """What was written.
+    """The shards that were written and what they contain.
 
     Attributes:
-        paths: The shards.
-        num_images: Images in them.
+        paths: Paths of the shards.
+        num_images: Images in the shards.
         num_converted: Images that were rewritten as PNG.
         num_crowds: Crowd segments.
         max_instances: Most instances of one class in an image.
@@ -62,6 +62,23 @@ class Summary:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """The shards to write.
+
+    Attributes:
+        folder: Folder of the shards.
+        split: First part of their names.
+        num_shards: Number of shards.
+        overwrite: Whether older shards of the split are replaced.
+    """
+
+    folder: str
+    split: str
+    num_shards: int
+    overwrite: bool = False
+
+
 def load_samples(
     entries: Sequence[Entry],
     descriptor: DatasetDescriptor,
@@ -72,13 +89,13 @@ def load_samples(
     """Loads images in order, some ahead of their use.
 
     Args:
-        entries: What `coco_entries.load_entries` gave.
+        entries: Result of `entries.load_entries`.
         descriptor: The data set.
-        treat_crowd_as_ignore: See `coco_panoptic.number_segments`.
+        treat_crowd_as_ignore: See `samples.number_segments`.
         num_threads: Images that are read at once.
 
     Yields:
-        Each image, or the error that it cannot be used for.
+        Each image, or the error why it cannot be used.
     """
 
     def load(entry: Entry) -> coco_samples.Sample | errors.DataError:
@@ -102,34 +119,29 @@ def load_samples(
 def write_coco_records(
     entries: Sequence[Entry],
     descriptor: DatasetDescriptor,
-    folder: str,
-    split: str,
-    num_shards: int,
+    output: Output,
     *,
     treat_crowd_as_ignore: bool = False,
-    overwrite: bool = False,
     num_threads: int = 2,
     report: Callable[[int], None] | None = None,
 ) -> Summary:
     """Writes shards of records, all of them or none.
 
     Args:
-        entries: What `coco_entries.load_entries` gave.
+        entries: Result of `entries.load_entries`.
         descriptor: The data set.
-        folder: Where the shards go.
-        split: First part of their names.
-        num_shards: How many.
-        treat_crowd_as_ignore: See `coco_panoptic.number_segments`.
-        overwrite: Whether older shards of the split are replaced.
+        output: The shards to write.
+        treat_crowd_as_ignore: See `samples.number_segments`.
         num_threads: Images that are read at once.
-        report: Called with the number of images done.
+        report: Function that is called with the number of images done.
 
     Returns:
-        What was written.
+        The shards and counts of what they contain.
 
     Raises:
-        errors.DataError: Images that cannot be used; up to 20 of them are
-            looked for, and nothing is written.
+        errors.DataError: Images cannot be used, of which up to 20 are looked
+            for, or `output` is refused; see `writer.write_shards`. Nothing is
+            written.
     """
     summary = Summary()
     problems: list[str] = []
@@ -157,9 +169,14 @@ def write_coco_records(
                     size=sample.size,
                     panoptic=sample.panoptic,
                 )
-        raise_problems(f"Split {split!r}", problems)
+        raise_problems(f"Split {output.split!r}", problems)
 
     summary.paths = record_writer.write_shards(
-        encode(), len(entries), folder, split, num_shards, overwrite=overwrite
+        encode(),
+        len(entries),
+        output.folder,
+        output.split,
+        output.num_shards,
+        overwrite=output.overwrite,
     )
     return summary

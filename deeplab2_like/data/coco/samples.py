@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads the images and labels of a data set in COCO-panoptic layout.
 
-`load_sample` reads one entry of the JSON file (`coco_entries`): the image and
-its panoptic label. Every disagreement between JSON, PNG and image is a
+`load_sample` reads one entry of the JSON file (see `entries`): the image and
+its panoptic label. Every difference between JSON, PNG and image is a
 `DataError` that names the image and the segment. No TensorFlow here.
 """
 
@@ -25,25 +25,25 @@ from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 _EXIF_ORIENTATION = 0x0112
 _PNG_BIT_DEPTH_BYTE = 24
-# What every reader of the records decodes to RGB in the same way.
+# Formats and modes that every reader of the records decodes to equal RGB.
 _KEPT = {("JPEG", "L"), ("JPEG", "RGB"), ("PNG", "L"), ("PNG", "RGB")}
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One image as it goes into a record.
+    """One image as a record contains it.
 
     Attributes:
-        name: Its name.
-        image: The file, a JPEG or PNG.
+        name: Name of the image.
+        image: Content of its file, a JPEG or PNG.
         image_format: "jpeg" or "png".
         size: (height, width).
         panoptic: int32 [H, W], class * label_divisor + instance; None without
             labels.
         instances: Number of instances by class, crowds not counted.
         num_crowds: Number of crowd segments.
-        is_converted: Whether the file was rewritten (other format, or turned
-            as its EXIF data says).
+        is_converted: Whether the file was rewritten (other format, or rotated
+            by its EXIF data).
     """
 
     name: str
@@ -61,8 +61,8 @@ def _rewrite_image(
 ) -> tuple[Image.Image, bool]:
     """Returns the image upright, as RGB, and whether its file must change.
 
-    Whether the label was drawn on the image as it is stored or turned as its
-    EXIF data says is seen from their sizes; turned where both are possible.
+    The sizes show whether the label belongs to the image as stored or as
+    rotated by its EXIF data; where they fit both, it is rotated.
     """
     if image.mode.startswith(("I", "F")):
         raise errors.DataError(
@@ -82,7 +82,7 @@ def _rewrite_image(
 def _load_image(
     entry: Entry, label_size: tuple[int, ...] | None
 ) -> tuple[bytes, str, tuple[int, int], bool]:
-    """Returns bytes, format and size of an image, and if it was rewritten."""
+    """Returns content, format, size, and whether the file was rewritten."""
     try:
         with open(entry.image_path, "rb") as stream:
             encoded = stream.read()
@@ -189,7 +189,7 @@ def number_segments(
     *,
     treat_crowd_as_ignore: bool = False,
 ) -> tuple[np.ndarray, Counter[int], int]:
-    """Returns each segment of an image its panoptic id.
+    """Computes the panoptic id of each segment of an image.
 
     deeplab2: `data/build_coco_data.py`. Things are numbered from 1 within each
     class in the order of the JSON, crowds and stuff have instance 0.
@@ -197,14 +197,14 @@ def number_segments(
     Args:
         entry: The image.
         descriptor: The data set.
-        treat_crowd_as_ignore: Whether crowds become void instead.
+        treat_crowd_as_ignore: Whether crowds become void.
 
     Returns:
         int64 [number of segments], class * label_divisor + instance; the
         number of instances by class; the number of crowds.
 
     Raises:
-        errors.DataError: More instances of a class than the divisor allows.
+        errors.DataError: A class has more instances than the divisor allows.
     """
     classes = descriptor.class_of_category()
     instances: Counter[int] = Counter()
@@ -244,17 +244,17 @@ def load_sample(
     """Loads an image and its panoptic label.
 
     Args:
-        entry: What `coco_entries.load_entries` gave.
+        entry: One of the results of `entries.load_entries`.
         descriptor: The data set.
         treat_crowd_as_ignore: See `number_segments`.
 
     Returns:
-        The image; its file is kept as it is where every reader decodes it
+        The image and its label. The file is kept where every reader decodes it
         alike (grey or RGB, 8 bits, JPEG or PNG), otherwise it is rewritten as
-        RGB PNG. Unlabelled pixels (id 0) are void.
+        RGB PNG. Unlabeled pixels (id 0) are void.
 
     Raises:
-        errors.DataError: Files that cannot be read or do not agree.
+        errors.DataError: A file cannot be read, or the files do not agree.
     """
     if not entry.label_path:
         image, file_format, size, is_converted = _load_image(entry, None)

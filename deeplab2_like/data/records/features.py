@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One labelled image as a tf.train.Example, with deeplab2's features.
+"""One labeled image as a tf.train.Example, with deeplab2's features.
 
 In reading order: the feature names, `encode_example` (host) and
-`parse_example` (graph; the module `decoding` goes on from there). The label is
+`parse_example` (graph; the module `decoding` decodes its result). The label is
 a panoptic map, class * label_divisor + instance, stored as raw little-endian
 int32; a data set with classes only may store them as a greyscale PNG. Records
 of a test split have no label.
@@ -24,7 +24,7 @@ WIDTH = "image/width"
 CHANNELS = "image/channels"
 LABEL = "image/segmentation/class/encoded"
 LABEL_FORMAT = "image/segmentation/class/format"
-# Of frames of videos, whose names repeat from one sequence to the next.
+# Frames of videos only: their names repeat from one sequence to the next.
 SEQUENCE = "video/sequence_id"
 
 
@@ -77,19 +77,19 @@ def encode_example(
     deeplab2: `data/data_utils.py`, the same features.
 
     Args:
-        name: What messages, predictions and metrics call the image.
-        image: A whole JPEG or PNG file.
+        name: Name of the image in messages, predictions and metrics.
+        image: Content of a JPEG or PNG file.
         image_format: "jpeg" or "png".
         size: (height, width) of the image, pixels.
         panoptic: int [H, W], class * label_divisor + instance.
-        semantic: int [H, W], classes, for data without instances; at most one
-            of the two is given, none for a test split.
+        semantic: int [H, W], classes, for data without instances. At most one
+            of `panoptic` and `semantic` is given, neither for a test split.
 
     Returns:
         The serialized record.
 
     Raises:
-        errors.DataError: A label of another size, type or range.
+        errors.DataError: The label has a wrong size, type or range.
         ValueError: Both labels are given, or the format is not known.
     """
     if image_format not in ("jpeg", "png"):
@@ -119,16 +119,16 @@ def encode_example(
 def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """Parses a record; the image and the label stay encoded.
 
-    Features of videos other than the sequence (deeplab2: neighbouring frames,
+    Features of videos other than the sequence (deeplab2: neighboring frames,
     depth) are ignored.
 
     Args:
         serialized: string scalar.
 
     Returns:
-        Scalars: "name" string, of a frame of a video "sequence/name" (""
-        where the record has none), "image" string, "label" string ("" where
-        the record has no label), "label_format" string.
+        string scalars: "name", for a frame of a video "sequence/name", ""
+        where the record has none; "image"; "label", "" where the record has
+        none; "label_format".
     """
     text = tf.io.FixedLenFeature([], tf.string, default_value="")
     parsed = tf.io.parse_single_example(

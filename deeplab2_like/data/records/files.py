@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds TFRecord files, and the records in them without reading these.
+"""Finds TFRecord files, and the records in them by their headers alone.
 
 In reading order: `find_files` (patterns to paths), `scan_file` and
-`scan_files` (where the records begin).
+`scan_files` (files to positions of records).
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ _FRAME_BYTES = 16
 
 
 def _check_shards(paths: Sequence[str], pattern: str) -> None:
-    """Refuses two versions of one split, and files without content."""
+    """Raises an error for two versions of one split, and for empty files."""
     counts: dict[str, set[str]] = {}
     for path in paths:
         match = SHARD.match(path)
@@ -39,8 +39,8 @@ def _check_shards(paths: Sequence[str], pattern: str) -> None:
                 f" '...-of-{max(totals)}...'."
             )
     empty = [path for path in paths if tf.io.gfile.stat(path).length == 0]
-    # n / shards rounded up, which is how deeplab2 divides, can leave the last
-    # shards without an image: those are no fault.
+    # deeplab2 writes n / shards images to a shard, rounded up, so that the last
+    # shards can be empty: this is allowed.
     while empty and empty[-1] == paths[-1] and SHARD.match(empty[-1]):
         paths = paths[:-1]
         empty.pop()
@@ -64,8 +64,8 @@ def find_files(patterns: str | Sequence[str]) -> list[str]:
         The paths, sorted, each once.
 
     Raises:
-        errors.DataError: No pattern, a pattern without a file or with empty
-            files, or one that matches two versions of a split.
+        errors.DataError: There is no pattern, or one that matches no file, an
+            empty file, a folder or two versions of a split.
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     if not any(patterns):
@@ -92,7 +92,7 @@ def find_files(patterns: str | Sequence[str]) -> list[str]:
         if folders:
             raise errors.DataError(
                 f"File pattern {pattern!r} matches the folder {folders[0]!r}."
-                " It must match files: add '/train-*.tfrecord', say."
+                " It must match files: add for example '/train-*.tfrecord'."
             )
         _check_shards(paths, pattern)
         found.update(paths)
@@ -101,13 +101,13 @@ def find_files(patterns: str | Sequence[str]) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class RecordFile:
-    """Where the records of a file are.
+    """The positions of the records in a file.
 
     Attributes:
-        path: The file.
+        path: Path of the file.
         offsets: int64 [N], byte at which each complete record begins.
-        lengths: int64 [N], bytes of its data.
-        problem: What is wrong after the last complete record; "" if nothing.
+        lengths: int64 [N], bytes of the data of each complete record.
+        problem: Problem after the last complete record; "" if there is none.
     """
 
     path: str
@@ -144,7 +144,12 @@ def compute_masked_crc(data: np.ndarray) -> np.ndarray:
 def _read_headers(
     path: str, max_records: int
 ) -> tuple[list[int], list[bytes], int, int]:
-    """Jumps from record to record; gives offsets, headers, end, file size."""
+    """Reads the headers of records.
+
+    Returns:
+        Offsets and headers of the complete records, the byte at which the last
+        of them ends, and the size of the file in bytes.
+    """
     offsets: list[int] = []
     headers: list[bytes] = []
     offset = 0
@@ -172,11 +177,11 @@ def scan_file(path: str, *, max_records: int | None = None) -> RecordFile:
 
     Args:
         path: A TFRecord file, not compressed.
-        max_records: Stop after so many; None: all.
+        max_records: Number of records to stop after; None: all.
 
     Returns:
-        The complete records; a file that ends inside a record, or that is not
-        a record file from some byte on, has a `problem`.
+        The complete records. `problem` is set where the file ends inside a
+        record or contains something else than records.
 
     Raises:
         errors.DataError: The file cannot be read.
@@ -213,18 +218,19 @@ def scan_file(path: str, *, max_records: int | None = None) -> RecordFile:
 def scan_files(
     paths: Sequence[str], *, on_damage: str = "fail"
 ) -> list[RecordFile]:
-    """Scans several files, see `scan_file`.
+    """Scans several files; see `scan_file`.
 
     Args:
-        paths: The files.
-        on_damage: "fail", or "skip": go on with the records that are good.
+        paths: Paths of the files.
+        on_damage: "fail" raises an error for a damaged file, "skip" leaves out
+            what follows the damage.
 
     Returns:
         One entry for each file.
 
     Raises:
-        errors.DataError: A damaged file, or no record at all.
-        ValueError: `on_damage` is neither.
+        errors.DataError: A file is damaged, or there is no record at all.
+        ValueError: `on_damage` is neither "fail" nor "skip".
     """
     if on_damage not in ("fail", "skip"):
         raise ValueError(f"on_damage is {on_damage!r}, not 'fail' or 'skip'.")

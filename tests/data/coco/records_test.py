@@ -24,9 +24,7 @@ def test_records_hold_the_samples(coco):
     summary = coco_records.write_coco_records(
         coco.load(),
         coco.descriptor,
-        str(coco.folder / "records"),
-        "val",
-        2,
+        coco_records.Output(str(coco.folder / "records"), "val", 2),
         report=done.append,
     )
     assert done == [1, 2]
@@ -48,7 +46,9 @@ def test_nothing_is_written_when_an_image_is_bad(coco):
         annotation["segments_info"][0]["area"] = 9
     with pytest.raises(errors.DataError) as caught:
         coco_records.write_coco_records(
-            coco.load(), coco.descriptor, str(coco.folder / "records"), "val", 1
+            coco.load(),
+            coco.descriptor,
+            coco_records.Output(str(coco.folder / "records"), "val", 1),
         )
     assert "Image 'one'" in str(caught.value)
     assert "Image 'two'" in str(caught.value)
