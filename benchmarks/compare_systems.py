@@ -212,7 +212,7 @@ def _measure_time(system: str, work: pathlib.Path) -> None:
     command = [
         sys.executable,
         "-c",
-        "from deeplab2_like.export import main; main.cli()",
+        "from deeplab2_like.exports import main; main.cli()",
         f"--model_dir={run.absolute()}",
         f"--out={saved.absolute()}",
         "--overwrite",

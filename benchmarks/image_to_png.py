@@ -22,7 +22,7 @@ sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 from benchmarks import inputs, measuring, models, running  # noqa: E402
 from deeplab2_like import predict  # noqa: E402
 from deeplab2_like.console import progress  # noqa: E402
-from deeplab2_like.export import saved_model  # noqa: E402
+from deeplab2_like.exports import saved_model  # noqa: E402
 from deeplab2_like.results import coco_writer  # noqa: E402
 
 _BACKBONE = "mobilenet_v3_large"
@@ -46,10 +46,11 @@ def _export(folder: pathlib.Path, precision: str) -> pathlib.Path:
     out = folder / "saved"
     _, panoptic = inputs.load_label(running.inputs_folder(), 30)
     image = inputs.draw_image(panoptic, seed=0)
-    saved_model.export_checkpoint(
-        config,
-        checkpoint.write(str(folder / "random")),
+    saved_model.export(
+        None,
         str(out),
+        config=config,
+        checkpoint=checkpoint.write(str(folder / "random")),
         images=[("drawn", image)],
         report=progress.Progress(),
     )

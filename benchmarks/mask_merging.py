@@ -29,7 +29,7 @@ from benchmarks import (  # noqa: E402
     running,
 )
 from deeplab2_like.postprocess import options, panoptic_fpn  # noqa: E402
-from deeplab2_like.postprocess.masks import heuristic_merge  # noqa: E402
+from deeplab2_like.postprocess.objects import Objects  # noqa: E402
 
 Masks = full_size_pasting.Masks
 
@@ -77,12 +77,12 @@ def make_function(
     ) -> dict[str, tf.Tensor]:
         prediction = panoptic_fpn.postprocess(
             logits,
-            panoptic_fpn.Objects(*objects),
-            channel_classes=CHANNEL_CLASSES,
-            size=canvas_size,
+            Objects(*objects),
+            canvas_size=canvas_size,
             valid_size=valid_size,
             class_rules=CLASS_RULES,
-            mask_rules=heuristic_merge.MaskRules(),
+            mask_rules=options.MaskRules(),
+            channel_classes=CHANNEL_CLASSES,
         )
         return prediction.as_dict()
 

@@ -28,8 +28,8 @@ from benchmarks import (  # noqa: E402
     measuring,
     running,
 )
-from deeplab2_like.postprocess import efficientps, panoptic_fpn  # noqa: E402
-from deeplab2_like.postprocess.masks import fusion_masks  # noqa: E402
+from deeplab2_like.postprocess import efficientps, options  # noqa: E402
+from deeplab2_like.postprocess.objects import Objects  # noqa: E402
 
 _NUMBER = 60
 _NO_OBJECT = "no_object"
@@ -39,19 +39,17 @@ def make_function(
     size: tuple[int, int],
 ) -> Callable[..., dict[str, tf.Tensor]]:
     """Makes the compiled function from network outputs to a prediction."""
-    task = efficientps.Task(
-        range(inputs.NUM_CLASSES),
-        size,
-        mask_merging.CLASS_RULES,
-        fusion_masks.FusionRules(),
-    )
 
     @functools.partial(tf.function, jit_compile=True, autograph=False)
     def process(
         logits: tf.Tensor, objects: list[tf.Tensor]
     ) -> dict[str, tf.Tensor]:
         prediction = efficientps.postprocess(
-            logits, panoptic_fpn.Objects(*objects), task, valid_size=None
+            logits,
+            Objects(*objects),
+            canvas_size=size,
+            class_rules=mask_merging.CLASS_RULES,
+            fusion_rules=options.FusionRules(),
         )
         return prediction.as_dict()
 
@@ -70,7 +68,7 @@ def make_arguments(
     """
     is_none = kind == _NO_OBJECT
     drawn = drawn_objects.draw("objects" if is_none else kind, size, number)
-    objects = panoptic_fpn.Objects(
+    objects = Objects(
         drawn.boxes,
         drawn.category,
         drawn.score,

@@ -19,23 +19,23 @@ import tensorflow as tf
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import inputs, measuring, running  # noqa: E402
-from deeplab2_like.postprocess import panoptic_deeplab  # noqa: E402
+from deeplab2_like.postprocess import options, panoptic_deeplab  # noqa: E402
 
 _INSTANCES = (5, 30, 100, 200)
-OPTIONS = {
-    "num_classes": inputs.NUM_CLASSES,
-    "thing_ids": inputs.THING_IDS,
-    "label_divisor": inputs.LABEL_DIVISOR,
-    "ignore_label": inputs.IGNORE_LABEL,
-    "center_threshold": 0.1,
-    "nms_kernel": 13,
-    "keep_k_centers": 200,
-    "stuff_area_limit": 2048,
-}
+_CLASS_RULES = options.ClassRules(
+    num_classes=inputs.NUM_CLASSES,
+    thing_ids=inputs.THING_IDS,
+    ignore_label=inputs.IGNORE_LABEL,
+    label_divisor=inputs.LABEL_DIVISOR,
+    stuff_area_limit=2048,
+)
+_CENTER_RULES = options.CenterRules(
+    center_threshold=0.1, nms_kernel=13, keep_k_centers=200
+)
 
 
 def make_function(
-    canvas_size: tuple[int, int], **options
+    canvas_size: tuple[int, int], *, are_probabilities: bool = False
 ) -> Callable[..., dict[str, tf.Tensor]]:
     """Makes the compiled function from heads to a prediction's fields."""
 
@@ -47,7 +47,9 @@ def make_function(
             *maps,
             canvas_size=canvas_size,
             valid_size=valid_size,
-            **{**OPTIONS, **options},
+            class_rules=_CLASS_RULES,
+            center_rules=_CENTER_RULES,
+            are_probabilities=are_probabilities,
         )
         return prediction.as_dict()
 

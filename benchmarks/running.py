@@ -53,7 +53,7 @@ class Case:
     Attributes:
         measure: Function that returns the measurements.
         has_memory_apart: Whether the memory is measured in one more process;
-            `measure` then measures it as `memory_of_case` says.
+            `measure` then uses `memory_of_case`.
     """
 
     measure: Callable[[], Iterable[measuring.Measurement]]

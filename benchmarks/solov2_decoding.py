@@ -35,15 +35,15 @@ from benchmarks import (  # noqa: E402
     measuring,
     running,
 )
-from deeplab2_like.postprocess import efficientps  # noqa: E402
+from deeplab2_like.postprocess import efficientps, options  # noqa: E402
 from deeplab2_like.postprocess.masks import (  # noqa: E402
-    fusion_masks,
     overlaps,
     solov2_decoding,
 )
+from deeplab2_like.postprocess.objects import Cells  # noqa: E402
 
-GRID_RULES = solov2_decoding.GridObjectRules()
-FUSION_RULES = fusion_masks.FusionRules(score_threshold=0.3)
+CELL_RULES = options.CellRules()
+FUSION_RULES = options.FusionRules(score_threshold=0.3)
 _FILTERS = 256
 _STRIDE = 4
 _CELLS_PER_OBJECT = 4
@@ -69,7 +69,7 @@ class Inputs(NamedTuple):
 
 def _draw_many(size: tuple[int, int]) -> drawn_objects.Objects:
     """Draws a large object for each candidate."""
-    number = GRID_RULES.candidates
+    number = CELL_RULES.candidates
     drawn = drawn_objects.draw("objects", size, number)
     generator = np.random.default_rng(1)
     center = generator.uniform(0, size, (number, 2))
@@ -119,7 +119,7 @@ def _draw_cells(
 ) -> tuple[inputs.Floats, inputs.Floats]:
     """Draws logits and kernels of all cells: masks are soft ellipses."""
     generator = np.random.default_rng(3)
-    number = sum(side * side for side in GRID_RULES.grids)
+    number = sum(side * side for side in CELL_RULES.grids)
     logits = np.full((number, len(inputs.THING_IDS)), _NONE, np.float32)
     kernels = 0.02 * generator.standard_normal((number, _FILTERS), np.float32)
     # Neighboring cells would be suppressed.
@@ -141,7 +141,7 @@ def _draw_cells(
 
 def _list_grids() -> list[tuple[int, int]]:
     """Returns the first cell and the side of each grid."""
-    sides = list(GRID_RULES.grids)
+    sides = list(CELL_RULES.grids)
     firsts = np.cumsum([0, *(side * side for side in sides)])
     return list(zip(firsts.tolist(), sides, strict=False))
 
@@ -156,19 +156,17 @@ def make_function(
     size: tuple[int, int],
 ) -> Callable[..., dict[str, tf.Tensor]]:
     """Makes the compiled function from network outputs to a prediction."""
-    task = efficientps.Task(
-        range(inputs.NUM_CLASSES), size, mask_merging.CLASS_RULES, FUSION_RULES
-    )
 
     @functools.partial(tf.function, jit_compile=True, autograph=False)
     def process(*maps: tf.Tensor) -> dict[str, tf.Tensor]:
         classes, *cells = maps
         prediction = efficientps.postprocess_cells(
             classes,
-            efficientps.Cells(*cells),
-            task,
-            GRID_RULES,
-            valid_size=None,
+            Cells(*cells),
+            canvas_size=size,
+            class_rules=mask_merging.CLASS_RULES,
+            fusion_rules=FUSION_RULES,
+            cell_rules=CELL_RULES,
         )
         return prediction.as_dict()
 
@@ -183,29 +181,29 @@ def _make_parts(found: Inputs) -> dict[str, Callable[[], object]]:
     """Makes the parts as functions that run by themselves."""
     cells, kernels, features = (x[0] for x in found[1:])
     valid_size = tf.constant(features.shape[:2])
-    number = GRID_RULES.candidates
+    number = CELL_RULES.candidates
 
     @_compiled
     def find(cells: tf.Tensor, kernels: tf.Tensor, features: tf.Tensor):
         return solov2_decoding.find_objects(
-            solov2_decoding.compute_probabilities(cells, GRID_RULES.grids),
+            solov2_decoding.compute_probabilities(cells, CELL_RULES.grids),
             kernels,
             features,
             valid_size,
-            GRID_RULES,
+            CELL_RULES,
         )
 
-    probability = solov2_decoding.compute_probabilities(cells, GRID_RULES.grids)
+    probability = solov2_decoding.compute_probabilities(cells, CELL_RULES.grids)
     best = tf.math.top_k(tf.reshape(probability, [-1]), number)
     count = tf.reduce_sum(
-        tf.cast(best.values > GRID_RULES.score_threshold, tf.int32)
+        tf.cast(best.values > CELL_RULES.score_threshold, tf.int32)
     )
     chosen = tf.gather(kernels, best.indices // cells.shape[1])
 
     @_compiled
     def draw(kernels: tf.Tensor, features: tf.Tensor, count: tf.Tensor):
         return overlaps.draw_bits(
-            kernels, features, valid_size, GRID_RULES.mask_logit, count
+            kernels, features, valid_size, CELL_RULES.mask_logit, count
         )
 
     bits = draw(chosen, features, count)
@@ -218,7 +216,7 @@ def _make_parts(found: Inputs) -> dict[str, Callable[[], object]]:
             tf.linalg.diag_part(shared),
             category,
             tf.ones_like(category, tf.bool),
-            GRID_RULES,
+            CELL_RULES,
         )
 
     category = best.indices % cells.shape[1]

@@ -47,8 +47,8 @@ _TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x2", "TPU topology.")
 _EFFORT = flags.DEFINE_float(
     "effort",
     -1.0,
-    "How long the compiler searches for the fastest program. At 0, its default, "
-    "a dilated convolution of many channels takes more than a minute.",
+    "How long the compiler searches for the fastest program. At 0, its "
+    "default, a dilated convolution of many channels takes over a minute.",
     lower_bound=-1.0,
     upper_bound=1.0,
 )
