@@ -16,19 +16,19 @@ def make_anchors(
 ) -> tf.Tensor:
     """Makes the anchors of one feature map.
 
-    Feature pyramid networks (arXiv:1612.03144), section 4.1; as detectron2:
+    Feature pyramid networks (arXiv:1612.03144), section 4.1. As in detectron2,
     the anchors of a pixel of the map are centered on its first pixel in the
-    image, and all ratios of a size have its area.
+    image, and those of all ratios of a size have equal areas.
 
     Args:
-        map_size: Height and width of the map, numbers or int32 scalars.
+        map_size: Height and width of the map, integers or int32 scalars.
         stride: Pixels of the image from one pixel of the map to the next.
         sizes: Roots of the areas, in pixels of the image.
         ratios: Height / width.
 
     Returns:
         float32 [height * width * A, 4], A = len(sizes) * len(ratios), in
-        raster order, of a pixel by sizes and then ratios.
+        raster order; those of a pixel in the order of sizes, then ratios.
     """
     cell = []
     for size in sizes:

@@ -5,8 +5,8 @@ A box is (y1, x1, y2, x2), float32, in pixels: pixel i reaches from i to i + 1,
 so that the box of a whole image is (0, 0, height, width). Boxes without area,
 or with ends in the wrong order, have the area 0 and overlap with nothing.
 
-The same numbers come out in eager mode, graphs and XLA (`exact_floats`), but
-for the last bits of `encode`, with which nothing is decided.
+Results are the same in eager mode, graphs and XLA (`exact_floats`), except for
+the last bits of `encode`, on which no selection depends.
 """
 
 import math
@@ -16,15 +16,22 @@ import tensorflow as tf
 
 from deeplab2_like.graph import exact_floats
 
-# Largest change of a side by one decoding, a factor of 62.5; as detectron2.
+# Largest change of a side by one decoding, a factor of 62.5; as in detectron2.
 MAX_LOG_SCALE = math.log(1000.0 / 16.0)
 
-# Sides are taken to have at least this many pixels where they divide.
+# Smallest side that is used as a divisor, in pixels.
 _SMALLEST_SIDE = 1e-3
 
 
 def compute_area(boxes: tf.Tensor) -> tf.Tensor:
-    """Returns the area of boxes, float32 [..., 4]: float32 [...], pixels."""
+    """Computes the areas of boxes.
+
+    Args:
+        boxes: float32 [..., 4].
+
+    Returns:
+        float32 [...], in square pixels.
+    """
     y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
     return exact_floats.rounded(
         tf.maximum(y2 - y1, 0.0) * tf.maximum(x2 - x1, 0.0)
@@ -32,7 +39,7 @@ def compute_area(boxes: tf.Tensor) -> tf.Tensor:
 
 
 def compute_overlap(boxes_nx4: tf.Tensor, others_mx4: tf.Tensor) -> tf.Tensor:
-    """Returns intersection over union of all pairs.
+    """Computes the intersection over union of all pairs.
 
     Args:
         boxes_nx4: float32 [..., N, 4].
@@ -49,17 +56,20 @@ def compute_overlap(boxes_nx4: tf.Tensor, others_mx4: tf.Tensor) -> tf.Tensor:
         tf.maximum(height, 0.0) * tf.maximum(width, 0.0)
     )
     both = compute_area(a) + compute_area(b)
-    # What is shared is within each box, so that the difference is not negative.
+    # The intersection is within each box, so that the union is not negative.
     return tf.math.divide_no_nan(shared, both - shared)
 
 
 def clip(boxes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Cuts boxes at the borders of their image.
+    """Clips boxes to their images.
 
     Args:
         boxes: float32 [..., N, 4].
         size: int32 or float32 [..., 2], (height, width); leading axes as those
             of `boxes` without N.
+
+    Returns:
+        float32 [..., N, 4].
     """
     size = tf.cast(size, tf.float32)[..., tf.newaxis, :]
     limit = tf.concat([size, size], axis=-1)
@@ -69,9 +79,9 @@ def clip(boxes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 def encode(
     boxes: tf.Tensor, anchors: tf.Tensor, weights: Sequence[float]
 ) -> tf.Tensor:
-    """Codes boxes relative to anchors.
+    """Encodes boxes relative to anchors.
 
-    R-CNN (arXiv:1311.2524), appendix C: shifts of the centre in sides of the
+    R-CNN (arXiv:1311.2524), appendix C: shifts of the center in sides of the
     anchor, and logarithms of the ratio of the sides.
 
     Args:
@@ -96,15 +106,18 @@ def encode(
 def decode(
     codes: tf.Tensor, anchors: tf.Tensor, weights: Sequence[float]
 ) -> tf.Tensor:
-    """Returns the boxes that codes stand for; the inverse of `encode`.
+    """Decodes boxes; the inverse of `encode`.
 
-    Sides grow at most by the factor exp(MAX_LOG_SCALE). Codes that are not
-    numbers give boxes that are none.
+    Sides grow at most by the factor exp(MAX_LOG_SCALE). Codes that contain NaN
+    give boxes of NaN.
 
     Args:
         codes: float [..., 4], (dy, dx, dh, dw).
         anchors: float32 [..., 4].
-        weights: As in `encode`.
+        weights: Factors of (dy, dx, dh, dw), as in `encode`.
+
+    Returns:
+        float32 [..., 4].
     """
     codes = tf.cast(codes, tf.float32)
     codes *= tf.constant([1.0 / weight for weight in weights], tf.float32)

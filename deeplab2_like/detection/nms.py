@@ -25,22 +25,22 @@ def suppress_overlaps(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Keeps the boxes that do not overlap with a kept one of higher score.
 
-    The usual greedy rule, exactly: among equal scores the first box goes
-    first, and a box goes when its overlap is *above* the threshold. It is
+    The usual greedy rule, exactly: of equal scores the first box comes first,
+    and a box is suppressed if its overlap is above the threshold. It is
     computed block after block, in decreasing order of the scores, until the
     result is full.
 
     Args:
         boxes_ln4: float32 [L, N, 4].
-        score_ln: float32 [L, N]; boxes with minus infinity never count.
+        score_ln: float32 [L, N]; boxes with minus infinity do not count.
         overlap_threshold: Intersection over union.
         max_output: K.
         group_ln: int32 [L, N]; only boxes of the same group suppress each
-            other. None: all do.
+            other. If None, all boxes of a list do.
 
     Returns:
-        int32 [L, K], the places of the kept boxes in decreasing order of the
-        scores, 0 where there are none; bool [L, K], there is one.
+        int32 [L, K], indices of the kept boxes in decreasing order of the
+        scores, 0 in empty places; bool [L, K], the place holds a box.
 
     Raises:
         ValueError: N is not static.
@@ -71,7 +71,7 @@ def suppress_overlaps(
     group = None if group_ln is None else cut(group_ln)
 
     def hits(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-        """Whether boxes of two blocks suppress each other: [L, T, T]."""
+        """Returns which boxes of two blocks suppress each other."""
         overlap = boxes_lib.compute_overlap(
             tf.gather(boxes, first), tf.gather(boxes, second)
         )
@@ -98,14 +98,17 @@ def _visit_blocks(
     num_blocks: int,
     max_output: int,
 ) -> tf.Tensor:
-    """Decides block after block: bool [blocks, L, T], the box is kept.
+    """Decides block after block which boxes are kept.
 
     Args:
-        hits: Says which boxes of two blocks suppress each other.
+        hits: Takes the numbers of two blocks, and returns which of their boxes
+            suppress each other: bool [L, T, T].
         is_box: bool [blocks, L, T].
-        num_blocks: How many there are.
-        max_output: When each list has so many kept boxes, the rest is not
-            looked at.
+        num_blocks: Number of blocks.
+        max_output: Blocks are visited until each list has this many kept boxes.
+
+    Returns:
+        bool [blocks, L, T].
     """
     size = is_box.shape[2]
     is_before = tf.range(size)[:, tf.newaxis] < tf.range(size)
@@ -142,13 +145,16 @@ def _visit_blocks(
 def _decide_within(alive: tf.Tensor, hits: tf.Tensor) -> tf.Tensor:
     """Applies the greedy rule within a block.
 
-    A box is kept if no kept box before it hits it. Starting anywhere, each
-    pass settles at least one more box, and what no pass changes is the result.
+    A box is kept if no kept box before it suppresses it. Each pass settles at
+    least one more box, and the result is reached when a pass changes nothing.
 
     Args:
         alive: bool [L, T], not suppressed by an earlier block.
-        hits: bool [L, T, T], the box of the row, which comes before, hits
-            that of the column.
+        hits: bool [L, T, T], the box of the row comes before that of the
+            column and would suppress it.
+
+    Returns:
+        bool [L, T].
     """
 
     def settle(kept, _):
@@ -168,7 +174,7 @@ def _decide_within(alive: tf.Tensor, hits: tf.Tensor) -> tf.Tensor:
 def _list_first(
     flags_ln: tf.Tensor, number: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the places of the first true values: int32, bool [L, number]."""
+    """Returns the places of the first true values, and which exist."""
     size = flags_ln.shape[1]
     rank = tf.where(flags_ln, size - tf.range(size), 0)
     best = tf.math.top_k(rank, min(number, size)).values

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The best boxes of a region proposal network and of a box head.
+"""Selection of the best boxes of a region proposal network and a box head.
 
 B images; N anchors of a level; P proposals; C thing classes; D detections.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ _NOTHING = float("-inf")
 
 
 class Level(NamedTuple):
-    """What a region proposal network says on one feature map.
+    """Outputs of a region proposal network on one feature map.
 
     Attributes:
         objectness: float [B, N], logits.
@@ -35,7 +36,7 @@ class Proposals(NamedTuple):
     """Boxes in decreasing order of their scores, then empty places.
 
     Attributes:
-        boxes: float32 [B, P, 4], inside of the image; 0 where empty.
+        boxes: float32 [B, P, 4], within the image; 0 where empty.
         score: float32 [B, P], logits; 0 where empty.
         is_valid: bool [B, P].
     """
@@ -49,7 +50,7 @@ class Detections(NamedTuple):
     """Objects in decreasing order of their scores, then empty places.
 
     Attributes:
-        boxes: float32 [B, D, 4], inside of the image; 0 where empty.
+        boxes: float32 [B, D, 4], within the image; 0 where empty.
         category: int32 [B, D], 0..C-1; 0 where empty.
         score: float32 [B, D] in 0..1; 0 where empty.
         is_valid: bool [B, D].
@@ -59,6 +60,26 @@ class Detections(NamedTuple):
     category: tf.Tensor
     score: tf.Tensor
     is_valid: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionRules:
+    """The rules by which `select_detections` selects objects.
+
+    Attributes:
+        code_weights: Factors of the codes (dy, dx, dh, dw).
+        score_threshold: Objects have a higher score.
+        overlap_threshold: Threshold of the suppression.
+        candidate_limit: Pairs of proposal and class, the best ones, that take
+            part in the suppression. detectron2 has no such limit.
+        limit: D.
+    """
+
+    code_weights: Sequence[float]
+    score_threshold: float
+    overlap_threshold: float
+    candidate_limit: int
+    limit: int
 
 
 def select_proposals(
@@ -71,16 +92,16 @@ def select_proposals(
 ) -> Proposals:
     """Selects the best boxes of all levels.
 
-    Feature pyramid networks (arXiv:1612.03144); as detectron2: of each level
-    the best anchors, suppressed among themselves, then the best of all.
+    Feature pyramid networks (arXiv:1612.03144); as in detectron2: of each
+    level the best anchors, suppressed among themselves, then the best of all.
 
     Args:
-        levels: One or more.
-        valid_size_b2: int32 [B, 2], size of the images; boxes are cut there,
-            and those that are then empty do not count.
-        level_limit: Anchors of each level before suppression.
-        limit: P, boxes of all levels together.
-        overlap_threshold: Of the suppression.
+        levels: Outputs on one or more feature maps.
+        valid_size_b2: int32 [B, 2], size of the images; boxes are clipped to
+            it, and those that are then empty do not count.
+        level_limit: Number of anchors of each level before suppression.
+        limit: P, number of boxes of all levels together.
+        overlap_threshold: Threshold of the suppression.
     """
     parts = [
         _select_level(level, valid_size_b2, level_limit) for level in levels
@@ -115,7 +136,7 @@ def select_proposals(
 def _select_level(
     level: Level, valid_size_b2: tf.Tensor, number: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns boxes [B, number, 4] and scores, minus infinity for none."""
+    """Returns boxes [B, number, 4] and scores, minus infinity where empty."""
     score = tf.cast(level.objectness, tf.float32)
     best = _pad_and_rank(score, number)
     index = tf.minimum(best.indices, tf.shape(score)[1] - 1)
@@ -137,49 +158,39 @@ def select_detections(
     codes_bpc4: tf.Tensor,
     proposals: Proposals,
     valid_size_b2: tf.Tensor,
-    *,
-    code_weights: Sequence[float],
-    score_threshold: float,
-    overlap_threshold: float,
-    candidate_limit: int,
-    limit: int,
+    rules: DetectionRules,
 ) -> Detections:
-    """Selects objects from what the box head says.
+    """Selects objects from the outputs of the box head.
 
-    As detectron2 (FastRCNNOutputLayers.inference): each proposal may become
+    As in detectron2 (FastRCNNOutputLayers.inference): each proposal may become
     an object of every class; objects of one class suppress each other.
 
     Args:
         class_logits_bpc: float [B, P, C + 1], background last.
         codes_bpc4: float [B, P, C, 4], boxes relative to the proposals.
-        proposals: What the head saw.
+        proposals: Inputs of the head.
         valid_size_b2: int32 [B, 2], size of the images.
-        code_weights: Of the coding.
-        score_threshold: Objects have a higher score.
-        overlap_threshold: Of the suppression.
-        candidate_limit: Pairs of proposal and class, the best ones, that
-            take part in the suppression. detectron2 has no such limit.
-        limit: D.
+        rules: The rules of the selection.
     """
     num_classes = codes_bpc4.shape[2]
-    # The same in every mode: scores decide what is kept.
+    # The same in every mode, as the selection depends on the scores.
     score = exact_floats.softmax(tf.cast(class_logits_bpc, tf.float32))
     score = score[..., :-1]
-    is_candidate = (score > score_threshold) & proposals.is_valid[
+    is_candidate = (score > rules.score_threshold) & proposals.is_valid[
         ..., tf.newaxis
     ]
     flat = tf.reshape(
         tf.where(is_candidate, score, _NOTHING),
         [-1, codes_bpc4.shape[1] * num_classes],
     )
-    best = _pad_and_rank(flat, candidate_limit)
+    best = _pad_and_rank(flat, rules.candidate_limit)
     index = tf.minimum(best.indices, flat.shape[1] - 1)
     category = index % num_classes
     codes = tf.reshape(codes_bpc4, [-1, flat.shape[1], 4])
     boxes = boxes_lib.decode(
         tf.gather(codes, index, batch_dims=1),
         tf.gather(proposals.boxes, index // num_classes, batch_dims=1),
-        code_weights,
+        rules.code_weights,
     )
     boxes = boxes_lib.clip(boxes, valid_size_b2)
     is_box = _are_boxes(boxes) & (best.values > _NOTHING)
@@ -188,8 +199,8 @@ def select_detections(
     index, is_kept = nms.suppress_overlaps(
         boxes,
         score,
-        overlap_threshold=overlap_threshold,
-        max_output=limit,
+        overlap_threshold=rules.overlap_threshold,
+        max_output=rules.limit,
         group_ln=category,
     )
 
@@ -202,7 +213,7 @@ def select_detections(
 
 
 def _pad_and_rank(score_bn: tf.Tensor, number: int):
-    """Returns the `number` best, filled up with minus infinity."""
+    """Returns the `number` best scores, padded by minus infinity."""
     known = score_bn.shape[1]
     missing = number - (tf.shape(score_bn)[1] if known is None else known)
     missing = tf.maximum(missing, 0) if known is None else max(missing, 0)
@@ -213,6 +224,6 @@ def _pad_and_rank(score_bn: tf.Tensor, number: int):
 
 
 def _are_boxes(boxes: tf.Tensor) -> tf.Tensor:
-    """Whether boxes, float32 [..., 4], are finite and have an area."""
+    """Returns which boxes, float32 [..., 4], are finite and have an area."""
     is_finite = tf.reduce_all(tf.math.is_finite(boxes), axis=-1)
     return is_finite & tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random choice of boxes to learn from, in fixed numbers.
+"""Random samples of boxes for training, of a fixed size.
 
-B images, N boxes, K chosen ones. Everything follows from the arguments alone,
-in eager mode, graphs and XLA alike: `tf.random.stateless_uniform` draws other
-numbers under XLA than outside of it.
+B images, N boxes, K chosen ones. Results depend on the arguments only, not on
+eager mode, graph or XLA; `tf.random.stateless_uniform` draws other numbers
+under XLA than outside of it.
 """
 
 from typing import NamedTuple
@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from deeplab2_like.detection import matching
 
-# Of Wellons, "Prospecting for Hash Functions" (2018): multipliers and shifts
-# with which each bit of a number changes half of the bits of the result.
+# Wellons, "Prospecting for Hash Functions" (2018): shifts and multipliers with
+# which each bit of a number changes half of the bits of the result.
 _MIXING = ((16, 0x7FEB352D), (15, 0x846CA68B))
 _LAST_SHIFT = 16
 # Bits of a float32 in 1..2 above those of its fraction.
@@ -22,10 +22,10 @@ _FRACTION_SHIFT = 9
 
 
 class Sample(NamedTuple):
-    """The chosen boxes: positive ones first, then negative ones, then none.
+    """The chosen boxes: positive ones, then negative ones, then empty places.
 
     Attributes:
-        index: int32 [B, K] in 0..N-1; any number where nothing is chosen.
+        index: int32 [B, K] in 0..N-1; any number in empty places.
         is_positive: bool [B, K].
         is_chosen: bool [B, K], the place holds a box.
     """
@@ -42,17 +42,17 @@ def sample_balanced(
     num_samples: int,
     positive_share: float,
 ) -> Sample:
-    """Chooses boxes at random, with at most some share of positive ones.
+    """Chooses boxes at random, with a limited share of positive ones.
 
     Faster R-CNN (arXiv:1506.01497), section 3.1.3: where positive boxes are
     missing, negative ones take their places, but not the reverse.
 
     Args:
-        label_bn: int32 [B, N], of `matching`; others than POSITIVE and
-            NEGATIVE are never chosen. N is static or at least `num_samples`.
+        label_bn: int32 [B, N], labels of `matching.Matches`; only boxes that
+            are POSITIVE or NEGATIVE are chosen. N is static or at least K.
         seed: int32 [2].
         num_samples: K.
-        positive_share: In 0..1.
+        positive_share: Largest share of positive boxes, in 0..1.
     """
     known = label_bn.shape[1]
     missing = 0 if known is None else num_samples - known
@@ -87,15 +87,14 @@ def sample_balanced(
 
 
 def draw_priorities(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Draws numbers that are the same in every mode.
+    """Draws uniform numbers that are the same in every mode.
 
     Args:
-        shape: int32, of what is drawn; at most 2**31 - 1 numbers.
+        shape: int32 [rank], shape of the result; at most 2**31 - 1 numbers.
         seed: int32 [2].
 
     Returns:
-        float32, uniform in steps of 2**-23 in [1, 2), so that zero is below
-        all of them.
+        float32, in [1, 2) in steps of 2**-23, so that all are above 0.
     """
     key = tf.bitcast(seed, tf.uint32)
     bits = tf.cast(tf.range(tf.reduce_prod(shape)), tf.uint32)
@@ -107,7 +106,7 @@ def draw_priorities(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _mix(bits: tf.Tensor) -> tf.Tensor:
-    """Returns uint32 numbers for uint32 ones, different for different ones."""
+    """Mixes the bits of uint32 numbers; different ones stay different."""
     for shift, factor in _MIXING:
         bits = tf.bitwise.bitwise_xor(bits, _shift_right(bits, shift))
         bits *= tf.constant(factor, tf.uint32)
@@ -121,6 +120,6 @@ def _shift_right(bits: tf.Tensor, number: int) -> tf.Tensor:
 def _choose(
     priority: tf.Tensor, is_allowed: tf.Tensor, number: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the places of the highest priorities, and whether they count."""
+    """Returns the places of the highest priorities, and which are allowed."""
     best = tf.math.top_k(tf.where(is_allowed, priority, 0.0), number)
     return best.indices, best.values > 0.0

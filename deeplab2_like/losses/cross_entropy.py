@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cross entropy of pixels, its mean over the pixels of the whole batch.
-
-Either over all pixels, or over the hardest ones.
-"""
+"""Mean cross entropy of all pixels of the batch, or of the hardest ones."""
 
 import tensorflow as tf
 
@@ -12,8 +9,8 @@ def compute_mean_cross_entropy(
 ) -> tf.Tensor:
     """Computes the softmax cross entropy, averaged over the batch.
 
-    As Panoptic FPN (arXiv:1901.02446): every pixel that is not ignored counts
-    the same, whichever image it is in.
+    As in Panoptic FPN (arXiv:1901.02446): every pixel that is not ignored has
+    the same weight, whichever image it is in.
 
     Args:
         logits_bhwc: float [B, H, W, C].
@@ -21,8 +18,8 @@ def compute_mean_cross_entropy(
         ignore_label: Pixels of this label do not count.
 
     Returns:
-        float32 [B], whose mean is the loss: the sum of each image times the
-        number of images, divided by the pixels of all.
+        float32 [B], whose mean is the loss: the sum of each image times B,
+        divided by the number of pixels that count in all images.
     """
     error, is_counted = _compute_errors(logits_bhwc, labels_bhw, ignore_label)
     return share_over_batch(
@@ -40,23 +37,23 @@ def compute_hardest_cross_entropy(
 ) -> tf.Tensor:
     """Computes the softmax cross entropy of the hardest pixels of the batch.
 
-    As the published code of EfficientPS (arXiv:2004.02307): of all pixels, the
-    ignored ones included, which count as 0, the hardest ceil(share * number)
-    are averaged, whichever images they are in.
+    As in the published code of EfficientPS (arXiv:2004.02307): of the errors
+    of all pixels of the batch, the ceil(share * number) largest are averaged.
+    Ignored pixels are among these pixels, with the error 0.
 
     Args:
         logits_bhwc: float [B, H, W, C].
         labels_bhw: int32 [B, H, W], 0..C-1 or `ignore_label`.
         ignore_label: Pixels of this label have no error.
-        share: Of the pixels that are kept, in (0, 1].
+        share: Share of the pixels that are kept, in (0, 1].
 
     Returns:
         float32 [B], whose mean is the loss.
     """
     error, _ = _compute_errors(logits_bhwc, labels_bhw, ignore_label)
     number = tf.cast(tf.size(error), tf.float64)
-    # A share such as 0.2 has no exact binary number: 0.2 * 10 is a bit more
-    # than 2 in some precisions, and must not become 3.
+    # A share such as 0.2 has no exact binary representation: 0.2 * 10 is more
+    # than 2 in some precisions, and must not be rounded up to 3.
     keep = tf.math.ceil(number * share * (1.0 - 1e-9))
     keep = tf.maximum(tf.cast(keep, tf.int32), 1)
     kept = error * weigh_largest(error, keep)
@@ -66,18 +63,18 @@ def compute_hardest_cross_entropy(
 
 
 def weigh_largest(values: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
-    """Returns weights whose product with the values sums up the largest ones.
+    """Returns weights with which a weighted sum is that of the largest values.
 
-    No sorting: the smallest value that is kept is found bit by bit. Values
-    that equal it share what is left for them.
+    Instead of sorting, the smallest value that is kept is found bit by bit.
+    Values equal to it share the remaining places in equal parts.
 
     Args:
         values: float32 [...], none negative or not a number.
-        keep: int32, how many are summed; at least 1, at most all.
+        keep: int32 scalar, how many are summed; at least 1, at most all.
 
     Returns:
-        float32 [...]: 1 for larger values, 0 for smaller ones; no gradient
-        goes through them.
+        float32 [...]: 1 for values above the smallest kept one, 0 for those
+        below it; without gradient.
     """
     values = tf.stop_gradient(values)
     # Floats that are not negative are in the order of their bits.
@@ -106,7 +103,7 @@ def _count(flags: tf.Tensor) -> tf.Tensor:
 def _compute_errors(
     logits_bhwc: tf.Tensor, labels_bhw: tf.Tensor, ignore_label: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the cross entropy, 0 where ignored, and where it counts."""
+    """Returns the errors, 0 where ignored, and which pixels count."""
     is_counted = labels_bhw != ignore_label
     error = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.where(is_counted, labels_bhw, 0),
@@ -116,7 +113,7 @@ def _compute_errors(
 
 
 def share_over_batch(sum_b: tf.Tensor, count_b: tf.Tensor) -> tf.Tensor:
-    """Returns numbers whose mean is the sum of all by the count of all.
+    """Returns values whose mean is the sum of all sums over that of all counts.
 
     Args:
         sum_b: float32 [B].

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of Mask R-CNN on boxes that were chosen to learn from.
+"""Losses of Mask R-CNN on sampled boxes.
 
 Faster R-CNN (arXiv:1506.01497), equation 1, and Mask R-CNN (arXiv:1703.06870),
-section 3, with the normalisation of detectron2. All give float32 [B], whose
-mean is the loss of the batch.
+section 3, with the normalization of detectron2. Losses of images are float32
+[B]; their mean is the loss of the batch.
 
-B images, K chosen boxes or places for them, C classes.
+B images, K places for sampled boxes, C classes.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,11 @@ def compute_smooth_l1(error: tf.Tensor, beta: float) -> tf.Tensor:
 
     Args:
         error: float32 [...].
-        beta: Below it the loss is error ** 2 / (2 * beta), above it
+        beta: Errors below it give error ** 2 / (2 * beta), those above it
             |error| - beta / 2; 0 for the absolute error.
+
+    Returns:
+        float32 [...].
     """
     size = tf.abs(error)
     if beta <= 0.0:
@@ -36,12 +39,15 @@ def compute_objectness_loss(
     is_object_bk: tf.Tensor,
     is_chosen_bk: tf.Tensor,
 ) -> tf.Tensor:
-    """Computes the binary cross entropy of anchors, sum / K.
+    """Computes the sum of the binary cross entropy of anchors, divided by K.
 
     Args:
         logits_bk: float [B, K].
         is_object_bk: bool [B, K].
         is_chosen_bk: bool [B, K]; other places count as 0.
+
+    Returns:
+        float32 [B].
     """
     error = tf.nn.sigmoid_cross_entropy_with_logits(
         labels=tf.cast(is_object_bk, tf.float32),
@@ -58,17 +64,20 @@ def compute_code_loss(
     *,
     beta: float,
 ) -> tf.Tensor:
-    """Computes the smooth absolute error of box codes, sum of each image.
+    """Computes the smooth absolute error of box codes, summed over each image.
 
     Args:
         codes_bk4: float [B, K, 4].
-        targets_bk4: float32 [B, K, 4]; anything where not positive.
-        is_positive_bk: bool [B, K], the boxes that stand for an object.
+        targets_bk4: float32 [B, K, 4]; any values where not positive.
+        is_positive_bk: bool [B, K], the box is matched with an object.
         beta: See `compute_smooth_l1`.
+
+    Returns:
+        float32 [B].
     """
     mask = is_positive_bk[..., tf.newaxis]
     difference = tf.cast(codes_bk4, tf.float32) - targets_bk4
-    # Chosen before the error is computed, for finite gradients.
+    # Masked before the error is computed, for finite gradients.
     error = compute_smooth_l1(tf.where(mask, difference, 0.0), beta)
     return tf.reduce_sum(error, axis=[1, 2])
 
@@ -76,12 +85,15 @@ def compute_code_loss(
 def compute_class_loss(
     logits_bkc: tf.Tensor, labels_bk: tf.Tensor, is_chosen_bk: tf.Tensor
 ) -> tf.Tensor:
-    """Computes the cross entropy of regions, a mean over all of the batch.
+    """Computes the mean cross entropy of the regions of the batch.
 
     Args:
         logits_bkc: float [B, K, C + 1], background last.
         labels_bk: int32 [B, K] in 0..C.
         is_chosen_bk: bool [B, K]; other places do not count.
+
+    Returns:
+        float32 [B].
     """
     error = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=labels_bk, logits=tf.cast(logits_bkc, tf.float32)
@@ -98,14 +110,17 @@ def compute_region_code_loss(
     *,
     beta: float,
 ) -> tf.Tensor:
-    """Computes `compute_code_loss` divided by the number of all regions.
+    """Computes `compute_code_loss`, divided by the number of all regions.
 
     Args:
-        codes_bk4: float [B, K, 4], those of the class of the object.
+        codes_bk4: float [B, K, 4], codes for the class of the object.
         targets_bk4: float32 [B, K, 4].
         is_positive_bk: bool [B, K].
         is_chosen_bk: bool [B, K], positive or background.
         beta: See `compute_smooth_l1`.
+
+    Returns:
+        float32 [B].
     """
     error = compute_code_loss(codes_bk4, targets_bk4, is_positive_bk, beta=beta)
     return share_over_batch(error, _count(is_chosen_bk))
@@ -114,12 +129,15 @@ def compute_region_code_loss(
 def compute_mask_loss(
     logits_bkhw: tf.Tensor, targets_bkhw: tf.Tensor, is_positive_bk: tf.Tensor
 ) -> tf.Tensor:
-    """Computes the binary cross entropy of masks, a mean over all of them.
+    """Computes the mean binary cross entropy of the masks of the batch.
 
     Args:
-        logits_bkhw: float [B, K, h, w], those of the class of the object.
+        logits_bkhw: float [B, K, h, w], logits for the class of the object.
         targets_bkhw: float32 [B, K, h, w], 0 or 1.
         is_positive_bk: bool [B, K]; other places do not count.
+
+    Returns:
+        float32 [B].
     """
     error = tf.nn.sigmoid_cross_entropy_with_logits(
         labels=targets_bkhw, logits=tf.cast(logits_bkhw, tf.float32)
@@ -137,12 +155,12 @@ def compute_instance_losses(
     """Computes all losses of Mask R-CNN, with detectron2's constants.
 
     Args:
-        outputs: What `model.instance_branch` gives in training.
-        proposal_beta: Below it the error of a box code of a proposal is made
-            smooth; see `compute_smooth_l1`.
+        outputs: Outputs of `model.heads.mask_rcnn.InstanceBranch` in training.
+        proposal_beta: `beta` of `compute_smooth_l1` for the box codes of
+            proposals.
 
     Returns:
-        float32 [B] each, under the names that configs have for them.
+        float32 [B] each, by their names in configs.
     """
     anchor_boxes = compute_code_loss(
         outputs["anchor_codes"],

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of SOLOv2: the classes of cells, and the masks of some of them.
+"""Losses of SOLOv2: classes of cells, and masks of some of them.
 
-Wang et al., "SOLOv2" (arXiv:2003.10152), section 3.3. All give float32 [B],
-whose mean is the loss of the batch.
+Wang et al., "SOLOv2" (arXiv:2003.10152), section 3.3. Losses of images are
+float32 [B]; their mean is the loss of the batch.
 
 B images; G cells; C thing classes; N places for masks.
 """
@@ -27,8 +27,8 @@ def compute_focal_error(
     Args:
         logits: float [...].
         is_class: bool [...].
-        alpha: Weight of what is of the class; of the rest: 1 - alpha.
-        gamma: Exponent of the probability of being wrong.
+        alpha: Weight of the elements of the class; 1 - alpha for others.
+        gamma: Exponent of the probability of the wrong answer.
 
     Returns:
         float32 [...].
@@ -47,13 +47,16 @@ def compute_cell_loss(
 ) -> tf.Tensor:
     """Computes the focal loss of all cells and classes of the batch.
 
-    It is divided by the pairs of a cell and an object of the batch plus 1, so
-    that it is finite where there is none.
+    It is divided by 1 + the number of pairs of a cell and an object in the
+    batch, so that it is finite without pairs.
 
     Args:
         logits_bgc: float [B, G, C].
-        category_bg: int32 [B, G] in 0..C-1, else no object.
-        num_pairs_b: int32 [B], of each image.
+        category_bg: int32 [B, G] in 0..C-1; other values for no object.
+        num_pairs_b: int32 [B], number of pairs of each image.
+
+    Returns:
+        float32 [B].
     """
     num_classes = logits_bgc.shape[-1]
     is_class = tf.equal(category_bg[..., tf.newaxis], tf.range(num_classes))
@@ -68,7 +71,7 @@ def compute_dice_error(
 ) -> tf.Tensor:
     """Computes 1 - 2 sum(p t) / (sum(p^2) + sum(t^2)) of each mask.
 
-    Milletari et al., arXiv:1606.04797; p are probabilities.
+    Milletari et al., arXiv:1606.04797; p are probabilities, t targets.
 
     Args:
         logits_nhw: float [..., h, w].
@@ -91,13 +94,16 @@ def compute_mask_loss(
 ) -> tf.Tensor:
     """Computes the mean dice loss of all masks of the batch; 0 without any.
 
-    A mask without a pixel, of an object between the pixels, does not count,
-    other than in the published code: its loss is 1, with no gradient.
+    Masks without pixels, of objects that fall between the pixels at stride 4,
+    do not count; in the published code they add a constant loss of 1.
 
     Args:
         logits_bnhw: float [B, N, h, w].
         targets_bnhw: [B, N, h, w] in 0..1, or bool.
         is_mask_bn: bool [B, N]; other places do not count.
+
+    Returns:
+        float32 [B].
     """
     error = compute_dice_error(logits_bnhw, targets_bnhw)
     has_pixels = tf.reduce_any(tf.cast(targets_bnhw, tf.bool), axis=[2, 3])

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of dense predictions: an error a pixel, then a mean over pixels.
+"""Losses of dense predictions: an error per pixel, then a mean over pixels.
 
 Shape suffixes: b batch, h height, w width, c classes or channels.
 
 The definitions are those of deeplab2 (`model/loss/base_loss.py`), in which the
-mean runs over the pixels whose weighted error is not zero. A pixel that is
-predicted exactly right therefore leaves the mean.
+mean is over the pixels whose weighted error is not zero. Pixels that are
+predicted exactly therefore do not count in the mean.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ PixelError = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 def compute_squared_error(
     prediction_bhwc: tf.Tensor, target_bhwc: tf.Tensor
 ) -> tf.Tensor:
-    """Returns the squared error of each pixel, its mean over the channels.
+    """Computes the squared error of each pixel, averaged over the channels.
 
     Args:
         prediction_bhwc: float [B, H, W, C].
@@ -34,7 +34,7 @@ def compute_squared_error(
 def compute_absolute_error(
     prediction_bhwc: tf.Tensor, target_bhwc: tf.Tensor
 ) -> tf.Tensor:
-    """Returns the absolute error of each pixel, its mean over the channels.
+    """Computes the absolute error of each pixel, averaged over the channels.
 
     Args:
         prediction_bhwc: float [B, H, W, C].
@@ -69,7 +69,7 @@ def compute_mean_of_hardest(
         num_pixels = tf.cast(tf.shape(error)[1], tf.float32)
         keep = tf.cast(tf.round(top_k_percent * num_pixels), tf.int32)
         static = error_bhw.shape[1:].num_elements()
-        if static is not None:  # XLA needs to know how many are kept.
+        if static is not None:  # XLA needs a static number.
             keep = round(top_k_percent * static)
         error = tf.math.top_k(error, keep, sorted=False).values
     count = tf.reduce_sum(tf.cast(error != 0.0, tf.float32), axis=1)
@@ -87,7 +87,7 @@ def compute_semantic_loss(
     """Computes the softmax cross entropy of the hardest pixels.
 
     Args:
-        logits_bhwc: float [B, H, W, C], one logit a class.
+        logits_bhwc: float [B, H, W, C].
         labels_bhw: int32 [B, H, W], classes, or `ignore_label`, which may be
             a class index too (deeplab2's coco_panoptic: 0).
         weights_bhw: float32 [B, H, W], not negative.
@@ -114,7 +114,7 @@ def compute_regression_loss(
     pixel_error: PixelError,
     top_k_percent: float = 1.0,
 ) -> tf.Tensor:
-    """Computes the mean weighted error of a map of numbers.
+    """Computes the mean weighted error of a regression.
 
     Args:
         prediction_bhwc: float [B, H, W, C].

@@ -3,9 +3,9 @@
 
 Panoptic quality (arXiv:1801.00868) counts a true segment as found when its
 IoU with a predicted one is above one half. Here the IoU is that of soft masks,
-and the step at one half a sigmoid. MaX-DeepLab (arXiv:2012.00759) has another
-loss of that kind, which matches queries with segments; systems without queries
-know which soft mask stands for which segment.
+and the step at one half is a sigmoid. MaX-DeepLab (arXiv:2012.00759) has
+another loss of that kind, which matches queries with segments; here the
+segment of each soft mask is known.
 
 B images, S segments: true ones, and predicted ones without truth.
 """
@@ -20,7 +20,7 @@ _SMALLEST = 1e-6
 def compute_soft_overlap(
     shared_bs: tf.Tensor, predicted_bs: tf.Tensor, true_bs: tf.Tensor
 ) -> tf.Tensor:
-    """Returns the IoU of soft masks.
+    """Computes the IoU of soft masks.
 
     Args:
         shared_bs: float32 [B, S], sum of prediction * truth over the pixels.
@@ -28,7 +28,7 @@ def compute_soft_overlap(
         true_bs: float32 [B, S], sum of the truth.
 
     Returns:
-        float32 [B, S] in 0..1; 0 where there is neither.
+        float32 [B, S] in 0..1; 0 where both masks are empty.
     """
     union = predicted_bs + true_bs - shared_bs
     return shared_bs / tf.maximum(union, _SMALLEST)
@@ -44,8 +44,8 @@ def compute_soft_quality_loss(
     """Computes -log of a soft panoptic quality.
 
     Each true segment is a true positive to the degree
-    t = sigmoid(steepness * (IoU - 1 / 2)); to the rest, 1 - t, it is missed
-    and its prediction is false. So
+    t = sigmoid(steepness * (IoU - 1 / 2)); to the degree 1 - t it is missed
+    and its prediction is a false positive. So
 
         quality = sum(t * IoU) / (sum(t) + sum(1 - t) + false / 2),
 
@@ -57,7 +57,7 @@ def compute_soft_quality_loss(
         is_true_bs: bool [B, S], the segment exists.
         false_positive_b: float32 [B], predictions without truth, counted
             softly; None for 0.
-        steepness: See above.
+        steepness: Slope factor of the sigmoid.
 
     Returns:
         float32 [B], at least 0; 0 for images without segments.
@@ -79,7 +79,7 @@ def compute_soft_quality_loss(
 def compute_semantic_overlap(
     logits_bhwc: tf.Tensor, labels_bhw: tf.Tensor, *, ignore_label: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the soft IoU of each class: there is one segment of each.
+    """Computes the soft IoU of each class, which is one segment of an image.
 
     Args:
         logits_bhwc: float [B, H, W, C].
@@ -88,8 +88,8 @@ def compute_semantic_overlap(
 
     Returns:
         float32 [B, C], soft IoU; bool [B, C], the class occurs; float32 [B],
-        the number of other classes that are predicted, each at most 1: the
-        share of the pixels with that class, relative to 1 / C.
+        the soft number of predicted classes that do not occur, which is the
+        sum of min(1, C * share of the pixels) over them.
     """
     channels = logits_bhwc.shape[-1]
     is_counted = tf.cast(labels_bhw != ignore_label, tf.float32)[
@@ -116,13 +116,13 @@ def compute_mask_overlap(
     targets_bkhw: tf.Tensor,
     probability_bk: tf.Tensor,
 ) -> tf.Tensor:
-    """Returns the soft IoU of masks, in the frames of their boxes.
+    """Computes the soft IoU of masks in the frames of their boxes.
 
     Args:
         logits_bkhw: float [B, K, h, w], of the class of the object.
         targets_bkhw: float32 [B, K, h, w], 0 or 1.
-        probability_bk: float32 [B, K], of the class of the object: what is
-            taken for something else is not found.
+        probability_bk: float32 [B, K], of the class of the object: a factor
+            of the IoU, as objects of a wrong class are not found.
 
     Returns:
         float32 [B, K].

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of several losses that are learned along with them.
+"""Learned weights of several losses.
 
 Kendall, Gal and Cipolla, CVPR 2018 (arXiv:1705.07115): each loss has an
-uncertainty s, learned as eta = log s ** 2. A large s makes the loss count
-little, and costs something itself.
+uncertainty s, learned as eta = log s ** 2. A large s reduces the weight of its
+loss, and adds a penalty.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,14 +23,15 @@ def weigh_losses(
     """Weighs losses by their uncertainties.
 
     A regression becomes exp(-eta) * loss / 2 + eta / 2, so that at the best
-    eta the variance is the loss; a classification exp(-eta) * loss + eta / 2.
-    The authors' own notebook has exp(-eta) * loss + eta for regressions,
-    which has the same minimum. The result may be negative.
+    eta the variance equals the loss; a classification becomes
+    exp(-eta) * loss + eta / 2. The notebook of the authors has
+    exp(-eta) * loss + eta for regressions, which has the same minimum.
+    Results may be negative.
 
     Args:
         losses: float32 [B] each.
-        names: Of the losses with an uncertainty; those that do not occur are
-            passed over, and others are not changed.
+        names: Names of the losses with an uncertainty. Those that are not in
+            `losses` are skipped; other losses are not changed.
         log_variances: float32 [len(names)], eta of each.
         regressions: Names of the losses that are regressions.
 

@@ -3,6 +3,5 @@
 
 NumPy and the standard library only. Reading order: `overlaps` (which segments
 share pixels), `panoptic_quality`, `mean_iou`, `instance_matching` and
-`average_precision`; `coco_panoptic` scores files, `evaluate_coco` is its
-program.
+`average_precision`; `coco_panoptic` scores files, `coco_main` is its program.
 """

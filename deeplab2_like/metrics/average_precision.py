@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mask average precision (AP) of things, as COCO defines it.
 
-The masks never leave the label maps: their areas and overlaps are counted in
-one pass (`overlaps`), the matching is done image by image (`instance_matching`)
-and pycocotools averages over recall, thresholds and classes. The state is some
-bytes a detection, and time and memory do not depend on the number of masks.
+The masks stay in the label maps: their areas and overlaps are counted in one
+pass (`overlaps`), the matching is done image by image (`instance_matching`) and
+pycocotools averages over recall, thresholds and classes. The state is some
+bytes per detection, and time and memory do not depend on the number of masks.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # Names of the twelve numbers, in COCO's order. AR with a number: at most that
-# many detections an image and class.
+# many detections per image and class.
 NAMES = (
     "AP",
     "AP50",
@@ -45,14 +45,14 @@ NAMES = (
 
 @dataclasses.dataclass(frozen=True)
 class AveragePrecisionResult:
-    """What COCO's evaluation says about the detections.
+    """The values of COCO's evaluation of a set of images.
 
     Attributes:
         values: float64 [12], in the order of `NAMES`; -1 where no true object
             falls into the range (COCO's convention).
         per_class: AP by class index; NaN for classes without true objects.
         num_images: Images that were compared.
-        warnings: Sentences about what is not defined.
+        warnings: Sentences about values that are not defined.
     """
 
     values: npt.NDArray[np.float64]
@@ -66,7 +66,7 @@ class AveragePrecisionResult:
         return self.scalars()["AP"]
 
     def scalars(self) -> dict[str, float]:
-        """Returns the twelve numbers by name; NaN where COCO says -1."""
+        """Returns the twelve numbers by name; NaN where COCO has -1."""
         return {
             name: float(value) if value >= 0 else math.nan
             for name, value in zip(NAMES, self.values, strict=True)
@@ -76,8 +76,8 @@ class AveragePrecisionResult:
 class AveragePrecision:
     """Mask AP of thing segments against the true things of label maps.
 
-    A true thing with instance 0 is a crowd region: what lies in it is neither
-    right nor wrong.
+    A true thing with instance 0 is a crowd region: detections in it are
+    neither right nor wrong.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class AveragePrecision:
         """Creates an accumulator without images.
 
         Args:
-            thing_ids: The classes that count.
+            thing_ids: Indices of the classes that are evaluated.
             label_divisor: Label = class * label_divisor + instance.
-            class_names: Names by class index, or none; for tables.
+            class_names: Names by class index, for tables; may be empty.
         """
         self._thing_ids = tuple(sorted(thing_ids))
         self._label_divisor = label_divisor
@@ -125,14 +125,13 @@ class AveragePrecision:
             predicted: Integers of the same dimensions, predicted labels.
             segment_ids: Integers [S] or [B, S], labels of the segments; those
                 of stuff and those without pixels are left out.
-            segment_scores: Floats of the same dimensions, higher is better.
-            is_valid: bool of the same dimensions, which rows are segments; all
-                when None.
+            segment_scores: Floats [S] or [B, S], higher is better.
+            is_valid: bool [S] or [B, S], which rows are segments; all if None.
             names: Name of each image, for error messages.
 
         Raises:
             DataError: The dimensions do not fit, a thing of the map is not
-                among the segments, or its score is not a number.
+                among the segments, or its score is not finite.
         """
         true, predicted = np.asarray(true), np.asarray(predicted)
         ids, scores = np.asarray(segment_ids), np.asarray(segment_scores)
@@ -173,7 +172,8 @@ class AveragePrecision:
             scores: Floats [N].
 
         Raises:
-            DataError: A mask has other dimensions than the labels.
+            DataError: A mask has other dimensions than the labels, or the
+                numbers of masks, classes and scores differ.
         """
         true = np.asarray(true)
         classes = np.asarray(classes, np.int64).reshape(-1)
@@ -212,7 +212,11 @@ class AveragePrecision:
         )
 
     def merge(self, other: "AveragePrecision") -> None:
-        """Adds the images of another accumulator of the same data set."""
+        """Adds the images of another accumulator of the same data set.
+
+        Raises:
+            ConfigError: The other one evaluates other classes.
+        """
         if other._thing_ids != self._thing_ids:
             raise errors.ConfigError(
                 f"AP of the classes {other._thing_ids} cannot be merged into "
@@ -225,7 +229,7 @@ class AveragePrecision:
         """Returns the values of all images so far; changes nothing.
 
         Raises:
-            InstallError: pycocotools is not installed.
+            InstallError: The package pycocotools is not installed.
         """
         evaluation = _make_cocoeval()
         num_images = len(self._images)
@@ -370,10 +374,7 @@ def _make_cocoeval() -> Any:
 def _to_cocoeval(
     matched: instance_matching.MatchedDetections | None, area: int
 ) -> dict[str, Any] | None:
-    """Returns what COCOeval.evaluateImg gives for one image, class, area range.
-
-    Only the entries that COCOeval.accumulate reads.
-    """
+    """Returns the entries of COCOeval.evaluateImg that are accumulated."""
     if matched is None:
         return None
     return {

@@ -3,7 +3,7 @@
 
 The numbers are those of its `pq_compute` (commit 7bb4655). Where that stops
 with a division by zero, the value here is NaN; where it silently accepts
-doubtful ground truth, the result here carries a warning.
+doubtful ground truth, the result here has a warning.
 """
 
 import concurrent.futures
@@ -23,13 +23,13 @@ from deeplab2_like.metrics import (
     segment_matching,
 )
 
-# Warnings of one kind that are given in full.
+# Warnings that are shown in full.
 _MAX_WARNINGS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class _Pair:
-    """One image: the annotations and pictures of truth and prediction."""
+    """Annotations and PNGs of the truth and the prediction of one image."""
 
     image_id: int | str
     true: dict[str, Any]
@@ -48,19 +48,22 @@ def compute_panoptic_quality(
 ) -> quality_result.PanopticQualityResult:
     """Computes PQ of predictions in files against a ground truth in files.
 
-    Each pixel of a true segment counts for its category, except crowd
-    segments: they are never matched or missed, and of several crowd segments
-    of one category in an image only the last one listed excuses predictions.
-    Areas of true segments are those of the JSON file, areas of predicted ones
-    are counted. Images of the predictions without ground truth are left out.
+    Crowd segments are never matched or missed, and of several crowd segments
+    of one category in an image only the last one listed excuses predictions
+    (see `segment_matching.count_matches`). Areas of true segments are those
+    of the JSON file, areas of predicted ones are counted. Images of the
+    predictions without ground truth are left out.
 
     Args:
-        true_json: The ground truth; it says which categories are things.
-        predicted_json: The predictions, by the same image and category ids.
-        true_folder: PNGs of the ground truth; the path of the JSON file
-            without its extension when None.
-        predicted_folder: PNGs of the predictions; likewise.
-        num_threads: Images in work at a time; one a processor when None.
+        true_json: JSON file of the ground truth, with its categories.
+        predicted_json: JSON file of the predictions, with the same image and
+            category ids.
+        true_folder: Folder of the PNGs of the ground truth; the path of
+            `true_json` without its extension if None.
+        predicted_folder: Folder of the PNGs of the predictions; the path of
+            `predicted_json` without its extension if None.
+        num_threads: Images that are processed at a time; one per processor if
+            None.
 
     Returns:
         The qualities by category, in the order of the ground truth.
@@ -68,15 +71,15 @@ def compute_panoptic_quality(
     Raises:
         DataError: A file is missing or damaged, an image of the ground truth
             has no prediction, sizes differ, a category does not exist, or the
-            PNG and the JSON file of a prediction disagree; with the image and
-            the segment.
+            PNG and the JSON file of a prediction disagree. The message names
+            the image and the segment.
     """
     true = coco_format.load_annotations(true_json)
     predicted = coco_format.load_annotations(predicted_json)
     if not true.categories:
         raise errors.DataError(
-            f"{true.path} has no `categories`. The ground truth must say "
-            "which category ids exist and which are things."
+            f"{true.path} has no `categories`. The ground truth must list "
+            "the category ids and which of them are things."
         )
     pairs = _pair_images(
         true,
@@ -202,7 +205,7 @@ def _list_true(
     )
     ids = [*counted, *(i for i in infos if i not in counted)]
     warnings = []
-    # In COCO's rules the last crowd segment of a category replaces others.
+    # By COCO's rules the last crowd segment of a category replaces others.
     last_crowd = {
         info["category_id"]: i
         for i, info in infos.items()
@@ -264,8 +267,8 @@ def _index_segments(
             )
         if not 0 < segment <= coco_format.MAX_ID or segment in infos:
             raise errors.DataError(
-                f"Image {pair.image_id}: the {what} lists segment {segment} "
-                f"{'twice' if segment in infos else ''}. Ids are 1.."
+                f"Image {pair.image_id}: the {what} lists segment {segment}"
+                f"{' twice' if segment in infos else ''}. Ids are 1.."
                 f"{coco_format.MAX_ID}, each listed once (0 is void)."
             )
         infos[segment] = info

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matches detections with true objects of one class in one image, for AP.
+"""Matching of detections with true objects of one class and image, for AP.
 
 The rules are those of COCO's evaluation (pycocotools, `COCOeval.evaluateImg`),
 computed for all thresholds and area ranges together.
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Of IoU: 0.5, 0.55, ..., 0.95.
+# IoUs 0.5, 0.55, ..., 0.95.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 # In pixels, both limits included: all, small, medium, large.
 AREA_RANGES = np.array(
@@ -23,12 +23,13 @@ MAX_DETECTIONS = 100
 
 @dataclasses.dataclass(frozen=True)
 class MatchedDetections:
-    """What became of the detections of one class in one image.
+    """Matched, unmatched and ignored detections of one class in one image.
 
     Attributes:
         scores: float64 [D], descending.
-        is_matched: bool [A, T, D], by area range and threshold.
-        is_ignored: bool [A, T, D], neither right nor wrong.
+        is_matched: bool [A, T, D], by area range and IoU threshold.
+        is_ignored: bool [A, T, D], detections that are neither right nor
+            wrong.
         true_is_ignored: bool [A, G], true objects that need not be found.
     """
 
@@ -44,7 +45,7 @@ def compute_ious(
     true_areas_g: npt.NDArray[Any],
     is_crowd_g: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.float64]:
-    """Computes COCO's IoU: float64 [D, G].
+    """Computes COCO's IoU of detections and true objects.
 
     With a crowd region the union is the detection alone, so that several
     detections can lie in it.
@@ -54,6 +55,9 @@ def compute_ious(
         areas_d: [D], pixels of the detections, above 0.
         true_areas_g: [G], pixels of the true objects.
         is_crowd_g: bool [G].
+
+    Returns:
+        float64 [D, G].
     """
     union = areas_d[:, None] + true_areas_g[None] - shared_dg
     union = np.where(is_crowd_g[None], areas_d[:, None], union)
@@ -67,15 +71,16 @@ def match_detections(
     true_areas_g: npt.NDArray[Any],
     is_crowd_g: npt.NDArray[np.bool_],
 ) -> MatchedDetections:
-    """Returns each detection, best score first, the true object it fits best.
+    """Matches each detection, best score first, with the object of largest IoU.
 
-    Objects outside of the area range and crowd regions are taken only when no
-    other object is left for the detection; what matches them is ignored, as is
-    an unmatched detection outside of the area range. Of equal scores the first
-    detection comes first, of equal IoUs the last object wins.
+    Objects outside of the area range and crowd regions are matched only if no
+    other object is left for the detection. Detections that match them are
+    ignored, as are unmatched detections outside of the area range. Of equal
+    scores the first detection comes first; of equal IoUs the last object is
+    matched.
 
     Args:
-        scores_d: [D], higher is better.
+        scores_d: float [D], higher is better.
         ious_dg: float64 [D, G], by `compute_ious`.
         areas_d: [D], pixels of the detections.
         true_areas_g: [G], pixels of the true objects.
@@ -98,7 +103,7 @@ def match_detections(
         is_possible = ious_g[candidates] >= IOU_THRESHOLDS[:, None]
         is_possible = is_possible & ~is_taken[..., candidates]
         ignored = true_is_ignored[:, None, candidates]
-        # An object that counts comes before any that is ignored.
+        # Objects that are not ignored come before any that are.
         rank = np.arange(1, len(candidates) + 1)
         rank = rank + np.where(ignored, 0, len(candidates))
         rank = np.where(is_possible, rank, 0)

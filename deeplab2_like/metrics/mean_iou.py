@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class MeanIoUResult:
-    """What the confusion matrix says.
+    """Mean IoU of a set of images, with the confusion matrix.
 
     Attributes:
-        miou: Mean of the IoU over the classes that occur in the labelled part
-            of the ground truth or in the predictions there; 0 when no class
-            does (as Keras' MeanIoU).
+        miou: Mean of the IoU over the classes that occur in the labeled part
+            of the ground truth or in the predictions there; 0 if no class
+            does (as in Keras' MeanIoU).
         per_class: float64 [C], in 0..1; NaN for a class that does not occur.
         confusion: int64 [C, C], pixels by true (row) and predicted class.
-        pixel_accuracy: Share of the labelled pixels whose class is right; NaN
-            when no pixel is labelled.
+        pixel_accuracy: Share of the labeled pixels whose class is right; NaN
+            if no pixel is labeled.
         num_images: Images that were compared.
-        warnings: Sentences about what is not defined.
+        warnings: Sentences about values that are not defined.
     """
 
     miou: float
@@ -49,7 +49,8 @@ class MeanIoU:
 
     Pixels whose true class is `ignore_label` do not count. A pixel predicted
     as void, where void is no class index, is wrong for its true class and
-    counts for no other. Same as deeplab2 and Keras where those are defined.
+    counts for no other. The values are those of deeplab2 and Keras where those
+    are defined.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class MeanIoU:
         Args:
             num_classes: C; classes are 0..C-1.
             ignore_label: True class of the pixels that do not count.
-            class_names: C names, or none; for the table.
+            class_names: C names, for the table; may be empty.
         """
         self._num_classes = num_classes
         self._ignore_label = ignore_label
@@ -106,7 +107,11 @@ class MeanIoU:
             self._num_images += 1
 
     def merge(self, other: "MeanIoU") -> None:
-        """Adds the images of another accumulator of the same data set."""
+        """Adds the images of another accumulator of the same data set.
+
+        Raises:
+            ConfigError: The other one has another number of classes.
+        """
         if other._confusion.shape != self._confusion.shape:
             raise errors.ConfigError(
                 f"mIoU of {other._num_classes} classes cannot be merged into "
@@ -124,8 +129,8 @@ class MeanIoU:
         occurs = union > 0
         per_class = np.full(self._num_classes, np.nan)
         per_class[occurs] = correct[occurs] / union[occurs]
-        labelled = int(self._confusion.sum())
-        if not labelled:
+        labeled = int(self._confusion.sum())
+        if not labeled:
             warning = "No pixel of the ground truth is labelled: mIoU is 0."
             return MeanIoUResult(
                 0.0,
@@ -139,7 +144,7 @@ class MeanIoU:
             float(per_class[occurs].mean()),
             per_class,
             confusion.copy(),
-            float(correct.sum()) / labelled,
+            float(correct.sum()) / labeled,
             self._num_images,
         )
 
@@ -148,7 +153,7 @@ class MeanIoU:
         return np.append(self._confusion.ravel(), self._num_images)
 
     def load_state(self, state: npt.NDArray[np.int64]) -> None:
-        """Replaces the state by one that `state` gave, or a sum of those."""
+        """Replaces the state by a result of `state`, or by a sum of those."""
         state = np.asarray(state).astype(np.int64)
         self._confusion = state[:-1].reshape(self._confusion.shape).copy()
         self._num_images = int(state[-1])

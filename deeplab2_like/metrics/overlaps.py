@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which segments of two label maps share pixels, and how many.
+"""Pairs of segments of two label maps that share pixels, and their areas.
 
-Every metric of this package is a small computation on these counts. Label maps
+Every metric of this package is a small computation on these areas. Label maps
 consist of long runs of equal values, so the pixels are first reduced to the
 places where either map changes along a row (about 1 % of the pixels).
 """
@@ -22,8 +22,9 @@ class Overlaps:
     """The pairs of segments that share pixels in two label maps.
 
     Attributes:
-        true_ids: int64 [N], the different values of the true map, ascending.
-        predicted_ids: int64 [M], those of the predicted map, ascending.
+        true_ids: int64 [N], different values of the true map, ascending.
+        predicted_ids: int64 [M], different values of the predicted map,
+            ascending.
         true_index: int64 [P], for each pair its index in `true_ids`.
         predicted_index: int64 [P], for each pair its index in `predicted_ids`.
         areas: int64 [P], pixels that the pair shares, at least 1.
@@ -102,10 +103,10 @@ def iterate_images(
     Args:
         true: Integers [H, W] or [B, H, W].
         predicted: Integers of the same dimensions.
-        names: The name of each image, for error messages.
+        names: Name of each image, for error messages.
 
     Yields:
-        name, true [H, W], predicted [H, W] of each image.
+        Name, true [H, W] and predicted [H, W] of each image.
 
     Raises:
         DataError: The maps are not integers or differ in their dimensions.

@@ -34,7 +34,7 @@ VARIANTS = ("panopticapi", "deeplab2")
 class PanopticQuality:
     """PQ of label maps (class * label_divisor + instance).
 
-    The state is 4 numbers a class, whatever the number of images.
+    The state is 4 numbers per class, for any number of images.
 
     Rules (variant "panopticapi", as cocodataset/panopticapi):
     pixels whose true class is `ignore_label` are void: they count in no union,
@@ -44,12 +44,12 @@ class PanopticQuality:
     missed. Predicted pixels of the class `ignore_label` are no segment.
 
     Difference from files: in a label map all crowd regions of a class are one
-    segment. In COCO's files there may be several, of which panopticapi takes
-    the last one only (`metrics.coco_panoptic` does the same).
+    segment. In COCO's files there may be several, of which only the last one
+    counts in panopticapi (and in `metrics.coco_panoptic`).
 
     Variant "deeplab2" (its evaluation/panoptic_quality.py): crowd is an
     ordinary segment, and only void with instance 0 is void; other instances of
-    `ignore_label` are background that excuses nothing.
+    `ignore_label` are background, which counts in unions and excuses nothing.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class PanopticQuality:
             thing_ids: The classes whose segments are instances.
             ignore_label: The class of void, inside or outside of 0..C-1.
             label_divisor: Label = class * label_divisor + instance.
-            class_names: C names, or none.
+            class_names: C names; may be empty.
             variant: One of `VARIANTS`.
 
         Raises:
@@ -132,7 +132,11 @@ class PanopticQuality:
             self._num_images += 1
 
     def merge(self, other: "PanopticQuality") -> None:
-        """Adds the images of another accumulator of the same data set."""
+        """Adds the images of another accumulator of the same data set.
+
+        Raises:
+            ConfigError: The other one has another variant or number of classes.
+        """
         if other._counts.shape != self._counts.shape or (
             other._variant != self._variant
         ):
@@ -164,7 +168,7 @@ class PanopticQuality:
         return np.append(self._counts.ravel(), self._num_images)
 
     def load_state(self, state: npt.NDArray[np.float64]) -> None:
-        """Replaces the state by one that `state` gave, or a sum of those."""
+        """Replaces the state by a result of `state`, or by a sum of those."""
         state = np.asarray(state, np.float64)
         self._counts = state[:-1].reshape(4, self._num_classes).copy()
         self._num_images = int(state[-1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What PQ says about a set of images: all, things, stuff and each class."""
+"""Panoptic qualities of all classes, of things, of stuff and of each class."""
 
 import dataclasses
 import math
@@ -16,8 +16,8 @@ class GroupQuality:
     """The qualities of a group of classes: means over its classes.
 
     Attributes:
-        pq: Panoptic quality in 0..1; NaN when `num_classes` is 0, as are the
-            next two.
+        pq: Panoptic quality in 0..1; NaN if `num_classes` is 0, as are `sq`
+            and `rq`.
         sq: Segmentation quality: mean IoU of the matches.
         rq: Recognition quality: the F1 score of the segments.
         num_classes: Classes that occur in the ground truth or predictions.
@@ -44,7 +44,7 @@ class ClassQuality:
         name: Name of the class, or its id as text.
         is_thing: Whether its segments are instances.
         pq: Panoptic quality in 0..1.
-        sq: Mean IoU of its matches; 0 when there are none.
+        sq: Mean IoU of its matches; 0 if there are none.
         rq: F1 score of its segments.
         iou_sum: Sum of the IoU of its matches.
         tp: Matched segments.
@@ -66,7 +66,7 @@ class ClassQuality:
 
 @dataclasses.dataclass(frozen=True)
 class PanopticQualityResult:
-    """What PQ says about a set of images.
+    """The panoptic qualities of a set of images.
 
     Attributes:
         all: Means over all classes.
@@ -134,15 +134,15 @@ def summarize(
     """Computes the qualities from the summed counts of all images.
 
     Args:
-        counts: float64 [4, C], sums of what `count_matches` gives.
-        class_ids: C ids, for the table of classes.
+        counts: float64 [4, C], sums of the results of `count_matches`.
+        class_ids: C class ids.
         names: C names.
-        is_thing: C values.
-        num_images: How many images were compared.
+        is_thing: C values, whether the class is a thing class.
+        num_images: Number of images that were compared.
         warnings: Sentences to put before those about empty groups.
 
     Raises:
-        DataError: A class with a quality outside of 0..1.
+        DataError: A class has a quality outside of 0..1.
     """
     per_class = tuple(
         _compute_class_quality(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matches the true and the predicted segments of one image for PQ.
+"""Matching of the true and the predicted segments of one image, for PQ.
 
 Kirillov et al., "Panoptic Segmentation", CVPR 2019 (arXiv:1801.00868), sections
 4.1 and 4.2, with the rules for void and crowd of cocodataset/panopticapi.
@@ -21,7 +21,7 @@ class Segments:
 
     Attributes:
         ids: int64 [N], as in the map; for messages.
-        classes: int64 [N], class index; -1 for what is no segment.
+        classes: int64 [N], class index; -1 for entries that are no segment.
         areas: int64 [N], in pixels.
         is_crowd: bool [N], true segments that need not be found.
     """
@@ -47,21 +47,21 @@ def count_matches(
 
     Args:
         true: The true segments, in the order of `overlaps.true_ids`.
-        predicted: Those predicted, in the order of `overlaps.predicted_ids`.
-        overlaps: The pixels that they share.
+        predicted: The predicted segments, in the order of
+            `overlaps.predicted_ids`.
+        overlaps: Pixels that true and predicted segments share.
         num_classes: C.
         is_void: bool [N], which entries of `true` are void. Their pixels count
-            in no union, and a predicted segment that lies by more than half on
-            void and on the crowd segments of its class is not a false
-            positive.
+            in no union, and a predicted segment with more than half of its
+            area on void and on crowd segments of its class is excused, that
+            is, not a false positive.
 
     Returns:
         float64 [4, C]: sum of IoU, true positives, false positives, false
         negatives of each class.
 
     Raises:
-        DataError: An IoU above 1, which only areas that contradict the map
-            can give.
+        DataError: An IoU is above 1, because areas contradict the map.
     """
     t, p, shared = (
         overlaps.true_index,

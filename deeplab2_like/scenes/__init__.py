@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes: a data set that is drawn, street-like images with exact labels."""
+"""Scenes: a drawn data set of street-like images with exact labels."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far colours alone get on `scenes`: what a network has to beat.
+"""A baseline of `scenes` for networks: classes by color alone.
 
-Two tables are learnt from training scenes: the class whose mean colour is
-nearest, and the most frequent class of each of 16 x 16 x 16 cells of colour.
+Two tables are learned from training scenes: the class whose mean color is
+nearest, and the most frequent class of each of 16 x 16 x 16 cells of color.
 Connected pixels of a thing class make an instance.
 """
 
@@ -21,7 +21,7 @@ _MIN_STUFF_AREA = 150
 
 
 def compute_cells(image: np.ndarray) -> np.ndarray:
-    """Computes the cell of each pixel's colour: int [H, W] in 0..4095."""
+    """Returns the cell of each pixel's color: int [H, W] in 0..4095."""
     red, green, blue = np.moveaxis(
         image.astype(np.int64) // (256 // _CELLS), -1, 0
     )
@@ -29,13 +29,13 @@ def compute_cells(image: np.ndarray) -> np.ndarray:
 
 
 def learn_tables(training: Sequence[scene_lib.Scene]) -> dict[str, np.ndarray]:
-    """Learns which class each cell of colour has.
+    """Learns the class of each cell of color.
 
     Args:
         training: Scenes of one size.
 
     Returns:
-        {name of the table: int [4096], a class for each cell}.
+        {name of the table: int [4096], the class of each cell}.
     """
     counts = np.zeros((_CELLS**3, scene_lib.NUM_CLASSES))
     sums = np.zeros((scene_lib.NUM_CLASSES, 3))
@@ -49,17 +49,17 @@ def learn_tables(training: Sequence[scene_lib.Scene]) -> dict[str, np.ndarray]:
     means = sums / counts.sum(0)[:, None]
     grid = np.indices((_CELLS,) * 3).reshape(3, -1).T * 16 + 7.5
     distance = ((grid[:, None] - means[None]) ** 2).sum(-1)
-    return {"mean colour": distance.argmin(1), "histogram": counts.argmax(1)}
+    return {"mean color": distance.argmin(1), "histogram": counts.argmax(1)}
 
 
 def find_components(classes: np.ndarray) -> np.ndarray:
-    """Numbers the regions of equal class, diagonal neighbours included.
+    """Numbers the regions of equal class, diagonal neighbors included.
 
     Args:
         classes: int [H, W].
 
     Returns:
-        int64 [H, W], the same number for all pixels of a region.
+        int64 [H, W], equal numbers for the pixels of a region only.
     """
     pixels = np.arange(classes.size).reshape(classes.shape)
     first, second = [], []
@@ -85,11 +85,11 @@ def find_components(classes: np.ndarray) -> np.ndarray:
 
 
 def compute_label(classes: np.ndarray, min_area: int) -> np.ndarray:
-    """Makes a panoptic label of a map of classes.
+    """Makes a panoptic label from a map of classes.
 
     Args:
         classes: int [H, W].
-        min_area: Smaller regions of things become void.
+        min_area: Regions of things with fewer pixels become void.
 
     Returns:
         int64 [H, W], class * 1000 + instance.
@@ -116,11 +116,11 @@ def compute_label(classes: np.ndarray, min_area: int) -> np.ndarray:
 def score_colors(
     num_train: int, num_val: int
 ) -> dict[tuple[str, int], quality_result.PanopticQualityResult]:
-    """Scores all variants.
+    """Scores each table with each of `MIN_AREAS`.
 
     Args:
-        num_train: Scenes to learn from.
-        num_val: Scenes to score.
+        num_train: Number of scenes to learn from.
+        num_val: Number of scenes to score.
 
     Returns:
         {(table, min_area): result of `PanopticQuality`}.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cars of the scenes, from their sides and from their ends.
 
-Measures are in metres; u and v as for `scenes_drawing.Sprite`.
+Lengths are in meters; u and v are those of `drawing.Sprite`.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ _REAR_LIGHT = color(0.80, 0.12, 0.10)
 _WAIST = 0.98
 _BELT = 0.8
 _VAN = 3
-# Where the cabin begins and ends at the belt and at the roof, as parts of half
-# the length: front and rear below, front and rear above.
+# Ends of the cabin as parts of half the length: front and rear at the belt,
+# front and rear at the roof.
 _CABINS = (
     (0.55, -0.75, 0.22, -0.50),
     (0.60, -0.97, 0.25, -0.82),
@@ -40,7 +40,7 @@ def _glass(place: Place) -> Color:
 
 
 def _between(first: Point, second: Point, part: float) -> Point:
-    """Returns the point between two, `part` of the way to the second."""
+    """Returns the point at `part` of the way from the first to the second."""
     return (
         first[0] + (second[0] - first[0]) * part,
         first[1] + (second[1] - first[1]) * part,
@@ -48,7 +48,7 @@ def _between(first: Point, second: Point, part: float) -> Point:
 
 
 def _shrink(points: list[Point], part: float) -> list[Point]:
-    """Moves points the part `part` of the way to their middle."""
+    """Moves points by `part` of the way to their middle."""
     count = len(points)
     middle = (
         sum(p[0] for p in points) / count,
@@ -58,7 +58,7 @@ def _shrink(points: list[Point], part: float) -> list[Point]:
 
 
 def draw_car_side(dice: Dice, place: Place) -> Sprite:
-    """Draws a car or van that passes, seen from its side."""
+    """Draws a car or van, seen from its side."""
     kind = dice.index(len(_CABINS))
     is_van = kind == _VAN
     length = dice.uniform(3.6, 4.6) + (0.8 if is_van else 0.0)
@@ -109,7 +109,7 @@ def _pane(
     Args:
         pane: First pillar at belt and roof, second at belt and roof, as parts
             of half the length.
-        way: Half the length, negative when the car drives to the left.
+        way: Half the length, negative if the car drives to the left.
         top: Height of the roof.
     """
     low, high = _WAIST + 0.04, top - 0.14
@@ -128,16 +128,16 @@ def _pane(
 
 @dataclasses.dataclass(frozen=True)
 class _Body:
-    """A car that is seen from one of its ends.
+    """A car, seen from one of its ends.
 
     Attributes:
         place: Where its near end stands.
         half: Half its width.
         narrow: Half the width of its roof.
         top: Height of the roof.
-        length: How far it reaches away from the camera.
-        slant: Where the roof begins, as a part of the length.
-        paint: Its colour.
+        length: Extent away from the camera.
+        slant: Start of the roof, as a part of the length.
+        paint: Its color.
     """
 
     place: Place
@@ -149,12 +149,12 @@ class _Body:
     paint: Color
 
     def far(self, u: float, v: float, part: float = 1.0) -> Point:
-        """Returns where a point further back appears."""
+        """Returns (u, v) at which a point further back appears."""
         return self.place.behind((u, v), part * self.length)
 
 
 def draw_car_end(dice: Dice, place: Place) -> Sprite:
-    """Draws a car from the front or rear, with the side that shows."""
+    """Draws a car from the front or rear, with its visible side."""
     tall = dice.chance(0.25)
     half = dice.uniform(0.86, 1.0) + (0.1 if tall else 0.0)
     body = _Body(
@@ -178,7 +178,7 @@ def draw_car_end(dice: Dice, place: Place) -> Sprite:
 
 
 def _draw_far_parts(sprite: Sprite, body: _Body) -> None:
-    """Draws what lies behind the near end: deck, side, roof, screen."""
+    """Draws the parts behind the near end: deck, side, roof, screen."""
     half, narrow, top, far = body.half, body.narrow, body.top, body.far
     place, paint = body.place, body.paint
     deck = [(-half, _WAIST), (half, _WAIST)]
@@ -186,7 +186,7 @@ def _draw_far_parts(sprite: Sprite, body: _Body) -> None:
     side = 1.0 if place.column < place.camera.vanish else -1.0
     bright = 1.0 if side * place.light.sun > 0 else 0.72
     edge, rail = side * half, side * narrow
-    # Begins inside, so that the round corners of the near end show no gap.
+    # Begins inside, so that there is no gap at the near end's round corners.
     near, rim = 0.85 * edge, _WAIST + 0.03
     flank = [(near, 0.3), (near, rim), far(edge, rim), far(edge, 0.3)]
     sprite.polygon(paint * (0.8 * bright), flank)

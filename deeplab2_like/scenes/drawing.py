@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pencils of the scenes: dice, camera, noise, and sprites.
+"""Drawing tools of the scenes: random values, camera, noise and sprites.
 
 Everything is drawn from signed distances, so that edges are smooth at every
 image size. Only +, -, *, /, square root, floor and comparisons touch pixels:
 these are exact in IEEE arithmetic, so a seed gives the same picture on every
 machine. (sin, exp and pow differ in the last bit between processors.)
 
-Colour planes are float32 [3, H, W] in 0..1. Sprites measure in metres:
-u to the right and v upwards from the point where the object meets the ground.
+Color planes are float32 [3, H, W] in 0..1. Coordinates of sprites are in
+meters: u to the right and v upwards from the foot of the object on the ground.
 """
 
 import copy
@@ -68,17 +68,17 @@ class Dice:
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """Where the camera stands and looks; it is level with the horizon.
+    """Position and direction of the camera, which is level with the horizon.
 
-    A `scale` is the size of a metre in pixels. It falls with the distance,
+    A `scale` is the size of a meter in pixels. It falls with the distance,
     and at the row y on the ground it is (y - horizon) / camera height.
 
     Attributes:
         height: Rows of the image.
         width: Columns of the image.
         horizon: Row of the horizon, pixels.
-        vanish: Column where the street ends, pixels.
-        eye: Height of the camera above the ground, metres.
+        vanish: Column of the vanishing point of the street, pixels.
+        eye: Height of the camera above the ground, meters.
     """
 
     height: int
@@ -89,11 +89,11 @@ class Camera:
 
     @property
     def focal(self) -> float:
-        """Focal length in pixels: the scale at a distance of one metre."""
+        """Focal length in pixels: the scale at a distance of one meter."""
         return float(self.height)
 
     def ground_row(self, scale: float) -> float:
-        """Returns the row of the ground where a metre is `scale` pixels."""
+        """Returns the row of the ground at a scale."""
         return self.horizon + self.eye * scale
 
     def nearest_scale(self) -> float:
@@ -102,34 +102,37 @@ class Camera:
 
 
 def color(red: float, green: float, blue: float) -> Color:
-    """Returns a float32 [3] colour."""
+    """Returns a color, float32 [3]."""
     return np.array((red, green, blue), np.float32)
 
 
 def mix(
     first: np.ndarray, second: np.ndarray, part: float | np.ndarray
 ) -> np.ndarray:
-    """Returns (1 - part) of `first` and `part` of `second`."""
+    """Returns (1 - part) * first + part * second."""
     return first + (second - first) * part
 
 
 def ramp(value: np.ndarray) -> np.ndarray:
-    """Returns `value` clipped to 0..1: coverage from a distance in pixels."""
+    """Returns `value` clipped to 0..1, as coverage from distances in pixels."""
     return np.minimum(np.maximum(value, 0.0), 1.0)
 
 
 def fraction(value: np.ndarray) -> np.ndarray:
-    """Returns the part after the point, in 0..1, also for values below 0."""
+    """Returns value - floor(value), in 0..1."""
     return value - np.floor(value)
 
 
 def scatter(first: np.ndarray, second: np.ndarray, salt: int) -> np.ndarray:
-    """Returns float32 in [0, 1), a fixed random number for each whole pair.
+    """Returns a fixed random number in [0, 1) for each pair of integers.
 
     Args:
-        first: Numbers of any shape; their whole parts count.
+        first: Numbers of any shape, whose integer parts are used.
         second: Numbers that broadcast with `first`.
         salt: Another integer that changes all results.
+
+    Returns:
+        float32 of the broadcast shape.
     """
     mixed = first.astype(np.int32) * np.int32(73856093)
     mixed = mixed ^ (second.astype(np.int32) * np.int32(19349663))
@@ -141,7 +144,7 @@ def scatter(first: np.ndarray, second: np.ndarray, salt: int) -> np.ndarray:
 
 
 def _octave(dice: Dice, cells: int) -> np.ndarray:
-    """Returns a smooth periodic float32 [256, 256] with `cells` bumps."""
+    """Returns smooth periodic noise of `cells` bumps, float32 [256, 256]."""
     grid = dice.grain(cells, cells)
     place = np.arange(_TILE, dtype=np.float32) * np.float32(cells / _TILE)
     low = np.floor(place).astype(np.int64)
@@ -182,10 +185,10 @@ def texture(
     """Looks up a periodic noise texture.
 
     Args:
-        kind: As for `noise_tile`.
+        kind: See `noise_tile`.
         row: Rows in units of the texture's pixels, any shape and value.
         column: Columns; broadcasts with `row`.
-        smooth: Interpolate between neighbours, or take the nearest.
+        smooth: Whether to interpolate; else the nearest value is taken.
 
     Returns:
         float32 of the broadcast shape, in 0..1.
@@ -204,15 +207,15 @@ def texture(
 
 
 class Sprite:
-    """One object, drawn on a window of the image that just holds it.
+    """One object, drawn on the smallest window of the image that contains it.
 
     Attributes:
         window: The slices (rows, columns) of the image.
-        u: float32 [1, w], metres to the right of the foot of the object.
-        v: float32 [h, 1], metres above the ground.
-        rgb: float32 [3, h, w], colours times coverage.
+        u: float32 [1, w], meters to the right of the foot of the object.
+        v: float32 [h, 1], meters above the ground.
+        rgb: float32 [3, h, w], colors times coverage.
         alpha: float32 [h, w], coverage in 0..1.
-        scale: Pixels of a metre.
+        scale: Pixels of a meter.
     """
 
     def __init__(
@@ -230,10 +233,10 @@ class Sprite:
         Args:
             camera: The camera of the scene.
             column: Column of the foot of the object, pixels.
-            scale: Pixels of a metre at the object.
-            reach: Extent to the left and to the right of the foot, metres.
-            top: Extent above the ground, metres.
-            bottom: Lowest v of the object, metres.
+            scale: Pixels of a meter at the object.
+            reach: Extent to the left and to the right of the foot, meters.
+            top: Extent above the ground, meters.
+            bottom: Lowest v of the object, meters.
         """
         row = camera.ground_row(scale)
         y0 = min(max(int(row - top * scale) - 1, 0), camera.height)
@@ -252,7 +255,7 @@ class Sprite:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no pixel of the image can belong to the object."""
+        """True if no pixel of the image can belong to the object."""
         return not self.alpha.size
 
     def _part(
@@ -271,7 +274,7 @@ class Sprite:
     def _cover(
         self, part: tuple[slice, slice], distance: np.ndarray, paint: Color
     ) -> None:
-        """Lays paint where `distance` (metres, negative inside) is small."""
+        """Blends paint in where `distance` (meters) is negative or small."""
         if not distance.size:
             return
         cover = ramp(0.5 - distance * np.float32(self.scale))
@@ -283,7 +286,7 @@ class Sprite:
     def box(
         self, paint: Color, center: Point, half: Point, radius: float = 0.0
     ) -> None:
-        """Paints a box with round corners; `half` its half width and height."""
+        """Paints a box with round corners, `half` its half width and height."""
         low = (center[0] - half[0], center[1] - half[1])
         high = (center[0] + half[0], center[1] + half[1])
         part, u, v = self._part(low, high)
@@ -319,7 +322,7 @@ class Sprite:
         self._cover(part, distance, paint)
 
     def polygon(self, paint: Color, points: Sequence[Point]) -> None:
-        """Paints a convex polygon, its corners in either turn."""
+        """Paints a convex polygon, with corners in either direction of turn."""
         us, vs = [p[0] for p in points], [p[1] for p in points]
         ends = list(zip(points, [*points[1:], points[0]], strict=True))
         area = sum(a[0] * b[1] - b[0] * a[1] for a, b in ends)
@@ -337,11 +340,11 @@ class Sprite:
         self._cover(part, distance, paint)
 
     def shade(self, factor: np.ndarray) -> None:
-        """Multiplies the colours by `factor`, float32 broadcast to [h, w]."""
+        """Multiplies the colors by `factor`, float32 broadcast to [h, w]."""
         self.rgb *= factor
 
     def outline(self, strength: float, width: int) -> None:
-        """Darkens the rim of the object, as a pen would.
+        """Darkens the rim of the object.
 
         Args:
             strength: 0 (no line) to 1 (black).
@@ -358,12 +361,12 @@ class Sprite:
         self.rgb *= 1.0 - strength * (self.alpha - core)
 
     def fade(self, haze: Color, part: float) -> None:
-        """Mixes the part `part` of the colour of the air into the object."""
+        """Mixes the share `part` of the color of the air into the object."""
         self.rgb += (haze[:, None, None] * self.alpha - self.rgb) * part
 
 
 def merge(sprites: Sequence[Sprite]) -> Sprite:
-    """Returns one sprite of several; the first is the furthest.
+    """Merges sprites into one; the first is the furthest.
 
     Raises:
         ValueError: There is no sprite.

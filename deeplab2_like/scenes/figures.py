@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Persons, signs and trees of the scenes, and the clutter without a class.
+"""Persons, signs and trees of the scenes, and clutter without a class.
 
-Each `draw_x` returns a sprite. Measures are in metres, plumper than life, as
-in a model railway.
+Each `draw_...` function returns a sprite. Lengths are in meters; things are
+broader than real ones.
 """
 
 import math
@@ -48,7 +48,7 @@ def _paint(dice: Dice) -> Color:
 
 
 def draw_person(dice: Dice, place: Place) -> Sprite:
-    """Draws a person who walks or stands."""
+    """Draws a person, walking or standing."""
     is_child = dice.chance(0.2)
     tall = dice.uniform(1.15, 1.4) if is_child else dice.uniform(1.65, 1.95)
     k = tall / 1.75
@@ -137,7 +137,7 @@ def _triangle(high: float, half: float) -> list[Point]:
 
 
 def _octagon(high: float, half: float, cut: float) -> list[Point]:
-    """Returns an octagon around the height `high`; a diamond when cut is 0."""
+    """Returns an octagon around the height `high`; a diamond if cut is 0."""
     cut *= half
     pairs = [(half, cut), (cut, half), (-cut, half), (-half, cut)]
     corners = pairs + [(-u, -v) for u, v in pairs]
@@ -187,7 +187,7 @@ def draw_tree(dice: Dice, place: Place) -> Sprite:
 def _draw_fir(
     sprite: Sprite, leaf: Color, rows: tuple[float, float], wide: float
 ) -> None:
-    """Draws three cones on each other between two heights."""
+    """Draws three cones above each other between two heights."""
     clear, high = rows
     tall = high - clear
     for layer in range(3):
@@ -224,7 +224,7 @@ def _draw_crown(
 
 
 def draw_clutter(dice: Dice, place: Place) -> Sprite:
-    """Draws a bench, a bin or a post box: objects that have no class."""
+    """Draws a bench, a bin or a post box, which have no class."""
     paint = _paint(dice)
     kind = dice.index(3)
     sprite = place.open(1.1, 1.1, 1.5)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of houses, hedges and woods on both sides and at the end of a street.
 
-A row is a vertical plane. Each column of the image sees one place u of it, so
-what depends on u alone is computed once for a column.
+A row is a vertical plane. Each column of the image shows one place u of it, so
+that values that depend on u alone are computed once per column.
 """
 
 import dataclasses
@@ -43,8 +43,8 @@ class _Row:
     """Houses and hedges beside each other; arrays have one entry for each.
 
     Attributes:
-        bounds: float32 [n + 1], where they begin and end along u, metres.
-        values: float32 [n, 11], see `_VALUES`.
+        bounds: float32 [n + 1], their ends along u, meters.
+        values: float32 [n, 11], in the order of `_VALUES`.
         colors: float32 [4, 3, n], wall, roof, trim and awning.
     """
 
@@ -64,28 +64,28 @@ _VALUES = (
     "half_v",
     "has_shop",
     "chimney",
-    "storey",
+    "story",
 )
 
 
 def _house(dice: Dice) -> list[float]:
     """Draws the measures of a house, in the order of `_VALUES`."""
-    storey = dice.uniform(2.7, 3.4)
+    story = dice.uniform(2.7, 3.4)
     floors = 1 + dice.index(4)
     roof = dice.index(4)
     rise = dice.uniform(0.3, 0.6) if roof == _FLAT else dice.uniform(1.6, 3.2)
     return [
         1.0,
-        storey * floors + 0.4,
+        story * floors + 0.4,
         rise,
         float(roof),
         dice.uniform(1.7, 2.8),
-        storey,
+        story,
         dice.uniform(0.22, 0.34),
         dice.uniform(0.22, 0.32),
         float(dice.chance(0.4)),
         dice.uniform(0.2, 0.8),
-        storey,
+        story,
     ]
 
 
@@ -98,7 +98,7 @@ def _hedge(dice: Dice) -> list[float]:
 
 
 def _make_row(dice: Dice, start: float, end: float, green: float) -> _Row:
-    """Draws a row from u = `start` to `end`; `green` is the part of hedges."""
+    """Draws a row from u = `start` to `end`; `green` is the share of hedges."""
     bounds, values, colors = [start], [], []
     while bounds[-1] < end:
         is_house = not dice.chance(green)
@@ -120,14 +120,14 @@ def _make_row(dice: Dice, start: float, end: float, green: float) -> _Row:
 
 @dataclasses.dataclass(frozen=True)
 class _Plane:
-    """The columns of the image that see a row, w of them, float32 [w] each.
+    """The w columns of the image that show a row; arrays are float32 [w].
 
     Attributes:
-        columns: Which columns.
-        u: Place along the row that each column sees, metres.
-        scale: Pixels of a metre upwards.
-        stretch: Pixels of a metre along u.
-        bright: Factor for the side of the street, in sun or shadow; a number.
+        columns: The columns of the image.
+        u: Place along the row that each column shows, meters.
+        scale: Pixels of a meter upwards.
+        stretch: Pixels of a meter along u.
+        bright: Number, factor for the side of the street, in sun or shadow.
     """
 
     columns: slice
@@ -138,20 +138,25 @@ class _Plane:
 
 
 class _Fronts:
-    """What each column of a plane sees of a row; arrays [w] or [3, w].
+    """The house or hedge in each column of a plane; arrays [w] or [3, w].
 
     Attributes:
-        index: Which house or hedge.
-        at: Its measures, by the names of `_VALUES`.
-        from_left: Distance from its left end, metres.
-        width: Its width, metres.
+        index: Index of the house or hedge in its row.
+        at: Values of the house or hedge by the names in `_VALUES`.
+        from_left: Distance from its left end, meters.
+        width: Width of the house or hedge, meters.
         green: Whether it is a hedge.
-        wall, roof, trim, awning: Its colours.
-        top: Its height at this column, metres.
+        wall, roof, trim, awning: Colors.
+        top: Height at this column, meters.
     """
 
     def __init__(self, row: _Row, u: np.ndarray):
-        """Looks up what stands at `u`, float32 [w], metres."""
+        """Looks up the houses and hedges in columns.
+
+        Args:
+            row: The houses and hedges.
+            u: float32 [w], place of each column along the row, meters.
+        """
         index = np.searchsorted(row.bounds, u, side="right") - 1
         index = np.clip(index, 0, len(row.values) - 1)
         self.index = index
@@ -166,7 +171,7 @@ class _Fronts:
         self.top = self.at["eaves"] + self.at["rise"] * rise
 
     def _profile(self) -> np.ndarray:
-        """Returns how much of its rise the roof has reached: 0..1.25."""
+        """Returns the height of the roof as a part of its rise, in 0..1.25."""
         part, roof = self.from_left / self.width, self.at["roof"]
         slope = 1.0 - np.abs(2.0 * part - 1.0)
         rise = np.where(roof == _GABLE, slope, np.float32(1.0))
@@ -180,7 +185,7 @@ class _Fronts:
 def _paint_row(
     canvas: Canvas, camera: Camera, row: _Row, plane: _Plane, light: Light
 ) -> None:
-    """Paints a row over what is there; changes the canvas."""
+    """Paints a row over the canvas, which is changed."""
     fronts, scale = _Fronts(row, plane.u), plane.scale
     base = np.float32(camera.horizon) + np.float32(camera.eye) * scale
     first = int(max(np.min(base - fronts.top * scale) - 1, 0))
@@ -210,12 +215,12 @@ def _paint_row(
 
 
 def _paint_walls(fronts: _Fronts, plane: _Plane, v: np.ndarray) -> np.ndarray:
-    """Returns the colours of walls and roofs, float32 [3, h, w].
+    """Returns the colors of walls and roofs, float32 [3, h, w].
 
     Args:
-        fronts: What stands there.
-        plane: Which columns see it.
-        v: float32 [h, w], metres above the ground.
+        fronts: The houses and hedges.
+        plane: The columns.
+        v: float32 [h, w], meters above the ground.
     """
     at, scale = fronts.at, plane.scale
     near = ramp(scale * 0.06)
@@ -244,10 +249,10 @@ def _paint_windows(
     """Paints windows, doors, shop windows and awnings over walls.
 
     Args:
-        look: float32 [3, h, w], colours of the walls; changed.
-        fronts: What stands there.
-        plane: Which columns see it.
-        v: float32 [h, w], metres above the ground.
+        look: float32 [3, h, w], colors of the walls, which are changed.
+        fronts: The houses and hedges.
+        plane: The columns.
+        v: float32 [h, w], meters above the ground.
         light: The weather.
     """
     at, scale = fronts.at, plane.scale
@@ -255,7 +260,7 @@ def _paint_windows(
     pitch = fronts.width / columns
     cell_u, cell_v = fronts.from_left / pitch, v / at["pitch_v"]
     place_v = fraction(cell_v)
-    has_shop, ground = at["has_shop"] > 0.5, v < at["storey"]
+    has_shop, ground = at["has_shop"] > 0.5, v < at["story"]
     shop = has_shop & ground
     chance = scatter(np.floor(cell_u) + fronts.index * 61, np.floor(cell_v), 3)
     door = ground & (chance < 0.22) & (np.floor(cell_v) == 0)
@@ -282,7 +287,7 @@ def _paint_windows(
     look += (pane - look) * ramp(inside + 0.2)
     stripes = fraction(fronts.from_left / 0.9) < 0.5
     cloth = np.where(stripes, fronts.awning[:, None], np.float32(0.93))
-    low, high = 0.72 * at["storey"], 0.92 * at["storey"]
+    low, high = 0.72 * at["story"], 0.92 * at["story"]
     band = ramp(np.minimum(v - low, high - v) * scale + 0.5)
     look += (cloth - look) * np.where(has_shop, band, np.float32(0))
 
@@ -290,7 +295,7 @@ def _paint_windows(
 def paint_houses(
     canvas: Canvas, camera: Camera, street: Street, light: Light, dice: Dice
 ) -> None:
-    """Paints what closes the view, then the two sides of the street."""
+    """Paints the houses at the end of the street, then those on its sides."""
     x = np.arange(camera.width, dtype=np.float32)
     side = x - np.float32(camera.vanish)
     scale = camera.focal / street.end

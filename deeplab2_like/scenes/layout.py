@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which things a scene has, and where they stand."""
+"""The things of a scene and their places."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from deeplab2_like.scenes.street import Street
 
 CAR, PERSON, SIGN, TREE = 5, 6, 7, 8
 CLUTTER = 255
-# Each kind comes in groups: fewest and most groups in a picture that is twice
-# as wide as high, before those that cannot be seen are left out.
+# Things stand in groups: fewest and most groups of each kind in an image twice
+# as wide as high, before things that are not visible are left out.
 _GROUPS = {
     CAR: (0.7, 2.2),
     PERSON: (0.7, 2.4),
@@ -33,12 +33,12 @@ class Thing:
     """A drawn thing.
 
     Attributes:
-        sprite: Its picture.
-        kind: Its class, or `CLUTTER`.
+        sprite: The drawn pixels.
+        kind: Class index, or `CLUTTER`.
         is_crowd: Whether it is a crowd, not one instance.
-        scale: Pixels of a metre where it stands.
-        column: Where it stands.
-        width: Half its width, metres.
+        scale: Pixels of a meter at its foot.
+        column: Column of its foot, pixels.
+        width: Half its width, meters.
     """
 
     sprite: Sprite
@@ -51,6 +51,8 @@ class Thing:
 
 @dataclasses.dataclass(frozen=True)
 class _Setting:
+    """Camera, street and light of a scene."""
+
     camera: Camera
     street: Street
     light: Light
@@ -59,7 +61,7 @@ class _Setting:
 def plan_things(
     dice: Dice, camera: Camera, street: Street, light: Light
 ) -> list[Thing]:
-    """Draws all things that may be in the scene, in no order of depth."""
+    """Draws all things that may be in the scene, in any order."""
     setting = _Setting(camera, street, light)
     room = camera.width / camera.height / 2.0
     planned: list[Thing] = []
@@ -73,7 +75,7 @@ def plan_things(
 
 
 def _find_spot(dice: Dice, kind: int, setting: _Setting) -> tuple[float, float]:
-    """Draws where a thing stands: column and scale."""
+    """Draws the place of a thing: column and scale."""
     camera, street = setting.camera, setting.street
     for _ in range(_TRIES):
         part = dice.uniform(0.4, 0.8)
@@ -92,7 +94,7 @@ def _find_spot(dice: Dice, kind: int, setting: _Setting) -> tuple[float, float]:
 
 
 def _find_across(dice: Dice, kind: int, street: Street) -> float:
-    """Draws the across coordinate where a kind of thing may stand."""
+    """Draws the across coordinate of a thing of a kind."""
     left, right = street.road
     near, far = street.fronts
     if not street.is_along:
@@ -150,7 +152,7 @@ def _draw(
 
 
 def _plan_crowd(dice: Dice, setting: _Setting) -> Thing:
-    """Draws people who stand too close to be told apart."""
+    """Draws persons who are too close together for single labels."""
     camera = setting.camera
     column, scale = _find_spot(dice, PERSON, setting)
     scale = min(scale, 0.4 * camera.nearest_scale())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The colours of the scenes: paints, leaves, and the light on them."""
+"""The colors of the scenes: paints, leaves, and the light on them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from deeplab2_like.scenes.drawing import Color, Dice, color
 
 T = TypeVar("T", float, np.ndarray)
 
-# Houses, cars, clothes and signs take some of their paint from the same pots.
+# Houses, cars, clothes and signs share these paints.
 PAINTS = (
     color(0.70, 0.30, 0.25),
     color(0.80, 0.47, 0.33),
@@ -61,11 +61,11 @@ HEDGES = (
     color(0.34, 0.48, 0.26),
     color(0.30, 0.38, 0.20),
 )
-# Upper sky, lower sky, colour of distant air.
+# Colors of the upper and of the lower sky; the latter is that of distant air.
 _SKIES = {
     "clear": (color(0.36, 0.58, 0.86), color(0.76, 0.87, 0.95)),
     "cloudy": (color(0.62, 0.66, 0.71), color(0.80, 0.81, 0.82)),
-    "grey": (color(0.52, 0.54, 0.57), color(0.63, 0.64, 0.65)),
+    "gray": (color(0.52, 0.54, 0.57), color(0.63, 0.64, 0.65)),
     "sunset": (color(0.48, 0.46, 0.66), color(0.97, 0.72, 0.52)),
     "dusk": (color(0.22, 0.26, 0.44), color(0.58, 0.50, 0.58)),
     "morning": (color(0.66, 0.78, 0.86), color(0.95, 0.88, 0.76)),
@@ -76,9 +76,9 @@ def pick_paint(dice: Dice, own: Sequence[Color], part: float) -> Color:
     """Draws a paint.
 
     Args:
-        dice: Randomness.
-        own: The pots that only this kind of object uses.
-        part: Probability of one of these rather than of the common pots.
+        dice: Source of the random values.
+        own: Paints that only this kind of object has.
+        part: Probability of one of `own` instead of `PAINTS`.
     """
     paint = dice.pick(own) if dice.chance(part) else dice.pick(PAINTS)
     return paint * dice.uniform(0.85, 1.08)
@@ -86,15 +86,15 @@ def pick_paint(dice: Dice, own: Sequence[Color], part: float) -> Color:
 
 @dataclasses.dataclass(frozen=True)
 class Light:
-    """Weather and hour of a scene.
+    """Weather and time of day of a scene.
 
     Attributes:
-        sun: 1.0 when the sun is on the right, -1.0 on the left.
+        sun: 1.0 if the sun is on the right, -1.0 if on the left.
         shadow: Darkness of shadows, 0 (none) to 1 (black).
-        sky_top: Colour of the upper sky.
-        sky_low: Colour of the sky at the horizon.
-        clouds: How much of the sky is cloud, 0..1.
-        haze: Part of a colour that the air hides at a distance of 100 m.
+        sky_top: Color of the upper sky.
+        sky_low: Color of the sky at the horizon.
+        clouds: Part of the sky that is cloud, 0..1.
+        haze: Ratio of hidden to visible color at a distance of 100 m.
         lit: Part of the windows with light in them, 0..1.
         exposure: Factor on all light.
         cast: float32 [3], factor on each channel, the camera's tint.
@@ -111,22 +111,22 @@ class Light:
     cast: Color
 
     def hidden(self, scale: T, focal: float) -> T:
-        """Returns the part of the colour that the air hides.
+        """Returns the part of the color that haze hides.
 
         Args:
-            scale: Pixels of a metre at the object.
-            focal: Pixels of a metre at a distance of one metre.
+            scale: Pixels of a meter at the object.
+            focal: Pixels of a meter at a distance of one meter.
         """
         distance = focal / scale
         return 1.0 - 1.0 / (1.0 + distance * (self.haze / 100.0))
 
 
 def make_light(dice: Dice) -> Light:
-    """Draws the weather and hour."""
+    """Draws the weather and time of day."""
     name = dice.pick(tuple(_SKIES))
     top, low = _SKIES[name]
-    gloomy = name in ("cloudy", "grey")
-    dim = name in ("dusk", "grey")
+    gloomy = name in ("cloudy", "gray")
+    dim = name in ("dusk", "gray")
     return Light(
         sun=dice.sign(),
         shadow=dice.uniform(0.05, 0.15) if gloomy else dice.uniform(0.25, 0.5),

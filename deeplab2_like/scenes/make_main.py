@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program that draws `scenes`: `python data/make_scenes.py`."""
+"""Program that draws `scenes`: `python data/make_scenes.py`."""
 
 import os
 import pathlib
@@ -100,7 +100,7 @@ def _main(arguments: Sequence[str]) -> None:
 
 
 def _next_step(out: pathlib.Path) -> str:
-    """Returns the command that the user may want next."""
+    """Returns a suggestion of the next command."""
     split = _SPLIT.value[0]
     if _FORMAT.value == "coco":
         return (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws the picture that shows what `scenes` is.
+"""Program that draws examples of `scenes` in one picture.
 
 python -m deeplab2_like.scenes.overview_main --out=scenes.jpg
 """
@@ -33,7 +33,7 @@ def make_overview(seeds: Sequence[int]) -> np.ndarray:
     """Draws scenes below each other, with their labels beside them.
 
     Args:
-        seeds: One scene each; at least one.
+        seeds: Seeds of the scenes, at least one.
 
     Returns:
         uint8 [H, W, 3].

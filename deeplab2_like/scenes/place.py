@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a thing of the scenes stands, and the light that falls on it."""
+"""The place of a thing in a scene, and the light on it."""
 
 import dataclasses
 
@@ -9,13 +9,13 @@ from deeplab2_like.scenes.light import Light
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a thing stands.
+    """The place of a thing.
 
     Attributes:
         camera: The camera of the scene.
         light: The weather.
         column: Column of its foot, pixels.
-        scale: Pixels of a metre there.
+        scale: Pixels of a meter at its foot.
     """
 
     camera: Camera
@@ -26,7 +26,7 @@ class Place:
     def open(
         self, left: float, right: float, top: float, bottom: float = -0.2
     ) -> Sprite:
-        """Returns an empty sprite that reaches so many metres."""
+        """Returns an empty sprite of these extents from its foot, in meters."""
         return Sprite(
             self.camera,
             column=self.column,
@@ -37,7 +37,7 @@ class Place:
         )
 
     def behind(self, point: Point, depth: float) -> Point:
-        """Returns where a point `depth` metres further away appears."""
+        """Returns (u, v) at which a point `depth` meters further appears."""
         far = self.camera.focal / self.scale
         shrink = far / (far + depth)
         u = (self.camera.vanish - self.column) / self.scale
@@ -46,7 +46,17 @@ class Place:
 
 
 def finish(sprite: Sprite, place: Place, width: float, top: float) -> Sprite:
-    """Adds light from the sun's side, shade below, and haze."""
+    """Adds light from the side of the sun, shade below, and haze.
+
+    Args:
+        sprite: The drawn thing, which is changed.
+        place: Its place.
+        width: Half its width, meters.
+        top: Its height, meters.
+
+    Returns:
+        `sprite`.
+    """
     light = place.light
     side = ramp(sprite.u * (light.sun / (2 * width)) + 0.5)
     upper = ramp(sprite.v / top)

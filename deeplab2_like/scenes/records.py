@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes `scenes` to disk: as records, as COCO-panoptic files, as pictures."""
+"""Files of `scenes`: records, COCO-panoptic files and pictures."""
 
 import io
 import os
@@ -73,20 +73,20 @@ def write_records(
     """Draws scenes and writes them as `<split>-00000-of-0000N.tfrecord` ....
 
     Args:
-        folder: Made when it does not exist.
+        folder: Folder of the files, created if it does not exist.
         split: "train", "val" or "test"; no scene is in two of them.
         count: Number of scenes.
-        size: Their height and width, pixels.
+        size: Height and width of the scenes, pixels.
         seed: Seed of the data set; another one gives other scenes.
         num_shards: Number of files.
         overwrite: Whether older records of the split are replaced.
-        advance: Called with the number of scenes that are done.
+        advance: Function that is called with the number of scenes so far.
 
     Returns:
         The paths of the files.
 
     Raises:
-        errors.DataError: An argument out of range, or older records.
+        DataError: An argument is out of range, or older records exist.
     """
     _check(split, count, size, seed)
     from deeplab2_like.data.records import features as record_features
@@ -124,19 +124,19 @@ def write_coco(
     `<folder>/panoptic_<split>.json`.
 
     Args:
-        folder: Made when it does not exist.
-        split: As for `write_records`.
+        folder: Folder of the files, created if it does not exist.
+        split: See `write_records`.
         count: Number of scenes.
-        size: Their height and width, pixels.
+        size: Height and width of the scenes, pixels.
         seed: Seed of the data set.
         overwrite: Whether older files of the split are replaced.
-        advance: Called with the number of scenes that are done.
+        advance: Function that is called with the number of scenes so far.
 
     Returns:
         The path of the JSON file.
 
     Raises:
-        errors.DataError: An argument out of range, or older files.
+        DataError: An argument is out of range, or older files exist.
     """
     _check(split, count, size, seed)
     from deeplab2_like.labels import descriptor as descriptor_lib
@@ -160,7 +160,7 @@ def write_coco(
 def _make_room(
     images: pathlib.Path, panoptic: pathlib.Path, split: str, overwrite: bool
 ) -> None:
-    """Makes the folders, and removes older files of the split."""
+    """Creates the folders, and removes older files of the split."""
     json_path = panoptic.with_suffix(".json")
     for path in (images, panoptic, json_path):
         if path.exists() and not overwrite:
@@ -186,18 +186,18 @@ def write_pictures(
     """Draws scenes and writes them as PNG files without labels.
 
     Args:
-        folder: Made when it does not exist; older files of the same names are
-            replaced.
-        split: As for `write_records`.
+        folder: Folder of the files, created if it does not exist. Files of the
+            same names are replaced.
+        split: See `write_records`.
         count: Number of scenes.
-        size: Their height and width, pixels.
+        size: Height and width of the scenes, pixels.
         seed: Seed of the data set.
 
     Returns:
         The paths of the pictures.
 
     Raises:
-        errors.DataError: An argument out of range.
+        DataError: An argument is out of range.
     """
     _check(split, count, size, seed)
     root = pathlib.Path(folder)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`scenes`: miniature streets drawn by seed, with panoptic labels.
 
-A data set that needs no download, for demos, tests and benchmarks. Houses,
-cars, clothes and signs share their paints, sky and road their greys, hedges
-and trees their greens, so that it takes shapes, textures and places to tell
-the classes apart.
+A data set without download, for demos, tests and benchmarks. Houses, cars,
+clothes and signs share their paints, sky and road their grays, hedges and trees
+their greens, so that classes differ in shape, texture and place, not in color.
 """
 
 import dataclasses
@@ -47,9 +46,9 @@ MIN_INSTANCE_PART = 1 / 400
 """Things with fewer visible pixels, or a smaller part of all pixels, are left
 out of image and label."""
 MIN_STUFF_PART = 1 / 100
-"""Stuff that fills a smaller part of the picture is not labelled."""
+"""Stuff that fills a smaller part of the picture is not labeled."""
 MIN_VISIBLE_PART = 0.5
-"""Things of which nearer ones hide more than the rest are left out."""
+"""Things with a smaller visible part are left out."""
 MIN_SIZE = 33
 SPLITS = ("train", "val", "test")
 
@@ -83,7 +82,7 @@ def compute_seed(split: str, index: int, seed: int = 0) -> int:
         seed: Seed of the whole data set, >= 0.
 
     Raises:
-        errors.DataError: A value that is not allowed.
+        DataError: The split does not exist, or a number is out of range.
     """
     if split not in SPLITS:
         raise errors.DataError(
@@ -101,10 +100,10 @@ def compute_seed(split: str, index: int, seed: int = 0) -> int:
 
 
 def check_arguments(seed: int, size: tuple[int, int]) -> None:
-    """Checks what `make_scene` is asked for.
+    """Checks the arguments of `make_scene`.
 
     Raises:
-        errors.DataError: The size is too small, or the seed is negative.
+        DataError: The size is too small, or the seed is negative.
     """
     if min(size) < MIN_SIZE or seed < 0:
         raise errors.DataError(
@@ -118,15 +117,15 @@ def make_scene(seed: int, size: tuple[int, int] = (129, 257)) -> Scene:
     """Draws the scene of a seed.
 
     The same seed and size give the same bytes on every machine; the same seed
-    gives the same street at every size of one aspect ratio, but for noise and
-    for things that are too small to be seen in the smaller picture.
+    gives the same street at every size of one aspect ratio, except for noise
+    and for things that are too small in the smaller image.
 
     Args:
         seed: An integer >= 0.
-        size: Height and width in pixels, each >= 33.
+        size: Height and width in pixels, each >= `MIN_SIZE`.
 
     Raises:
-        errors.DataError: The size is too small, or the seed is negative.
+        DataError: The size is too small, or the seed is negative.
     """
     check_arguments(seed, size)
     dice = Dice(seed, _LAYOUT)
@@ -148,14 +147,14 @@ def make_scene(seed: int, size: tuple[int, int] = (129, 257)) -> Scene:
 
 
 def _keep_visible(planned: list[Thing], free: np.ndarray) -> list[Thing]:
-    """Returns the things that can be seen well, the furthest first.
+    """Returns the things that are visible enough, the furthest first.
 
-    From the nearest to the furthest: what stays hides what is behind it, so
-    one pass gives the exact visible areas.
+    Things are visited from the nearest to the furthest, and kept ones hide
+    those behind them, so that one pass gives the exact visible areas.
 
     Args:
         planned: The things, in any order.
-        free: bool [H, W], where nothing hides them; changed.
+        free: bool [H, W], pixels where nothing hides them; changed.
     """
     smallest = max(MIN_INSTANCE_AREA, MIN_INSTANCE_PART * free.size)
     kept = []
@@ -195,7 +194,7 @@ def _paint_shadow(
 
 
 def _paint_things(canvas: Canvas, kept: list[Thing]) -> None:
-    """Paints things over the street and gives them their panoptic ids."""
+    """Paints things over the street, with their panoptic ids."""
     counts = dict.fromkeys(THING_IDS, 0)
     for thing in kept:
         sprite = thing.sprite
@@ -210,7 +209,7 @@ def _paint_things(canvas: Canvas, kept: list[Thing]) -> None:
 
 
 def _plan_bonnet(dice: Dice, camera: Camera) -> np.ndarray:
-    """Returns where the bonnet of the own car is seen: float32 [H, W]."""
+    """Returns the coverage of the own car's bonnet: float32 [H, W]."""
     shape = (camera.height, camera.width)
     if not dice.chance(_BONNET):
         return np.zeros(shape, np.float32)
@@ -236,7 +235,7 @@ def _paint_bonnet(canvas: Canvas, bonnet: np.ndarray, dice: Dice) -> None:
 
 
 def _develop(canvas: Canvas, light: Light, dice: Dice) -> Scene:
-    """Turns the light that reached the camera into the picture's bytes."""
+    """Converts the canvas into a scene, with exposure, tint and grain."""
     height, width = canvas.panoptic.shape
     strength = dice.uniform(0.01, 0.03)
     grain = dice.grain(3, height, width) + dice.grain(3, height, width) - 1.0

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The flat stuff of the scenes: plan of the street, sky and ground.
 
-A street is seen along its axis or across it. `across` is the coordinate that
-crosses the bands of the ground (pavement, road, pavement), `along` the other
-one; both in metres.
+The view is along the axis of the street or across it. The coordinate `across`
+crosses the bands of the ground (pavement, road, pavement), `along` is the other
+one; both are in meters.
 """
 
 import dataclasses
@@ -42,11 +42,11 @@ class Street:
     """Plan of the ground.
 
     Attributes:
-        is_along: Seen along its axis, or across it.
+        is_along: Whether the view is along the axis of the street.
         bands: (low, high, class) in the across coordinate, road included.
-        fronts: Where the houses stand: across coordinates, left and right of
-            a street seen along its axis; (0, far) of one seen across.
-        end: Distance of the houses that close the view, metres.
+        fronts: Across coordinates of the houses: left and right of a street
+            seen along its axis, (0, far) of one seen across.
+        end: Distance of the houses at the end of the view, meters.
         crossing: Start of a zebra crossing in the along coordinate, or None.
     """
 
@@ -64,12 +64,11 @@ class Street:
 
 @dataclasses.dataclass
 class Canvas:
-    """The picture while it is painted.
+    """The image while it is painted.
 
     Attributes:
         rgb: float32 [3, H, W] in 0..1.
-        panoptic: int32 [H, W], panoptic ids; stuff ids while only the street
-            is painted.
+        panoptic: int32 [H, W], class indices of stuff, panoptic ids of things.
     """
 
     rgb: np.ndarray
@@ -110,7 +109,7 @@ def make_street(dice: Dice) -> Street:
 
 
 def paint_sky(canvas: Canvas, camera: Camera, light: Light, dice: Dice) -> None:
-    """Paints gradient and clouds from the upper edge to the horizon."""
+    """Paints a gradient and clouds from the upper edge to the horizon."""
     rows = min(int(camera.horizon) + 2, camera.height)
     y = np.arange(rows, dtype=np.float32)[:, None]
     x = np.arange(camera.width, dtype=np.float32)[None, :]
@@ -132,7 +131,7 @@ def paint_sky(canvas: Canvas, camera: Camera, light: Light, dice: Dice) -> None:
 
 
 def _ground_coordinates(camera: Camera, street: Street, first: int):
-    """Returns scale, across, along and their pixels per metre, float32."""
+    """Returns scale, across, along and their pixels per meter, float32."""
     y = np.arange(first, camera.height, dtype=np.float32)[:, None]
     x = np.arange(camera.width, dtype=np.float32)[None, :]
     scale = (y - np.float32(camera.horizon)) / np.float32(camera.eye)
@@ -188,7 +187,7 @@ def paint_ground(
 
 
 def _paint_marks(rgb: np.ndarray, street: Street, grid, dice: Dice) -> None:
-    """Paints kerbs, the dashed line and the zebra crossing."""
+    """Paints curbs, the dashed line and the zebra crossing."""
     across, along, fine, coarse = grid
     left, right = street.road
 
@@ -222,7 +221,7 @@ def _shade_ground(
     light: Light,
     dice: Dice,
 ) -> None:
-    """Darkens the ground beside the houses that hide the sun."""
+    """Darkens the ground in the shadow of the houses."""
     roofs = 1.0 + 1.5 * fraction(np.floor(along / 7.0) * np.float32(0.381966))
     reach = np.float32(dice.uniform(0.8, 2.2)) * roofs
     if street.is_along and light.sun < 0:
@@ -239,7 +238,7 @@ def _shade_ground(
 
 
 def make_camera(dice: Dice, height: int, width: int) -> Camera:
-    """Draws where the camera stands."""
+    """Draws the position and direction of the camera."""
     return Camera(
         height=height,
         width=width,

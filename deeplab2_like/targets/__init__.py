@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From label maps to training targets, one module per kind of targets."""
+"""Training targets from label maps, one module per kind of targets."""

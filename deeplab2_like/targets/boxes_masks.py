@@ -2,8 +2,8 @@
 """Training targets of top-down systems: boxes, and the map of instances.
 
 For tf.data on the host; sizes are dynamic, except for the number of slots.
-The mask of an instance is where the map has its number, so that no array of
-masks exists.
+The mask of an instance is where the map has its number: there is no array of
+masks.
 
 R runs of equal pixels, U different panoptic ids, M slots for instances.
 """
@@ -16,7 +16,7 @@ import tensorflow as tf
 from deeplab2_like import errors
 from deeplab2_like.targets import label_runs
 
-# What `semantic` has where a pixel is not scored.
+# Value of `semantic` where a pixel is not scored.
 NO_CHANNEL = -1
 
 
@@ -31,16 +31,16 @@ def compute_box_mask_targets(
 ) -> dict[str, tf.Tensor]:
     """Computes the targets of one label map.
 
-    Crowds are no instances. Of more instances than slots the largest are
-    kept, and of equal ones the first; they fill the slots in the order of
-    their first pixels.
+    Crowds are not instances. If there are more instances than slots, the
+    largest are kept, and of equally large ones the first. They fill the slots
+    in the order of their first pixels.
 
     Args:
         panoptic_hw: int32 [H, W], category * label_divisor + instance, H and
             W at most 32768. A thing class with instance 0 is a crowd.
         thing_ids: Classes with instances.
         ignore_label: Class of void pixels.
-        label_divisor: More than the largest instance number.
+        label_divisor: Greater than the largest instance number.
         max_instances: M.
         channels: Channel of the semantic logits for each class 0, 1, ...;
             NO_CHANNEL for classes that are not scored.
@@ -51,7 +51,7 @@ def compute_box_mask_targets(
         * boxes: float32 [M, 4], (y1, x1, y2, x2) in pixels, around the
           pixels of the instance; 0 in empty slots.
         * box_class: int32 [M], index in `thing_ids`; -1 in empty slots.
-        * num_dropped: int32, instances without a slot.
+        * num_dropped: int32 scalar, number of instances without a slot.
 
     Raises:
         DataError: The shape of the label is not allowed.
@@ -112,7 +112,7 @@ def _check(panoptic_hw: tf.Tensor, max_instances: int) -> None:
 
 
 def _index(ids: Sequence[int]) -> np.ndarray:
-    """Returns the table of the places of ids, -1 for numbers in between."""
+    """Returns a table with the place of each id; -1 for other numbers."""
     table = np.full(max(ids, default=-1) + 1, -1, np.int32)
     table[list(ids)] = np.arange(len(ids))
     return table
@@ -131,7 +131,7 @@ def _choose(
     is_instance: tf.Tensor,
     limit: int,
 ) -> tf.Tensor:
-    """Lists the segments that get a slot, in order: int32 [<= M]."""
+    """Lists the segments that have a slot, in order: int32 [<= M]."""
     area = tf.math.unsorted_segment_sum(
         runs.length, of_run, tf.size(is_instance)
     )

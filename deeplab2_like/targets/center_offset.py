@@ -2,7 +2,7 @@
 """Training targets of Panoptic-DeepLab: centers, offsets and loss weights.
 
 All instances are handled together: the cost does not depend on their number,
-but for the Gaussians, which are small. For tf.data on the host; sizes are
+except for the Gaussians, which are small. For tf.data on the host; sizes are
 dynamic.
 
 N pixels, R runs of equal pixels, U different panoptic ids in the order of
@@ -19,7 +19,7 @@ import tensorflow as tf
 from deeplab2_like import errors
 from deeplab2_like.targets import label_runs
 
-# What a pixel is, in this order so that each loss weight is a comparison.
+# Kinds of pixels, in this order so that each loss weight is a comparison.
 _VOID = 0
 _CROWD = 1
 _STUFF = 2
@@ -31,7 +31,7 @@ _THING = 6
 # Largest size of the list of classes of numbered things.
 MAX_THING_ID = 1 << 15
 
-# Gaussians that are drawn together: bounds the memory, 10 MB at sigma 8.
+# Gaussians that are drawn at once: bounds the memory, 10 MB at sigma 8.
 _INSTANCES_PER_PASS = 256
 
 
@@ -41,8 +41,8 @@ class _Segments(NamedTuple):
     Attributes:
         kind: int32 [U], one of the constants above.
         category: int64 [U].
-        is_instance: bool [U], has a center.
-        is_thing: bool [U], is of a thing class.
+        is_instance: bool [U], the segment has a center.
+        is_thing: bool [U], the segment is of a thing class.
         center: int64 [U, 2], (y, x) of the mean pixel, rounded.
         of_run: int32 [R], the segment of each run.
     """
@@ -68,23 +68,23 @@ def compute_center_offset_targets(
 ) -> dict[str, tf.Tensor]:
     """Computes the targets and loss weights of one label map.
 
-    deeplab2: PanopticSampleGenerator. Centers are exact here, where it takes
-    a float32 mean of the coordinates; and the peak of the Gaussian is on the
-    center for every sigma. As there, everything whose id is not a multiple of
-    the divisor and not void has a center and offsets, stuff too.
+    deeplab2: PanopticSampleGenerator. Differences: centers are exact, not
+    float32 means of the coordinates, and the peak of the Gaussian is on the
+    center for every sigma. As there, every segment that is not void and whose
+    id is not a multiple of the divisor has a center and offsets, stuff too.
 
     Args:
         panoptic_hw: int32 [H, W], category * label_divisor + instance, H and
             W at most 32768. A thing class with instance 0 is a crowd.
         thing_ids: Classes with instances.
         ignore_label: Class of void pixels.
-        label_divisor: More than the largest instance number.
+        label_divisor: Greater than the largest instance number.
         sigma: Standard deviation of the Gaussian at each center, in pixels.
         small_instance_threshold: Instances of fewer pixels than this are
             small; 0 for none.
-        small_instance_weight: Semantic weight of the pixels of small ones.
+        small_instance_weight: Semantic weight of pixels of small instances.
         max_thing_id: Size of `thing_id_class`. The last two targets exist
-            only when this is given. Instances beyond it count as no thing.
+            only if it is given. Things beyond it have no number.
 
     Returns:
         * semantic: int32 [H, W], classes; ignore_label where void.
@@ -94,11 +94,13 @@ def compute_center_offset_targets(
         * offset_map: float32 [H, W, 2], (dy, dx) from the pixel to its
           center, in pixels; 0 where there is no instance.
         * semantic_weight: float32 [H, W], small_instance_weight or 1.
-        * center_weight: float32 [H, W], 1 but for crowd and void (0).
-        * offset_weight: float32 [H, W], 1 on things that are no crowd.
+        * center_weight: float32 [H, W], 0 on crowd and void, else 1.
+        * offset_weight: float32 [H, W], 1 on things that are not crowd,
+          else 0.
         * thing_id_mask: int32 [H, W], number of the thing in order of first
           pixels, -1 elsewhere.
-        * thing_id_class: float32 [max_thing_id], its class, padded by -1.
+        * thing_id_class: float32 [max_thing_id], class of each numbered
+          thing, padded by -1.
 
     Raises:
         DataError: An option or the shape of the label is not allowed.
@@ -114,32 +116,13 @@ def compute_center_offset_targets(
         label_divisor=label_divisor,
         small_instance_threshold=small_instance_threshold,
     )
-    center_of_run = tf.gather(segments.center, segments.of_run)
-    offset_map = label_runs.draw_offsets(
-        runs,
-        dy=center_of_run[:, 0] - runs.y,
-        dx=center_of_run[:, 1] - runs.x,
-        is_drawn=tf.gather(segments.is_instance, segments.of_run),
-    )
-    kind = label_runs.draw_codes(
-        runs, tf.gather(segments.kind, segments.of_run)
-    )
-    is_small = (kind == _SMALL_THING) | (kind == _SMALL_STUFF_INSTANCE)
-    flat = {
-        "is_crowd": kind == _CROWD,
-        "center_heatmap": _draw_gaussians(
-            tf.boolean_mask(segments.center, segments.is_instance),
-            shape,
-            sigma,
-        ),
-        "semantic_weight": tf.where(is_small, small_instance_weight, 1.0),
-        "center_weight": tf.cast(kind >= _STUFF, tf.float32),
-        "offset_weight": tf.cast(kind >= _SMALL_THING, tf.float32),
-    }
+    flat = _draw_kinds(runs, segments, small_instance_weight)
+    centers = tf.boolean_mask(segments.center, segments.is_instance)
+    flat["center_heatmap"] = _draw_gaussians(centers, shape, sigma)
     targets = {
         "semantic": panoptic_hw // label_divisor,
         "panoptic": panoptic_hw,
-        "offset_map": tf.reshape(offset_map, tf.concat([shape, [2]], 0)),
+        "offset_map": _draw_offsets(runs, segments, shape),
     }
     if max_thing_id is not None:
         flat["thing_id_mask"], targets["thing_id_class"] = _number_things(
@@ -159,7 +142,7 @@ def _check(
     sigma: float,
     max_thing_id: int | None,
 ) -> None:
-    """Raises DataError for options that have no meaning."""
+    """Raises DataError for options and shapes that are not allowed."""
     shape = panoptic_hw.shape
     if shape.rank != 2:
         raise errors.DataError(
@@ -193,7 +176,7 @@ def _find_segments(
     label_divisor: int,
     small_instance_threshold: int,
 ) -> _Segments:
-    """Finds the different ids, what they are, and their centers."""
+    """Finds the different ids, their kinds and their centers."""
     label, of_run = tf.unique(runs.label)
     num_segments = tf.size(label)
 
@@ -240,15 +223,45 @@ def _round_quotient(sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
     return quotient + tf.cast(is_up, tf.int64)
 
 
+def _draw_kinds(
+    runs: label_runs.LabelRuns, segments: _Segments, small_weight: float
+) -> dict[str, tf.Tensor]:
+    """Draws the targets that depend on the kinds of the pixels, [N] each."""
+    kind = label_runs.draw_codes(
+        runs, tf.gather(segments.kind, segments.of_run)
+    )
+    is_small = (kind == _SMALL_THING) | (kind == _SMALL_STUFF_INSTANCE)
+    return {
+        "is_crowd": kind == _CROWD,
+        "semantic_weight": tf.where(is_small, small_weight, 1.0),
+        "center_weight": tf.cast(kind >= _STUFF, tf.float32),
+        "offset_weight": tf.cast(kind >= _SMALL_THING, tf.float32),
+    }
+
+
+def _draw_offsets(
+    runs: label_runs.LabelRuns, segments: _Segments, shape: tf.Tensor
+) -> tf.Tensor:
+    """Draws the offsets to the centers: float32 [H, W, 2], (dy, dx)."""
+    center_of_run = tf.gather(segments.center, segments.of_run)
+    offsets = label_runs.draw_offsets(
+        runs,
+        dy=center_of_run[:, 0] - runs.y,
+        dx=center_of_run[:, 1] - runs.x,
+        is_drawn=tf.gather(segments.is_instance, segments.of_run),
+    )
+    return tf.reshape(offsets, tf.concat([shape, [2]], 0))
+
+
 def _draw_gaussians(
     centers_k2: tf.Tensor, shape: tf.Tensor, sigma: float
 ) -> tf.Tensor:
-    """Draws a Gaussian at each center, the larger value where they meet.
+    """Draws a Gaussian at each center, the largest value where they overlap.
 
     The support is a square of 2 * int(3 * sigma + 1) + 1 pixels a side.
 
     Args:
-        centers_k2: int64 [K, 2], (y, x), inside of the image.
+        centers_k2: int64 [K, 2], (y, x) within the image.
         shape: int32 [2], height and width.
         sigma: Standard deviation in pixels.
 
@@ -269,7 +282,7 @@ def _draw_gaussians(
         y = part[:, 0, tf.newaxis, tf.newaxis] + axis[:, None]
         x = part[:, 1, tf.newaxis, tf.newaxis] + axis[None, :]
         is_inside = ((y >= 0) & (y < height)) & ((x >= 0) & (x < width))
-        # Negative places are left out by the segment maximum.
+        # The segment maximum skips negative places.
         place = tf.where(is_inside, y * width + x, -1)
         values = tf.broadcast_to(patch, tf.shape(place))
         peaks = tf.math.unsorted_segment_max(
@@ -293,7 +306,8 @@ def _number_things(
     """Numbers the thing instances in the order of their first pixels.
 
     Returns:
-        int32 [N], the numbers, -1 elsewhere; float32 [max_thing_id], classes.
+        int32 [N], the numbers, -1 elsewhere; float32 [max_thing_id], the
+        classes.
     """
     is_numbered = segments.is_instance & segments.is_thing
     number = tf.cumsum(tf.cast(is_numbered, tf.int32)) - 1
@@ -309,7 +323,7 @@ def _number_things(
 
 
 def _with_shape(values: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
-    """Restores static sizes that were lost on the way."""
+    """Restores static sizes that drawing loses."""
     if values.shape.rank == 1:
         return values
     values.set_shape(shape.concatenate(values.shape[2:]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says, once in a run, that images have more instances than slots."""
+"""One warning per run about images with more instances than slots."""
 
 import threading
 
@@ -12,19 +12,23 @@ class DroppedInstancesNotice:
     """Warns about the first image that has too many instances."""
 
     def __init__(self, max_instances: int):
-        """Takes the number of slots, for the text."""
+        """Creates a notice that was not given yet.
+
+        Args:
+            max_instances: Number of slots, for the text.
+        """
         self._max_instances = max_instances
         self._lock = threading.Lock()
         self.was_given = False
 
     def watch(self, num_dropped: tf.Tensor) -> tf.Tensor:
-        """Looks at a number of instances without a slot, on the host.
+        """Warns, on the host, if it is the first number that is not 0.
 
         Args:
-            num_dropped: int32.
+            num_dropped: int32 scalar, instances of an image without a slot.
 
         Returns:
-            `num_dropped`. What depends on it waits for the notice.
+            `num_dropped`; ops that depend on it run after the notice.
         """
 
         def give() -> tf.Tensor:

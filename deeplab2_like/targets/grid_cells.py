@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training targets of SOLOv2: which cells stand for which objects.
+"""Training targets of SOLOv2: the objects that are assigned to cells.
 
 Wang et al., "SOLOv2" (arXiv:2003.10152) and "SOLO" (arXiv:1912.04488), section
-3.3.1: the cells around the center of mass of an object learn its class and its
-mask, in each grid whose range of sizes it falls into. All shapes are static.
+3.3.1: an object is assigned to the cells around its center of mass, which
+predict its class and its mask, in each grid whose range of sizes contains its
+size. All shapes are static.
 
 M slots for objects; L grids of S x S cells; G cells of all grids, grid by
 grid, row by row; P places for pairs of a cell and an object.
@@ -18,24 +19,24 @@ import tensorflow as tf
 
 from deeplab2_like.config.solov2_grids import GRIDS, RANGES
 
-# Steps (y, x) from the cell of a center to those that may stand for it.
+# Steps (y, x) from the cell of a center to those that it may be assigned to.
 _STEPS = np.array([[y, x] for y in (-1, 0, 1) for x in (-1, 0, 1)], np.int32)
 _NEAREST_FIRST = np.argsort(np.abs(_STEPS).sum(axis=1), kind="stable")
-# A share of a turn that spreads whole numbers evenly.
+# The fractional parts of its multiples are spread evenly.
 _GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclasses.dataclass(frozen=True)
 class GridRules:
-    """Which cells stand for an object.
+    """The rules by which objects are assigned to cells.
 
     Attributes:
         grids: S of each grid.
         ranges: Smallest and largest size of the objects of each grid.
-        center_share: The cells around the center that stand for an object
-            cover this share of its box along each axis.
-        max_pairs: P. Of more pairs, each object keeps equally many, nearest to
-            its center; where there are more objects, some have none.
+        center_share: Share of the box of an object, along each axis, that is
+            covered by the cells that it is assigned to.
+        max_pairs: P. If there are more pairs, each object keeps equally many,
+            nearest to its center; if there are more objects, some keep none.
     """
 
     max_pairs: int
@@ -52,7 +53,7 @@ class GridRules:
 
     @property
     def num_cells(self) -> int:
-        """G."""
+        """G, the number of cells of all grids."""
         return sum(side * side for side in self.grids)
 
     @property
@@ -78,14 +79,14 @@ class Objects(NamedTuple):
 
 
 def find_centers(instance_hw: tf.Tensor, max_instances: int) -> tf.Tensor:
-    """Computes the center of mass of each object: float32 [M, 2].
+    """Computes the center of mass of each object.
 
     Args:
         instance_hw: int32 [H, W], 1 + slot; 0 where there is no object.
         max_instances: M.
 
     Returns:
-        (y, x) in pixels; 0 for empty slots.
+        float32 [M, 2], (y, x) in pixels; 0 for empty slots.
     """
     slot = tf.reshape(instance_hw, [-1])
     pixel = tf.range(tf.size(slot))
@@ -109,22 +110,22 @@ def compute_cell_targets(
 ) -> dict[str, tf.Tensor]:
     """Computes the targets of one image.
 
-    An object without pixels must be an empty slot. Where a cell stands for
-    several objects, it learns the masks of all of them, and the class of the
-    one in the last slot.
+    An object without pixels must be an empty slot. A cell with several objects
+    has the masks of all of them, and the class of the one in the last slot.
 
     Args:
         objects: The objects.
-        size: (height, width) of the image, numbers or int32 scalars.
-        rules: Which cells stand for an object.
+        size: (height, width) of the image, integers or int32 scalars.
+        rules: The rules of the assignment.
 
     Returns:
         * cell_class: int32 [G], class; -1 for no object.
         * mask_cell: int32 [P], the cell of a pair, pairs in the order of
           grids, objects and cells.
-        * mask_slot: int32 [P], its object.
+        * mask_slot: int32 [P], the slot of the object of a pair.
         * is_mask: bool [P], the place holds a pair.
-        * num_pairs: int32 [], of all, also those that find no place.
+        * num_pairs: int32 scalar, number of all pairs, with those that have
+          no place.
     """
     cell, is_pair = _list_pairs(objects, size, rules)
     number = int(np.prod(cell.shape))
@@ -146,17 +147,18 @@ def compute_cell_targets(
 
 
 def _choose_pairs(is_pair: tf.Tensor, max_pairs: int) -> tf.Tensor:
-    """Chooses which pairs have a place: int32 [P], flat indices in order.
+    """Chooses the pairs that have a place.
 
-    Every object has one before any has a second. In the last round not all
-    objects have one, but some that are spread evenly over the slots.
+    Every object has one place before any has a second. In the last round only
+    some objects have one, which are spread evenly over the slots.
 
     Args:
         is_pair: bool [L, M, 9], from `_list_pairs`.
         max_pairs: P.
 
     Returns:
-        The size of `is_pair` in places that hold no pair.
+        int32 [P], ascending indices into the flat `is_pair`; its size in
+        places that hold no pair.
     """
     num_grids, num_slots, num_steps = is_pair.shape
     number = num_grids * num_slots * num_steps
@@ -177,10 +179,11 @@ def _choose_pairs(is_pair: tf.Tensor, max_pairs: int) -> tf.Tensor:
 
 
 def _list_pairs(objects: Objects, size: tuple, rules: GridRules):
-    """Lists all cells that may stand for each object, in each grid.
+    """Lists the cells around the center of each object, in each grid.
 
     Returns:
-        int32 [L, M, 9], the cells, row by row; bool [L, M, 9], whether they do.
+        int32 [L, M, 9], the cells, row by row; bool [L, M, 9], the object is
+        assigned to the cell.
     """
     height, width = objects.box[:, 2:3], objects.box[:, 3:4]
     extent = tf.concat([height, width], axis=1) - objects.box[:, :2]
@@ -223,18 +226,18 @@ def _find_classes(
 
 
 def shrink_instances(instance_bhw: tf.Tensor, size: tuple) -> tf.Tensor:
-    """Returns the instance numbers that a mask at stride 4 is compared with.
+    """Returns the instance numbers that belong to the pixels at stride 4.
 
-    A map of a quarter of the pixels has its pixels in the middle of 4 x 4
-    pixels of the image, so that the 2 x 2 pixels there count; else each has
-    the place of every fourth one, as in the backbones.
+    Along an axis with exactly 4 pixels of the image for each one at stride 4,
+    these are the two in the middle of the four; else every fourth pixel of
+    the image, as in the backbones.
 
     Args:
         instance_bhw: int32 [B, H, W].
         size: (h, w), at stride 4.
 
     Returns:
-        int32 [B, h, w, n], n = 4, or 1 along both axes of the second kind.
+        int32 [B, h, w, n], n = 4, 2 or 1, by the kinds of the two axes.
     """
     maps = [instance_bhw]
     for axis, number in ((1, size[0]), (2, size[1])):
@@ -256,11 +259,14 @@ def _take_fourths(whole: tf.Tensor, number: int, axis: int) -> list[tf.Tensor]:
 def compute_mask_targets(
     shrunk_bhwn: tf.Tensor, slot_bp: tf.Tensor
 ) -> tf.Tensor:
-    """Computes the masks of some objects at stride 4: bool [B, P, h, w].
+    """Computes the masks of some objects at stride 4.
 
     Args:
-        shrunk_bhwn: What `shrink_instances` gives.
-        slot_bp: int32 [B, P].
+        shrunk_bhwn: int32 [B, h, w, n], from `shrink_instances`.
+        slot_bp: int32 [B, P], slots of the objects.
+
+    Returns:
+        bool [B, P, h, w], at least half of the n numbers are the object's.
     """
     wanted = 1 + slot_bp[:, :, tf.newaxis, tf.newaxis]
     number = shrunk_bhwn.shape[-1]

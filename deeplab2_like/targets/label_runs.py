@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Label maps as runs: stretches of equal values along a row.
+"""Label maps as runs, which are stretches of equal values along a row.
 
-A label map of two million pixels has some ten thousand runs, so that facts
-about its segments are found by looking at the pixels once and working on runs
-from there on, and maps are drawn by writing runs. The cost does not depend on
-the number of segments. For host code (tf.data): sizes are dynamic.
+A label map of two million pixels has some ten thousand runs. Properties of its
+segments are computed from runs, after one pass over the pixels, and maps are
+drawn run by run. The cost does not depend on the number of segments. For host
+code (tf.data): sizes are dynamic.
 
 N pixels in raster order, R runs.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# Bits that `draw_codes` and `draw_pairs` keep for the place within a run.
+# Bits of `draw_codes` and `draw_offsets` for the place within a run.
 _PLACE_BITS = 15
 MAX_SIDE = 1 << _PLACE_BITS
 
@@ -72,8 +72,8 @@ def draw_codes(runs: LabelRuns, codes: tf.Tensor) -> tf.Tensor:
     Returns:
         int32 [N].
     """
-    # RaggedRange is TensorFlow's only fast way to repeat by different
-    # numbers, but it has to count. It counts in the low bits.
+    # RaggedRange is TensorFlow's only fast way to repeat values by different
+    # numbers, but it counts up. It counts in the low bits, which are removed.
     start = tf.cast(codes, tf.int32) * MAX_SIDE
     _, values = tf.raw_ops.RaggedRange(
         starts=start,

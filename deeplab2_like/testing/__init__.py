@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests need, installed so that users can test their own parts with it."""
+"""Test helpers, installed so that users can test their own parts."""

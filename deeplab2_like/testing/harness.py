@@ -8,8 +8,8 @@ Use them in the tests of your own parts:
 
 `check_layer` and `check_model` run the same checks, in this order: named
 variables, two sizes, gradients, config round trip, save and load, eager =
-graph = XLA, bfloat16. Each raises `AssertionError` with a sentence that says
-what is wrong.
+graph = XLA, bfloat16. Each raises `AssertionError` with a sentence about the
+fault.
 """
 
 import dataclasses
@@ -32,9 +32,9 @@ class Tolerance:
     """Largest allowed difference, as a share of the largest absolute value.
 
     Attributes:
-        same: between a layer and its copies.
-        graph: between eager, graph and XLA.
-        bfloat16: between a bfloat16 and a float32 run.
+        same: Between a layer and its copies.
+        graph: Between eager mode, graph and XLA.
+        bfloat16: Between a bfloat16 and a float32 run.
     """
 
     same: float = 1e-6
@@ -54,16 +54,16 @@ def check_layer(
     """Checks a layer.
 
     Args:
-        make_layer: gives a new layer, not built, the same at each call.
-        tmp_path: an empty folder for saved files.
-        shapes: at least two input shapes (B, H, W, C), or dictionaries of
+        make_layer: Returns a new layer, not built, the same at each call.
+        tmp_path: An empty folder for saved files.
+        shapes: At least two input shapes (B, H, W, C), or dictionaries of
             them for a layer that takes a dictionary.
-        tolerance: of the comparisons.
-        value_range: of the inputs.
-        seed: of inputs and weights.
+        tolerance: Tolerance of the comparisons.
+        value_range: Range of the inputs.
+        seed: Seed of inputs and weights.
 
     Raises:
-        AssertionError: the layer fails a check.
+        AssertionError: The layer fails a check.
     """
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
@@ -93,22 +93,22 @@ def check_model(
 ) -> None:
     """Checks a model, or a backbone, that takes images.
 
-    Besides what `check_layer` checks: uint8 and float32 images give the same,
-    outputs are float32 in every dtype policy, and images of a batch do not
-    influence each other in inference.
+    Besides the checks of `check_layer`: uint8 and float32 images give equal
+    outputs, outputs are float32 in every dtype policy, and images of a batch do
+    not influence each other in inference.
 
     Args:
-        make_model: gives a new model, not built, the same at each call.
-        tmp_path: an empty folder for saved files.
-        sizes: at least two image sizes (height, width).
-        tolerance: of the comparisons.
-        takes_bytes: the model takes images in 0..255, uint8 or float32;
-            False: float images in -1..1, as backbones do, and then the
-            outputs have the compute dtype.
-        seed: of images and weights.
+        make_model: Returns a new model, not built, the same at each call.
+        tmp_path: An empty folder for saved files.
+        sizes: At least two image sizes (height, width).
+        tolerance: Tolerance of the comparisons.
+        takes_bytes: Whether images are in 0..255, uint8 or float32. Else they
+            are float in -1..1, as for backbones, and outputs have the compute
+            dtype.
+        seed: Seed of images and weights.
 
     Raises:
-        AssertionError: the model fails a check.
+        AssertionError: The model fails a check.
     """
     value_range = (0.0, 255.0) if takes_bytes else (-1.0, 1.0)
     check_layer(
@@ -149,9 +149,13 @@ def check_variables(
     one process, and would then not be found in a checkpoint.
 
     Args:
-        layer: a built layer.
-        make_layer: gives another one.
-        input_shape: to build it with.
+        layer: A built layer.
+        make_layer: Returns another one.
+        input_shape: Shape with which it is built.
+
+    Raises:
+        AssertionError: Two paths are equal, differ between the instances, or
+            are not below the name of the layer.
     """
     paths = [v.path for v in layer.variables]
     _require(len(set(paths)) == len(paths), "two variables have one path")
@@ -173,7 +177,7 @@ def check_variables(
 
 
 def _check_runs(layer, batch) -> None:
-    """In inference and in training, with finite values."""
+    """Checks that outputs are finite, in inference and in training."""
     before = [v.numpy() for v in layer.variables]
     for training in (False, True):
         outputs = _call(layer, batch, training)
@@ -186,7 +190,7 @@ def _check_runs(layer, batch) -> None:
 
 
 def _check_gradients(layer, batch) -> None:
-    """Every trainable variable takes part in the outputs."""
+    """Checks that every trainable variable has a finite gradient."""
     before = [v.numpy() for v in layer.variables]
     with tf.GradientTape() as tape:
         outputs = _call(layer, batch, True)
@@ -208,7 +212,7 @@ def _check_gradients(layer, batch) -> None:
 
 
 def _check_config(layer, batch, tolerance) -> None:
-    """A layer made from the config has the same config and outputs."""
+    """Checks that a layer from the config has the same config and outputs."""
     config = layer.get_config()
     text = json.dumps(config, sort_keys=True)
     again = type(layer).from_config(json.loads(text))
@@ -227,7 +231,7 @@ def _check_config(layer, batch, tolerance) -> None:
 
 
 def _check_saving(layer, batch, tolerance, tmp_path) -> None:
-    """A saved and loaded model gives the same, weights files too."""
+    """Checks that loaded models and weights files give the same outputs."""
     expected = _call(layer, batch, False)
     model = layer if isinstance(layer, keras.Model) else _wrap(layer, batch)
     path = tmp_path / "model.keras"
@@ -257,7 +261,7 @@ def _check_saving(layer, batch, tolerance, tmp_path) -> None:
 
 
 def _check_graph(layer, batches, tolerance) -> None:
-    """One graph of unknown batch, height and width serves all sizes."""
+    """Checks one graph of unknown batch, height and width on all sizes."""
     signature = tf.nest.map_structure(
         lambda x: tf.TensorSpec((None, None, None, x.shape[-1]), x.dtype),
         batches[0],
@@ -285,7 +289,7 @@ def _check_xla(layer, batch, tolerance) -> None:
 
 
 def _check_bfloat16(layer, make_layer, batch, tolerance) -> None:
-    """The mixed_bfloat16 policy keeps variables float32 and values near."""
+    """Checks float32 variables and outputs of the mixed_bfloat16 policy."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -306,7 +310,7 @@ def _check_bfloat16(layer, make_layer, batch, tolerance) -> None:
 
 
 def _call(layer, inputs, training: bool):
-    """Calls a layer; those without a training phase do without."""
+    """Calls a layer, with `training` if it takes this argument."""
     if "training" in inspect.signature(layer.call).parameters:
         return layer(inputs, training=training)
     return layer(inputs)
@@ -332,7 +336,7 @@ def _unknown_sizes(shape: Shapes) -> Shapes:
 
 
 def _randomize(layer, rng) -> None:
-    """Returns weights that let every branch matter, also those of zeros."""
+    """Draws vectors and scalars anew, so that every branch has an effect."""
     for variable in layer.trainable_variables:
         if variable.path.endswith("/gamma"):
             variable.assign(rng.uniform(0.5, 1.0, variable.shape))
@@ -358,7 +362,7 @@ def _flat(outputs) -> list[tuple[str, tf.Tensor]]:
 def _flat_parts(
     parts: Iterable[tuple[str, Any]],
 ) -> list[tuple[str, tf.Tensor]]:
-    """Returns the tensors of named parts, which may have parts themselves."""
+    """Returns the tensors of named parts, which may be nested."""
     found = []
     for name, part in parts:
         for inner, value in _flat(part):

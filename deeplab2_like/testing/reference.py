@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Golden data: finding the cases, comparing with them, keeping the score.
+"""Golden data: its cases, comparisons with them, and their scores.
 
-The golden data are inputs and outputs of other systems, one folder a family
-(`postprocess/`, `losses/`, ...), one file or sub-folder a case. They lie
+The golden data are inputs and outputs of other systems, one folder per family
+(`postprocess/`, `losses/`, ...), one file or sub-folder per case. They are
 outside of this project, in the folder that `DEEPLAB2_LIKE_REFERENCE` names.
 
 A case is *compared in full* when each of its arrays was an input, was compared,
-or was declared to be information only; anything else is an error, so that a new
-array in a file cannot go unnoticed.
+or was declared to be information only; anything else is an error, so that new
+arrays in a file are not missed.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ FAMILIES = {
 
 
 def default_folder() -> pathlib.Path:
-    """Returns the folder that is used when the variable is not set."""
+    """Returns the folder that is used if the variable is not set."""
     checkout = pathlib.Path(__file__).resolve().parents[2]
     return checkout.parent / "shared" / "reference"
 
@@ -52,7 +52,7 @@ def folder() -> pathlib.Path:
 
 
 def find_cases(family: str, pattern: str | None = None) -> list[pathlib.Path]:
-    """Lists the cases of a family in order; none when its folder is absent."""
+    """Lists the cases of a family in order; none if its folder is absent."""
     pattern = pattern or FAMILIES[family]
     return sorted((folder() / family).glob(pattern))
 
@@ -61,7 +61,7 @@ def find_support_file(relative: str) -> pathlib.Path:
     """Finds a file that cases refer to, in the given or the default folder.
 
     Raises:
-        FileNotFoundError: It is in neither.
+        FileNotFoundError: The file is in neither.
     """
     for root in (folder(), default_folder()):
         if (root / relative).exists():
@@ -73,7 +73,15 @@ def find_support_file(relative: str) -> pathlib.Path:
 
 @dataclasses.dataclass
 class FamilyScore:
-    """What was compared of one family."""
+    """Counts and the worst error of the comparisons of one family.
+
+    Attributes:
+        files: Names of the cases that were opened.
+        complete_files: Names of those that were compared in full.
+        arrays: Number of arrays that were compared.
+        worst_ratio: Largest error in units of its tolerance.
+        worst_place: Case and array of that error.
+    """
 
     files: set[str] = dataclasses.field(default_factory=set)
     complete_files: set[str] = dataclasses.field(default_factory=set)
@@ -87,8 +95,8 @@ class Case:
 
     Attributes:
         name: Name of the file or folder.
-        meta: The options that made the case, from its `meta` entry;
-            empty where it has none.
+        meta: Options with which the case was made, from its `meta` entry;
+            empty if it has none.
     """
 
     def __init__(
@@ -100,10 +108,10 @@ class Case:
         """Opens a case.
 
         Args:
-            path: An `.npz` file, or any file when `entries` are given.
-            score: The score of the family, which this case adds to.
-            entries: Names of all that has to be compared, for cases that are
-                not `.npz` files.
+            path: An `.npz` file, or any file if `entries` are given.
+            score: Score of the family, which this case adds to.
+            entries: Names of all entries that have to be compared, for cases
+                that are not `.npz` files.
         """
         self.path = path
         is_arrays = entries is None
@@ -130,7 +138,11 @@ class Case:
         return self._arrays[name]
 
     def information(self, name: str, reason: str) -> None:
-        """Declares that an array is not to be compared, and why."""
+        """Declares that an array is not compared, for a reason.
+
+        Raises:
+            ValueError: The reason is empty.
+        """
         if not reason:
             raise ValueError(f"{name} is not compared: give the reason.")
         self._open.discard(name)
@@ -140,8 +152,7 @@ class Case:
     ) -> None:
         """Compares with the array `name`: |a - b| <= atol + rtol * |b|.
 
-        Not-a-number equals not-a-number. Without tolerances the values must
-        be equal.
+        NaN equals NaN. Without tolerances the values must be equal.
         """
         self.compare_value(
             name, actual, self._arrays[name], atol=atol, rtol=rtol
@@ -192,7 +203,7 @@ class Case:
 def _worst_ratio(
     actual: np.ndarray, expected: np.ndarray, atol: float, rtol: float
 ) -> float:
-    """Largest error in units of the tolerance; inf where nothing is allowed."""
+    """Returns the largest error in units of its tolerance; inf if that is 0."""
     if expected.size == 0:
         return 0.0
     if atol == 0.0 and rtol == 0.0:
@@ -225,7 +236,7 @@ class Ledger:
         return Case(path, score, entries)
 
     def summary(self) -> list[tuple[str, bool]]:
-        """Returns a line for each family, and whether it is in order."""
+        """Returns a line for each family, and whether it passed."""
         lines = []
         for family in dict.fromkeys([*FAMILIES, *self.scores]):
             score = self.scores.get(family, FamilyScore())

@@ -106,11 +106,13 @@ def test_detections_equal_the_twin(run_in, random_boxes, overlap_of):
             codes,
             proposals.Proposals(boxes, tf.zeros([2, 15]), is_valid),
             size,
-            code_weights=WEIGHTS,
-            score_threshold=0.1,
-            overlap_threshold=0.5,
-            candidate_limit=45,
-            limit=6,
+            proposals.DetectionRules(
+                code_weights=WEIGHTS,
+                score_threshold=0.1,
+                overlap_threshold=0.5,
+                candidate_limit=45,
+                limit=6,
+            ),
         )
 
     for _ in range(20):

@@ -201,8 +201,8 @@ def test_a_scene_cannot_be_changed(drawn):
 def test_drawing_needs_numpy_only():
     code = (
         "import sys\n"
-        "from deeplab2_like.testing import scenes\n"
-        "scenes.make_scene(0, (33, 65))\n"
+        "from deeplab2_like.scenes import scene\n"
+        "scene.make_scene(0, (33, 65))\n"
         "bad = {'tensorflow', 'keras', 'scipy', 'cv2'} & set(sys.modules)\n"
         "sys.exit(str(bad) if bad else 0)\n"
     )

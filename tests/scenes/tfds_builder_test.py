@@ -64,7 +64,7 @@ def test_without_tfds_the_error_says_what_to_install(tmp_path, monkeypatch):
 def test_the_module_loads_neither_tfds_nor_tensorflow():
     code = (
         "import sys\n"
-        "from deeplab2_like.data import scenes_builder\n"
+        "from deeplab2_like.scenes import tfds_builder\n"
         "bad = {'tensorflow_datasets', 'tensorflow'} & set(sys.modules)\n"
         "sys.exit(str(bad) if bad else 0)\n"
     )
