@@ -29,7 +29,11 @@ def build_system(
     options: config_pb2.ExperimentOptions,
     descriptor: descriptor_lib.DatasetDescriptor,
 ) -> contract.MetaArchitecture:
-    """Builds the system that `options` describe for a data set.
+    """Builds the system that a config describes.
+
+    Args:
+        options: A checked config.
+        descriptor: The data set that the system is for.
 
     Raises:
         ConfigError: The system does not exist.
@@ -47,7 +51,11 @@ def build_system(
 def compute_precision(
     trainer: trainer_pb2.TrainerOptions,
 ) -> Iterator[None]:
-    """Sets the precision that layers are built with."""
+    """Sets the precision of layers that are built inside.
+
+    Args:
+        trainer: Its `compute_precision` is "float32" or "bfloat16".
+    """
     before = keras.config.dtype_policy()
     if trainer.compute_precision == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")

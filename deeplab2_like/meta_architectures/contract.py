@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the trainer, evaluator, exporter and predictor know of a system.
+"""The interface of systems for the trainer, evaluator, exporter and predictor.
 
 A new system is one class with these methods and an entry in `build.py`;
 nothing in the programs changes for it.
@@ -19,7 +19,13 @@ MakeTargets = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
 class MetaArchitecture(Protocol):
-    """A panoptic, semantic or instance segmentation system."""
+    """A panoptic, semantic or instance segmentation system.
+
+    Attributes:
+        descriptor: The data set that the system is for.
+        has_instances: Whether predictions contain instances.
+        output_stride: Stride of the last features of the backbone, in pixels.
+    """
 
     descriptor: descriptor_lib.DatasetDescriptor
     has_instances: bool
@@ -29,13 +35,12 @@ class MetaArchitecture(Protocol):
         """Returns the function from one label to the targets of the losses.
 
         Args:
-            is_training: Chooses the options of the training or of the
-                evaluation data.
+            is_training: Whether the options are those of the training data,
+                not of the evaluation data.
 
         Returns:
-            Function of a panoptic label int32 [H, W], which gives named
-            tensors of static rank without batch axis. It runs inside
-            `tf.data`.
+            Function from a panoptic label, int32 [H, W], to named tensors of
+            static rank without batch axis. It runs inside `tf.data`.
         """
 
     def build_model(self, *, synchronize_batch_norm: bool) -> keras.Model:
@@ -46,9 +51,9 @@ class MetaArchitecture(Protocol):
                 replicas.
 
         Returns:
-            A model of images [B, H, W, 3] (uint8, or float32 in 0..255) that
-            gives named outputs. It owns every trainable variable of the
-            system, also those of its losses.
+            Model from images [B, H, W, 3] (uint8, or float32 in 0..255) to
+            named outputs. It contains every trainable variable of the system,
+            also those of its losses.
         """
 
     def infer(
@@ -60,17 +65,17 @@ class MetaArchitecture(Protocol):
     ) -> Tensors:
         """Runs the model as evaluation, export and prediction do.
 
-        Where the config asks for several views of each image (scales,
-        mirrored), it is the average over them.
+        Outputs are averages where the config has several views of each image
+        (scales, mirrored).
 
         Args:
-            model: What `build_model` gave.
+            model: Result of `build_model`.
             images: [B, H, W, 3], as the model takes them.
-            targets: What `target_maker` made, with a batch axis, if
-                `compute_losses` will see the outputs.
+            targets: Targets with a batch axis, if the outputs are also for
+                `compute_losses`.
 
         Returns:
-            What `postprocess` takes, and `compute_losses` too if asked for.
+            Outputs for `postprocess`, with targets also for `compute_losses`.
         """
 
     def infer_for_training(
@@ -79,13 +84,13 @@ class MetaArchitecture(Protocol):
         """Runs the model as training does.
 
         Args:
-            model: What `build_model` gave.
+            model: Result of `build_model`.
             images: [B, H, W, 3], as the model takes them.
-            targets: What `target_maker` made, with a batch axis: systems
-                that learn from a choice of boxes need them to choose.
+            targets: Targets with a batch axis. Systems that learn from a
+                sample of boxes need them to choose it.
 
         Returns:
-            What `compute_losses` takes.
+            Outputs for `compute_losses`.
         """
 
     def compute_losses(
@@ -94,8 +99,8 @@ class MetaArchitecture(Protocol):
         """Computes the weighted parts of the loss.
 
         Args:
-            outputs: What `infer_for_training` gave, or `infer`.
-            targets: What `target_maker` made, with a batch axis.
+            outputs: Result of `infer_for_training`, or of `infer` with targets.
+            targets: Targets with a batch axis.
 
         Returns:
             float32 [B] each. The total loss is their sum.
@@ -122,8 +127,8 @@ class MetaArchitecture(Protocol):
         """Turns outputs into segments; static shapes, compiles under XLA.
 
         Args:
-            outputs: What `infer` gave.
-            canvas_size: Height and width of the images that the model saw.
-            valid_size: int32 [B, 2], height and width of the part at the top
-                left that is image and not padding; all of it when None.
+            outputs: Result of `infer`.
+            canvas_size: (height, width) of the images that the model took.
+            valid_size: int32 [B, 2], (height, width) of the part at the top
+                left that is image, not padding. If None, all is image.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EfficientPS, whose objects Mask R-CNN or SOLOv2 finds."""
+"""EfficientPS, with Mask R-CNN or SOLOv2 as its instance branch."""
 
 import tensorflow as tf
 
@@ -11,9 +11,8 @@ from deeplab2_like.losses import cross_entropy, detection, grid_masks
 from deeplab2_like.meta_architectures import contract, pyramid_system
 from deeplab2_like.model.decoders.feature_pyramid import level_size
 from deeplab2_like.postprocess import efficientps as postprocess_lib
-from deeplab2_like.postprocess import panoptic_fpn as objects_lib
-from deeplab2_like.postprocess import prediction as prediction_lib
-from deeplab2_like.postprocess.masks import fusion_masks, solov2_decoding
+from deeplab2_like.postprocess import objects, prediction
+from deeplab2_like.postprocess import options as postprocess_options
 from deeplab2_like.protos import config_pb2
 from deeplab2_like.targets import boxes_masks, grid_cells
 
@@ -22,7 +21,7 @@ _PROPOSAL_BETA = 1.0 / 9.0
 
 
 class EfficientPS(pyramid_system.PyramidSystem):
-    """Objects and classes on a two-way pyramid, fused by what both say.
+    """Objects and classes on a two-way pyramid, fused by their logits.
 
     Mohan and Valada (arXiv:2004.02307).
     """
@@ -32,7 +31,12 @@ class EfficientPS(pyramid_system.PyramidSystem):
         options: config_pb2.ExperimentOptions,
         descriptor: descriptor_lib.DatasetDescriptor,
     ):
-        """Takes a checked config and the data set that it is for."""
+        """Creates the system.
+
+        Args:
+            options: A checked config.
+            descriptor: The data set that it is for.
+        """
         self._system = options.model_options.efficientps
         self._has_cells = self._system.WhichOneof("instance") == "solov2"
         super().__init__(
@@ -42,9 +46,16 @@ class EfficientPS(pyramid_system.PyramidSystem):
             channel_classes=range(descriptor.num_classes),
             has_semantic=self._system.semantic.enable,
         )
-        self._cell_rules = self._make_cell_rules()
+        self._target_rules = self._make_target_rules()
+        self._fusion_rules = postprocess_options.FusionRules(
+            score_threshold=read_decimal(self._instance.merge_score_threshold),
+            overlap_threshold=read_decimal(
+                self._instance.merge_overlap_threshold
+            ),
+            mask_logit_scale=read_decimal(self._system.mask_logit_scale),
+        )
 
-    def _make_cell_rules(self) -> grid_cells.GridRules:
+    def _make_target_rules(self) -> grid_cells.GridRules:
         """Returns which cells learn from which objects."""
         options = self._system.solov2
         smallest, largest = zip(*solov2_grids.RANGES, strict=True)
@@ -61,7 +72,7 @@ class EfficientPS(pyramid_system.PyramidSystem):
         )
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
-        """Returns the function that makes classes, instances, and cells."""
+        """Returns the function from a label to classes, instances and cells."""
         make_boxes = super().target_maker(is_training=is_training)
         if not self._has_cells:
             return make_boxes
@@ -87,7 +98,9 @@ class EfficientPS(pyramid_system.PyramidSystem):
             targets["box_class"],
         )
         size = tf.unstack(tf.shape(instance))
-        return grid_cells.compute_cell_targets(objects, size, self._cell_rules)
+        return grid_cells.compute_cell_targets(
+            objects, size, self._target_rules
+        )
 
     def _loss_names(self) -> list[str]:
         """Lists the losses of the branches."""
@@ -137,53 +150,37 @@ class EfficientPS(pyramid_system.PyramidSystem):
         outputs: contract.Tensors,
         canvas_size: tuple[int, int] | tf.Tensor,
         valid_size: tf.Tensor | None = None,
-    ) -> prediction_lib.Prediction:
-        """Fuses masks with the classes."""
+    ) -> prediction.Prediction:
+        """Fuses the masks of objects with the classes."""
         logits = outputs.get("semantic_logits")
-        channel_classes = self._channel_classes
-        if logits is None:
-            # What is known of no pixel says nothing for or against a mask.
-            some = outputs["cell_logits" if self._has_cells else "boxes"]
-            logits = tf.zeros([tf.shape(some)[0], 1, 1, 1])
-            channel_classes = self.descriptor.thing_ids[:1]
-        task = postprocess_lib.Task(
-            channel_classes=channel_classes,
-            size=objects_lib.unpack_size(canvas_size),
-            class_rules=self._make_class_rules(),
-            fusion_rules=fusion_masks.FusionRules(
-                score_threshold=read_decimal(
-                    self._instance.merge_score_threshold
-                ),
-                overlap_threshold=read_decimal(
-                    self._instance.merge_overlap_threshold
-                ),
-                mask_logit_scale=read_decimal(self._system.mask_logit_scale),
-            ),
-        )
         if self._has_cells:
             return postprocess_lib.postprocess_cells(
                 logits,
-                postprocess_lib.Cells(
+                objects.Cells(
                     outputs["cell_logits"],
                     outputs["cell_kernels"],
                     outputs["mask_features"],
                 ),
-                task,
-                self._make_object_rules(),
+                canvas_size=canvas_size,
                 valid_size=valid_size,
+                class_rules=self._class_rules,
+                fusion_rules=self._fusion_rules,
+                cell_rules=self._make_cell_rules(),
             )
         return postprocess_lib.postprocess(
             logits,
             self._name_objects(outputs),
-            task,
+            canvas_size=canvas_size,
             valid_size=valid_size,
+            class_rules=self._class_rules,
+            fusion_rules=self._fusion_rules,
         )
 
-    def _make_object_rules(self) -> solov2_decoding.GridObjectRules:
+    def _make_cell_rules(self) -> postprocess_options.CellRules:
         """Returns which cells become objects."""
         options = self._system.solov2
-        return solov2_decoding.GridObjectRules(
-            grids=tuple(self._cell_rules.grids),
+        return postprocess_options.CellRules(
+            grids=tuple(self._target_rules.grids),
             smallest_masks=(
                 tuple(options.smallest_mask) or solov2_grids.SMALLEST_MASKS
             ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panoptic-DeepLab, and DeepLabV3 and V3+ as its semantic-only relatives."""
+"""Panoptic-DeepLab, and the semantic-only DeepLabV3 and DeepLabV3+."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,8 +14,9 @@ from deeplab2_like.model import multi_scale, weight_decay
 from deeplab2_like.model import outputs as outputs_lib
 from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
 from deeplab2_like.model.layers.resize import spatial_size
+from deeplab2_like.postprocess import options as postprocess_options
 from deeplab2_like.postprocess import panoptic_deeplab as postprocess_lib
-from deeplab2_like.postprocess import prediction as prediction_lib
+from deeplab2_like.postprocess import prediction, semantic_only
 from deeplab2_like.protos import config_pb2, dataset_pb2
 from deeplab2_like.targets import center_offset
 
@@ -42,7 +43,12 @@ class PanopticDeepLab:
         options: config_pb2.ExperimentOptions,
         descriptor: descriptor_lib.DatasetDescriptor,
     ):
-        """Takes a checked config and the data set that it is for."""
+        """Creates the system.
+
+        Args:
+            options: A checked config.
+            descriptor: The data set that it is for.
+        """
         self.descriptor = descriptor
         self._options = options
         model_options = options.model_options
@@ -55,9 +61,17 @@ class PanopticDeepLab:
         self._views = multi_scale.make_views(
             evaluator.eval_scales, evaluator.add_flipped_images
         )
+        self._class_rules = postprocess_options.ClassRules.from_descriptor(
+            descriptor, evaluator.stuff_area_limit
+        )
+        self._center_rules = postprocess_options.CenterRules(
+            center_threshold=evaluator.center_score_threshold,
+            nms_kernel=evaluator.nms_kernel,
+            keep_k_centers=evaluator.keep_k_centers,
+        )
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
-        """Returns the function that makes semantic, center and offset maps."""
+        """Returns the function from a label to class, center, offset maps."""
         data = (
             self._options.train_dataset_options
             if is_training
@@ -142,7 +156,7 @@ class PanopticDeepLab:
     def compute_losses(
         self, outputs: contract.Tensors, targets: contract.Tensors
     ) -> dict[str, tf.Tensor]:
-        """Computes semantic, center and offset loss at full resolution."""
+        """Computes the weighted losses of the heads at full resolution."""
         options = self._options.trainer_options.loss_options
         size = spatial_size(targets["semantic"])
         kept = dict(outputs)
@@ -215,25 +229,28 @@ class PanopticDeepLab:
         outputs: contract.Tensors,
         canvas_size: tuple[int, int] | tf.Tensor,
         valid_size: tf.Tensor | None = None,
-    ) -> prediction_lib.Prediction:
-        """Groups pixels to centers and merges with the semantic classes."""
-        evaluator = self._options.evaluator_options
-        scores = outputs.get("semantic_probs")
-        are_probabilities = scores is not None
+    ) -> prediction.Prediction:
+        """Groups pixels by centers and merges them with the classes."""
+        are_probabilities = "semantic_probs" in outputs
+        scores = outputs[
+            "semantic_probs" if are_probabilities else "semantic_logits"
+        ]
+        if not self.has_instances:
+            return semantic_only.postprocess(
+                scores,
+                canvas_size=canvas_size,
+                valid_size=valid_size,
+                class_rules=self._class_rules,
+                are_probabilities=are_probabilities,
+            )
         return postprocess_lib.postprocess(
-            scores if are_probabilities else outputs["semantic_logits"],
-            outputs.get("center_heatmap"),
-            outputs.get("offset_map"),
+            scores,
+            outputs["center_heatmap"],
+            outputs["offset_map"],
             canvas_size=canvas_size,
             valid_size=valid_size,
-            num_classes=self.descriptor.num_classes,
-            thing_ids=self.descriptor.thing_ids,
-            label_divisor=self.descriptor.label_divisor,
-            ignore_label=self.descriptor.ignore_label,
-            center_threshold=evaluator.center_score_threshold,
-            nms_kernel=evaluator.nms_kernel,
-            keep_k_centers=evaluator.keep_k_centers,
-            stuff_area_limit=evaluator.stuff_area_limit,
+            class_rules=self._class_rules,
+            center_rules=self._center_rules,
             are_probabilities=are_probabilities,
         )
 
@@ -248,7 +265,7 @@ _LOSS_NAMES: Mapping[str, str] = {
 def _add_variances(
     model: keras.Model, outputs: contract.Tensors
 ) -> contract.Tensors:
-    """Adds the learned weights of the losses, if the model has some."""
+    """Adds the learned log variances of the losses, if the model has them."""
     layer = getattr(model, LOG_VARIANCES, None)
     if layer is None:
         return outputs
@@ -256,5 +273,5 @@ def _add_variances(
 
 
 def _with_channels(values: tf.Tensor) -> tf.Tensor:
-    """Returns a map [B, H, W] its axis of one channel."""
+    """Adds an axis of one channel to maps [B, H, W]."""
     return values[..., tf.newaxis] if values.shape.rank == 3 else values

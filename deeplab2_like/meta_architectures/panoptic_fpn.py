@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panoptic FPN; Mask R-CNN and semantic FPN as its single branches."""
+"""Panoptic FPN, and its branches alone: Mask R-CNN and semantic FPN."""
 
 import tensorflow as tf
 
@@ -12,13 +12,13 @@ from deeplab2_like.losses import (
     soft_panoptic_quality,
 )
 from deeplab2_like.meta_architectures import contract, pyramid_system
+from deeplab2_like.postprocess import options as postprocess_options
 from deeplab2_like.postprocess import panoptic_fpn as postprocess_lib
-from deeplab2_like.postprocess import prediction as prediction_lib
-from deeplab2_like.postprocess.masks import heuristic_merge
+from deeplab2_like.postprocess import prediction, semantic_only
 from deeplab2_like.protos import config_pb2, model_pb2
 from deeplab2_like.targets import boxes_masks
 
-# Those of the branches.
+# Losses of the branches.
 _LOSSES = (*pyramid_rules.SEMANTIC_LOSSES, *pyramid_rules.MASK_RCNN_LOSSES)
 _QUALITY_LOSS = "soft_panoptic_quality_loss"
 
@@ -31,6 +31,10 @@ def channel_classes(
 
     All things share the first channel where there is an instance branch,
     unless the config separates them; it stands for the first thing class.
+
+    Args:
+        options: Options of the system.
+        descriptor: The data set that it is for.
     """
     if options.instance.enable and not options.semantic.separate_things:
         return (descriptor.thing_ids[0], *descriptor.stuff_ids)
@@ -48,7 +52,12 @@ class PanopticFPN(pyramid_system.PyramidSystem):
         options: config_pb2.ExperimentOptions,
         descriptor: descriptor_lib.DatasetDescriptor,
     ):
-        """Takes a checked config and the data set that it is for."""
+        """Creates the system.
+
+        Args:
+            options: A checked config.
+            descriptor: The data set that it is for.
+        """
         system = options.model_options.panoptic_fpn
         super().__init__(
             options,
@@ -58,7 +67,7 @@ class PanopticFPN(pyramid_system.PyramidSystem):
             has_semantic=system.semantic.enable,
             has_instances=system.instance.enable,
         )
-        self._mask_rules = heuristic_merge.MaskRules(
+        self._mask_rules = postprocess_options.MaskRules(
             score_threshold=read_decimal(system.instance.merge_score_threshold),
             overlap_threshold=read_decimal(
                 system.instance.merge_overlap_threshold
@@ -66,7 +75,7 @@ class PanopticFPN(pyramid_system.PyramidSystem):
         )
 
     def _loss_names(self) -> list[str]:
-        """Lists the losses that the config has, but the soft quality."""
+        """Lists the losses of the config, except the soft quality."""
         return [name for name in _LOSSES if self._loss_options.HasField(name)]
 
     def _compute_parts(
@@ -110,26 +119,24 @@ class PanopticFPN(pyramid_system.PyramidSystem):
         outputs: contract.Tensors,
         canvas_size: tuple[int, int] | tf.Tensor,
         valid_size: tf.Tensor | None = None,
-    ) -> prediction_lib.Prediction:
-        """Pastes masks and merges them with the classes."""
-        size = postprocess_lib.unpack_size(canvas_size)
-        class_rules = self._make_class_rules()
+    ) -> prediction.Prediction:
+        """Pastes the masks of objects and merges them with the classes."""
         logits = outputs.get("semantic_logits")
         if not self.has_instances:
-            return postprocess_lib.postprocess_classes(
+            return semantic_only.postprocess(
                 logits,
-                size=size,
+                canvas_size=canvas_size,
                 valid_size=valid_size,
-                class_rules=class_rules,
+                class_rules=self._class_rules,
             )
         return postprocess_lib.postprocess(
             logits,
             self._name_objects(outputs),
-            channel_classes=self._channel_classes,
-            size=size,
+            canvas_size=canvas_size,
             valid_size=valid_size,
-            class_rules=class_rules,
+            class_rules=self._class_rules,
             mask_rules=self._mask_rules,
+            channel_classes=self._channel_classes,
         )
 
 
@@ -140,9 +147,18 @@ def _compute_quality_loss(
     segment_channels: list[int],
     has_instances: bool,
 ) -> tf.Tensor:
-    """Computes the soft panoptic quality of stuff and of learned regions.
+    """Computes the soft panoptic quality loss of stuff and sampled regions.
 
-    `segment_channels` are those of the logits in which a class is a segment.
+    Args:
+        logits: float32 [B, H, W, channels]; None without a semantic branch.
+        outputs: Outputs of the model.
+        targets: Targets with a batch axis.
+        segment_channels: Channels of the logits whose classes are one segment
+            each.
+        has_instances: Whether there is an instance branch.
+
+    Returns:
+        float32 [B].
     """
     overlaps, exist = [], []
     false_positive = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What systems share whose branches stand on a feature pyramid."""
+"""Base of the systems with two branches on a feature pyramid."""
 
 import abc
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from deeplab2_like.model.layers.resize import (
     resize_align_corners,
     spatial_size,
 )
-from deeplab2_like.postprocess import options as rules_lib
-from deeplab2_like.postprocess import panoptic_fpn as objects_lib
+from deeplab2_like.postprocess import objects
+from deeplab2_like.postprocess import options as postprocess_options
 from deeplab2_like.protos import config_pb2, model_pb2
 from deeplab2_like.targets import boxes_masks, dropped_instances
 
@@ -31,8 +31,8 @@ _REGRESSIONS = frozenset({"proposal_box_loss", "box_loss"})
 class PyramidSystem(abc.ABC):
     """Objects and classes, by two branches on one pyramid.
 
-    Implements `contract.MetaArchitecture` but for `postprocess`. A subclass
-    says too which losses there are.
+    Implements `contract.MetaArchitecture`, except for `postprocess` and for the
+    losses, which subclasses define.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class PyramidSystem(abc.ABC):
         has_semantic: bool,
         has_instances: bool = True,
     ):
-        """Takes what the config says of the system.
+        """Creates the system.
 
         Args:
             options: A checked config.
             descriptor: The data set that it is for.
-            instance: The options of the instance branch.
-            channel_classes: Class of each channel of the semantic logits; the
-                first channel is that of all things which have none.
+            instance: Options of the instance branch.
+            channel_classes: Class of each channel of the semantic logits.
+                Things without a channel share the first one.
             has_semantic: Whether there is a semantic branch.
             has_instances: Whether there is an instance branch.
         """
@@ -64,9 +64,12 @@ class PyramidSystem(abc.ABC):
         self._instance = instance
         self._channel_classes = tuple(channel_classes)
         self._has_semantic = has_semantic
+        self._class_rules = postprocess_options.ClassRules.from_descriptor(
+            descriptor, options.evaluator_options.stuff_area_limit
+        )
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
-        """Returns the function that makes channels, boxes and instances."""
+        """Returns the function from a label to channels, boxes, instances."""
         del is_training
         names = ["semantic"] if self._has_semantic else []
         if self.has_instances:
@@ -122,7 +125,7 @@ class PyramidSystem(abc.ABC):
         *,
         targets: contract.Tensors | None = None,
     ) -> contract.Tensors:
-        """Finds objects and classes."""
+        """Runs the network, up to the objects."""
         return model(images, targets=targets, training=False)
 
     def infer_for_training(
@@ -131,7 +134,7 @@ class PyramidSystem(abc.ABC):
         images: tf.Tensor,
         targets: contract.Tensors,
     ) -> contract.Tensors:
-        """Runs the network, and chooses what to learn from."""
+        """Runs the network and samples boxes or cells to learn from."""
         return model(images, targets=targets, training=True)
 
     @abc.abstractmethod
@@ -142,12 +145,12 @@ class PyramidSystem(abc.ABC):
     def _compute_parts(
         self, outputs: contract.Tensors, targets: contract.Tensors
     ) -> dict[str, tf.Tensor]:
-        """Computes the losses that the config has, without their weights."""
+        """Computes the losses of the config without their weights."""
 
     def compute_losses(
         self, outputs: contract.Tensors, targets: contract.Tensors
     ) -> dict[str, tf.Tensor]:
-        """Computes the losses of the branches and weighs them."""
+        """Computes the weighted losses of the branches."""
         weighed = {
             name: getattr(self._loss_options, name).weight * loss
             for name, loss in self._compute_parts(outputs, targets).items()
@@ -164,7 +167,7 @@ class PyramidSystem(abc.ABC):
     def variable_groups(
         self, model: keras.Model
     ) -> dict[str, list[keras.Variable]]:
-        """Returns the variables of backbone, pyramid, branches, last layers."""
+        """Returns variables of backbone, pyramid, branches and last layers."""
         groups = {
             "backbone": list(model.backbone.variables),
             "pyramid": list(model.pyramid.variables),
@@ -185,19 +188,9 @@ class PyramidSystem(abc.ABC):
         """Returns the kernels of convolutions and dense layers."""
         return weight_decay.decayed_variables(model)
 
-    def _make_class_rules(self) -> rules_lib.ClassRules:
-        """Returns what the classes are and how segments are named."""
-        return rules_lib.ClassRules(
-            num_classes=self.descriptor.num_classes,
-            thing_ids=tuple(self.descriptor.thing_ids),
-            ignore_label=self.descriptor.ignore_label,
-            label_divisor=self.descriptor.label_divisor,
-            stuff_area_limit=self._options.evaluator_options.stuff_area_limit,
-        )
-
-    def _name_objects(self, outputs: contract.Tensors) -> objects_lib.Objects:
-        """Returns what Mask R-CNN found, with classes of the data set."""
-        return objects_lib.Objects(
+    def _name_objects(self, outputs: contract.Tensors) -> objects.Objects:
+        """Returns the objects of Mask R-CNN with classes of the data set."""
+        return objects.Objects(
             boxes=outputs["boxes"],
             category=tf.gather(
                 list(self.descriptor.thing_ids), outputs["box_class"]
@@ -211,6 +204,6 @@ class PyramidSystem(abc.ABC):
 def resize_to_labels(
     outputs: contract.Tensors, targets: contract.Tensors
 ) -> tf.Tensor:
-    """Returns the semantic logits at the size of the labels."""
+    """Returns the semantic logits, upsampled to the size of the labels."""
     size = spatial_size(targets["semantic"])
     return resize_align_corners(outputs["semantic_logits"], size)

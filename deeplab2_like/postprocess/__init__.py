@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """From network outputs to segments: pure functions with static shapes.
 
-Read `panoptic_deeplab` first, then `images`, which has the steps for one
-image: `upsampling` and `semantic` bring head outputs to full size, `centers`,
-`grouping` and `merging` find the segments. `rules` says what counts as what,
-`compilation` what XLA needs to be exact and fast.
+One module for each system: `panoptic_deeplab`, `panoptic_fpn`, `efficientps`,
+and `semantic_only` for those without instances. Each has a `postprocess` that
+takes the outputs of the network (`objects` for those of instance branches), the
+size of the canvas and the rules of `options`, and returns a `Prediction`.
+
+Behind them: `batch` has the steps for one image and the loop over a batch,
+`pixels` the work on classes, centers and offsets, `masks` that on objects with
+masks. `deeplab2_like.graph` has what XLA needs to be exact and fast.
 """

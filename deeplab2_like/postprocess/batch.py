@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of post-processing for one image, and the loop over a batch.
 
-h, w: size of the head outputs; H, W: size of the result; K: most instances;
-S: rows of the segment table.
+B images; h, w: size of the head outputs; H, W: size of the result; K: most
+instances; S: rows of the segment table; C classes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -24,10 +24,23 @@ from deeplab2_like.postprocess.pixels import (
 
 # Fields of a `Prediction` for one image, by name.
 Fields = dict[str, tf.Tensor]
+# (H, W): numbers, or a tensor int [2].
+CanvasSize: TypeAlias = "Sequence[int | tf.Tensor] | tf.Tensor"
+
+
+def unpack_size(canvas_size: CanvasSize) -> tuple[Size, Size]:
+    """Returns height and width, as numbers where they are known."""
+    height, width = (
+        tf.unstack(canvas_size, 2) if tf.is_tensor(canvas_size) else canvas_size
+    )
+    known = [tf.get_static_value(n) for n in (height, width)]
+    if None in known:
+        return tf.cast(height, tf.int32), tf.cast(width, tf.int32)
+    return int(known[0]), int(known[1])
 
 
 class InstanceInputs(NamedTuple):
-    """What instances are found in, at full size.
+    """Maps of full size from which the instances of an image are found.
 
     Attributes:
         heatmap: float32 [H, W].
@@ -39,7 +52,12 @@ class InstanceInputs(NamedTuple):
 
 
 def mask_valid(size: tuple[Size, Size], valid_size: tf.Tensor) -> tf.Tensor:
-    """Marks the top left part of the given size: bool [H, W]."""
+    """Marks the valid part of the canvas: bool [H, W].
+
+    Args:
+        size: (H, W).
+        valid_size: int32 [2], (height, width) of the top left part.
+    """
     is_row = tf.range(size[0]) < valid_size[0]
     is_column = tf.range(size[1]) < valid_size[1]
     return is_row[:, tf.newaxis] & is_column
@@ -51,13 +69,13 @@ def upsample_instance_maps(
     size: tuple[Size, Size],
     valid_height: tf.Tensor,
 ) -> InstanceInputs:
-    """Brings heatmap and offsets to full size.
+    """Upsamples heatmap and offsets to full size, and scales the offsets.
 
     Args:
         heatmap_hw1: float32 [h, w, 1].
         offset_hw2: float32 [h, w, 2], (dy, dx) in pixels of this size.
         size: (H, W).
-        valid_height: int32, not a constant.
+        valid_height: int32, not a constant: see `compilation.compute_once`.
     """
     source = compilation.sizes(heatmap_hw1)[:2]
     if compilation.are_known_equal(source, size):
@@ -96,15 +114,15 @@ def segment_instances(
     Args:
         semantic_hw: int32 [H, W], classes.
         inputs: Heatmap and offsets.
-        is_valid_hw: bool [H, W].
+        is_valid_hw: bool [H, W], the valid part of the canvas.
         class_rules: The classes.
-        center_rules: What counts as a center.
-        average_probability: Returns how probable the class of each slot is on
-            the mean of its pixels, float32 [K + C + 1]; 1 if there is none.
+        center_rules: Which pixels are centers.
+        average_probability: Returns the mean probability of the class of each
+            slot over its pixels, float32 [K + C + 1]. If None, it is 1.
 
     Returns:
-        The fields of `Prediction`, and of the instances before merging:
-        instance int32 [H, W], instance_score float32 [H, W].
+        The fields of `Prediction`, and those of the instances before merging:
+        "instance" int32 [H, W], "instance_score" float32 [H, W].
     """
     found = centers.find_centers(
         tf.where(is_valid_hw, inputs.heatmap, 0.0), center_rules
@@ -144,17 +162,17 @@ def segment_known(
     """Merges instances whose classes are known with the stuff classes.
 
     The score of a thing is the given one, that of stuff the mean probability
-    of its class. A pixel that is of some thing, but in no instance, is void,
-    and its class too.
+    of its class. Pixels of a thing class outside of all instances are void,
+    in the semantic map too.
 
     Args:
-        classes: Returns the probabilities; None for systems without a semantic
-            branch.
+        classes: Probabilities of the classes; None for systems without a
+            semantic branch.
         category_hw: int32 [H, W], classes.
         instance_hw: int32 [H, W] in 0..K, 0 where there is no instance.
-        is_valid_hw: bool [H, W].
+        is_valid_hw: bool [H, W], the valid part of the canvas.
         category_k: int32 [K], class of each instance.
-        score_k: float32 [K].
+        score_k: float32 [K], score of each instance.
         class_rules: The classes.
     """
     merged = merging.merge_known(
@@ -186,7 +204,13 @@ def segment_classes(
     is_valid_hw: tf.Tensor,
     class_rules: ClassRules,
 ) -> Fields:
-    """Makes a segment of each class that occurs; there are no instances."""
+    """Makes a segment of each class that occurs; there are no instances.
+
+    Args:
+        classes: Classes and their probabilities, [H, W].
+        is_valid_hw: bool [H, W], the valid part of the canvas.
+        class_rules: The classes.
+    """
     merged = merging.merge_classes(classes.category, is_valid_hw, class_rules)
     score = averaging.average_by_slot(
         classes.probability, merged.slot, merged.slot_area
@@ -200,7 +224,12 @@ def segment_classes(
 
 
 def make_table(merged: merging.Merged, slot_score: tf.Tensor) -> Fields:
-    """Takes the rows out of the slots, and clears those that are none."""
+    """Returns the segment table; fields of rows without a segment are 0.
+
+    Args:
+        merged: Result of merging.
+        slot_score: float32 [K + C + 1], score of each slot.
+    """
     columns = {
         "segment_id": merged.segment_id,
         "segment_category": tf.gather(merged.slot_category, merged.row_slot),
@@ -217,21 +246,21 @@ def make_table(merged: merging.Merged, slot_score: tf.Tensor) -> Fields:
 def describe(
     size: tuple[Size, Size],
     class_rules: ClassRules,
-    center_rules: CenterRules | None,
+    max_instances: int | None,
 ) -> dict[str, tf.TensorSpec]:
     """Returns shape and type of the fields of one image.
 
     Args:
         size: (H, W).
         class_rules: The classes.
-        center_rules: None for systems without instances.
+        max_instances: K; None for systems without instances.
     """
     shape = [n if isinstance(n, int) else None for n in size]
     maps = {"semantic": tf.TensorSpec(shape, tf.int32)}
     num_rows = len(class_rules.known_ids)
-    if center_rules is not None:
+    if max_instances is not None:
         maps["panoptic"] = tf.TensorSpec(shape, tf.int32)
-        num_rows = center_rules.limit + len(class_rules.stuff_ids)
+        num_rows = max_instances + len(class_rules.stuff_ids)
     columns = {
         "segment_id": tf.int32,
         "segment_category": tf.int32,
@@ -261,14 +290,19 @@ def map_images(
     size: tuple[Size, Size],
     description: Mapping[str, tf.TensorSpec],
 ) -> Fields:
-    """Applies `process` to each image of a batch and stacks the results.
+    """Applies `process` to the images of a batch, one after the other.
 
     Args:
-        process: Takes the valid size, int32 [2], and each input of an image.
-        inputs: [B, ...] each; the last one is float32.
-        valid_size: int32 [B, 2]; None for the whole images.
+        process: Returns the fields of an image; takes its valid size, int32
+            [2], and its part of each input.
+        inputs: Tensors [B, ...]; the last one is float32.
+        valid_size: int [B, 2], (height, width) of the valid part of each
+            image; None for the whole images.
         size: (H, W).
-        description: Shape and type of what `process` gives.
+        description: Shape and type of the fields of an image.
+
+    Returns:
+        The fields of all images, [B, ...] each.
     """
     batch = compilation.sizes(inputs[0])[0]
     if valid_size is None:

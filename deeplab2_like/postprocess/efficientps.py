@@ -5,20 +5,20 @@ Objects come from Mask R-CNN, as boxes with a small mask each, or from SOLOv2,
 as cells whose kernels make a mask of the whole image.
 
 Only operations that XLA compiles for CPU, GPU and TPU; shapes are static
-where those of the inputs are. Images of a batch are handled one after the
-other, so that the memory is that of one image.
+where those of the inputs are. Images of a batch are processed one after the
+other, so that the memory is that of one image. Inputs are NumPy arrays or
+tensors.
 
 B images; h, w: size of the class logits; H, W: size of the result; D objects
 that there can be; C classes.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
+from deeplab2_like.graph import compilation
 from deeplab2_like.graph.compilation import Size
 from deeplab2_like.postprocess import batch, options
 from deeplab2_like.postprocess.masks import (
@@ -27,101 +27,70 @@ from deeplab2_like.postprocess.masks import (
     solov2_decoding,
 )
 from deeplab2_like.postprocess.masks.pasting import TILE
-from deeplab2_like.postprocess.panoptic_fpn import Objects, name_channels
-from deeplab2_like.postprocess.pixels import semantic
+from deeplab2_like.postprocess.objects import Cells, Objects
+from deeplab2_like.postprocess.pixels import channels, semantic
 from deeplab2_like.postprocess.prediction import Prediction
 
-# Of the masks of cells.
+# Stride of the masks of cells.
 _MASK_STRIDE = 4
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What there is to be done, the same for every image.
-
-    Attributes:
-        channel_classes: Class that each channel of the class logits stands
-            for. A channel for all things together has any one of them.
-        size: (H, W). The class logits are upsampled to it bilinearly with
-            aligned corners.
-        class_rules: The classes.
-        fusion_rules: Which objects become instances.
-    """
-
-    channel_classes: Sequence[int]
-    size: tuple[Size, Size]
-    class_rules: options.ClassRules
-    fusion_rules: fusion_masks.FusionRules
-
-    @property
-    def stuff_channels(self) -> list[int]:
-        """Channels that stand for no things."""
-        return [
-            channel
-            for channel, category in enumerate(self.channel_classes)
-            if category not in self.class_rules.thing_ids
-        ]
-
-    @property
-    def class_channels(self) -> np.ndarray:
-        """int32 [C], the channel of each class: things may share one."""
-        channels = list(self.channel_classes)
-        things = self.class_rules.thing_ids
-        shared = [i for i, c in enumerate(channels) if c in things]
-        return np.array(
-            [
-                channels.index(c) if c in channels else (shared or [0])[0]
-                for c in range(self.class_rules.num_classes)
-            ],
-            np.int32,
-        )
-
-
-class Cells(NamedTuple):
-    """What the head of SOLOv2 gives.
-
-    Attributes:
-        logits: float [B, G, T], of the T thing classes in their order.
-        kernels: float [B, G, E].
-        features: float [B, h, w, E], at stride 4.
-    """
-
-    logits: tf.Tensor
-    kernels: tf.Tensor
-    features: tf.Tensor
-
-
 def postprocess(
-    logits_bhwc: tf.Tensor,
+    semantic_logits_bhwc: tf.Tensor | None,
     objects: Objects,
-    task: Task,
     *,
-    valid_size: tf.Tensor | None,
+    canvas_size: batch.CanvasSize,
+    valid_size: tf.Tensor | None = None,
+    class_rules: options.ClassRules,
+    fusion_rules: options.FusionRules,
+    channel_classes: Sequence[int] | None = None,
     frames_bd4: tf.Tensor | None = None,
 ) -> Prediction:
     """Fuses the objects of Mask R-CNN and classes to segments.
 
     The score of a thing is that of its detection, that of stuff the mean
-    probability of its class. What no instance wins is of its most probable
-    class: void if that is a thing, or stuff of too few pixels.
+    probability of its class. Pixels that no instance wins have their most
+    probable class, and are void if that is a thing, or stuff of too few
+    pixels.
 
     Args:
-        logits_bhwc: float [B, h, w, channels].
-        objects: What the instance branch found; its masks are *logits*.
-        task: Classes, size and rules.
-        valid_size: int32 [B, 2], (height, width) of the top left part that is
-            image. The rest is void and counts for nothing. None: all is.
-        frames_bd4: float32 [B, D, 4], where each mask lies, if not in its box.
+        semantic_logits_bhwc: float [B, h, w, channels]. None for systems
+            without a semantic branch, where all but the instances is void.
+        objects: Objects of the instance branch; masks are *logits*.
+        canvas_size: (H, W). The class logits are upsampled to it bilinearly
+            with aligned corners.
+        valid_size: int [B, 2], (height, width) of the top left part that is
+            image; the rest is void and counts for nothing. If None, all is
+            image.
+        class_rules: The classes.
+        fusion_rules: Which objects become instances.
+        channel_classes: Class that each channel of the class logits stands
+            for. A channel for all things together has any one of them. If
+            None, each class has a channel.
+        frames_bd4: float [B, D, 4], the rectangle that each mask fills, as
+            (y1, x1, y2, x2). If None, that is its box.
+
+    Raises:
+        ConfigError: The semantic branch has another number of channels.
     """
+    objects = objects.as_tensors()
+    if frames_bd4 is None:
+        frames_bd4 = objects.boxes
+    logits, classes = _read_logits(
+        semantic_logits_bhwc, objects.score, class_rules, channel_classes
+    )
+    task = _Task(
+        batch.unpack_size(canvas_size), class_rules, fusion_rules, classes
+    )
 
     def process(valid_size: tf.Tensor, *inputs: tf.Tensor) -> batch.Fields:
         *found, frames, logits_hwc = inputs
         return _fuse(Objects(*found), frames, logits_hwc, valid_size, task)
 
-    frames = objects.boxes if frames_bd4 is None else frames_bd4
+    frames = tf.cast(frames_bd4, tf.float32)
     return _map_images(
         process,
-        [*objects, frames, tf.cast(logits_bhwc, tf.float32)],
+        [*objects, frames, logits],
         valid_size,
         task,
         objects.score.shape[1],
@@ -129,35 +98,51 @@ def postprocess(
 
 
 def postprocess_cells(
-    logits_bhwc: tf.Tensor,
+    semantic_logits_bhwc: tf.Tensor | None,
     cells: Cells,
-    task: Task,
-    grid_rules: solov2_decoding.GridObjectRules,
     *,
-    valid_size: tf.Tensor | None,
+    canvas_size: batch.CanvasSize,
+    valid_size: tf.Tensor | None = None,
+    class_rules: options.ClassRules,
+    fusion_rules: options.FusionRules,
+    cell_rules: options.CellRules,
+    channel_classes: Sequence[int] | None = None,
 ) -> Prediction:
     """Fuses the objects of SOLOv2 and classes to segments.
 
     As `postprocess`. The boxes are those around the masks.
 
     Args:
-        logits_bhwc: float [B, h, w, channels].
-        cells: What the head gives.
-        task: Classes, size and rules.
-        grid_rules: Which cells are objects.
+        semantic_logits_bhwc: As in `postprocess`.
+        cells: Outputs of the head.
+        canvas_size: As in `postprocess`.
         valid_size: As in `postprocess`.
+        class_rules: The classes.
+        fusion_rules: Which objects become instances.
+        cell_rules: Which cells become objects.
+        channel_classes: As in `postprocess`.
+
+    Raises:
+        ConfigError: The semantic branch has another number of channels.
     """
+    cells = cells.as_tensors()
+    logits, classes = _read_logits(
+        semantic_logits_bhwc, cells.logits, class_rules, channel_classes
+    )
+    task = _Task(
+        batch.unpack_size(canvas_size), class_rules, fusion_rules, classes
+    )
 
     def process(valid_size: tf.Tensor, *inputs: tf.Tensor) -> batch.Fields:
         found = solov2_decoding.find_objects(
-            solov2_decoding.compute_probabilities(inputs[0], grid_rules.grids),
+            solov2_decoding.compute_probabilities(inputs[0], cell_rules.grids),
             inputs[1],
             inputs[2],
             (valid_size + _MASK_STRIDE - 1) // _MASK_STRIDE,
-            grid_rules,
+            cell_rules,
         )
         boxes, frames = place_masks(found, task.size)
-        things = tf.constant(task.class_rules.thing_ids, tf.int32)
+        things = tf.constant(class_rules.thing_ids, tf.int32)
         objects = Objects(
             boxes,
             tf.gather(things, found.category),
@@ -165,14 +150,54 @@ def postprocess_cells(
             found.is_valid,
             found.logits,
         )
-        # Of 64 pixels, with one more for rounding, and the upper neighbor.
+        # Places of the pixels of a tile, one more for rounding, and the upper
+        # neighbors.
         reach = TILE // _MASK_STRIDE + 3
         return _fuse(objects, frames, inputs[3], valid_size, task, reach)
 
-    inputs = [tf.cast(x, tf.float32) for x in (*cells, logits_bhwc)]
     return _map_images(
-        process, inputs, valid_size, task, grid_rules.max_objects
+        process, [*cells, logits], valid_size, task, cell_rules.max_objects
     )
+
+
+def _read_logits(
+    logits_bhwc: tf.Tensor | None,
+    outputs: tf.Tensor,
+    class_rules: options.ClassRules,
+    channel_classes: Sequence[int] | None,
+) -> tuple[tf.Tensor, tuple[int, ...]]:
+    """Returns class logits, float32 [B, h, w, channels], and their classes.
+
+    Args:
+        logits_bhwc: As in `postprocess`. If None, the result is one channel of
+            zeros, of a thing, which are neither for nor against a mask.
+        outputs: [B, ...], an output of the instance branch.
+        class_rules: The classes.
+        channel_classes: As in `postprocess`.
+    """
+    if logits_bhwc is None:
+        number = compilation.sizes(outputs)[0]
+        return tf.zeros([number, 1, 1, 1]), tuple(class_rules.thing_ids[:1])
+    logits = tf.cast(logits_bhwc, tf.float32)
+    return logits, channels.find_channel_classes(
+        logits, class_rules, channel_classes
+    )
+
+
+class _Task(NamedTuple):
+    """Size, rules and channels: the same for every image.
+
+    Attributes:
+        size: (H, W).
+        class_rules: The classes.
+        fusion_rules: Which objects become instances.
+        channel_classes: Class of each channel of the class logits.
+    """
+
+    size: tuple[Size, Size]
+    class_rules: options.ClassRules
+    fusion_rules: options.FusionRules
+    channel_classes: tuple[int, ...]
 
 
 def place_masks(
@@ -189,9 +214,9 @@ def place_masks(
         size: (H, W).
 
     Returns:
-        float32 [D, 4], the boxes, wider by half a pixel of a mask than what is
-        above the threshold there, because the interpolated mask reaches
-        beyond; float32 [D, 4], what the masks fill.
+        float32 [D, 4], the boxes: wider by half a pixel of a mask than the
+        pixels above the threshold, because the interpolated mask reaches
+        beyond them; float32 [D, 4], the rectangles that the masks fill.
     """
     starts, ends = [], []
     for axis, side in enumerate(size):
@@ -216,28 +241,30 @@ def _fuse(
     frames: tf.Tensor,
     logits_hwc: tf.Tensor,
     valid_size: tf.Tensor,
-    task: Task,
+    task: _Task,
     reach: int | None = None,
 ) -> batch.Fields:
     """Makes the fields of a `Prediction` for one image."""
+    class_rules, channel_classes = task.class_rules, task.channel_classes
     classes = semantic.compute_semantic_map(
-        semantic.Scores(logits_hwc, False), task.size, valid_size[0]
+        semantic.Scores(logits_hwc), task.size, valid_size[0]
     )
-    stuff = task.stuff_channels
+    stuff = channels.list_stuff_channels(channel_classes, class_rules)
     if stuff:
         best = semantic.compute_largest(
             tf.gather(logits_hwc, stuff, axis=-1), task.size, valid_size[0]
         )
     else:
-        # A mask has to be more than nothing then, whatever its class: logits
-        # of things alone say nothing of where none is.
+        # Logits of things alone do not show where none is. Masks have to claim
+        # more than 0 then, whatever their classes.
         best = tf.zeros(tf.stack(task.size))
         logits_hwc = tf.zeros_like(logits_hwc)
+    channel = channels.find_class_channels(channel_classes, class_rules)
     masks = fusion_masks.FusionMasks(
         logits=found.masks,
         frames=frames,
         boxes=found.boxes,
-        channel=tf.gather(task.class_channels, found.category),
+        channel=tf.gather(channel, found.category),
         score=tf.where(found.is_valid, found.score, float("-inf")),
         reach=reach,
     )
@@ -246,12 +273,12 @@ def _fuse(
     )
     return batch.segment_known(
         classes,
-        name_channels(classes.category, task.channel_classes),
+        channels.name_channels(classes.category, channel_classes),
         placed.instance,
         batch.mask_valid(task.size, valid_size),
         found.category,
         found.score,
-        task.class_rules,
+        class_rules,
     )
 
 
@@ -259,19 +286,11 @@ def _map_images(
     process: Callable[..., batch.Fields],
     inputs: Sequence[tf.Tensor],
     valid_size: tf.Tensor | None,
-    task: Task,
+    task: _Task,
     max_objects: int,
 ) -> Prediction:
     """Processes the images of a batch, one after the other."""
-    fields = batch.map_images(
-        process,
-        inputs,
-        valid_size,
-        task.size,
-        batch.describe(
-            task.size,
-            task.class_rules,
-            options.CenterRules(0.0, 1, max_objects),
-        ),
+    description = batch.describe(task.size, task.class_rules, max_objects)
+    return Prediction(
+        **batch.map_images(process, inputs, valid_size, task.size, description)
     )
-    return Prediction(**fields)

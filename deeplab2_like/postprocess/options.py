@@ -1,12 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What classes, centers and segments are: the constants of post-processing."""
+"""Rules of post-processing: what classes, centers, masks and cells count as.
+
+Frozen dataclasses of plain Python values; the defaults are those of the
+configs. Every system takes `ClassRules`, and rules of its own: Panoptic-DeepLab
+`CenterRules`, Panoptic FPN `MaskRules`, EfficientPS `FusionRules`, with SOLOv2
+also `CellRules`.
+"""
 
 import dataclasses
+import fractions
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
+from deeplab2_like.config.solov2_grids import GRIDS, SMALLEST_MASKS
+
+if TYPE_CHECKING:
+    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # The number of centers that are kept when a config does not limit them.
 # Times and table sizes are in proportion to it.
@@ -14,52 +28,28 @@ MAX_CENTERS = 2048
 
 
 @dataclasses.dataclass(frozen=True)
-class CenterRules:
-    """What counts as a center.
-
-    Attributes:
-        threshold: The heatmap must be higher there.
-        nms_kernel: Side of the square in which it is the highest, in pixels.
-        keep_k_centers: How many are kept; MAX_CENTERS if not positive.
-    """
-
-    threshold: float
-    nms_kernel: int
-    keep_k_centers: int
-
-    def __post_init__(self):
-        if self.nms_kernel < 1:
-            raise errors.ConfigError(
-                f"nms_kernel is {self.nms_kernel}. It must be 1 or more "
-                "pixels; odd numbers are symmetric."
-            )
-
-    @property
-    def limit(self) -> int:
-        """K, the most centers of an image."""
-        return self.keep_k_centers if self.keep_k_centers > 0 else MAX_CENTERS
-
-
-@dataclasses.dataclass(frozen=True)
 class ClassRules:
-    """What the classes are and how segments are named.
+    """The classes, and how segments are named.
 
     Attributes:
         num_classes: C; classes are 0..C-1.
         thing_ids: Classes with instances.
         ignore_label: Class of void pixels, in 0..C-1 or not.
         label_divisor: Panoptic id = class * label_divisor + instance.
-        stuff_area_limit: Smaller stuff regions become void, in pixels.
+        stuff_area_limit: Smaller stuff regions become void, in pixels. Not
+            used without instances.
     """
 
     num_classes: int
-    thing_ids: tuple[int, ...]
+    thing_ids: Sequence[int]
     ignore_label: int
     label_divisor: int
-    stuff_area_limit: int
+    stuff_area_limit: int = 0
 
     def __post_init__(self):
-        wrong = [c for c in self.thing_ids if not 0 <= c < self.num_classes]
+        things = tuple(int(c) for c in self.thing_ids)
+        object.__setattr__(self, "thing_ids", things)
+        wrong = [c for c in things if not 0 <= c < self.num_classes]
         if wrong:
             raise errors.ConfigError(
                 f"thing_ids contains {wrong}. Classes are 0 to "
@@ -70,6 +60,24 @@ class ClassRules:
                 f"label_divisor is {self.label_divisor}. It must be at least "
                 "2, one more than the most instances of a class."
             )
+
+    @classmethod
+    def from_descriptor(
+        cls, descriptor: "DatasetDescriptor", stuff_area_limit: int = 0
+    ) -> Self:
+        """Returns the rules for the classes of a data set.
+
+        Args:
+            descriptor: The data set.
+            stuff_area_limit: See `ClassRules`.
+        """
+        return cls(
+            num_classes=descriptor.num_classes,
+            thing_ids=descriptor.thing_ids,
+            ignore_label=descriptor.ignore_label,
+            label_divisor=descriptor.label_divisor,
+            stuff_area_limit=stuff_area_limit,
+        )
 
     @property
     def known_ids(self) -> tuple[int, ...]:
@@ -89,7 +97,7 @@ class ClassRules:
         return self.ignore_label * self.label_divisor
 
     def are_things(self, category: tf.Tensor) -> tf.Tensor:
-        """Says which classes, int32 [...], have instances: bool [...]."""
+        """Returns which classes, int32 [...], have instances: bool [...]."""
         # A few comparisons are faster than a table lookup for each pixel.
         is_thing = tf.zeros_like(category, tf.bool)
         for first, last in _find_ranges(self.thing_ids):
@@ -106,3 +114,148 @@ def _find_ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
         else:
             ranges.append((number, number))
     return ranges
+
+
+@dataclasses.dataclass(frozen=True)
+class CenterRules:
+    """Which pixels are instance centers.
+
+    Attributes:
+        center_threshold: Centers have a higher heatmap value than this.
+        nms_kernel: Side of the square in which a center is highest, in pixels
+            of the canvas. Published: 7 or 13 (Cityscapes), 41 (COCO).
+        keep_k_centers: K, the most centers of an image: those of the highest
+            values. `MAX_CENTERS` if not positive.
+    """
+
+    center_threshold: float = 0.1
+    nms_kernel: int = 3
+    keep_k_centers: int = 400
+
+    def __post_init__(self):
+        if self.nms_kernel < 1:
+            raise errors.ConfigError(
+                f"nms_kernel is {self.nms_kernel}. It must be 1 or more "
+                "pixels; odd numbers are symmetric."
+            )
+
+    @property
+    def limit(self) -> int:
+        """K, the most centers of an image."""
+        return self.keep_k_centers if self.keep_k_centers > 0 else MAX_CENTERS
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskRules:
+    """Which masks become instances.
+
+    Attributes:
+        score_threshold: Masks with a lower score are left out.
+        overlap_threshold: A mask is left out when more than this share of its
+            pixels belongs to instances with higher scores.
+        mask_threshold: Least probability of the pixels of a mask.
+    """
+
+    score_threshold: float = 0.5
+    overlap_threshold: float = 0.5
+    mask_threshold: float = 0.5
+
+    def __post_init__(self):
+        if not 0.0 < self.mask_threshold <= 1.0:
+            raise errors.ConfigError(
+                f"The mask threshold is {self.mask_threshold}. It must be "
+                "above 0 and at most 1."
+            )
+
+    @property
+    def lowest_score(self) -> np.float32:
+        """The smallest float32 number that is not below the threshold."""
+        lowest = np.float32(self.score_threshold)
+        if float(lowest) < self.score_threshold:
+            lowest = np.nextafter(lowest, np.float32(np.inf))
+        return lowest
+
+    @property
+    def largest_overlap(self) -> fractions.Fraction:
+        """The overlap threshold as a ratio of small numbers."""
+        return fractions.Fraction(self.overlap_threshold).limit_denominator(
+            1000
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class FusionRules(MaskRules):
+    """Which masks become instances, and how they compete for pixels.
+
+    Unlike in `MaskRules`, pixels of a mask have a *higher* probability than
+    `mask_threshold`. Configs with SOLOv2 have a `score_threshold` of 0.3.
+
+    Attributes:
+        mask_logit_scale: Mask logits are multiplied by it before they are
+            fused. 1 in the paper, 4 in its published code.
+        zero_outside: A mask, and the logit of its class, count as 0 outside of
+            the box, as in the published code, so that a mask can win pixels
+            anywhere in the image from stuff with negative logits. It takes
+            time for the whole image for each mask.
+    """
+
+    mask_logit_scale: float = 1.0
+    zero_outside: bool = False
+
+    @property
+    def mask_logit(self) -> float:
+        """The logit of the mask threshold."""
+        if self.mask_threshold >= 1.0:
+            return math.inf
+        return math.log(self.mask_threshold / (1.0 - self.mask_threshold))
+
+
+@dataclasses.dataclass(frozen=True)
+class CellRules:
+    """Which cells of SOLOv2 become objects.
+
+    Attributes:
+        grids: Cells on a side of each grid.
+        smallest_masks: For each grid; masks with no more pixels are dropped.
+        score_threshold: Pairs of cell and class with a higher probability are
+            candidates.
+        mask_threshold: Pixels of a mask have a higher probability.
+        candidates: K, the most candidates: those of the highest probabilities.
+        decay: "gaussian" or "linear", how scores decay by overlap.
+        sigma: Factor in the exponent of the Gaussian decay.
+        final_threshold: Least score, after the decay, of an object.
+        max_objects: D, the most objects of an image.
+    """
+
+    grids: Sequence[int] = GRIDS
+    smallest_masks: Sequence[int] = SMALLEST_MASKS
+    score_threshold: float = 0.1
+    mask_threshold: float = 0.5
+    candidates: int = 500
+    decay: str = "gaussian"
+    sigma: float = 2.0
+    final_threshold: float = 0.05
+    max_objects: int = 100
+
+    def __post_init__(self):
+        if self.decay not in ("gaussian", "linear"):
+            raise errors.ConfigError(
+                f'The decay of Matrix NMS is "{self.decay}". It must be '
+                '"gaussian" or "linear".'
+            )
+        if not 0.0 < self.mask_threshold < 1.0:
+            raise errors.ConfigError(
+                f"The mask threshold is {self.mask_threshold}. It must be "
+                "above 0 and below 1."
+            )
+
+    @property
+    def mask_logit(self) -> float:
+        """The logit of the mask threshold."""
+        return math.log(self.mask_threshold / (1.0 - self.mask_threshold))
+
+    @property
+    def cell_limits(self) -> np.ndarray:
+        """float32 [G], `smallest_masks` of each cell."""
+        counts = [side * side for side in self.grids]
+        return np.repeat(np.array(self.smallest_masks, np.float32), counts)

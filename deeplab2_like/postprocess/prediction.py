@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every system's post-processing gives."""
+"""The result of post-processing, the same for every system."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ import tensorflow as tf
 class Prediction(NamedTuple):
     """Class and segment of every pixel, and a table of the segments.
 
-    Shapes are static where the inputs' are: the table has as many rows as
-    there can be segments, and `segment_is_valid` says which rows are real.
-    B images of H rows and W columns, S rows of the table. The fields of other
-    rows are 0.
+    B images of H rows and W columns; S rows of the table. Shapes are static
+    where those of the inputs are: the table has as many rows as there can be
+    segments, and `segment_is_valid` marks those that are used. The fields of
+    other rows are 0.
 
     Attributes:
         semantic: int32 [B, H, W], the most probable class; the ignore label
@@ -22,10 +22,10 @@ class Prediction(NamedTuple):
             None for systems without instances.
         segment_id: int32 [B, S], value in `panoptic`. It may be 0: class 0.
         segment_category: int32 [B, S], class.
-        segment_score: float32 [B, S], how sure the segment is; from 0, and
-            rarely above 1: the heatmap of centers has no upper bound.
+        segment_score: float32 [B, S], confidence of the segment: at least 0,
+            and rarely above 1, since center heatmaps have no upper bound.
         segment_area: int32 [B, S], pixels in `panoptic`.
-        segment_is_valid: bool [B, S].
+        segment_is_valid: bool [B, S], the row is a segment.
         num_dropped: int32 [B], instances that became void because their
             class had more than label_divisor - 1 of them.
     """

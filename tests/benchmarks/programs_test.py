@@ -17,6 +17,7 @@ from benchmarks import (
     running,
     solov2_decoding,
 )
+from deeplab2_like.postprocess.masks import solov2_decoding as decoding
 
 SIZE = (128, 256)
 FOLDER = pathlib.Path(quick.__file__).parent
@@ -144,8 +145,8 @@ def test_drawn_objects_lie_in_the_picture_and_are_seen_as_their_class(kind):
 )
 def test_drawn_cells_are_as_many_as_they_should_be(kind, expected):
     found = solov2_decoding.make_inputs(kind, SIZE, number=20)
-    rules = solov2_decoding.GRID_RULES
-    probability = solov2_decoding.grid_objects.compute_probabilities(
+    rules = solov2_decoding.CELL_RULES
+    probability = decoding.compute_probabilities(
         found.cells[0], rules.grids
     ).numpy()
     cells = np.nonzero(probability.max(axis=1) > rules.score_threshold)[0]

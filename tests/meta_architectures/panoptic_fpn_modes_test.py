@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Panoptic FPN decides is the same in eager mode, graphs and XLA."""
+"""Decisions of Panoptic FPN are equal in eager mode, graphs and XLA."""
 
 from unittest import mock
 
@@ -16,7 +16,7 @@ NUM_DETECTIONS = 20
 
 
 def _draw_heads(image_size, branch, rng, batch=2):
-    """Draws what the heads of the instance branch may say, and logits."""
+    """Draws outputs of the heads of the instance branch, and logits."""
     options = branch.options
     regions, found = options.num_proposals[1], options.max_detections
     classes = options.num_classes
@@ -47,7 +47,7 @@ def _draw_heads(image_size, branch, rng, batch=2):
 
 
 def _decide(image_size, system, branch, heads):
-    """Returns all that follows from the outputs of the heads, by name."""
+    """Returns all results of the outputs of the heads, by name."""
     seen = {}
 
     def judge(_, boxes):
@@ -105,7 +105,7 @@ def test_what_follows_from_the_heads_is_equal_in_every_mode(
         for other in results[1:]:
             for name, value in results[0].items():
                 if name == "segment_score":
-                    # Those of things are equal, those of stuff are means.
+                    # Scores of stuff are means.
                     np.testing.assert_array_equal(
                         value[:, :NUM_DETECTIONS],
                         other[name][:, :NUM_DETECTIONS],

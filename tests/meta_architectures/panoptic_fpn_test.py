@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panoptic FPN as a system: what it alone can do."""
+"""Panoptic FPN as a system: options that only it has."""
 
 import numpy as np
 

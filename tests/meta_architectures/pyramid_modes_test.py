@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Systems on a pyramid are the same in every mode, and lower for TPUs."""
+"""Systems on a pyramid are equal in every mode, and lower for TPUs."""
 
 import importlib.util
 

@@ -7,12 +7,9 @@ import tensorflow as tf
 
 from deeplab2_like.model.layers.upsample import upsample_bilinear
 from deeplab2_like.postprocess import efficientps, options
-from deeplab2_like.postprocess.masks import (
-    fusion_masks,
-    sampling,
-    solov2_decoding,
-)
+from deeplab2_like.postprocess.masks import sampling, solov2_decoding
 from deeplab2_like.postprocess.masks.pasting import TILE, TileGrid
+from deeplab2_like.postprocess.objects import Cells
 
 GRIDS = (4, 2)
 CLASSES = options.ClassRules(
@@ -22,13 +19,16 @@ CLASSES = options.ClassRules(
     label_divisor=100,
     stuff_area_limit=40,
 )
-GRID_RULES = solov2_decoding.GridObjectRules(
-    grids=GRIDS, smallest_masks=(8, 16), candidates=20, max_objects=6
-)
+RULES = {
+    "fusion_rules": options.FusionRules(score_threshold=0.3),
+    "cell_rules": options.CellRules(
+        grids=GRIDS, smallest_masks=(8, 16), candidates=20, max_objects=6
+    ),
+}
 
 
 def _make_scene(size, boxes=((2, 3, 9, 10), (6, 8, 14, 18))):
-    """Two objects, in boxes of pixels at stride 4, each in its own cell."""
+    """Makes two objects, in boxes of pixels at stride 4, a cell for each."""
     shape = [(side - 1) // 4 + 1 for side in size]
     cells = sum(side * side for side in GRIDS)
     logits = np.full((1, cells, 2), -9.0, np.float32)
@@ -42,22 +42,20 @@ def _make_scene(size, boxes=((2, 3, 9, 10), (6, 8, 14, 18))):
     classes = np.zeros((1, *shape, 4), np.float32)
     classes[..., 0] = 2.0
     classes[0, shape[0] // 2 :, :, 2] = 3.0
-    return efficientps.Cells(logits, kernels, features), classes
+    return Cells(logits, kernels, features), classes
 
 
 def _postprocess(size, mode="graph", batch=1, valid_size=None, scene=None):
     cells, classes = scene or _make_scene(size)
-    task = efficientps.Task(
-        range(4), size, CLASSES, fusion_masks.FusionRules(score_threshold=0.3)
-    )
 
     def process(classes, *cells):
         return efficientps.postprocess_cells(
             classes,
-            efficientps.Cells(*cells),
-            task,
-            GRID_RULES,
+            Cells(*cells),
+            canvas_size=size,
             valid_size=valid_size,
+            class_rules=CLASSES,
+            **RULES,
         )
 
     if mode != "eager":
@@ -85,7 +83,7 @@ def test_objects_are_segments_where_their_masks_are(size):
         whole = whole[: size[0], : size[1]]
         found = (panoptic == segment)[: whole.shape[0], : whole.shape[1]]
         overlap = (found & (whole > 0)).sum() / (found | (whole > 0)).sum()
-        # Where stuff is sure, the fused mask ends a little earlier.
+        # Where logits of stuff are high, the fused mask ends a little earlier.
         assert overlap > (0.8 if number == 0 else 0.5)
     row = prediction.segment_is_valid.numpy()[0]
     scores = prediction.segment_score.numpy()[0][row]
@@ -156,21 +154,15 @@ def test_things_alone_are_where_their_masks_are():
     )
     size, boxes = (64, 96), ((2, 3, 9, 10), (6, 8, 14, 18))
     cells, _ = _make_scene(size, boxes)
-    task = efficientps.Task(
-        range(2),
-        size,
-        rules_without_stuff,
-        fusion_masks.FusionRules(score_threshold=0.3),
-    )
-    # Sure of a class everywhere, as a network is that knows of nothing else.
+    # One class everywhere, as a network without stuff classes predicts.
     classes = np.zeros((1, 16, 24, 2), np.float32)
     classes[..., 0] = 20.0
     prediction = efficientps.postprocess_cells(
-        tf.constant(classes),
-        efficientps.Cells(*(tf.constant(x) for x in cells)),
-        task,
-        GRID_RULES,
-        valid_size=None,
+        classes,
+        cells,
+        canvas_size=size,
+        class_rules=rules_without_stuff,
+        **RULES,
     )
     panoptic = prediction.panoptic.numpy()[0, ::4, ::4]
     expected = np.full((16, 24), rules_without_stuff.void_id)
@@ -213,17 +205,11 @@ def test_masks_are_read_as_published_nets_upsample_them(size):
 
 def test_no_cell_gives_stuff_alone():
     cells, classes = _make_scene((64, 96), boxes=())
-    task = efficientps.Task(
-        range(4),
-        (64, 96),
-        CLASSES,
-        fusion_masks.FusionRules(score_threshold=0.3),
-    )
     prediction = efficientps.postprocess_cells(
-        tf.constant(classes),
-        efficientps.Cells(*map(tf.constant, cells)),
-        task,
-        GRID_RULES,
-        valid_size=None,
+        classes,
+        cells,
+        canvas_size=(64, 96),
+        class_rules=CLASSES,
+        **RULES,
     )
     assert set(np.unique(prediction.panoptic)) == {0, 200}

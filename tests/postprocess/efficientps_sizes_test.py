@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.postprocess import efficientps, options
-from deeplab2_like.postprocess.masks import fusion_masks, solov2_decoding
-from deeplab2_like.postprocess.panoptic_fpn import Objects
+from deeplab2_like.postprocess.objects import Cells, Objects
 
 SIZES = [(257, 513), (360, 480), (1024, 2048)]
 BATCH = 2
@@ -20,13 +19,11 @@ CLASSES = options.ClassRules(
 )
 GRIDS = (6, 4)
 FILTERS = 8
+RULES = {
+    "class_rules": CLASSES,
+    "fusion_rules": options.FusionRules(score_threshold=0.3),
+}
 pytestmark = pytest.mark.slow
-
-
-def _make_task(size):
-    return efficientps.Task(
-        range(5), size, CLASSES, fusion_masks.FusionRules(score_threshold=0.3)
-    )
 
 
 def _make_logits(rng, size):
@@ -51,13 +48,13 @@ def _make_objects(rng, size, number=4):
 
 
 def _make_cells(rng, size):
-    """Kernels and features of whole numbers: their products are exact."""
+    """Makes whole numbers of kernels and features, with exact products."""
     shape = [(side - 1) // 4 + 1 for side in size]
     cells = sum(side * side for side in GRIDS)
     coarse = rng.integers(-3, 4, (BATCH, 4, 5, FILTERS))
     rows = np.arange(shape[0]) * 4 // shape[0]
     columns = np.arange(shape[1]) * 5 // shape[1]
-    return efficientps.Cells(
+    return Cells(
         rng.normal(-2.0, 2.0, (BATCH, cells, 2)).astype(np.float32),
         rng.integers(-2, 3, (BATCH, cells, FILTERS)).astype(np.float32),
         coarse[:, rows][:, :, columns].astype(np.float32),
@@ -89,7 +86,11 @@ def test_fusion_is_equal_in_every_mode(size):
 
     def process(logits, valid_size, *objects):
         return efficientps.postprocess(
-            logits, Objects(*objects), _make_task(size), valid_size=valid_size
+            logits,
+            Objects(*objects),
+            canvas_size=size,
+            valid_size=valid_size,
+            **RULES,
         )
 
     inputs = [
@@ -104,17 +105,18 @@ def test_fusion_is_equal_in_every_mode(size):
 def test_decoding_of_cells_is_equal_in_every_mode(size):
     rng = np.random.default_rng(1)
     valid_size = np.array([size, [size[0] - 9, size[1] // 2]], np.int32)
-    grid_rules = solov2_decoding.GridObjectRules(
+    cell_rules = options.CellRules(
         grids=GRIDS, smallest_masks=(8, 16), candidates=16, max_objects=4
     )
 
     def process(logits, valid_size, *cells):
         return efficientps.postprocess_cells(
             logits,
-            efficientps.Cells(*cells),
-            _make_task(size),
-            grid_rules,
+            Cells(*cells),
+            canvas_size=size,
             valid_size=valid_size,
+            cell_rules=cell_rules,
+            **RULES,
         )
 
     inputs = [_make_logits(rng, size), valid_size, *_make_cells(rng, size)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Post-processing of EfficientPS: what is fused becomes segments."""
+"""Post-processing of EfficientPS: fused masks become segments."""
 
 import functools
 
@@ -8,8 +8,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.postprocess import efficientps, options
-from deeplab2_like.postprocess.masks import fusion_masks
-from deeplab2_like.postprocess.panoptic_fpn import Objects
+from deeplab2_like.postprocess.objects import Objects
 
 SIZE = (70, 90)
 CLASSES = options.ClassRules(
@@ -19,24 +18,31 @@ CLASSES = options.ClassRules(
     label_divisor=100,
     stuff_area_limit=40,
 )
-TASK = efficientps.Task(range(5), SIZE, CLASSES, fusion_masks.FusionRules())
+
+
+def _postprocess_case(case):
+    objects = Objects(
+        case["boxes"],
+        case["channel"],
+        case["score"],
+        case["score"] > 0,
+        case["masks"],
+    )
+    return efficientps.postprocess(
+        case["logits"],
+        objects,
+        canvas_size=SIZE,
+        valid_size=case["valid_size"],
+        class_rules=CLASSES,
+        fusion_rules=options.FusionRules(),
+    )
 
 
 @functools.cache
 def _make_postprocess(mode):
-    def process(case):
-        objects = Objects(
-            case["boxes"],
-            case["channel"],
-            case["score"],
-            case["score"] > 0,
-            case["masks"],
-        )
-        return efficientps.postprocess(
-            case["logits"], objects, TASK, valid_size=case["valid_size"]
-        )
-
-    return tf.function(process, jit_compile=mode == "xla", autograph=False)
+    return tf.function(
+        _postprocess_case, jit_compile=mode == "xla", autograph=False
+    )
 
 
 def _postprocess(cases, mode="graph"):
@@ -95,3 +101,21 @@ def test_a_batch_gives_what_its_images_give(mode, make_fusion_case):
             np.testing.assert_array_equal(
                 value[image], single.as_dict()[name][0], err_msg=name
             )
+
+
+def test_numpy_arrays_give_the_same_as_tensors(make_fusion_case):
+    case = make_fusion_case(np.random.default_rng(4))
+    expected = _postprocess([case])
+    wide = {"f": np.float64, "i": np.int64}
+    actual = _postprocess_case(
+        {
+            name: value[np.newaxis].astype(wide[value.dtype.kind])
+            for name, value in case.items()
+        }
+    )
+    for name, value in expected.as_dict().items():
+        other = actual.as_dict()[name]
+        if name == "segment_score":
+            np.testing.assert_allclose(other, value, rtol=1e-5)
+        else:
+            np.testing.assert_array_equal(other, value, err_msg=name)

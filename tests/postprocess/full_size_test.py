@@ -35,7 +35,7 @@ def _full_size(class_rules, center_rules, mode):
 
 @pytest.fixture
 def assert_equal(twin, read_table):
-    """A check that scenes give what the twin gives."""
+    """Returns a check that results equal those of the twin."""
 
     def check(process, scenes, class_rules, center_rules):
         prediction, instances = process(*_stack(scenes))

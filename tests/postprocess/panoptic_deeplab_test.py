@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Post-processing of what the heads say: modes, sizes, tables, scores."""
+"""Post-processing of head outputs: modes, sizes, tables, scores."""
 
 import dataclasses
 import functools
@@ -9,7 +9,11 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.postprocess import panoptic_deeplab
+from deeplab2_like.postprocess import options, panoptic_deeplab
+
+CENTER_RULES = options.CenterRules(
+    center_threshold=0.2, nms_kernel=3, keep_k_centers=6
+)
 
 
 def _compile(function, mode):
@@ -26,16 +30,12 @@ def _make_heads(seed, batch, height, width, num_classes=6):
     return [tf.constant(x, tf.float32) for x in (logits, heatmap, offset)]
 
 
-def _postprocess(*heads, class_rules, canvas_size, **changes):
-    options = {
-        **dataclasses.asdict(class_rules),
-        "center_threshold": 0.2,
-        "nms_kernel": 3,
-        "keep_k_centers": 6,
-        "stuff_area_limit": 5,
-    }
+def _postprocess(*heads, class_rules, **arguments):
     return panoptic_deeplab.postprocess(
-        *heads, canvas_size=canvas_size, **{**options, **changes}
+        *heads,
+        class_rules=dataclasses.replace(class_rules, stuff_area_limit=5),
+        center_rules=CENTER_RULES,
+        **arguments,
     )
 
 
@@ -209,29 +209,6 @@ def test_the_table_describes_the_map(class_rules, read_table):
         assert all(i // 1000 == c for i, (c, _) in table.items())
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_without_instances_classes_are_segments(batch, class_rules, read_table):
-    logits, _, _ = _make_heads(7, batch, 10, 16)
-    process = _compile(
-        functools.partial(
-            _postprocess, class_rules=class_rules, canvas_size=(37, 61)
-        ),
-        "xla",
-    )
-    prediction = process(
-        logits, None, None, valid_size=tf.constant([[37, 50]] * batch)
-    )
-    assert prediction.panoptic is None
-    assert "panoptic" not in prediction.as_dict()
-    for index in range(batch):
-        semantic = prediction.semantic[index].numpy()
-        assert np.all(semantic[:, 50:] == 255)
-        ids, areas = np.unique(semantic[:, :50], return_counts=True)
-        assert read_table(prediction, index) == {
-            c * 1000: (c, a) for c, a in zip(ids, areas, strict=True)
-        }
-
-
 def test_logits_that_are_no_numbers_stay_in_range(class_rules):
     logits, heatmap, offset = (x.numpy() for x in _make_heads(8, 1, 10, 16))
     logits[0, 3:5] = np.nan
@@ -246,20 +223,31 @@ def test_logits_that_are_no_numbers_stay_in_range(class_rules):
     assert np.all(np.isfinite(prediction.segment_score))
 
 
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"num_classes": 7}, "6 channels but the data set 7 classes"),
-        ({"thing_ids": (3, 9)}, r"thing_ids contains \[9\]"),
-        ({"label_divisor": 1}, "label_divisor is 1"),
-        ({"nms_kernel": 0}, "nms_kernel is 0"),
-    ],
-)
-def test_arguments_that_contradict_each_other(changes, text, class_rules):
+def test_numpy_arrays_give_the_same_as_tensors(class_rules):
+    process = functools.partial(_postprocess, class_rules=class_rules)
+    heads = _make_heads(10, 2, 10, 16)
+    valid_size = np.array([[37, 61], [20, 33]])
+    _assert_same(
+        process(
+            *(x.numpy().astype(np.float64) for x in heads),
+            canvas_size=np.array([37, 61]),
+            valid_size=valid_size,
+        ),
+        process(
+            *heads,
+            canvas_size=tf.constant([37, 61]),
+            valid_size=tf.constant(valid_size, tf.int32),
+        ),
+        score_tolerance=0.0,
+    )
+
+
+def test_heads_for_other_classes_are_refused(class_rules):
+    class_rules = dataclasses.replace(class_rules, num_classes=7)
+    text = "6 channels but the data set 7 classes"
     with pytest.raises(errors.ConfigError, match=text):
         _postprocess(
             *_make_heads(9, 1, 3, 3),
             class_rules=class_rules,
             canvas_size=(9, 9),
-            **changes,
         )

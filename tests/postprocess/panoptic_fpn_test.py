@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deeplab2_like import errors
 from deeplab2_like.postprocess import options, panoptic_fpn
-from deeplab2_like.postprocess.masks import heuristic_merge, pasting
+from deeplab2_like.postprocess.masks import pasting
+from deeplab2_like.postprocess.objects import Objects
 
 SIZE = (33, 65)
 CLASSES = options.ClassRules(
@@ -17,12 +19,12 @@ CLASSES = options.ClassRules(
     stuff_area_limit=30,
 )
 CHANNELS = (1, 0, 2, 3, 5)  # things, then stuff
-MASKS = heuristic_merge.MaskRules()
+MASKS = options.MaskRules()
 
 
 def _make_case(rng, batch=2, number=6):
     boxes = np.sort(rng.integers(-5, 60, (batch, number, 2, 2)), axis=2)
-    objects = panoptic_fpn.Objects(
+    objects = Objects(
         boxes=boxes.reshape(batch, number, 4).astype(np.float32),
         category=rng.choice(CLASSES.thing_ids, (batch, number)).astype("i4"),
         score=rng.choice([0.3, 0.5, 0.75, 0.9], (batch, number)).astype("f4"),
@@ -40,12 +42,12 @@ def _make_case(rng, batch=2, number=6):
 def _postprocess(logits, objects, valid_size):
     return panoptic_fpn.postprocess(
         logits,
-        panoptic_fpn.Objects(*objects),
-        channel_classes=CHANNELS,
-        size=SIZE,
+        Objects(*objects),
+        canvas_size=SIZE,
         valid_size=valid_size,
         class_rules=CLASSES,
         mask_rules=MASKS,
+        channel_classes=CHANNELS,
     )
 
 
@@ -152,19 +154,24 @@ def test_without_a_semantic_branch_everything_else_is_void():
     assert not is_void.all()
 
 
-def test_without_instances_each_class_is_a_segment():
-    rng = np.random.default_rng(2)
-    logits = rng.normal(size=(2, 9, 17, 6)).astype("f4")
-    prediction = panoptic_fpn.postprocess_classes(
-        tf.constant(logits), size=SIZE, valid_size=None, class_rules=CLASSES
+def test_numpy_arrays_give_the_same_as_tensors():
+    logits, objects, valid_size = _make_case(np.random.default_rng(2))
+    expected = _postprocess(
+        tf.constant(logits),
+        [tf.constant(x) for x in objects],
+        tf.constant(valid_size),
     )
-    assert prediction.panoptic is None
-    categories = prediction.segment_category[0][prediction.segment_is_valid[0]]
-    assert set(categories.numpy()) == set(np.unique(prediction.semantic[0]))
+    boxes, category, *others = objects
+    actual = _postprocess(
+        logits,
+        [boxes.astype(np.float64), category.astype(np.int64), *others],
+        valid_size.astype(np.int64),
+    )
+    for some, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(some, other)
 
 
-@pytest.mark.parametrize("classes", [(1, 0, 2, 3, 5), (0, 1, 2), (7,)])
-def test_channels_are_named(classes):
-    channel = np.random.default_rng(0).integers(0, len(classes), (4, 5))
-    named = panoptic_fpn.name_channels(tf.constant(channel, tf.int32), classes)
-    np.testing.assert_array_equal(named, np.array(classes)[channel])
+def test_logits_of_other_channels_are_refused():
+    logits, objects, valid_size = _make_case(np.random.default_rng(3))
+    with pytest.raises(errors.ConfigError, match="4 channels"):
+        _postprocess(logits[..., 1:], objects, valid_size)

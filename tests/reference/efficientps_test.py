@@ -13,8 +13,7 @@ from deeplab2_like.model.decoders.two_way_pyramid import TwoWayPyramid
 from deeplab2_like.model.heads.efficientps_semantic import ContextBranch
 from deeplab2_like.model.layers.upsample import upsample_bilinear
 from deeplab2_like.postprocess import efficientps, options
-from deeplab2_like.postprocess.masks import fusion_masks
-from deeplab2_like.postprocess.panoptic_fpn import Objects
+from deeplab2_like.postprocess.objects import Objects
 
 FAMILY = "efficientps"
 IGNORE = 255
@@ -125,7 +124,7 @@ def _compare_fusion(case, mode):
         label_divisor=1000,
         stuff_area_limit=int(case.input("min_stuff_area")),
     )
-    fusion_rules = fusion_masks.FusionRules(
+    fusion_rules = options.FusionRules(
         overlap_threshold=float(case.input("overlap_threshold")),
         mask_threshold=float(case.input("mask_threshold")),
         mask_logit_scale=4.0,
@@ -136,10 +135,9 @@ def _compare_fusion(case, mode):
         return efficientps.postprocess(
             logits[tf.newaxis],
             Objects(*(x[tf.newaxis] for x in objects)),
-            efficientps.Task(
-                range(num_classes), size, class_rules, fusion_rules
-            ),
-            valid_size=None,
+            canvas_size=size,
+            class_rules=class_rules,
+            fusion_rules=fusion_rules,
             frames_bd4=frames[tf.newaxis],
         )
 

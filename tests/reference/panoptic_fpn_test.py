@@ -43,7 +43,7 @@ def _compare_merge(case, mode):
         label_divisor=10_000,
         stuff_area_limit=int(case.input("stuff_area_limit")),
     )
-    mask_rules = heuristic_merge.MaskRules(
+    mask_rules = options.MaskRules(
         score_threshold=float(case.input("score_threshold")),
         overlap_threshold=float(case.input("overlap_threshold")),
     )

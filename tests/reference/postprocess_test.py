@@ -30,7 +30,7 @@ def _make_rules(options):
 
 def _compare_centers(case, heatmap, center_rules):
     peaks = centers.suppress_non_maxima(
-        heatmap, center_rules.threshold, center_rules.nms_kernel
+        heatmap, center_rules.center_threshold, center_rules.nms_kernel
     ).numpy()
     places = np.argwhere(peaks > 0)
     case.compare("center_yx", places)

@@ -9,6 +9,7 @@ from deeplab2_like.losses import grid_masks
 from deeplab2_like.model.decoders import feature_pyramid
 from deeplab2_like.model.heads import solov2_heads
 from deeplab2_like.model.layers.upsample import upsample_bilinear
+from deeplab2_like.postprocess import options as options_lib
 from deeplab2_like.postprocess.masks import solov2_decoding
 from deeplab2_like.targets import grid_cells
 
@@ -162,7 +163,7 @@ def _compare_matrix_nms(case, mode):
         ("gaussian_sigma2", {"decay": "gaussian", "sigma": 2.0}),
         ("linear", {"decay": "linear"}),
     ):
-        rules = solov2_decoding.GridObjectRules(**options)
+        rules = options_lib.CellRules(**options)
 
         def compute(shared, area, category, rules=rules):
             valid = tf.ones_like(category, tf.bool)
@@ -228,7 +229,7 @@ def _compare_targets(case, mode):
 def _compare_inference(case, mode):
     scores = case.input("cate_scores_after_points_nms")
     features = np.moveaxis(case.input("mask_feature")[0], 0, -1)
-    rules = solov2_decoding.GridObjectRules(
+    rules = options_lib.CellRules(
         grids=case.input("num_grids").tolist(),
         smallest_masks=case.input("strides").tolist(),
         candidates=scores.size,

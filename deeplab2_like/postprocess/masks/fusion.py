@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks and class logits to a map in which each pixel has one instance.
+"""From masks and class logits to a map with one instance for each pixel.
 
 The panoptic fusion module of EfficientPS: Mohan and Valada (arXiv:2004.02307),
-section 3.5. An instance claims a pixel where both its mask and the logit of its
-class say so, and the sum of what they say is more than any stuff class has.
+section 3.5. An instance wins a pixel where both its mask logit and the logit of
+its class are high, so that together they exceed the logits of all stuff.
 
-Images are handled tile by tile, and of each mask only the tiles that its box
-touches: no map of the size of the image exists for each mask. Of large masks,
-bounds of what a tile reads tell first where drawing them would change nothing.
+Images are processed tile by tile, and of each mask only the tiles that its box
+touches: no map of the size of the image exists for each mask. For large masks,
+bounds of the values that a tile reads show first which tiles need no drawing.
 
 K masks; h, w: size of a mask; H, W: size of the image; N tiles of T x T.
 """
@@ -22,8 +22,9 @@ from deeplab2_like.graph.compilation import Size
 from deeplab2_like.postprocess.masks import fusion_masks, fusion_state, sampling
 from deeplab2_like.postprocess.masks.heuristic_merge import Placed
 from deeplab2_like.postprocess.masks.pasting import TILE, TileGrid
+from deeplab2_like.postprocess.options import FusionRules
 
-# Where a mask touches no more tiles, drawing them is faster than to look.
+# Up to so many tiles are drawn without computing bounds, which is faster.
 _FEW_TILES = 16
 # Far more than the rounding of a claim.
 _MARGIN = 1e-4
@@ -34,19 +35,19 @@ def fuse_masks(
     logits_hwc: tf.Tensor,
     best_hw: tf.Tensor,
     valid_size: tf.Tensor,
-    rules: fusion_masks.FusionRules,
+    rules: FusionRules,
 ) -> Placed:
-    """Returns each pixel to the instance that claims it most, or to none.
+    """Assigns each pixel to the instance with the highest claim, or to none.
 
-    Masks are visited by decreasing score, equal ones in their order. One that
-    is mostly taken by earlier ones is left out, and so is an empty one. A kept
-    one has at each pixel of its box
+    Masks are visited by decreasing score, equal ones in their order. One most
+    of whose pixels belong to earlier ones is left out, and so is an empty one.
+    The claim of a kept one at each pixel of its box is
 
         (sigmoid(a) + sigmoid(b)) * (a + b)
 
     where a is its mask logit and b the logit of its class. The pixel belongs
-    to the mask for which that is highest, the first of equal ones, if it is
-    more than all stuff logits are.
+    to the mask with the highest claim, the first of equal ones, if it is more
+    than all stuff logits.
 
     Differences from the published code: there, an empty mask is kept, and
     pixels outside of a box can be won too (`zero_outside` of the rules).
@@ -90,16 +91,16 @@ def fuse_masks(
 
 
 class _Mask(NamedTuple):
-    """What is needed of one mask.
+    """One mask and the logits of its class.
 
     Attributes:
         logits: float32 [h, w].
-        frame: float32 [4].
+        frame: float32 [4], see `FusionMasks`.
         class_logits: float32 [h', w'].
         region: Pixels that can be won.
-        mask_region: Those where the mask is not 0, within the region.
-        class_region: Those where the class logit is not 0.
-        kinds: Of the tiles.
+        mask_region: Pixels of the region where the mask is not 0.
+        class_region: Pixels of the region where the class logit is not 0.
+        kinds: Kinds of the tiles.
     """
 
     logits: tf.Tensor
@@ -112,13 +113,14 @@ class _Mask(NamedTuple):
 
 
 class _Kinds(NamedTuple):
-    """What a mask does to each tile; bool [N], but for `claim`.
+    """How a mask covers each tile.
 
     Attributes:
-        is_covered: All pixels belong to the mask.
-        is_mixed: It has to be drawn to know. Others are empty.
-        claim: float32 [N], no pixel is claimed more; minus infinity where no
-            pixel can be won.
+        is_covered: bool [N], all pixels belong to the mask.
+        is_mixed: bool [N], some pixels may belong to it: it has to be drawn.
+            Other tiles are empty.
+        claim: float32 [N], upper bound of the claims of the pixels; minus
+            infinity where no pixel can be won.
     """
 
     is_covered: tf.Tensor
@@ -135,8 +137,17 @@ class _Fusion:
         logits_hwc: tf.Tensor,
         best_hw: tf.Tensor,
         valid_size: tf.Tensor,
-        rules: fusion_masks.FusionRules,
+        rules: FusionRules,
     ):
+        """Prepares what all masks share.
+
+        Args:
+            masks: As in `fuse_masks`.
+            logits_hwc: As in `fuse_masks`.
+            best_hw: As in `fuse_masks`.
+            valid_size: As in `fuse_masks`.
+            rules: As in `fuse_masks`.
+        """
         self.grid = TileGrid.of(_pair(compilation.sizes(best_hw)))
         self._masks = masks
         self._logits_chw = tf.transpose(logits_hwc, [2, 0, 1])
@@ -152,7 +163,7 @@ class _Fusion:
         self._rules = rules
 
     def take(self, index: tf.Tensor) -> _Mask:
-        """Takes one mask out of all."""
+        """Returns one of the masks."""
         masks = self._masks
         channel = tf.gather(masks.channel, index)
         frame = tf.gather(masks.frames, index)
@@ -184,11 +195,11 @@ class _Fusion:
         channel: tf.Tensor,
         region: sampling.Region,
     ) -> _Kinds:
-        """Finds what a mask does to the tiles of its region."""
+        """Finds how a mask covers the tiles of its region."""
         tiles = (self.grid.rows, self.grid.columns)
         is_touched, is_whole = region.mark_tiles(tiles)
 
-        def look() -> _Kinds:
+        def bound() -> _Kinds:
             rows, columns = (
                 sampling.frame_tiles(frame, tiles[axis], axis, number)
                 for axis, number in enumerate(compilation.sizes(logits))
@@ -208,8 +219,8 @@ class _Fusion:
                 exact_floats.rounded(highest * self._rules.mask_logit_scale),
                 of_class,
             )
-            # Claims grow with both logits where they are positive; what is no
-            # number claims 0.
+            # Claims grow with both logits where they are positive; those of
+            # NaN are 0.
             claim = tf.maximum(claim * (1.0 + _MARGIN), 0.0) + _MARGIN
             claim = tf.where(is_touched, claim, -math.inf)
             return _Kinds(
@@ -218,7 +229,7 @@ class _Fusion:
 
         kinds = tf.cond(
             region.count > _FEW_TILES,
-            look,
+            bound,
             lambda: _Kinds(
                 tf.zeros_like(is_touched),
                 is_touched,
@@ -228,13 +239,13 @@ class _Fusion:
         return _Kinds(*(tf.reshape(kind, [-1]) for kind in kinds))
 
     def is_free(self, mask: _Mask, tiles: fusion_state.Tiles) -> tf.Tensor:
-        """Whether a mask has pixels, and not too many of them are taken."""
+        """Returns whether a mask has pixels, enough of which are free."""
         order, count = compilation.list_true(mask.kinds.is_mixed)
 
         def visit(number, area, taken):
             place = order[number]
             is_mask = self._draw(mask, place) > self._rules.mask_logit
-            # The lowest bit of what is packed is that of the owner.
+            # The lowest bit of a packed state is that of the owner.
             before = tf.gather(tiles.pixels, place)
             is_taken = is_mask & (tf.bitwise.bitwise_and(before, 1) > 0)
             in_tile = fusion_state.count_both(is_mask, is_taken)
@@ -263,7 +274,17 @@ class _Fusion:
         index: tf.Tensor,
         is_instance: tf.Tensor,
     ) -> fusion_state.Tiles:
-        """Returns a mask the pixels that it claims most: the new tiles."""
+        """Assigns to a mask the pixels that it wins.
+
+        Args:
+            mask: The mask.
+            tiles: The state before.
+            index: int32, index of the mask.
+            is_instance: bool, the mask is kept; else nothing changes.
+
+        Returns:
+            The state after it.
+        """
         can_win = mask.kinds.claim > tiles.least
         is_visited = can_win | mask.kinds.is_covered | mask.kinds.is_mixed
         order, count = compilation.list_true(is_visited & is_instance)
@@ -285,8 +306,8 @@ class _Fusion:
                 tf.where(is_won, claim, before.best),
             )
             taken = fusion_state.sum_tile(after.owner % 2)
-            # The pixels depend on the count (by nothing), so that XLA counts
-            # before it writes, and need not copy all pixels to count later.
+            # The pixels depend on the count (by a term of 0), so that XLA
+            # counts before it writes, and does not copy them to count later.
             packed = after.pack() + tf.cast(tf.minimum(taken, 0), tf.int64)
             where = [[place]]
             return number + 1, fusion_state.Tiles(
@@ -296,7 +317,7 @@ class _Fusion:
                 tf.tensor_scatter_nd_update(
                     tiles.taken, where, taken[tf.newaxis]
                 ),
-                # A bound that is too low costs time only.
+                # Claims only rise: this stays a lower bound.
                 tiles.least,
             )
 
@@ -309,7 +330,7 @@ class _Fusion:
         return tiles
 
     def _draw(self, mask: _Mask, place: tf.Tensor) -> tf.Tensor:
-        """Returns the logits of a mask, 0 or less where it is not: [T, T]."""
+        """Returns the logits of a mask in a tile, 0 or less outside: [T, T]."""
         tile = self.grid.locate(place)
         rows, columns = (
             sampling.frame_axis(
@@ -328,9 +349,9 @@ class _Fusion:
         logit: tf.Tensor,
         can_win: tf.Tensor,
     ) -> tf.Tensor:
-        """Computes how much a mask claims the pixels of a tile: [T, T].
+        """Computes the claims of a mask in a tile: [T, T].
 
-        Minus infinity if it cannot win any.
+        Minus infinity if it cannot win any pixel.
         """
         tile = self.grid.locate(place)
 
@@ -343,8 +364,8 @@ class _Fusion:
             if self._rules.zero_outside:
                 b = tf.where(mask.class_region.mark_inside(tile), b, 0.0)
             a = exact_floats.rounded(logit * self._rules.mask_logit_scale)
-            # Twice as wide, so that XLA writes it where neither a nor b is:
-            # else it does not vectorize.
+            # Twice as wide, so that XLA does not reuse the memory of a or b for
+            # it: else it does not vectorize.
             return fusion_state.widen(compute_claim(a, b))
 
         wide = tf.cond(
@@ -356,7 +377,7 @@ class _Fusion:
 
 
 def compute_claim(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Returns (sigmoid(a) + sigmoid(b)) * (a + b), the same in every mode."""
+    """Returns (sigmoid(a) + sigmoid(b)) * (a + b), equal in every mode."""
     trust = exact_floats.sigmoid(a) + exact_floats.sigmoid(b)
     return exact_floats.rounded(trust) * exact_floats.rounded(a + b)
 

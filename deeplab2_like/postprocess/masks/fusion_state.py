@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of pixels and tiles while masks are fused.
+"""The state of pixels and tiles while masks are fused.
 
 K masks; H, W: size of the image; N tiles of T x T pixels.
 """
@@ -16,19 +16,19 @@ from deeplab2_like.postprocess.masks.pasting import TileGrid
 
 # Bits of the owner in a packed state.
 _SHIFT = np.int64(32)
-# More than the pixels of a tile.
+# Unit of the second of two counts; more than the pixels of a tile.
 _PAIR = 1 << 15
 
 
 class State(NamedTuple):
-    """What is known of each pixel; packed into one number.
+    """The state of pixels, which can be packed into one number each.
 
     XLA updates one map in place, but copies two that depend on each other.
 
     Attributes:
-        owner: int32, twice the number of its instance (1 + index; 0: none),
-            plus 1 where some mask that was kept is.
-        best: float32, what the instance, or stuff, claims.
+        owner: int32 [...], twice the number of the instance (1 + index; 0 for
+            none), plus 1 where there is a mask that was kept.
+        best: float32 [...], the claim of the instance, or of stuff.
     """
 
     owner: tf.Tensor
@@ -41,19 +41,19 @@ class State(NamedTuple):
 
     @classmethod
     def unpack(cls, packed: tf.Tensor) -> "State":
-        """Returns what was packed."""
+        """Returns the state that was packed to int64 [...]."""
         high = tf.bitwise.right_shift(packed, _SHIFT)
         owner = packed - tf.bitwise.left_shift(high, _SHIFT)
         return cls(tf.cast(owner, tf.int32), narrow(high))
 
 
 class Tiles(NamedTuple):
-    """What is known of each pixel, and of each tile.
+    """The state of each pixel and of each tile.
 
     Attributes:
         pixels: int64 [N, T, T], packed `State`.
-        taken: int32 [N], pixels where some mask that was kept is.
-        least: float32 [N], no pixel is claimed less.
+        taken: int32 [N], number of pixels with a mask that was kept.
+        least: float32 [N], lower bound of the claims of the pixels.
     """
 
     pixels: tf.Tensor
@@ -62,14 +62,14 @@ class Tiles(NamedTuple):
 
     @classmethod
     def of(cls, best_hw: tf.Tensor, grid: TileGrid) -> "Tiles":
-        """Returns the tiles before any mask is there.
+        """Returns the state before the first mask.
 
         Args:
-            best_hw: float32 [H, W], what stuff claims.
+            best_hw: float32 [H, W], the claim of stuff.
             grid: The tiles.
         """
         best = sampling.cut_tiles(best_hw, grid, beyond=math.inf)
-        # Nothing is more than what is no number.
+        # Nothing is more than NaN.
         claimed = tf.where(best == best, best, math.inf)
         return cls(
             State(tf.zeros_like(best, tf.int32), best).pack(),

@@ -1,62 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks that may overlap to a map in which each pixel has one instance.
+"""From masks that may overlap to a map with one instance for each pixel.
 
-K masks; H, W: size of the image; N tiles of T x T pixels (`mask_pasting`).
+K masks; H, W: size of the image; N tiles of T x T pixels, see `pasting`.
 """
 
-import dataclasses
-import fractions
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from deeplab2_like import errors
 from deeplab2_like.graph import compilation
 from deeplab2_like.graph.compilation import Size
 from deeplab2_like.postprocess.masks import pasting
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskRules:
-    """Which masks become instances.
-
-    Attributes:
-        score_threshold: Masks of a lower score are left out.
-        overlap_threshold: A mask is left out when more than this share of it
-            belongs to instances of higher scores.
-        mask_threshold: Where a mask is at least that, its pixels are.
-    """
-
-    score_threshold: float = 0.5
-    overlap_threshold: float = 0.5
-    mask_threshold: float = 0.5
-
-    def __post_init__(self):
-        if not 0.0 < self.mask_threshold <= 1.0:
-            raise errors.ConfigError(
-                f"The mask threshold is {self.mask_threshold}. It must be "
-                "above 0 and at most 1."
-            )
-
-    @property
-    def lowest_score(self) -> np.float32:
-        """The smallest float32 number that is not below the threshold."""
-        lowest = np.float32(self.score_threshold)
-        if float(lowest) < self.score_threshold:
-            lowest = np.nextafter(lowest, np.float32(np.inf))
-        return lowest
-
-    @property
-    def largest_overlap(self) -> fractions.Fraction:
-        """The overlap threshold as a ratio of small numbers."""
-        return fractions.Fraction(self.overlap_threshold).limit_denominator(
-            1000
-        )
+from deeplab2_like.postprocess.options import MaskRules
 
 
 class Placed(NamedTuple):
-    """Masks in their places.
+    """Instances of masks.
 
     Attributes:
         instance: int32 [H, W], 1 + index of the mask; 0 where there is none.
@@ -68,11 +27,11 @@ class Placed(NamedTuple):
 
 
 class _Owners(NamedTuple):
-    """Who has which pixels by now.
+    """Pixels that belong to instances so far.
 
     Attributes:
         pixel: int32 [N, T, T], 1 + index of the mask; 0 where free.
-        taken: int32 [N], pixels of each tile that are not free.
+        taken: int32 [N], number of pixels of each tile that are not free.
     """
 
     pixel: tf.Tensor
@@ -87,12 +46,13 @@ def place_masks(
     valid_size: tf.Tensor,
     rules: MaskRules,
 ) -> Placed:
-    """Returns each pixel to the mask of the highest score that claims it.
+    """Assigns each pixel to the mask with the highest score that covers it.
 
     Panoptic segmentation (Kirillov et al., arXiv:1801.00868), section 7.2, as
     in detectron2's combine_semantic_and_instance_outputs: masks are visited
-    by decreasing score, equal ones in their order. A mask that is mostly
-    taken already is left out; of any other the free part becomes an instance.
+    by decreasing score, equal ones in their order. A mask most of whose pixels
+    belong to instances already is left out; the free part of any other becomes
+    an instance.
 
     Args:
         masks_khw: float32 [K, h, w] in 0..1, each in the frame of its box.
@@ -145,7 +105,7 @@ def place_masks(
 
 
 def _exceeds(taken: tf.Tensor, area: tf.Tensor, rules: MaskRules) -> tf.Tensor:
-    """Whether taken / area is above the threshold, in whole numbers."""
+    """Returns whether taken / area is above the threshold, in integers."""
     limit = rules.largest_overlap
     taken, area = tf.cast(taken, tf.int64), tf.cast(area, tf.int64)
     return taken * limit.denominator > area * limit.numerator
@@ -158,7 +118,7 @@ def _count_pixels(
     grid: pasting.TileGrid,
     rules: MaskRules,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Counts the pixels of a mask, and those that are taken: int32."""
+    """Counts the pixels of a mask, and those that are not free: int32 each."""
     order, count = compilation.list_true(kinds.is_mixed)
     taken = tf.reduce_sum(tf.where(kinds.is_covered, owners.taken, 0))
 
@@ -187,7 +147,7 @@ def _claim_pixels(
     rules: MaskRules,
     index: tf.Tensor,
 ) -> _Owners:
-    """Returns the free pixels of a mask in some tiles, bool [N], to it."""
+    """Assigns the free pixels of some tiles, bool [N], to a mask."""
     order, count = compilation.list_true(is_claimed)
 
     def visit(number, owners):
@@ -198,8 +158,8 @@ def _claim_pixels(
         pixel = tf.gather(owners.pixel, place)
         is_new = drawn & (pixel == 0)
         gained = _count(is_new)
-        # The pixels depend on the count (by nothing), so that XLA counts
-        # before it writes, and need not copy all pixels to count later.
+        # The pixels depend on the count (by a term of 0), so that XLA counts
+        # before it writes, and does not copy them to count later.
         owner = index + 1 + tf.minimum(gained, 0)
         pixel = tf.where(is_new, owner, pixel)
         where = [[place]]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks that kernels make of features: how large, and what they share.
+"""Areas and overlaps of the masks that kernels make of features.
 
-Masks are kept as bits, 64 pixels in a number, and pixels that two masks share
-are counted by the bits of these numbers: a fraction of the time of a matrix
-product, and exact. Candidates are looked at by blocks, and only those that are
-there.
+Masks are kept as bits, 64 pixels in a number, and the pixels that two masks
+share are counted as bits of these numbers: exact, and in a fraction of the time
+of a matrix product. Candidates are processed in blocks, without those that are
+unused.
 
 K masks in blocks of M; E channels of the features; h, w: their size; P pixels
 that are computed at once: G groups of W numbers of 64 pixels.
@@ -21,18 +21,18 @@ from deeplab2_like.graph.compilation import Size
 # The largest P and M.
 _CHUNK = 8192
 _BLOCK = 128
-# M is a multiple of it, so that vectors have no rest.
+# M is a multiple of it, so that vectors have no remainder.
 _LANES = 16
 _BITS = 64
-# W: what two blocks of masks have to fit into the cache for.
+# W: so small that two blocks of masks fit into the cache.
 _WORDS = 32
 
 
 class Measures(NamedTuple):
-    """What masks are like.
+    """Areas, sums and overlaps of masks.
 
     Attributes:
-        area: float32 [K], pixels.
+        area: float32 [K], number of pixels.
         total: float32 [K], sum of the probabilities of these pixels.
         shared: float32 [K, K], pixels that two masks have in common.
     """
@@ -49,7 +49,7 @@ def measure_masks(
     mask_logit: float,
     count: tf.Tensor | None = None,
 ) -> Measures:
-    """Measures masks, some pixels of some of them at a time.
+    """Measures masks, a chunk of pixels of a block of masks at a time.
 
     Args:
         kernels_ke: float32 [K, E].
@@ -57,8 +57,8 @@ def measure_masks(
         valid_size: int32 [2], rows and columns of the features, at the top
             left, that are image; masks are empty in the rest.
         mask_logit: Logits above it belong to a mask.
-        count: int32, only so many masks, the first ones, are there; the rest
-            has any numbers. None: all are.
+        count: int32, number of masks that are used, the first ones; the
+            results of others are undefined. If None, all are used.
     """
     bits = draw_bits(kernels_ke, features_hwe, valid_size, mask_logit, count)
     shared = count_shared(bits)
@@ -69,9 +69,9 @@ class Bits(NamedTuple):
     """Masks as bits; N blocks.
 
     Attributes:
-        words: int64 [N, chunks, G, M, W], zeros in blocks that are not there.
+        words: int64 [N, chunks, G, M, W], zeros in unused blocks.
         total: float32 [K], as in `Measures`.
-        active: int32, how many blocks are there.
+        active: int32, number of blocks that are used, the first ones.
     """
 
     words: tf.Tensor
@@ -86,7 +86,7 @@ def draw_bits(
     mask_logit: float,
     count: tf.Tensor | None = None,
 ) -> Bits:
-    """Draws masks; see `measure_masks`."""
+    """Draws masks as bits; arguments as in `measure_masks`."""
     number, filters = kernels_ke.shape
     num_blocks = compilation.ceil_divide(number, _BLOCK)
     size = compilation.ceil_divide(number, num_blocks * _LANES) * _LANES
@@ -104,14 +104,14 @@ def draw_bits(
 
 
 class _Pixels(NamedTuple):
-    """The features by pixels, some at a time.
+    """The features by pixels, in chunks.
 
     Attributes:
         features: float32 [h * w, E], at least P rows.
-        width: w.
+        width: Width w of the features.
         valid_size: As in `measure_masks`.
-        chunk: P.
-        num_chunks: How often there are that many.
+        chunk: P, pixels of a chunk.
+        num_chunks: Number of chunks.
     """
 
     features: tf.Tensor
@@ -145,10 +145,10 @@ class _Pixels(NamedTuple):
         )
 
     def take(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Takes a chunk, the last of which overlaps the one before it.
+        """Returns a chunk; the last one overlaps the one before it.
 
         Args:
-            index: int32.
+            index: int32, number of the chunk.
 
         Returns:
             float32 [P, E], the features; bool [P], pixels that are in the
@@ -222,7 +222,7 @@ def _pack(flags: tf.Tensor) -> tf.Tensor:
 def count_shared(bits: Bits) -> tf.Tensor:
     """Counts the pixels that masks share: float32 [K, K].
 
-    Masks of blocks that are not there share nothing.
+    Masks of unused blocks share none.
     """
     words = bits.words
     num_blocks, num_chunks, groups, size, _ = compilation.sizes(words)

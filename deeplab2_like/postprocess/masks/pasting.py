@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small masks, one in the frame of each box, to pixels of the image.
+"""Pasting of small masks, each in the frame of its box, into the image.
 
 An image is cut into square tiles, and a mask is drawn into one tile at a
-time: only those that its box touches. Cost and memory follow the area of the
-boxes, and no map of the size of the image exists for each mask.
+time, only into those that its box touches. Time and memory are in proportion
+to the area of the boxes, and no map of the size of the image exists for each
+mask.
 
 h, w: size of a mask; K masks; T side of a tile; N tiles in raster order.
 """
@@ -20,7 +21,7 @@ from deeplab2_like.graph.compilation import Size
 TILE = 64
 # Far more than the rounding of an interpolation between numbers in 0..1.
 _MARGIN = 1e-5
-# Where a mask touches no more tiles, drawing them is faster than to look.
+# Up to so many tiles are drawn without computing bounds, which is faster.
 _FEW_TILES = 16
 
 
@@ -28,10 +29,10 @@ class TileGrid(NamedTuple):
     """The tiles of an image.
 
     Attributes:
-        height: Of the image.
-        width: Of the image.
-        rows: Of tiles; the last ones may reach beyond the image.
-        columns: Of tiles.
+        height: Height of the image.
+        width: Width of the image.
+        rows: Number of rows of tiles; the last may reach beyond the image.
+        columns: Number of tiles in a row, as with `rows`.
     """
 
     height: Size
@@ -58,13 +59,13 @@ class TileGrid(NamedTuple):
 
 
 class PlacedMask(NamedTuple):
-    """A mask and where it lies.
+    """A mask and its place in the image.
 
     Attributes:
-        mask: float32 [h + 2, w + 2], probabilities in 0..1, with a border of
-            zeros: see `pad_masks`.
-        box: float32 [4], (y1, x1, y2, x2) in pixels: where the mask without
-            its border lies. It may reach beyond the image.
+        mask: float32 [h + 2, w + 2], probabilities in 0..1, padded by
+            `pad_masks`.
+        box: float32 [4], (y1, x1, y2, x2) in pixels, the rectangle that the
+            mask without its border fills. It may reach beyond the image.
         valid_size: int32 [2], height and width of the part of the image, at
             the top left, that is drawn into.
         first_tile: int32 [2], row and column of the first tile to draw.
@@ -79,7 +80,7 @@ class PlacedMask(NamedTuple):
 
 
 def pad_masks(masks_khw: tf.Tensor) -> tf.Tensor:
-    """Returns masks a border of zeros: [K, h + 2, w + 2]."""
+    """Adds a border of zeros to masks [K, h, w]: [K, h + 2, w + 2]."""
     return tf.pad(masks_khw, [[0, 0], [1, 1], [1, 1]])
 
 
@@ -105,11 +106,12 @@ def place_mask(
 
 
 class TileKinds(NamedTuple):
-    """What a mask does to each tile of an image.
+    """How a mask covers each tile of an image.
 
     Attributes:
         is_covered: bool [N], all pixels belong to the mask.
-        is_mixed: bool [N], it has to be drawn to know. Others are empty.
+        is_mixed: bool [N], some pixels may belong to it: it has to be drawn.
+            Other tiles are empty.
     """
 
     is_covered: tf.Tensor
@@ -119,10 +121,10 @@ class TileKinds(NamedTuple):
 def classify_tiles(
     placed: PlacedMask, grid: TileGrid, threshold: float
 ) -> TileKinds:
-    """Finds the tiles that a mask touches, and those that it covers.
+    """Finds how a mask covers the tiles of an image.
 
     Where all values that a tile reads are above the threshold, or all below,
-    so is what is interpolated between them, and need not be.
+    so are the pixels that are interpolated between them.
 
     Args:
         placed: The mask.
@@ -137,7 +139,7 @@ def classify_tiles(
         rows = _compute_tile_axis(placed, grid.rows, 0, height)
         columns = _compute_tile_axis(placed, grid.columns, 1, width)
         is_whole = rows.is_whole[:, tf.newaxis] & columns.is_whole
-        # What is no number may be anything.
+        # NaN is neither above nor below.
         mask = tf.where(mask == mask, mask, threshold)
         lowest = _reduce_tiles(mask, rows, columns, tf.reduce_min, np.inf)
         highest = _reduce_tiles(mask, rows, columns, tf.reduce_max, -np.inf)
@@ -163,7 +165,7 @@ def _are_touched(placed: PlacedMask, grid: TileGrid) -> tf.Tensor:
 
 
 class _TileAxis(NamedTuple):
-    """What the tiles read along an axis of a mask.
+    """Values that the tiles read along an axis of a mask.
 
     Attributes:
         is_read: bool [tiles, padded side of the mask].
@@ -177,7 +179,7 @@ class _TileAxis(NamedTuple):
 def _compute_tile_axis(
     placed: PlacedMask, number: Size, axis: int, padded: int
 ) -> _TileAxis:
-    # Places grow with the pixels, so that the first and last one bound them.
+    # Places rise with the pixels: those of the first and last are bounds.
     first = tf.range(number) * TILE
     ends = [
         _compute_axis(placed, pixel, axis, padded)
@@ -196,7 +198,7 @@ def _reduce_tiles(
     reduce: Callable[..., tf.Tensor],
     neutral: float,
 ) -> tf.Tensor:
-    """Reduces what each tile reads of a mask: [rows, columns]."""
+    """Reduces the values that each tile reads of a mask: [rows, columns]."""
     by_row = reduce(
         tf.where(rows.is_read[:, :, tf.newaxis], mask, neutral), axis=1
     )
@@ -218,7 +220,7 @@ def draw_tile(
 
     detectron2: paste_masks_in_image. A pixel belongs to the mask if its
     center lies in the box and the mask, interpolated bilinearly there with
-    zeros around it, is at least the threshold. The same in every mode.
+    zeros around it, is at least the threshold. Equal in every mode.
 
     Args:
         placed: The mask.
@@ -241,7 +243,13 @@ def draw_tile(
 
 
 class _Axis(NamedTuple):
-    """Where pixels read along an axis of a mask, [n] each."""
+    """Places where pixels read along an axis of a mask.
+
+    Attributes:
+        lower: int32 [n].
+        fraction: float32 [n] in 0..1, the weight of the next place.
+        is_inside: bool [n], the pixel is in the box and in the valid part.
+    """
 
     lower: tf.Tensor
     fraction: tf.Tensor
@@ -251,7 +259,7 @@ class _Axis(NamedTuple):
 def _compute_axis(
     placed: PlacedMask, pixel: tf.Tensor, axis: int, padded: int
 ) -> _Axis:
-    """Computes where pixels, int32 [n], read along an axis."""
+    """Computes the places where pixels, int32 [n], read along an axis."""
     start, end = placed.box[axis], placed.box[axis + 2]
     center = tf.cast(pixel, tf.float32) + 0.5
     is_inside = (center >= start) & (center <= end)
@@ -284,7 +292,7 @@ def paste_mask(
 
     Args:
         mask_hw: float32 [h, w] in 0..1.
-        box: float32 [4], where it lies.
+        box: float32 [4], (y1, x1, y2, x2) in pixels.
         size: (height, width) of the image.
         threshold: As in `draw_tile`.
     """

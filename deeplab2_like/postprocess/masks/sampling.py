@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Maps of numbers, such as mask logits, read at the pixels of image tiles.
 
-Where `mask_pasting` draws small masks with zeros around them, these are maps
-of any size, without a border: beyond its edge a map goes on as at the edge.
+`pasting` draws small masks with zeros around them; these are maps of any size,
+and values beyond the edge are those at the edge.
 
-h, w: size of a map; T: side of a tile (`mask_pasting.TILE`).
+h, w: size of a map; T: side of a tile (`pasting.TILE`).
 """
 
 from typing import NamedTuple
@@ -17,9 +17,9 @@ from deeplab2_like.graph.compilation import Size
 from deeplab2_like.postprocess.masks.pasting import TILE, TileGrid
 from deeplab2_like.postprocess.pixels import upsampling
 
-# Far more than the rounding of an interpolation, as a share of the numbers.
+# Far more than the relative rounding error of an interpolation.
 _MARGIN = 1e-5
-# Differences of larger numbers may not be numbers.
+# Differences of larger numbers may be infinite.
 _LARGEST = 1e30
 
 
@@ -28,7 +28,7 @@ class Region(NamedTuple):
 
     Attributes:
         start: int32 [2], row and column of the first pixel.
-        end: int32 [2], those behind the last one.
+        end: int32 [2], row and column behind the last pixel.
         first_tile: int32 [2], row and column of the first tile.
         num_tiles: int32 [2], rows and columns of tiles; 0 if there is none.
     """
@@ -40,7 +40,7 @@ class Region(NamedTuple):
 
     @property
     def count(self) -> tf.Tensor:
-        """int32, how many tiles there are."""
+        """int32, number of tiles."""
         return tf.reduce_prod(self.num_tiles)
 
     def find_tile(self, number: tf.Tensor) -> tf.Tensor:
@@ -57,10 +57,10 @@ class Region(NamedTuple):
         return is_inside[0][:, tf.newaxis] & is_inside[1]
 
     def mark_tiles(self, tiles: tuple[Size, Size]) -> tuple[tf.Tensor, ...]:
-        """Marks the tiles that are touched, and those that lie inside.
+        """Marks the tiles that the region touches and those that lie inside.
 
         Args:
-            tiles: Rows and columns of tiles of the image.
+            tiles: Number of rows and columns of tiles of the image.
 
         Returns:
             bool [rows, columns] each.
@@ -83,9 +83,8 @@ def find_region(box: tf.Tensor, valid_size: tf.Tensor) -> Region:
 
     Args:
         box: float32 [4], (y1, x1, y2, x2) in pixels; it may reach beyond the
-            image. Boxes without area, and those that are not numbers, hold no
-            pixels.
-        valid_size: int32 [2], height and width of what is image.
+            image. Boxes without area or with NaN contain no pixels.
+        valid_size: int32 [2], height and width of the part that is image.
     """
     limit = tf.cast(valid_size, tf.float32)
     is_there = tf.reduce_all(box == box)
@@ -100,12 +99,12 @@ def find_region(box: tf.Tensor, valid_size: tf.Tensor) -> Region:
 
 
 class Axis(NamedTuple):
-    """Where the pixels of a tile read along an axis of a map.
+    """Places where the pixels of a tile read along an axis of a map.
 
     Attributes:
         lower: int32 [T], ascending.
         fraction: float32 [T] in 0..1, the weight of the next place.
-        reach: How many places the pixels of one tile read at most.
+        reach: Most places that the pixels of one tile read.
     """
 
     lower: tf.Tensor
@@ -120,17 +119,17 @@ def frame_axis(
     number: Size,
     reach: "Size | None" = None,
 ) -> Axis:
-    """Finds where the pixels of a tile are in a map that fills a frame.
+    """Finds the places that a tile reads in a map that fills a frame.
 
-    Half-pixel centers: the values of the map stand in the middle of its equal
-    parts of the frame.
+    Half-pixel centers: each value of the map is in the middle of its part of
+    the frame.
 
     Args:
         frame: float32 [4], (y1, x1, y2, x2) in pixels.
         tile: int32 [2], row and column of the tile.
         axis: 0 for rows, 1 for columns.
-        number: Of places of the map.
-        reach: See `Axis`; None: all places.
+        number: Size of the map along the axis.
+        reach: See `Axis`. If None, all places.
     """
     pixel = tile[axis] * TILE + tf.range(TILE)
     place = _find_places(frame, pixel, axis, number)
@@ -145,7 +144,7 @@ def frame_axis(
 def _find_places(
     frame: tf.Tensor, pixel: tf.Tensor, axis: int, number: Size
 ) -> tf.Tensor:
-    """Finds where pixels, int32 [n], read in a map: float32 [n]."""
+    """Finds the places where pixels, int32 [n], read: float32 [n]."""
     start, end = frame[axis], frame[axis + 2]
     extent = tf.where(end > start, end - start, 1.0)
     # A product: exact where map and frame are of one size.
@@ -156,11 +155,11 @@ def _find_places(
 
 
 class TileAxis(NamedTuple):
-    """What whole tiles read along an axis of a map.
+    """Ranges of places that whole tiles read along an axis of a map.
 
     Attributes:
         first: int32 [tiles], the first place.
-        last: int32 [tiles], the last one.
+        last: int32 [tiles], the last place.
     """
 
     first: tf.Tensor
@@ -170,15 +169,15 @@ class TileAxis(NamedTuple):
 def frame_tiles(
     frame: tf.Tensor, tiles: Size, axis: int, number: Size
 ) -> TileAxis:
-    """Finds what each tile of an image reads in a map that fills a frame.
+    """Finds the places that each tile reads in a map that fills a frame.
 
     Args:
         frame: As in `frame_axis`.
-        tiles: Their number along the axis.
+        tiles: Number of tiles along the axis.
         axis: As in `frame_axis`.
         number: As in `frame_axis`.
     """
-    # Places grow with the pixels, so that the first and last one bound them.
+    # Places rise with the pixels: those of the first and last are bounds.
     pixel = tf.range(tiles) * TILE
     first, last = (
         tf.cast(_find_places(frame, end, axis, number), tf.int32)
@@ -188,11 +187,11 @@ def frame_tiles(
 
 
 class Grid(NamedTuple):
-    """A map, corners on corners with the image: where each pixel reads.
+    """Places where pixels read in a map that is aligned by its corners.
 
     Attributes:
-        taps: Of all rows, and of all columns, beyond the image too.
-        reach: For rows and columns, see `Axis`.
+        taps: Taps of all rows and of all columns, beyond the image too.
+        reach: Reach in rows and in columns, see `Axis`.
     """
 
     taps: tuple[upsampling.Taps, upsampling.Taps]
@@ -200,7 +199,12 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, source: tuple[Size, Size], grid: TileGrid) -> "Grid":
-        """Returns the grid of maps of a size, as `upsampling` reads them."""
+        """Returns the grid for maps as `upsampling` reads them.
+
+        Args:
+            source: (h, w) of the maps.
+            grid: The tiles of the image.
+        """
         taps, reach = [], []
         for before, after, tiles in zip(
             source,
@@ -211,13 +215,13 @@ class Grid(NamedTuple):
             pixel = tf.minimum(tf.range(tiles * TILE), after - 1)
             found = upsampling.compute_taps(before, after)
             taps.append(upsampling.Taps(*(tf.gather(x, pixel) for x in found)))
-            # Rounded up, with one for rounding and one for the upper place.
+            # Rounded up, with one place for rounding and one for the upper.
             steps = (before - 1) * (TILE - 1) // _larger(after - 1, 1)
             reach.append(_smaller(steps + 4, before))
         return cls((taps[0], taps[1]), (reach[0], reach[1]))
 
     def axis(self, tile: tf.Tensor, axis: int) -> Axis:
-        """Returns where the pixels of a tile read along an axis."""
+        """Returns the places that a tile, int32 [2], reads along an axis."""
         pixel = tile[axis] * TILE + tf.range(TILE)
         taps = self.taps[axis]
         return Axis(
@@ -227,7 +231,7 @@ class Grid(NamedTuple):
         )
 
     def tiles(self, axis: int) -> TileAxis:
-        """Returns what each tile reads along an axis."""
+        """Returns the ranges of places that all tiles read along an axis."""
         lower = tf.reshape(self.taps[axis].lower, [-1, TILE])
         upper = tf.reshape(self.taps[axis].upper, [-1, TILE])
         return TileAxis(lower[:, 0], upper[:, -1])
@@ -236,15 +240,15 @@ class Grid(NamedTuple):
 def bound_tiles(
     maps: tf.Tensor, rows: TileAxis, columns: TileAxis
 ) -> tf.Tensor:
-    """Returns what no interpolated value of a tile is above, rounding included.
+    """Returns upper bounds of the interpolated values of each tile.
 
     Args:
         maps: float32 [..., h, w].
-        rows: Of n tiles.
-        columns: Of m tiles.
+        rows: Places that n tiles read.
+        columns: Places that m tiles read.
 
     Returns:
-        float32 [..., n, m]; infinity where nothing is known.
+        float32 [..., n, m], rounding included; infinity where nothing is known.
     """
     is_known = (tf.abs(maps) < _LARGEST) | (maps == -np.inf)
     maps = tf.where(is_known, maps, np.inf)
@@ -255,13 +259,13 @@ def bound_tiles(
 
 
 def _find_highest(maps: tf.Tensor, tiles: TileAxis, axis: int) -> tf.Tensor:
-    """Finds the highest of what each tile reads along an axis."""
+    """Finds the highest value that each tile reads along an axis."""
 
     def read(step: tf.Tensor) -> tf.Tensor:
         place = tf.minimum(tiles.first + step, tiles.last)
         return tf.gather(maps, place, axis=axis)
 
-    # Place by place: XLA does not vectorize reductions of windows.
+    # One place at a time: XLA does not vectorize reductions of windows.
     _, highest = tf.while_loop(
         lambda step, _: step <= tf.reduce_max(tiles.last - tiles.first),
         lambda step, highest: (step + 1, tf.maximum(highest, read(step))),
@@ -274,20 +278,20 @@ def _find_highest(maps: tf.Tensor, tiles: TileAxis, axis: int) -> tf.Tensor:
 def sample(map_hw: tf.Tensor, rows: Axis, columns: Axis) -> tf.Tensor:
     """Interpolates a map at the pixels of a tile, rows first: [T, T].
 
-    The same in every mode, and the same as `upsampling` gives.
+    Equal in every mode, and to the results of `upsampling`.
     """
     height, width = compilation.sizes(map_hw)
     row = tf.minimum(rows.lower[0], height - rows.reach)
     column = tf.minimum(columns.lower[0], width - columns.reach)
-    # Gathered: XLA slices in places that it knows, and compiles for each.
+    # Gathered: slices would make XLA compile for each place.
     place = (row + tf.range(rows.reach))[:, tf.newaxis] * width
     place += column + tf.range(columns.reach)
     window = tf.gather(tf.reshape(map_hw, [-1]), place)
-    # Else each pixel would be computed from the map anew, wherever it is used.
+    # Else XLA would compute each pixel from the map at each of its uses.
     number = rows.lower[0] + 1
     by_row = compilation.compute_once(
         number,
-        # Columns are lines of what is transposed: whole lines are read.
+        # Columns are lines of the transposed map: whole lines are read.
         lambda: tf.transpose(_interpolate(window, rows, row)),
         [columns.reach, TILE],
         tf.float32,
@@ -301,7 +305,7 @@ def sample(map_hw: tf.Tensor, rows: Axis, columns: Axis) -> tf.Tensor:
 
 
 def _interpolate(lines: tf.Tensor, axis: Axis, first: tf.Tensor) -> tf.Tensor:
-    """Interpolates between lines [n, m], the first of which is given."""
+    """Interpolates between lines [n, m], those from line `first` on."""
     lower = axis.lower - first
     last = compilation.sizes(lines)[0] - 1
     return upsampling.interpolate(
@@ -314,7 +318,13 @@ def _interpolate(lines: tf.Tensor, axis: Axis, first: tf.Tensor) -> tf.Tensor:
 def cut_tiles(
     map_hw: tf.Tensor, grid: TileGrid, beyond: float = 0.0
 ) -> tf.Tensor:
-    """Cuts a map into tiles: [N, T, T], `beyond` the image a number."""
+    """Cuts a map into tiles: [N, T, T].
+
+    Args:
+        map_hw: [H, W].
+        grid: The tiles.
+        beyond: Value of pixels beyond the image.
+    """
     height, width = grid.rows * TILE, grid.columns * TILE
     padded = tf.pad(
         map_hw,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the cells of SOLOv2 to objects, and suppression of those seen twice.
+"""From the cells of SOLOv2 to objects, and suppression of duplicates.
 
 Wang et al., "SOLOv2" (arXiv:2003.10152), section 3.4. Only operations that XLA
 compiles for CPU, GPU and TPU; static shapes.
@@ -8,76 +8,22 @@ G cells of all grids; C thing classes; E channels of the mask features; h, w
 their size; K candidates; D objects that there can be.
 """
 
-import dataclasses
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from deeplab2_like import errors
-from deeplab2_like.config.solov2_grids import GRIDS, SMALLEST_MASKS
 from deeplab2_like.graph import compilation, exact_floats
 from deeplab2_like.postprocess.masks import overlaps
+from deeplab2_like.postprocess.options import CellRules
 
-# Final masks that are computed at once: as many as most pictures have.
+# Final masks that are computed at once: as many as most images have.
 _OBJECTS_PER_STEP = 50
 # Rows of flags that are reduced together; a power of 2.
 _ROWS = 32
 _NONE = float("-inf")
-# Smallest divisor of the linear decay: of a mask and its exact copy.
+# Smallest divisor of the linear decay: that of a mask and its exact copy.
 _LEAST = 1e-6
-
-
-@dataclasses.dataclass(frozen=True)
-class GridObjectRules:
-    """Which cells become objects.
-
-    Attributes:
-        grids: Cells on a side of each grid.
-        smallest_masks: Of each grid; a mask of no more pixels is dropped.
-        score_threshold: Probability of a class of a cell that is looked at.
-        mask_threshold: More than that belongs to a mask.
-        candidates: K, pairs of cell and class of the highest probabilities.
-        decay: "gaussian" or "linear".
-        sigma: Of the Gaussian decay.
-        final_threshold: Score after the decay of objects that are kept.
-        max_objects: D.
-    """
-
-    grids: Sequence[int] = GRIDS
-    smallest_masks: Sequence[int] = SMALLEST_MASKS
-    score_threshold: float = 0.1
-    mask_threshold: float = 0.5
-    candidates: int = 500
-    decay: str = "gaussian"
-    sigma: float = 2.0
-    final_threshold: float = 0.05
-    max_objects: int = 100
-
-    def __post_init__(self):
-        if self.decay not in ("gaussian", "linear"):
-            raise errors.ConfigError(
-                f'The decay of Matrix NMS is "{self.decay}". It must be '
-                '"gaussian" or "linear".'
-            )
-        if not 0.0 < self.mask_threshold < 1.0:
-            raise errors.ConfigError(
-                f"The mask threshold is {self.mask_threshold}. It must be "
-                "above 0 and below 1."
-            )
-
-    @property
-    def mask_logit(self) -> float:
-        """The logit of the mask threshold."""
-        return math.log(self.mask_threshold / (1.0 - self.mask_threshold))
-
-    @property
-    def cell_limits(self) -> np.ndarray:
-        """float32 [G], `smallest_masks` of each cell."""
-        counts = [side * side for side in self.grids]
-        return np.repeat(np.array(self.smallest_masks, np.float32), counts)
 
 
 class GridObjects(NamedTuple):
@@ -89,9 +35,9 @@ class GridObjects(NamedTuple):
         is_valid: bool [D].
         logits: float32 [D, h, w], mask logits, also of the invalid part: valid
             pixels of the image may lie between the last valid pixel of a mask
-            and the next. Any where there is no object.
+            and the next. Undefined where there is no object.
         boxes: float32 [D, 4], (y1, x1, y2, x2) in pixels of the masks, around
-            what is above the threshold in the valid part.
+            the pixels above the threshold in the valid part.
     """
 
     category: tf.Tensor
@@ -104,9 +50,9 @@ class GridObjects(NamedTuple):
 def suppress_neighbors(
     probability_gc: tf.Tensor, grids: Sequence[int]
 ) -> tf.Tensor:
-    """Clears cells that have a higher one above, to the left, or between.
+    """Clears cells with a higher one above, to the left, or above left.
 
-    Equal neighbours stay, both.
+    Of equal neighbors both are kept.
 
     Args:
         probability_gc: float32 [G, C], not negative.
@@ -135,7 +81,7 @@ def find_objects(
     kernels_ge: tf.Tensor,
     features_hwe: tf.Tensor,
     valid_size: tf.Tensor,
-    rules: GridObjectRules,
+    rules: CellRules,
 ) -> GridObjects:
     """Finds the objects of one image.
 
@@ -144,7 +90,7 @@ def find_objects(
         kernels_ge: float32 [G, E].
         features_hwe: float [h, w, E].
         valid_size: int32 [2], rows and columns of the features, at the top
-            left, that are image; the rest counts for no area, score or box.
+            left, that are image; areas, scores and boxes leave out the rest.
         rules: Which cells become objects.
     """
     num_classes = probability_gc.shape[-1]
@@ -189,9 +135,9 @@ def _collect(
     kernels: tf.Tensor,
     features_hwe: tf.Tensor,
     valid_size: tf.Tensor,
-    rules: GridObjectRules,
+    rules: CellRules,
 ) -> GridObjects:
-    """Takes the best candidates, and computes their masks."""
+    """Returns the best candidates with their masks."""
     missing = max(0, rules.max_objects - score.shape[0])
     score = tf.pad(score, [[0, missing]], constant_values=_NONE)
     final = tf.math.top_k(score, rules.max_objects)
@@ -224,13 +170,14 @@ def _draw_masks(
 
     Args:
         kernels_de: float32 [D, E].
-        count: int32, how many objects there are.
+        count: int32, number of objects.
         features_hwe: float [h, w, E].
         valid_size: As in `find_objects`.
         mask_logit: Logits above it belong to a mask.
 
     Returns:
-        float32 [D, h, w], any for what is no object; float32 [D, 4].
+        float32 [D, h, w], the logits, undefined beyond `count`; float32
+        [D, 4], the boxes.
     """
     number, filters = kernels_de.shape
     height, width = compilation.sizes(features_hwe)[:2]
@@ -280,21 +227,21 @@ def compute_decay(
     area_k: tf.Tensor,
     category_k: tf.Tensor,
     is_valid_k: tf.Tensor,
-    rules: GridObjectRules,
+    rules: CellRules,
 ) -> tf.Tensor:
-    """Computes by how much scores decay: float32 [K] in 0..1.
+    """Computes the factors by which scores decay: float32 [K] in 0..1.
 
     Matrix NMS. A mask decays by each one of a higher score and the same class,
     the more they overlap, and the less that one is itself overlapped by
-    others. The strongest such decay counts.
+    others. The smallest factor counts.
 
     Args:
         shared_kk: float32 [K, K], pixels that masks have in common, masks by
             decreasing scores.
-        area_k: float32 [K].
-        category_k: int32 [K].
-        is_valid_k: bool [K]; others have no influence.
-        rules: How they decay.
+        area_k: float32 [K], pixels of each mask.
+        category_k: int32 [K], class of each mask.
+        is_valid_k: bool [K]; other masks have no influence.
+        rules: How scores decay.
     """
     index = tf.range(tf.shape(area_k)[0])
     is_above = index[:, tf.newaxis] < index
@@ -303,12 +250,14 @@ def compute_decay(
     union = area_k[:, tf.newaxis] + area_k - shared_kk
     overlap = tf.math.divide_no_nan(shared_kk, union)
     overlap = tf.where(is_above & is_same & is_pair, overlap, 0.0)
-    # What the masks above have suffered themselves.
-    suffered = tf.reduce_max(overlap, axis=0)[:, tf.newaxis]
+    # The largest overlap of each mask with those above it.
+    overlapped = tf.reduce_max(overlap, axis=0)[:, tf.newaxis]
     if rules.decay == "gaussian":
-        decay = tf.exp(rules.sigma * (tf.square(suffered) - tf.square(overlap)))
+        decay = tf.exp(
+            rules.sigma * (tf.square(overlapped) - tf.square(overlap))
+        )
     else:
-        decay = (1.0 - overlap) / tf.maximum(1.0 - suffered, _LEAST)
+        decay = (1.0 - overlap) / tf.maximum(1.0 - overlapped, _LEAST)
     return tf.reduce_min(tf.where(is_above, decay, 1.0), axis=0)
 
 
@@ -346,6 +295,11 @@ def _any_of_rows(flags: tf.Tensor) -> tf.Tensor:
 def compute_probabilities(
     logits_gc: tf.Tensor, grids: Sequence[int]
 ) -> tf.Tensor:
-    """Returns what `find_objects` takes of class logits: float32 [G, C]."""
+    """Computes probabilities for `find_objects`: float32 [G, C].
+
+    Args:
+        logits_gc: float [G, C].
+        grids: Cells on a side of each grid.
+    """
     probability = exact_floats.sigmoid(tf.cast(logits_gc, tf.float32))
     return suppress_neighbors(probability, grids)

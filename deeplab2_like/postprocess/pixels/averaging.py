@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How probable the class of each segment is, on the mean of its pixels.
+"""Mean probability of the class of each segment over its pixels.
 
-Nearly everywhere the class of the segment is the class that wins in the pixel,
-whose probability is known. So the winners' probabilities are summed up, and
-the few pixels of other classes are found, their probabilities computed, and
-the sums corrected.
+Nearly everywhere the class of the segment is the winning class of the pixel,
+whose probability is known. So the probabilities of the winners are summed up,
+and the sums corrected by those of the few pixels of other classes.
 
-Sums are exact, and the same in any order: probabilities are rounded to units
-of 1 / UNITS and summed as integers.
+Sums are exact, and equal in any order: probabilities are rounded to units of
+1 / UNITS and summed as integers.
 
 H, W: image size; N slots, as in `merging`.
 """
@@ -21,8 +20,8 @@ from deeplab2_like.graph.compilation import Size
 from deeplab2_like.postprocess.pixels import semantic
 
 UNITS = 1 << 15
-# Pixels, one below the other, that are looked at together if the class of one
-# of them does not win there.
+# Pixels, one below the other, that are corrected together if one of them is of
+# another class.
 _BLOCK = 32
 _BLOCKS_PER_PASS = 512
 
@@ -39,11 +38,11 @@ class UnitSums(NamedTuple):
     part: tf.Tensor
 
     def add_units(self, units: tf.Tensor) -> "UnitSums":
-        """Adds int32 [N], in units."""
+        """Adds int32 [N], in units; they may be negative."""
         return UnitSums(self.whole + units // UNITS, self.part + units % UNITS)
 
     def divide(self, area: tf.Tensor) -> tf.Tensor:
-        """Returns the means over int32 [N] numbers; 0 where there is none."""
+        """Returns the means over int32 [N] pixels; 0 where the area is 0."""
         total = tf.cast(self.whole, tf.float32)
         total += tf.cast(self.part, tf.float32) * (1.0 / UNITS)
         return tf.math.divide_no_nan(total, tf.cast(area, tf.float32))
@@ -75,7 +74,7 @@ def average_class_probability(
     """Averages the probability of each slot's class over its pixels.
 
     Args:
-        scores: What `winner` was computed from.
+        scores: Scores from which `winner` was computed.
         winner: The winning classes and their probabilities, [H, W].
         slot_hw: int32 [H, W] in 0..N-1; the last slot is outside of the
             image.
@@ -83,7 +82,7 @@ def average_class_probability(
         area: int32 [N], pixels of each slot.
 
     Returns:
-        float32 [N] in 0..1; 0 where the area is 0; any for the last slot.
+        float32 [N] in 0..1; 0 where the area is 0, undefined for the last slot.
     """
     sums = _sum_by_slot(winner.probability, slot_hw, area.shape[0])
     pixels = _Pixels(scores, winner, slot_hw, slot_category)
@@ -94,7 +93,7 @@ def _sum_by_slot(
     values_hw: tf.Tensor, slot_hw: tf.Tensor, num_slots: int
 ) -> UnitSums:
     height, width = compilation.sizes(slot_hw)
-    # Of so few rows at a time that the sums of units do not overflow.
+    # By blocks of so few rows that the sums of units do not overflow.
     rows = _divide(UNITS, width)
     num_blocks = compilation.ceil_divide(height, rows)
     key = tf.range(height)[:, tf.newaxis] // rows * num_slots + slot_hw
@@ -122,7 +121,7 @@ def _divide(value: int, by: Size) -> Size:
 
 
 class _Pixels(NamedTuple):
-    """The maps, [H, W], and what is read at single pixels."""
+    """The maps, [H, W], or their values at single pixels."""
 
     scores: semantic.Scores
     winner: semantic.SemanticMap
@@ -136,14 +135,14 @@ class _Pixels(NamedTuple):
         return height, width
 
     def are_others(self) -> tf.Tensor:
-        """Says where the class of the slot is not the winner: bool [H, W]."""
+        """Returns where the slot's class is not the winner: bool [H, W]."""
         outside = tf.size(self.slot_category) - 1
         category = tf.gather(self.slot_category, self.slot)
         is_other = category != self.winner.category
         return is_other & (self.slot != outside)
 
     def read(self, y: tf.Tensor, x: tf.Tensor) -> "_Pixels":
-        """Reads slot and winner at places, int32 [M] each."""
+        """Reads slot and winner at rows and columns, int32 [M] each."""
         place = y * self.size[1] + x
         packed = tf.gather(tf.reshape(self.winner.packed, [-1]), place)
         slot = tf.gather(tf.reshape(self.slot, [-1]), place)
@@ -153,7 +152,7 @@ class _Pixels(NamedTuple):
 
 
 def _correct(sums: UnitSums, pixels: _Pixels) -> UnitSums:
-    """Exchanges the winner's probability for that of the slot's class."""
+    """Replaces the winner's probability by that of the slot's class."""
     height, width = pixels.size
     padding = compilation.ceil_divide(height, _BLOCK) * _BLOCK - height
     is_other = tf.pad(pixels.are_others(), [[0, padding], [0, 0]])
@@ -192,13 +191,13 @@ def _correct(sums: UnitSums, pixels: _Pixels) -> UnitSums:
 def _sum_changes(
     pixels: _Pixels, y: tf.Tensor, x: tf.Tensor, is_pixel: tf.Tensor
 ) -> tf.Tensor:
-    """Sums what some pixels change: int32 [N], in units.
+    """Sums the changes at some pixels: int32 [N], in units.
 
     Args:
         pixels: The maps.
         y: int32 [M], row. M * UNITS must not overflow.
         x: int32 [M], column.
-        is_pixel: bool [M], others are left out.
+        is_pixel: bool [M]; other places are left out.
     """
     some = pixels.read(y, x)
     other = semantic.compute_probability_at(

@@ -17,13 +17,13 @@ _BLOCK = 64
 
 
 class Centers(NamedTuple):
-    """The centers of one image in raster order; real ones come first.
+    """The centers of one image, in raster order, then unused places.
 
     Attributes:
         y: int32 [K], row in pixels.
         x: int32 [K], column in pixels.
         score: float32 [K], value of the heatmap; 0 where there is no center.
-        count: int32, how many are real.
+        count: int32, number of centers.
     """
 
     y: tf.Tensor
@@ -41,10 +41,12 @@ def find_centers(heatmap_hw: tf.Tensor, rules: CenterRules) -> Centers:
 
     Args:
         heatmap_hw: float32 [H, W].
-        rules: What counts as a center.
+        rules: Which pixels are centers.
     """
     limit = rules.limit
-    peaks = suppress_non_maxima(heatmap_hw, rules.threshold, rules.nms_kernel)
+    peaks = suppress_non_maxima(
+        heatmap_hw, rules.center_threshold, rules.nms_kernel
+    )
     # Blocks end with rows: cutting across rows is slow.
     width = compilation.sizes(peaks)[1]
     padded_width = compilation.ceil_divide(width, _BLOCK) * _BLOCK
@@ -116,12 +118,12 @@ def _take(values: tf.Tensor, start: int, count: Size, axis: int) -> tf.Tensor:
 def _find_largest(values: tf.Tensor, count: int) -> tf.Tensor:
     """Returns the places of the `count` largest of N values, or of all.
 
-    Of equal values the first are taken. Each of them lies in one of the
+    Of equal values the first are taken. Each of the largest is in one of the
     `count` blocks with the largest maxima, so that few values are sorted.
 
     Args:
         values: float32 [N], N a multiple of _BLOCK.
-        count: How many.
+        count: Number of places.
     """
     (size,) = compilation.sizes(values)
     values = tf.reshape(values, [-1, _BLOCK])

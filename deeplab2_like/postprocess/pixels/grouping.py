@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pixels to instances: each pixel goes to the center nearest to its vote.
+"""Grouping of pixels: each belongs to the center nearest to its vote.
 
-Comparing every pixel with every center costs time and memory in proportion to
-their product. Only tiles with things are looked at; the votes of a tile lie in
-a box, and only centers that can be nearest to a point of the box are compared
-with its pixels. Accelerators compare the whole image with a few centers at a
-time, which they do faster than many small steps. The result is exact and the
-same.
+The vote of a pixel is its place plus its offset. Comparing every pixel with
+every center costs time and memory in proportion to their product. So only tiles
+with things are processed; the votes of a tile lie in a box, and only centers
+that can be nearest to a point of the box are compared with its pixels.
+Accelerators compare the whole image with a few centers at a time, which is
+faster there than many small steps. Both ways give the same, exact result.
 
 H, W: image size; K centers. A tile has HEIGHT x WIDTH pixels, see `tiles`.
 """
@@ -23,8 +23,8 @@ from deeplab2_like.postprocess.pixels import tiles
 
 # Centers that are compared with the pixels of a tile at once.
 _CENTERS_PER_STEP = 8
-# Votes are held within this many pixels of the origin, where their squares
-# are numbers.
+# Votes are clipped to this many pixels from the origin, so that their squares
+# are finite.
 _FARTHEST = 1e6
 _INFINITY = np.float32(np.inf)
 
@@ -48,7 +48,7 @@ def group_pixels(
     offset_2hw: tf.Tensor,
     is_thing_hw: tf.Tensor,
 ) -> tf.Tensor:
-    """Returns each thing pixel the number of the center it votes for.
+    """Assigns each thing pixel to the center nearest to its vote.
 
     Panoptic-DeepLab (arXiv:1911.10194), section 3.3; the distances are
     deeplab2's: float32 square roots, of equally near centers the first.
@@ -56,7 +56,7 @@ def group_pixels(
     Args:
         centers: Centers of the image.
         offset_2hw: float32 [2, H, W], (dy, dx) from each pixel to its
-            center, in pixels. Not a number counts as 0.
+            center, in pixels. NaN counts as 0.
         is_thing_hw: bool [H, W], pixels of thing classes.
 
     Returns:
@@ -77,7 +77,7 @@ def _group_whole(
     offset_2hw: tf.Tensor,
     is_thing_hw: tf.Tensor,
 ) -> tf.Tensor:
-    """Does what `group_pixels` does where there are centers."""
+    """Groups the pixels of the whole image at once; see `group_pixels`."""
     height, width = compilation.sizes(is_thing_hw)
     rows = tf.cast(tf.range(height), tf.float32)
     votes = _Votes(
@@ -103,7 +103,7 @@ def _group_tiles(
     offset_2hw: tf.Tensor,
     is_thing_hw: tf.Tensor,
 ) -> tf.Tensor:
-    """Does what `_group_whole` does, tile by tile."""
+    """Groups the pixels tile by tile; see `group_pixels`."""
     height, width = compilation.sizes(is_thing_hw)
     grid = tiles.make_grid((height, width))
     offset_2hw = tiles.pad_small(offset_2hw, grid)
@@ -156,8 +156,8 @@ def _find_candidates(
     Args:
         centers_y: float32 [K].
         centers_x: float32 [K].
-        is_center: bool [K], which of them are real.
-        votes: Of the tile; one of a thing at least.
+        is_center: bool [K]; other places are unused.
+        votes: Votes of the tile, at least one of which is of a thing.
     """
 
     def bound(
@@ -180,7 +180,7 @@ def _find_candidates(
 
     near_y, far_y = measure(votes.y, centers_y)
     near_x, far_x = measure(votes.x, centers_x)
-    # Every vote has a center at this distance or nearer. The slack is far
+    # Every vote has a center at this distance or nearer. The margin is far
     # more than the rounding of a distance.
     reached = tf.reduce_min(tf.where(is_center, far_y + far_x, _INFINITY))
     is_near = near_y + near_x <= reached * (1.0 + 1e-5) + 1e-3
@@ -194,14 +194,16 @@ def _take_centers(
     count: tf.Tensor,
     steps: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns number, row and column of some candidates; rows far away if none.
+    """Returns number, row and column of some candidates.
+
+    Beyond the last candidate, rows are far outside of the image.
 
     Args:
         centers_y: float32 [K].
         centers_x: float32 [K].
         candidates: int32 [K], from `list_true`.
         count: int32, number of candidates.
-        steps: int32 [U], which candidates.
+        steps: int32 [U], indices of candidates.
     """
     places = tf.minimum(steps, tf.size(candidates) - 1)
     center = tf.gather(candidates, places)
@@ -218,7 +220,7 @@ def _find_nearest(
     """Finds the nearest candidate of each vote.
 
     Args:
-        votes: Of a tile or of the image.
+        votes: Votes of a tile or of the image.
         take_centers: Returns number, y and x of candidates by their index.
         count: int32, number of candidates, at least 1.
 

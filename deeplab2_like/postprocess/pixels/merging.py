@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instances and semantic classes to one panoptic map with its segments.
+"""Merging of instances and classes to one panoptic map with its segments.
 
 H, W: image size; K: instances that there can be; C: classes.
 
 Each pixel has a slot, and some slots are rows of the segment table: slots
-0..K-1 are the instances by their number, slots K..K+C-1 the pixels of each
-class without an instance, and the last slot, K + C, is outside of the image.
-Systems without instances have K = 0.
+0..K-1 are the instances, slots K..K+C-1 the pixels of each class outside of
+instances, and the last slot, K + C, those outside of the image. Systems without
+instances have K = 0.
 """
 
 from typing import NamedTuple
@@ -25,9 +25,9 @@ class Merged(NamedTuple):
         panoptic: int32 [H, W].
         slot: int32 [H, W] in 0..K+C.
         slot_category: int32 [K + C + 1], class of each slot.
-        slot_area: int32 [K + C + 1], pixels of each slot; 0 for the last.
+        slot_area: int32 [K + C + 1], pixels of each slot; 0 for the last slot.
         row_slot: int32 [S], slot of each row, ascending.
-        segment_id: int32 [S].
+        segment_id: int32 [S], panoptic id.
         is_valid: bool [S], the row is a segment of `panoptic`.
         num_dropped: int32, instances beyond label_divisor - 1 in their class.
     """
@@ -52,16 +52,16 @@ def merge(
     """Merges instances and stuff.
 
     deeplab2: merge_semantic_and_instance_maps, the one in TensorFlow. The
-    class of an instance is that of most of its pixels, the first of several.
-    Instances of a class are numbered from 1 in the order of their first
-    pixels. Of more than label_divisor - 1, which deeplab2 lets run over into
-    the next class, those with the lowest scores become void.
+    class of an instance is the most frequent one of its pixels, the first of
+    equal ones. Instances of a class are numbered from 1 in the order of their
+    first pixels. Of more than label_divisor - 1, whose ids in deeplab2 run over
+    into the next class, those with the lowest scores become void.
 
     Args:
         semantic_hw: int32 [H, W] in 0..C-1.
-        instance_hw: int32 [H, W] in 0..K, 0 on stuff and where no center is.
+        instance_hw: int32 [H, W] in 0..K, 0 on stuff and without a center.
         is_valid_hw: bool [H, W]; other pixels are void and count for nothing.
-        score_k: float32 [K], of each instance.
+        score_k: float32 [K], score of each instance.
         rules: The classes.
     """
     (num_instances,) = score_k.shape
@@ -90,15 +90,14 @@ def merge_known(
 ) -> Merged:
     """Merges instances whose classes are known, and stuff.
 
-    As `merge` for the rest. What is of a thing class and in no instance is
-    void.
+    Else as `merge`. Pixels of a thing class outside of all instances are void.
 
     Args:
         semantic_hw: int32 [H, W] in 0..C-1.
         instance_hw: int32 [H, W] in 0..K, 0 where there is no instance.
         is_valid_hw: bool [H, W]; other pixels are void and count for nothing.
         category_k: int32 [K], class of each instance.
-        score_k: float32 [K], of each instance.
+        score_k: float32 [K], score of each instance.
         rules: The classes.
     """
     (num_instances,) = score_k.shape
@@ -130,9 +129,17 @@ def _merge_slots(
     class_area: tf.Tensor,
     rules: ClassRules,
 ) -> Merged:
-    """Merges instances, whose class and area are known, with the classes.
+    """Merges instances, whose classes and areas are known, with the classes.
 
-    `class_area`, int32 [C], counts the pixels without an instance.
+    Args:
+        semantic_hw: As in `merge`.
+        instance_hw: As in `merge`.
+        is_valid_hw: As in `merge`.
+        score_k: As in `merge`.
+        thing_class: int32 [K], class of each instance.
+        thing_area: int32 [K], pixels of each instance.
+        class_area: int32 [C], pixels of each class outside of instances.
+        rules: The classes.
     """
     (num_instances,) = score_k.shape
     first_pixel = _find_first_pixels(instance_hw, is_valid_hw, num_instances)
@@ -173,7 +180,7 @@ def merge_classes(
     Args:
         semantic_hw: int32 [H, W] in 0..C-1.
         is_valid_hw: bool [H, W]; other pixels are void.
-        rules: The classes. All but void are rows of the table.
+        rules: The classes; all but void are rows of the table.
     """
     slot = tf.where(is_valid_hw, semantic_hw, rules.num_classes)
     area = _count(slot, rules.num_classes + 1)[:-1]
@@ -201,7 +208,18 @@ def _name_segments(
     num_dropped: tf.Tensor,
     rules: ClassRules,
 ) -> Merged:
-    """Makes panoptic ids from class and number, int32 [S], of each row."""
+    """Makes panoptic ids from class and number of each row.
+
+    Args:
+        slot: As in `Merged`.
+        slot_category: As in `Merged`.
+        slot_area: As in `Merged`.
+        row_slot: As in `Merged`.
+        number: int32 [S], number of the instance in its class; 0 for stuff.
+        is_valid: As in `Merged`.
+        num_dropped: As in `Merged`.
+        rules: The classes.
+    """
     row_slot = tf.constant(row_slot, tf.int32)
     category = tf.gather(slot_category, row_slot)
     segment_id = category * rules.label_divisor + number
@@ -250,7 +268,7 @@ def _count_classes(
 def _find_first_pixels(
     instance_hw: tf.Tensor, is_valid_hw: tf.Tensor, num_instances: Size
 ) -> tf.Tensor:
-    """Returns the raster index of the first pixel: int32 [K]."""
+    """Returns the raster index of each instance's first pixel: int32 [K]."""
     key = tf.where(is_valid_hw, instance_hw, 0)
     first = tf.math.unsorted_segment_min(
         tf.range(tf.size(key)), tf.reshape(key, [-1]), num_instances + 1
@@ -271,7 +289,7 @@ def _number_instances(
         category: int32 [K].
         first_pixel: int32 [K], all different where present.
         score: float32 [K].
-        is_present: bool [K].
+        is_present: bool [K], the instance has pixels.
         rules: The classes.
 
     Returns:
@@ -280,7 +298,7 @@ def _number_instances(
     index = tf.range(tf.size(category))
 
     def count_others(is_before_kk: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-        """Counts, for each row, the columns that come before it."""
+        """Counts the others of its class before each instance: int32 [K]."""
         is_same = category[:, tf.newaxis] == category[tf.newaxis]
         is_counted = is_same & is_before_kk & counts[tf.newaxis]
         return tf.reduce_sum(tf.cast(is_counted, tf.int32), axis=1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The winning class of every pixel, and how probable classes are there.
+"""The winning class of every pixel, and the probabilities of classes.
 
 The scores of all classes at full size (159 MB at 1024x2048 and 19 classes)
-are never held: strips of rows are widened and reduced over the classes at
+are never stored: strips of rows are widened and reduced over the classes at
 once.
 
 h, w: size of the scores; H, W: size of the result; C classes.
@@ -22,12 +22,12 @@ _STRIP_VALUES = 1 << 21
 
 
 class Scores(NamedTuple):
-    """What the semantic head gives.
+    """Output of the semantic head.
 
     Attributes:
         values: float32 [h, w, C].
-        are_probabilities: If not they are logits, and the softmax is taken
-            after they are upsampled.
+        are_probabilities: The values are probabilities. Else they are logits,
+            and the softmax is taken after upsampling.
     """
 
     values: tf.Tensor
@@ -47,7 +47,7 @@ class SemanticMap(NamedTuple):
 
     @property
     def category(self) -> tf.Tensor:
-        """int32 [H, W] in 0..C-1, the first of equally good ones."""
+        """int32 [H, W] in 0..C-1, the first of equal classes."""
         # A class whose probability is 1 is still below the next one.
         rank = tf.cast(self.packed * 0.5, tf.int32)
         return tf.clip_by_value(
@@ -56,7 +56,7 @@ class SemanticMap(NamedTuple):
 
     @property
     def probability(self) -> tf.Tensor:
-        """float32 [H, W] in 0..1, of that class."""
+        """float32 [H, W] in 0..1, the probability of the class."""
         rank = tf.cast(self.packed * 0.5, tf.int32)
         return self.packed - 2.0 * tf.cast(rank, tf.float32)
 
@@ -129,7 +129,7 @@ def _reduce_strips(
     valid_height: tf.Tensor,
     reduce: Reduce,
 ) -> tf.Tensor:
-    """Does what `_reduce_classes` does with upsampled maps."""
+    """Reduces upsampled maps; see `_reduce_classes`."""
     height, width, num_classes = compilation.sizes(values_hwc)
     plan = upsampling.plan_columns(width, size[1])
     # Rows of one class are contiguous, so that they can be widened.
@@ -203,7 +203,7 @@ def _pack_winner(
         probability = tf.clip_by_value(best, 0.0, 1.0)
     else:
         probability = 1.0 / tf.add_n([tf.exp(s - best) for s in scores])
-    # Not a number when the scores are none.
+    # NaN where a score is NaN.
     return rank + tf.where(probability > 0.0, probability, 0.0)
 
 
@@ -214,11 +214,11 @@ def compute_probability_at(
     place: tuple[tf.Tensor, tf.Tensor],
     category: tf.Tensor,
 ) -> tf.Tensor:
-    """Computes how probable given classes are at some pixels.
+    """Computes the probabilities of given classes at some pixels.
 
     Args:
-        scores: What `winner` was computed from.
-        winner: The winning classes and their probabilities there, [N].
+        scores: Scores from which `winner` was computed.
+        winner: The winning classes and their probabilities at the pixels, [N].
         size: (H, W).
         place: int32 [N] each, row and column.
         category: int32 [N], the classes.
@@ -241,7 +241,7 @@ def _sample(
     place: tuple[tf.Tensor, tf.Tensor],
     category: tf.Tensor,
 ) -> tf.Tensor:
-    """Reads the upsampled scores of given classes in given places: [N]."""
+    """Reads the upsampled scores of given classes at given pixels: [N]."""
     height, width, num_classes = compilation.sizes(scores.values)
     flat = tf.reshape(scores.values, [-1])
 

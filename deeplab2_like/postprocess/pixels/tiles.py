@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps tile by tile: most of the work is needed in few places only.
+"""Maps that are computed tile by tile, and only in the tiles that need it.
 
 The image is cut into tiles of HEIGHT x WIDTH pixels. The last ones of a row or
 column end with the image and overlap those before them, so that maps are read
-where they are. Images smaller than a tile are padded.
+without padding. Images smaller than a tile are padded.
 
 H, W: image size; T tiles in raster order.
 """
@@ -45,9 +45,9 @@ class Grid(NamedTuple):
         )
 
     def any_by_tile(self, flags_hw: tf.Tensor) -> tf.Tensor:
-        """Says in which tiles there is a true value.
+        """Returns which tiles contain a true value.
 
-        A tile that overlaps another counts without that part.
+        Of tiles that overlap, the part belongs to the earlier one.
 
         Args:
             flags_hw: bool [H, W].
@@ -68,7 +68,7 @@ class Grid(NamedTuple):
         whole_rows, whole_columns = self.rows - 1, self.columns - 1
         rest_y = self.height - whole_rows * HEIGHT
         rest_x = self.width - whole_columns * WIDTH
-        # A small image's only tile begins, and does not end, with the image.
+        # The only tile of a small image begins with the image.
         skip_y = _smaller(HEIGHT, self.height) - rest_y
         skip_x = _smaller(WIDTH, self.width) - rest_x
         tiles = tf.reshape(tiles, [self.rows, self.columns, HEIGHT, WIDTH])
@@ -123,13 +123,13 @@ def map_tiles(
     compute: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     dtype: tf.DType,
 ) -> tf.Tensor:
-    """Makes a map from some of its tiles.
+    """Computes some tiles of a map.
 
     Args:
         grid: The tiles.
-        is_active: bool [T], the others are zeros.
+        is_active: bool [T]; other tiles are zeros.
         compute: Returns a tile, [HEIGHT, WIDTH], from its first row and column.
-        dtype: Of the map.
+        dtype: Type of the map.
 
     Returns:
         [H, W].
@@ -141,9 +141,9 @@ def map_tiles(
     ) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
         tile = order[0]
         tiles = tiles.write(tile, compute(*grid.start(tile)))
-        # TensorFlow takes for constants what slices begin at, and all that it
-        # comes from, but for what changes in a loop: with `order[index]`
-        # inputs would become constants, and each image be compiled for.
+        # For TensorFlow, the beginnings of slices and all that they depend on
+        # are constants, except for variables of a loop: with `order[index]`,
+        # inputs would be constants, and each image would be compiled for.
         return index + 1, tf.roll(order, -1, axis=0), tiles
 
     tiles = tf.TensorArray(

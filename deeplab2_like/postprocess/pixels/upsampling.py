@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bilinear upsampling, corners on corners, by rows and then by columns.
+"""Bilinear upsampling with aligned corners, by rows and then by columns.
 
 Equal to TensorFlow's ResizeBilinear with align_corners, height first and then
-width, up to rounding; the result is the same in every mode.
+width, up to rounding; the result is equal in every mode.
 
 Reading every column through an index is slow. The columns of a target that
 is about P times as wide as the source fall into P phases, each of which reads
-neighbours of the source in order: all columns of a phase are computed
+neighbors of the source in order: all columns of a phase are computed
 together, and interleaved at the end.
 
 h, w: source size; H, W: target size; P phases of Q columns each.
@@ -26,11 +26,11 @@ _USUAL_PHASES = 4
 
 
 class Taps(NamedTuple):
-    """Where the pixels of one target axis read on the source axis.
+    """Places where the pixels of a target axis read on the source axis.
 
     Attributes:
         lower: int32 [...], source index.
-        upper: int32 [...], the next one, or the same at the end.
+        upper: int32 [...], the next index, or the same at the end.
         fraction: float32 [...] in 0..1, the weight of `upper`.
     """
 
@@ -44,16 +44,16 @@ _T = TypeVar("_T")
 
 
 class ColumnPlan(NamedTuple):
-    """How to widen rows.
+    """Plan to widen rows.
 
     Attributes:
         taps: Taps of each column, [P, Q]. Columns beyond the target repeat
             the last one.
         is_previous: bool [P, Q], the column of quotient q reads q - 1 and q,
             else q and q + 1; None if that never happens.
-        is_regular: Whether the above describes all columns.
-        source: w.
-        target: W.
+        is_regular: Whether `is_previous` describes all columns.
+        source: Width w of the source.
+        target: Width W of the target.
     """
 
     taps: Taps
@@ -64,7 +64,7 @@ class ColumnPlan(NamedTuple):
 
 
 def compute_taps(source: Size, target: Size) -> Taps:
-    """Computes the taps of an axis in ResizeBilinear's own arithmetic."""
+    """Computes the taps of an axis in the arithmetic of ResizeBilinear."""
     if isinstance(source, int) and isinstance(target, int):
         return Taps(*map(tf.constant, _compute_known_taps(source, target)))
     steps = tf.cast(tf.stack([source - 1, target - 1]), tf.float32)
@@ -88,7 +88,7 @@ def _compute_known_taps(
 def interpolate(
     lower: tf.Tensor, upper: tf.Tensor, fraction: tf.Tensor
 ) -> tf.Tensor:
-    """Returns lower + fraction * (upper - lower), the same in every mode."""
+    """Returns lower + fraction * (upper - lower), equal in every mode."""
     return lower + exact_floats.rounded(fraction * (upper - lower))
 
 
@@ -107,7 +107,7 @@ def plan_columns(source: Size, target: Size) -> ColumnPlan:
     is_regular = tf.reduce_all(is_previous | (taps.lower == quotient))
     if not is_known:
         return ColumnPlan(taps, is_previous, is_regular, source, target)
-    # Known sizes are computed once more, outside of any graph.
+    # With known sizes, the taps are also computed in NumPy.
     lower, _, _ = _compute_known_taps(source, target)
     difference = lower - np.arange(target) // phases
     return ColumnPlan(
@@ -120,12 +120,12 @@ def plan_columns(source: Size, target: Size) -> ColumnPlan:
 
 
 def pad_rows(plan: ColumnPlan, rows: tf.Tensor) -> tf.Tensor:
-    """Repeats the ends of rows [..., w], so that phases can read past them."""
+    """Repeats the ends of rows [..., w] for phases that read beyond them."""
     first, last = rows[..., :1], rows[..., -1:]
     padded = tf.concat([first, rows, last, last], axis=-1)
     if isinstance(plan.is_regular, bool):
         return padded
-    # In an irregular plan, phases that are not used must be possible too.
+    # Shapes of the branch by phases must be valid even if it is not taken.
     quotients = tf.shape(plan.taps.fraction)[1]
     missing = tf.maximum(quotients + 2 - tf.shape(padded)[-1], 0)
     return tf.pad(padded, [[0, 0]] * (rows.shape.rank - 1) + [[0, missing]])
@@ -135,12 +135,13 @@ def widen(plan: ColumnPlan, compute: Callable[[Expand], _T]) -> _T:
     """Computes something from widened rows.
 
     Args:
-        plan: From `plan_columns`.
-        compute: Takes a function that widens rows, float32 [..., w + 3] from
-            `pad_rows`, to [..., P, Q]. Two are tried where sizes are unknown.
+        plan: Result of `plan_columns`.
+        compute: Function of a function that widens rows, float32 [..., w + 3]
+            from `pad_rows`, to [..., P, Q]. Called twice where sizes are
+            unknown, once for each branch of the graph.
 
     Returns:
-        What `compute` gives.
+        The result of `compute`.
     """
 
     def by_phases(padded: tf.Tensor) -> tf.Tensor:

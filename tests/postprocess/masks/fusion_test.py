@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deeplab2_like.postprocess import options as options_lib
 from deeplab2_like.postprocess.masks import (
     fusion,
     fusion_masks,
@@ -31,7 +32,7 @@ def _interpolate(values, places, axis):
 
 
 def _enlarge_logits(logits):
-    """Corners on corners, to SIZE."""
+    """Enlarges maps to SIZE with aligned corners."""
     for axis, side in enumerate(SIZE):
         step = (logits.shape[axis] - 1) / (side - 1)
         logits = _interpolate(logits, np.arange(side) * step, axis)
@@ -39,7 +40,7 @@ def _enlarge_logits(logits):
 
 
 def _draw(mask, frame):
-    """The logits of a mask at each pixel of the image."""
+    """Returns the logits of a mask at each pixel of the image."""
     for axis in (0, 1):
         start, end = frame[axis], frame[axis + 2]
         scale = mask.shape[axis] / (end - start if end > start else 1.0)
@@ -59,7 +60,7 @@ def _sigmoid(x):
 
 
 def _fuse_twin(case, rules):
-    """Fuses whole maps in float64; also says where the result is sure."""
+    """Fuses whole maps in float64; also returns where rounding is harmless."""
     full = _enlarge_logits(case["logits"].astype(np.float64))
     best = full[..., :NUM_STUFF].max(axis=-1)
     owner = np.zeros(SIZE, int)
@@ -88,7 +89,7 @@ def _fuse_twin(case, rules):
     return owner, is_kept, is_sure
 
 
-RULES = fusion_masks.FusionRules()
+RULES = options_lib.FusionRules()
 
 
 def _fuse(mode, rules=RULES, reach=None, size=SIZE):
@@ -113,7 +114,7 @@ def _fuse(mode, rules=RULES, reach=None, size=SIZE):
     return tf.function(fuse, jit_compile=mode == "xla", autograph=False)
 
 
-# Compiled once for all tests that change nothing in it.
+# Compiled once for all tests with these arguments.
 _fuse_as_usual = functools.cache(_fuse)
 
 
@@ -128,9 +129,9 @@ def _to_tensors(case):
 def test_500_cases_equal_the_twin(
     options, few_tiles, monkeypatch, make_fusion_case
 ):
-    # With 0, bounds of what tiles read say what need not be drawn.
+    # With 0, bounds of tiles are computed for all masks.
     monkeypatch.setattr(fusion, "_FEW_TILES", few_tiles)
-    rules = fusion_masks.FusionRules(**options)
+    rules = options_lib.FusionRules(**options)
     fuse = _fuse("xla", rules)
     rng = np.random.default_rng(0)
     unsure = 0
@@ -147,7 +148,7 @@ def test_500_cases_equal_the_twin(
 
 
 def _make_blobs(rng, size, number=6):
-    """Masks that fill or leave out many tiles; also what is no number."""
+    """Makes masks that fill or leave out many tiles; some values are NaN."""
     place = np.linspace(-1.0, 1.0, 12)
     distance = np.abs(place[:, np.newaxis]) ** 3 + np.abs(place) ** 3
     masks = 8.0 * (rng.uniform(0.2, 1.5, (number, 1, 1)) - distance)
@@ -181,7 +182,7 @@ def test_to_look_at_bounds_first_changes_nothing(options, monkeypatch):
     size = (150, 270)
     for module in (fusion, pasting, sampling):
         monkeypatch.setattr(module, "TILE", 16)
-    rules = fusion_masks.FusionRules(mask_logit_scale=2.0, **options)
+    rules = options_lib.FusionRules(mask_logit_scale=2.0, **options)
     rng = np.random.default_rng(5)
     cases = [_to_tensors(_make_blobs(rng, size)) for _ in range(30)]
     results = []
@@ -209,7 +210,7 @@ def test_modes_agree_bit_by_bit(make_fusion_case):
 
 
 def test_masks_of_the_whole_image_need_only_a_window(make_fusion_case):
-    """Reading a part of a large mask gives what reading all of it does."""
+    """Reading a part of a large mask gives the same as reading all of it."""
     rng = np.random.default_rng(2)
     case = make_fusion_case(rng)
     case["masks"] = rng.normal(0, 3, (7, 18, 23)).astype(np.float32)
@@ -233,7 +234,7 @@ def test_an_instance_does_not_leave_its_box(stuff_logit, make_one_object):
 def test_masks_that_are_zero_outside_win_there_from_negative_stuff(
     make_one_object,
 ):
-    fuse = _fuse("graph", fusion_masks.FusionRules(zero_outside=True))
+    fuse = _fuse("graph", options_lib.FusionRules(zero_outside=True))
     instance = fuse(_to_tensors(make_one_object(8.0, 8.0, -5.0))).instance
     np.testing.assert_array_equal(instance, 1)
     instance = fuse(_to_tensors(make_one_object(8.0, 8.0, 5.0))).instance

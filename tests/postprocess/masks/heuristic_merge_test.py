@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import errors
+from deeplab2_like.postprocess import options
 from deeplab2_like.postprocess.masks import heuristic_merge, pasting
 
 SIZE = (70, 90)
-RULES = heuristic_merge.MaskRules()
+RULES = options.MaskRules()
 
 
 def _place_twin(masks, scores, valid_size, rules):
@@ -68,9 +68,9 @@ def _place(mode, rules=RULES):
     ("overlap_threshold", "tile"), [(0.5, 64), (0.3, 64), (0.5, 12)]
 )
 def test_500_cases_equal_the_twin(mode, overlap_threshold, tile, monkeypatch):
-    # Of small tiles there are many, some of which a mask covers.
+    # Masks cover some of the small tiles.
     monkeypatch.setattr(pasting, "TILE", tile)
-    rules = heuristic_merge.MaskRules(overlap_threshold=overlap_threshold)
+    rules = options.MaskRules(overlap_threshold=overlap_threshold)
     place = _place(mode, rules)
     paste = tf.function(
         lambda mask, box: pasting.paste_mask(mask, box, SIZE),
@@ -113,16 +113,3 @@ def test_modes_agree_on_soft_masks():
         for other in results[1:]:
             np.testing.assert_array_equal(other.instance, results[0].instance)
             np.testing.assert_array_equal(other.is_kept, results[0].is_kept)
-
-
-def test_a_score_on_the_threshold_counts():
-    for threshold in (0.5, 0.7, 0.3):
-        rules = heuristic_merge.MaskRules(score_threshold=threshold)
-        lowest = rules.lowest_score
-        assert float(lowest) >= threshold
-        assert float(np.nextafter(lowest, np.float32(0))) < threshold
-
-
-def test_a_mask_threshold_of_zero_is_refused():
-    with pytest.raises(errors.ConfigError, match="above 0"):
-        heuristic_merge.MaskRules(mask_threshold=0.0)

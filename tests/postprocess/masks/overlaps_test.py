@@ -10,12 +10,12 @@ from deeplab2_like.postprocess.masks import overlaps
 # More than one chunk, the last of which overlaps the one before it.
 SIZE = (95, 100)
 FILTERS = 5
-# Logits of which none is near to it.
+# No logit is near it.
 THRESHOLD = 0.5
 
 
 def _make_inputs(rng, number, size=SIZE):
-    """Whole numbers: products are exact."""
+    """Makes whole numbers, whose products are exact."""
     kernels = rng.integers(-3, 4, (number, FILTERS)).astype(np.float32)
     features = rng.integers(-3, 4, (*size, FILTERS)).astype(np.float32)
     return kernels, features

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like import errors
+from deeplab2_like.postprocess import options
 from deeplab2_like.postprocess.masks import solov2_decoding
 
 GRIDS = (6, 4)
-RULES = solov2_decoding.GridObjectRules(
+RULES = options.CellRules(
     grids=GRIDS, smallest_masks=(4, 8), candidates=30, max_objects=12
 )
 SIZE = (24, 30)
@@ -53,7 +53,7 @@ def _overlap(a, b):
 
 
 def _decay_twin(found, rules):
-    suffered = [
+    overlapped = [
         max([_overlap(found[i], found[j]) for i in range(j)], default=0.0)
         for j in range(len(found))
     ]
@@ -63,9 +63,9 @@ def _decay_twin(found, rules):
         for i in range(j):
             overlap = _overlap(found[i], found[j])
             if rules.decay == "gaussian":
-                step = np.exp(rules.sigma * (suffered[i] ** 2 - overlap**2))
+                step = np.exp(rules.sigma * (overlapped[i] ** 2 - overlap**2))
             else:
-                step = (1 - overlap) / max(1 - suffered[i], 1e-6)
+                step = (1 - overlap) / max(1 - overlapped[i], 1e-6)
             decay = min(decay, step)
         scores.append(score * decay)
     return scores
@@ -108,7 +108,7 @@ def _find(mode, rules=RULES):
 @pytest.mark.parametrize("mode", ["graph", "xla"])
 @pytest.mark.parametrize("num_classes", [1, 3])
 def test_125_cases_equal_the_twin(decay, mode, num_classes):
-    rules = solov2_decoding.GridObjectRules(
+    rules = options.CellRules(
         grids=GRIDS,
         smallest_masks=(4, 8),
         candidates=30,
@@ -140,7 +140,7 @@ def test_125_cases_equal_the_twin(decay, mode, num_classes):
 
 @pytest.mark.parametrize("decay", ["gaussian", "linear"])
 def test_decays_of_1000_cases_equal_the_twin(decay):
-    rules = solov2_decoding.GridObjectRules(decay=decay)
+    rules = options.CellRules(decay=decay)
     number = 12
 
     def compute(masks, category, is_valid):
@@ -184,7 +184,7 @@ def test_cells_below_the_threshold_give_nothing():
 
 @pytest.mark.parametrize("decay", ["gaussian", "linear"])
 def test_any_number_of_equal_masks_decays_to_one(decay):
-    rules = solov2_decoding.GridObjectRules(decay=decay, sigma=20.0)
+    rules = options.CellRules(decay=decay, sigma=20.0)
     count = 5
     values = solov2_decoding.compute_decay(
         tf.fill([count, count], 7.0),
@@ -226,12 +226,3 @@ def test_boxes_are_around_the_masks():
     boxes = solov2_decoding.find_boxes(tf.constant(masks.transpose(1, 2, 0)))
     expected = [[2, 3, 5, 7], [7, 8, 8, 9], [0, 0, 0, 0]]
     np.testing.assert_array_equal(boxes, expected)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"decay": "cubic"}, "gaussian"), ({"mask_threshold": 1.0}, "below 1")],
-)
-def test_wrong_rules_are_refused(options, message):
-    with pytest.raises(errors.ConfigError, match=message):
-        solov2_decoding.GridObjectRules(**options)

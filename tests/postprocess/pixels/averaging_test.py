@@ -34,7 +34,7 @@ def test_means_of_large_segments_do_not_drift():
 
 
 def _average_slowly(probability_hwc, category, slot, num_slots):
-    """The definition: a pixel at a time, rounded to 1 / 32768."""
+    """Computes the definition, with pixels rounded to 1 / 32768."""
     means = np.zeros(num_slots)
     for index in range(num_slots):
         values = probability_hwc[slot == index][:, category[index]]
@@ -65,8 +65,8 @@ def test_slots_of_any_class_get_its_mean_probability(
         images=logits[tf.newaxis], size=target, align_corners=True
     )
     probability = tf.nn.softmax(resized)[0].numpy()
-    # Slots 0..4 are of their pixels' own classes, but for some; 5 and 6 are
-    # of another; the last is outside.
+    # Slots 0..4 have the winning class of most of their pixels, 5 and 6 have
+    # another; the last is outside.
     slot = probability.argmax(-1)
     is_moved = rng.random(target) < share
     slot[is_moved] = rng.integers(0, 7, is_moved.sum())

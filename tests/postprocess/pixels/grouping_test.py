@@ -45,7 +45,7 @@ def _group(places, offset, is_thing=None, jit_compile=False, limit=None):
 
 
 def _group_slowly(places, offset):
-    """The definition, in deeplab2's float32 arithmetic."""
+    """Computes the definition in deeplab2's float32 arithmetic."""
     height, width = offset.shape[:2]
     grid = np.stack(np.mgrid[:height, :width], -1).astype(np.float32)
     vote = grid + offset.astype(np.float32)

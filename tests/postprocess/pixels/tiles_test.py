@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tiles of images of any size: read, chosen and put together again."""
+"""Tiles of images of any size: cut, selected and joined."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ SIZES = [(1, 1), (64, 128), (65, 129), (63, 300), (200, 127), (130, 260)]
 
 
 def _copy(values, is_active, known):
-    """Copies the active tiles of a map, the rest is zero."""
+    """Copies the active tiles of a map; the rest is zero."""
     shape = values.shape if known else [None, None]
 
     @tf.function(
