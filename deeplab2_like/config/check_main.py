@@ -119,5 +119,9 @@ def _main(arguments: Sequence[str]) -> None:
 
 
 def cli() -> None:
-    """Runs the program and exits."""
+    """Checks configs (console command deeplab2-check-config)."""
     program.run(_main, _FLAGS)
+
+
+if __name__ == "__main__":
+    cli()

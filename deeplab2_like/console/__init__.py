@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person at a terminal sees: programs, progress, quiet logs."""
+"""Command-line programs: flags, errors, progress and logs."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps routine lines of TensorFlow's C++ code off a program's screen."""
+"""Hides routine log lines of TensorFlow's C++ code."""
 
 import contextlib
 import os
@@ -18,14 +18,14 @@ _ROUTINE = re.compile(
 
 @contextlib.contextmanager
 def hide_routine() -> Iterator[None]:
-    """Leaves out the routine lines written to standard error meanwhile.
+    """Hides routine lines that a block writes to standard error.
 
-    All other lines appear when the block ends. For the start of a program,
-    before a progress line is shown.
+    All other lines appear when the block ends. Use it at the start of a
+    program, before a progress line is shown.
     """
     try:
         descriptor = sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):  # Replaced by an object.
+    except (AttributeError, OSError, ValueError):  # Not a file of the system.
         yield
         return
     sys.stderr.flush()

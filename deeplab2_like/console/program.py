@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every command line program of the package shares.
+"""Runs the command-line programs of the package.
 
 A program is a module `main.py` or `..._main.py` with its own `FlagValues`, a
-function `_main` and a function `cli`, which calls `run`: it parses the flags,
-calls `_main` and turns each `UserError` into its text on standard error and
-its exit code. `--debug` shows the traceback.
+function `_main` and a function `cli`, which calls `run`. `run` parses the
+flags, calls `_main` and turns each `UserError` into its text on standard error
+and its exit code. `--debug` shows the traceback.
 """
 
 import sys
@@ -28,15 +28,15 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def require(flag: flags.FlagHolder[str | None], what: str, example: str) -> str:
-    """Returns the value of a flag that has to be given.
+    """Returns the value of a required flag.
 
     Args:
         flag: The flag.
-        what: What to give, such as "the folder to write".
-        example: A value to show.
+        what: Description of the value, such as "the folder to write".
+        example: Example of a value.
 
     Raises:
-        ConfigError: It was not given, or is empty.
+        ConfigError: The flag was not given, or is empty.
     """
     if not flag.value:
         raise errors.ConfigError(
@@ -47,7 +47,7 @@ def require(flag: flags.FlagHolder[str | None], what: str, example: str) -> str:
 
 
 def refuse_arguments(arguments: Sequence[str]) -> None:
-    """Stops a program that takes flags only and was given something else.
+    """Checks that a program that takes flags only got no other arguments.
 
     Raises:
         ConfigError: There are arguments.
@@ -67,12 +67,12 @@ def run(
     """Runs a program and exits.
 
     Args:
-        main: Called with the arguments that are not flags, without the name
-            of the program. `--help` shows the docstring of its module and the
-            flags that are defined there.
+        main: Function that is called with the arguments that are not flags,
+            without the name of the program. `--help` shows the docstring of
+            its module and the flags that are defined there.
         flag_values: Flags of the program that are not among absl's global
             ones, so that modules of several programs can be imported together.
-        argv: The command line; that of the process when None.
+        argv: Command line; that of the process when None.
 
     Raises:
         SystemExit: Always. Code 0 after success, the `exit_code` of a
@@ -106,7 +106,16 @@ def run(
         flags.FLAGS.append_flag_values(flag_values)
         flag_values.mark_as_parsed()
     _handle_help(main.__module__, own_flags, command)
-    app.run(guarded, argv=command)
+    app.run(guarded, argv=command, flags_parser=_parse_flags)
+
+
+def _parse_flags(command: Sequence[str]) -> list[str]:
+    """Parses the command line; an unknown or wrong flag ends the program."""
+    try:
+        return flags.FLAGS(command)
+    except flags.Error as error:
+        print(f"Error: {str(error).rstrip('.')}. See --help.", file=sys.stderr)
+        sys.exit(errors.ConfigError.exit_code)
 
 
 def _handle_help(

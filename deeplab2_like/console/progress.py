@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person sees while a program works: a live line, or log lines."""
+"""Progress of programs: a live line on terminals, log lines elsewhere."""
 
 import contextlib
 import time
@@ -10,7 +10,7 @@ import rich.progress
 
 
 class Progress:
-    """Says what is going on and how far it is.
+    """Messages and progress of a program.
 
     On a terminal the line is live. Elsewhere (a pipe, a pod) a plain line is
     printed at the start, at the end and every `log_seconds` between.
@@ -22,11 +22,11 @@ class Progress:
         *,
         log_seconds: float = 30.0,
     ):
-        """Creates it.
+        """Creates the display.
 
         Args:
-            console: Where to print; standard error when None.
-            log_seconds: Time between two lines where there is no terminal.
+            console: Console to print to; standard error when None.
+            log_seconds: Seconds between two lines where there is no terminal.
         """
         self.console = console or rich.console.Console(
             stderr=True, highlight=False
@@ -42,11 +42,11 @@ class Progress:
         """Shows the progress of one phase.
 
         Args:
-            name: What is done, for example "Training".
+            name: Name of the phase, for example "Training".
             total: Number of units (steps, images); None when unknown.
 
         Yields:
-            The phase, to be advanced.
+            The phase, whose `advance` reports the progress.
         """
         if not self.console.is_terminal:
             phase = Phase(name, total, self, None, self._log_seconds)
@@ -67,7 +67,7 @@ class Progress:
 
 
 class Phase:
-    """A piece of work that is under way."""
+    """A phase of a program; see `Progress.phase`."""
 
     def __init__(
         self,
@@ -77,6 +77,15 @@ class Phase:
         bars: rich.progress.Progress | None,
         log_seconds: float,
     ):
+        """Starts the phase.
+
+        Args:
+            name: Name of the phase.
+            total: Number of units; None when unknown.
+            progress: Display that prints the lines.
+            bars: Live line; None where there is no terminal.
+            log_seconds: Seconds between two lines where there is no terminal.
+        """
         self._name = name
         self._total = total
         self._progress = progress
@@ -93,11 +102,11 @@ class Phase:
     def advance(
         self, done: int, values: Mapping[str, float] | None = None
     ) -> None:
-        """Reports that `done` units are done altogether.
+        """Reports that `done` units are done in total.
 
         Args:
             done: Units done since the phase began, or the step reached.
-            values: Numbers to show beside, for example losses.
+            values: Numbers to show, for example losses.
         """
         self._done = done
         if values is not None:
@@ -111,7 +120,7 @@ class Phase:
             self._progress.log(self._line())
 
     def finish(self) -> None:
-        """Prints the last line where there is no live one."""
+        """Prints the last line of a phase without a live line."""
         seconds = time.monotonic() - self._start
         self._progress.log(f"{self._line()} ({seconds:.0f} s)")
 

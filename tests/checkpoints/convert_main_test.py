@@ -204,7 +204,7 @@ def _run(*arguments):
     for name in program._FLAGS:
         program._FLAGS[name].unparse()
     rest = program._FLAGS(["convert", *map(str, arguments)])
-    program._run(rest[1:])
+    program._main(rest[1:])
 
 
 def test_the_program_says_what_it_did(tiny_run, in_deeplab2, tmp_path, capfd):

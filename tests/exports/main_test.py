@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.export import exported_model, main, parity, serving
+from deeplab2_like.exports import exported_model, main, parity, serving
 
 
 def _run(*arguments):
@@ -19,7 +19,7 @@ def _run(*arguments):
     for name in main._FLAGS:
         main._FLAGS[name].unparse()
     rest = main._FLAGS(["deeplab2-export", *map(str, arguments)])
-    main._run(rest[1:])
+    main._main(rest[1:])
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_wrong_command_lines_are_one_sentence(
 
 @pytest.mark.slow
 def test_the_program_exports_what_predicts(tiny_run, tmp_path):
-    code = "from deeplab2_like.export.main import cli; cli()"
+    code = "from deeplab2_like.exports.main import cli; cli()"
     out = tmp_path / "saved"
     done = subprocess.run(
         [

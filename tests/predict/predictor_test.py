@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab2_like import errors
+from deeplab2_like import errors, predict
 from deeplab2_like.labels import coco_format
-from deeplab2_like import predict
 from deeplab2_like.results import raw_predictions
 from deeplab2_like.scenes import scene
 from deeplab2_like.storage import image_files
@@ -286,11 +285,11 @@ def test_inputs_are_checked_before_the_model_is_loaded(tmp_path):
         )
 
 
-def _run_program(*arguments, program="predict"):
+def _run_program(*arguments, program="predict.main"):
     code = f"from deeplab2_like.{program} import cli; cli()"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=pathlib.Path(__file__).parents[1],
+        cwd=pathlib.Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
@@ -330,12 +329,12 @@ def test_wrong_command_lines_are_one_sentence(arguments, code, message):
 
 
 def test_help_shows_the_flags_without_tensorflow():
-    for program in ("predict", "export.main"):
+    for program in ("predict.main", "exports.main"):
         done = _run_program("--help", program=program)
         assert done.returncode == 0
         assert "--out:" in done.stdout
     code = (
-        "import sys, deeplab2_like.predict, deeplab2_like.export.main; "
+        "import sys, deeplab2_like.predict, deeplab2_like.exports.main; "
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,8 +13,7 @@ from deeplab2_like import errors
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.results import coco_writer
 from deeplab2_like.results.panoptic_result import PanopticResult
-from deeplab2_like.visualize import difference, legend
-from deeplab2_like.visualize import visualizer
+from deeplab2_like.visualize import difference, legend, visualizer
 
 _RED, _BLUE = (200, 40, 40), (40, 40, 200)
 
@@ -234,7 +233,7 @@ def _run(*arguments):
         capture_output=True,
         text=True,
         check=False,
-        cwd=pathlib.Path(__file__).resolve().parents[1],
+        cwd=pathlib.Path(__file__).resolve().parents[2],
     )
 
 

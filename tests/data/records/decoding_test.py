@@ -261,15 +261,6 @@ def test_errors_of_other_code_are_left_alone():
     )
 
 
-def test_a_check_also_fails_eagerly():
-    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-        graph_errors.check(
-            tf.constant(False), lambda: tf.constant("It's wrong.\nYes.")
-        )
-    assert str(graph_errors.as_data_error(caught.value)) == "It's wrong.\nYes."
-    assert graph_errors.check(tf.constant(True), lambda: tf.constant(""))
-
-
 @pytest.mark.parametrize(
     ("label", "part"),
     [
