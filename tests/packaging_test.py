@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What setup.cfg lists exists, and what exists is listed."""
 
+import ast
 import configparser
 import importlib
 import pathlib
+import tomllib
 
 import pytest
 
@@ -26,6 +28,77 @@ def test_the_listed_packages_are_the_folders_of_the_library():
     }
     assert set(listed) == folders | _DATA_PACKAGES
     assert listed == sorted(listed)
+
+
+def _read_contracts():
+    text = (_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    tables = tomllib.loads(text)["tool"]["importlinter"]["contracts"]
+    return {table["name"]: table for table in tables}
+
+
+def _list_parts():
+    """Lists what lies directly in the package: its folders and modules."""
+    package = _ROOT / "deeplab2_like"
+    return {
+        path.stem
+        for path in package.iterdir()
+        if (path / "__init__.py").exists()
+        or (path.suffix == ".py" and path.name != "__init__.py")
+    }
+
+
+def test_every_part_is_in_the_contract_of_layers():
+    contract = _read_contracts()["Each part knows only what is below it"]
+    listed = [
+        name.strip()
+        for layer in contract["layers"]
+        for name in layer.split("|")
+    ]
+    assert sorted(listed) == sorted(_list_parts())
+    assert contract["exhaustive"]
+    assert not contract.get("ignore_imports")
+
+
+def test_every_part_but_the_trainer_does_without_orbit():
+    contract = _read_contracts()["Only the trainer needs Orbit"]
+    listed = {
+        name.removeprefix("deeplab2_like.")
+        for name in contract["source_modules"]
+    }
+    assert listed == _list_parts() - {"trainer", "errors", "protos"}
+
+
+def test_the_root_of_the_package_holds_folders_and_little_else():
+    package = _ROOT / "deeplab2_like"
+    files = {path.name for path in package.iterdir() if path.is_file()}
+    assert files == {"__init__.py", "errors.py", "py.typed"}
+
+
+def test_the_imports_keep_the_contracts():
+    cli = pytest.importorskip("importlinter.cli")
+    assert cli.lint_imports(config_filename=str(_ROOT / "pyproject.toml")) == 0
+
+
+def test_modules_and_functions_keep_their_limits():
+    """400 lines a module, 80 a function, 8 parameters."""
+    found = []
+    for file in (_ROOT / "deeplab2_like").rglob("*.py"):
+        if file.name.endswith("_pb2.py"):
+            continue
+        text = file.read_text(encoding="utf-8")
+        if len(text.splitlines()) > 400:
+            found.append(f"{file}: {len(text.splitlines())} lines")
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            where = f"{file}:{node.lineno}: {node.name}"
+            if node.end_lineno - node.lineno + 1 > 80:
+                found.append(f"{where} is too long")
+            names = [*node.args.posonlyargs, *node.args.args]
+            names = [name for name in names if name.arg not in ("self", "cls")]
+            if len(names) + len(node.args.kwonlyargs) > 8:
+                found.append(f"{where} has too many parameters")
+    assert not found, "\n".join(found)
 
 
 def test_every_console_command_names_a_function():
