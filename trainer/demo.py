@@ -60,19 +60,17 @@ def _draw(folder: pathlib.Path, report: progress.Progress) -> None:
 
 def _train(run: pathlib.Path, report: progress.Progress) -> dict:
     from deeplab2_like import config as config_lib
-    from deeplab2_like.trainer import run as run_lib
+    from deeplab2_like.trainer import runs
 
     config = config_lib.load(_CONFIG.value, _OVERRIDE.value)
-    return run_lib.run_experiment(
-        config, str(run), "train_and_eval", report=report
-    )
+    return runs.train(config, run, evaluate=True, report=report)
 
 
 def _export_and_predict(
     run: pathlib.Path, out: pathlib.Path, report: progress.Progress
 ) -> None:
-    from deeplab2_like.export import saved_model
     from deeplab2_like import predict
+    from deeplab2_like.exports import saved_model
 
     report.log("Exporting a SavedModel and comparing it with the model ...")
     saved_model.export(str(run), str(out / "saved_model"), report=report)

@@ -5,6 +5,7 @@ A name is looked up as a file, then in the installed configs, then in the
 checkout that the package is imported from.
 """
 
+import fnmatch
 import importlib.util
 import pathlib
 
@@ -47,10 +48,18 @@ def schema_folders() -> list[pathlib.Path]:
     return _data_folders("deeplab2_like.schema", "protos")
 
 
-def list_configs() -> list[str]:
-    """Lists the names of the shipped configs, without data sets."""
+def list_configs(pattern: str = "*") -> list[str]:
+    """Lists the names of the shipped configs, without data sets.
+
+    Args:
+        pattern: Of the names, such as "cityscapes/*resnet50*"; `*` matches
+            any text, `?` one character, `[ab]` one of several.
+    """
     return [
-        name for name in _list_names() if not name.startswith(f"{DATASETS}/")
+        name
+        for name in _list_names()
+        if not name.startswith(f"{DATASETS}/")
+        and fnmatch.fnmatchcase(name, pattern)
     ]
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the checkpoint of a run to a SavedModel that can be trusted."""
+"""Exports checkpoints as SavedModels that agree with their models."""

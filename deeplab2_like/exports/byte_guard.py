@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decodes images that strangers send, in the graph, after looking at them.
+"""Decodes untrusted images in the graph, after checking their headers.
 
-A few kilobytes can ask a decoder for gigabytes. So only JPEG and PNG are
-decoded, and only after the size in their header was found to be allowed. The
-messages say sizes and numbers, never bytes of the file: Python cannot decode
-those, and its TensorFlow client would die of them.
+A file of a few kilobytes can decode to gigabytes. So only JPEG and PNG are
+decoded, and only if the size in the header is allowed. Messages contain sizes
+and numbers, never bytes of the file, which Python's TensorFlow client fails to
+decode.
 """
 
 import tensorflow as tf
@@ -27,14 +27,14 @@ def check_size(count: tf.Tensor, size: tf.Tensor, max_pixels: int) -> tf.Tensor:
     Args:
         count: Integer scalar, the number of images.
         size: Integers [2], their height and width.
-        max_pixels: The limit of the pixels of all images together.
+        max_pixels: Most pixels of all images together.
 
     Returns:
-        As `graph.checks.check`.
+        bool scalar; see `graph.checks.check`.
     """
     sides = tf.concat([[count], size], axis=0)
     sides = tf.cast(sides, tf.int64)
-    # Limited one by one first: products of what a header says may overflow.
+    # Each is limited first, because products of sizes may overflow.
     is_good = tf.reduce_all((sides > 0) & (sides <= max_pixels))
     sides = tf.where(is_good, sides, 1)
     is_good &= sides[1] * sides[2] <= max_pixels
@@ -59,12 +59,12 @@ def check_size(count: tf.Tensor, size: tf.Tensor, max_pixels: int) -> tf.Tensor:
 def decode_images(encoded_b: tf.Tensor, max_pixels: int) -> tf.Tensor:
     """Decodes JPEG and PNG files of equal size to RGB.
 
-    Greyscale is repeated, alpha is dropped, 16 bits are reduced to 8; the
+    Grayscale is repeated, alpha is dropped, 16 bits are reduced to 8; the
     orientation of EXIF is not applied.
 
     Args:
         encoded_b: string [B], the bytes of the files; B >= 1.
-        max_pixels: Most pixels of all of them together.
+        max_pixels: Most pixels of all images together.
 
     Returns:
         uint8 [B, H, W, 3].
@@ -113,7 +113,7 @@ def _decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _read_size(encoded: tf.Tensor) -> tf.Tensor:
-    """Reads int64 [2], height and width, in the header of an image."""
+    """Reads height and width, int64 [2], from the header of an image."""
     is_jpeg = tf.strings.substr(encoded, 0, 3) == _JPEG_START
     is_png = tf.strings.substr(encoded, 0, 8) == _PNG_START
     is_png &= tf.strings.length(encoded) >= _PNG_HEADER_BYTES
@@ -134,7 +134,7 @@ def _read_size(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _read_jpeg_size(encoded: tf.Tensor) -> tf.Tensor:
-    # Inside of compressed data the byte 0xFF is always marked as such.
+    # In compressed data the byte 0xFF is always escaped.
     scans = tf.size(tf.strings.split(encoded, _JPEG_SCAN)) - 1
     few = checks.check(
         scans <= MAX_SCANS,

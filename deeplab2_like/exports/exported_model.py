@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the folder of an exported model says about itself.
+"""The files that describe an exported model.
 
-Beside the SavedModel, in `assets.extra`: the data set descriptor (classes,
-colours, ids), the config of the run and `export.json`. Needs neither
+The folder `assets.extra` of the SavedModel contains the data set descriptor
+(classes, colors, ids), the config of the run and `export.json`. Needs neither
 TensorFlow nor Keras.
 """
 
@@ -32,18 +32,19 @@ class ExportInfo:
     """Facts about an exported model.
 
     Attributes:
-        experiment_name: Of the config.
+        experiment_name: Name of the experiment in the config.
         checkpoint: Prefix of the checkpoint.
-        step: Its training step.
-        has_instances: Whether there are panoptic maps; semantic ones if not.
+        step: Training step of the checkpoint.
+        has_instances: Whether there are panoptic maps, not only semantic ones.
         max_pixels: Most pixels of a request, all its images together.
         canvas_size: [height, width] that every image is padded to; None where
             the canvas depends on the image.
         jit_compile: Whether post-processing is compiled by XLA.
-        compute_precision: Of the network, "float32" or "bfloat16".
-        versions: Of this package, TensorFlow, Keras and Python.
-        parity: What the comparison with the live model gave.
-        format: Of this file.
+        compute_precision: Precision of the network, "float32" or "bfloat16".
+        versions: Versions of this package, TensorFlow, Keras and Python.
+        parity: Result of the comparison with the live model: "images", their
+            number, and "equal_pixels", in 0..1.
+        format: Version of the format of `export.json`.
     """
 
     experiment_name: str
@@ -65,7 +66,14 @@ def write(
     options: config_pb2.ExperimentOptions,
     dataset: dataset_descriptor_pb2.DatasetDescriptor,
 ) -> None:
-    """Writes the files into the folder of a SavedModel."""
+    """Writes the files that describe an exported model.
+
+    Args:
+        directory: Folder of the SavedModel.
+        info: Facts about the model.
+        options: The config of the run.
+        dataset: The data set descriptor.
+    """
     folder = pathlib.Path(directory) / EXTRA_FOLDER
     folder.mkdir(exist_ok=True)
     for name, message in ((CONFIG_FILE, options), (DATASET_FILE, dataset)):
@@ -79,7 +87,8 @@ def load_info(directory: str | os.PathLike[str]) -> ExportInfo:
     """Loads the facts about an exported model.
 
     Raises:
-        ExportError: The folder is not one that deeplab2-export wrote.
+        ExportError: The folder was not written by deeplab2-export, or is
+            damaged.
     """
     folder = pathlib.Path(directory)
     if not (folder / SAVED_MODEL_FILE).is_file():

@@ -3,8 +3,7 @@
 
     deeplab2-export --model_dir=RUN --out=SAVED
 
-The written model is compared with the live one and only kept when it gives the
-same.
+The SavedModel is compared with the live model and only kept if they agree.
 """
 
 import os
@@ -21,7 +20,7 @@ from deeplab2_like.console import native_logs, program, progress
 from deeplab2_like.storage import image_files
 
 if TYPE_CHECKING:
-    from deeplab2_like.export import parity
+    from deeplab2_like.exports import parity
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
@@ -142,7 +141,7 @@ def _main(arguments: Sequence[str]) -> None:
     # Nothing that takes long is imported before the user's input is checked.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with native_logs.hide_routine():
-        from deeplab2_like.export import saved_model
+        from deeplab2_like.exports import saved_model
 
     report = progress.Progress()
     saved_model.export(
@@ -167,11 +166,16 @@ def _main(arguments: Sequence[str]) -> None:
 def _report(out: str, report: progress.Progress) -> None:
     files = (file for file in pathlib.Path(out).rglob("*") if file.is_file())
     size = sum(file.stat().st_size for file in files)
-    report.log(f"Exported to {out} ({size / 1e6:.1f} MB); {out}/README.md says")
-    report.log("how to load and serve it. Next, on images of your own:")
+    report.log(f"Exported to {out} ({size / 1e6:.1f} MB).")
+    report.log(f"How to load and serve it: {out}/README.md.")
+    report.log("Next, on images of your own:")
     report.log(f"  deeplab2-predict --model={out} IMAGE... --out=predictions")
 
 
 def cli() -> None:
     """Exports a run as a SavedModel (console command deeplab2-export)."""
     program.run(_main, _FLAGS)
+
+
+if __name__ == "__main__":
+    cli()

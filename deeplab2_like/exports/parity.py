@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares a written SavedModel with the live model that it came from."""
+"""Compares a SavedModel with the live model that it was exported from."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.data import preprocessing as preprocessing_lib
-from deeplab2_like.export import serving
+from deeplab2_like.exports import serving
 from deeplab2_like.inference import canvas as canvas_lib
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.postprocess.prediction import Prediction
@@ -20,8 +20,8 @@ from deeplab2_like.results import original_size
 from deeplab2_like.scenes import scene
 
 MIN_EQUAL_PIXELS = 0.9999
-# One value of a network at stride 4, which rounding may tip, is 4x4 pixels: the
-# share says nothing finer of small images.
+# One value of a network at stride 4, which may differ by rounding, is 4x4
+# pixels; of small images that is a larger share.
 MAX_TIPPED_PIXELS = 16
 
 NamedImage = tuple[str, npt.NDArray[np.uint8]]
@@ -32,12 +32,12 @@ Predict = Callable[
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """How a SavedModel agrees with the live model.
+    """The agreement of a SavedModel with the live model.
 
     Attributes:
-        num_images: How many images were compared.
-        num_pixels: How many pixels they have.
-        num_equal: How many of them have the same id.
+        num_images: Number of images that were compared.
+        num_pixels: Number of their pixels.
+        num_equal: Number of the pixels with the same id.
         problems: Sentences about images with other segments.
     """
 
@@ -48,12 +48,12 @@ class Parity:
 
     @property
     def equal_pixels(self) -> float:
-        """Returns the part of the pixels with the same id, 0..1."""
+        """Share of the pixels with the same id, 0..1."""
         return self.num_equal / self.num_pixels
 
     @property
     def is_good(self) -> bool:
-        """Says whether the SavedModel can be trusted."""
+        """Returns whether the models agree but for rounding."""
         different = self.num_pixels - self.num_equal
         return not self.problems and (
             self.equal_pixels >= MIN_EQUAL_PIXELS
@@ -65,8 +65,8 @@ def make_images(canvas_size: Sequence[int]) -> list[NamedImage]:
     """Draws a few scenes of different sizes.
 
     Args:
-        canvas_size: Height and width of the run's canvas, of which the sizes
-            are parts.
+        canvas_size: Height and width of the run's canvas, which the sizes are
+            derived from.
 
     Returns:
         Names and uint8 images [H, W, 3].
@@ -94,19 +94,19 @@ def make_live_predictor(
 
     Args:
         system: The live system.
-        model: Its model.
-        preprocessing: What is done to an image.
+        model: The model that `system` built.
+        preprocessing: Options of preprocessing.
 
     Returns:
-        Function of an image, uint8 [H, W, 3]. It gives int32 [H, W], panoptic
-        ids, classes where there are no instances; and the ids of the segments,
-        None where there are no instances.
+        Function of an image, uint8 [H, W, 3]. It returns int32 [H, W],
+        panoptic ids, or classes where there are no instances; and the ids of
+        the segments, or None where there are no instances.
     """
     size = canvas_lib.static_size(preprocessing)
 
     # As in the evaluation a graph, in which operations are fused: in bfloat16
-    # that rounds noticeably differently. One for all canvases, because laying
-    # it out takes seconds.
+    # that rounds noticeably differently. One for all canvases, because tracing
+    # and optimizing it takes seconds.
     @tf.function(
         input_signature=[
             tf.TensorSpec([1, *(size or (None, None)), 3], tf.float32),
@@ -159,11 +159,11 @@ def compare(
     """Loads a SavedModel and compares it with the live model.
 
     Args:
-        directory: Of the SavedModel.
+        directory: Folder of the SavedModel.
         system: The live system.
         model: The live model.
-        preprocessing: What is done to an image.
-        images: What to compare on, one at a time.
+        preprocessing: Options of preprocessing.
+        images: Images to compare on, which are loaded one at a time.
     """
     loaded = tf.saved_model.load(directory)
     serve = loaded.signatures[serving.IMAGES_SIGNATURE]
@@ -197,10 +197,10 @@ def _compare_segments(
 
 
 def require(parity: Parity) -> None:
-    """Raises where a SavedModel differs from the live model.
+    """Checks that a SavedModel agrees with the live model.
 
     Raises:
-        ExportError: It differs.
+        ExportError: The models differ.
     """
     if parity.is_good:
         return

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The text that tells the finder of an exported model how to use it."""
+"""The README of an exported model, which describes how to use it."""
 
-from deeplab2_like.export.exported_model import ExportInfo
+from deeplab2_like.exports.exported_model import ExportInfo
 from deeplab2_like.labels import descriptor as descriptor_lib
 
 _TEXT = """\
@@ -37,7 +37,7 @@ deeplab2-predict --model=path/to/this/folder photo.jpg --out=results
 
 All images of a request have the same size, together at most {max_pixels}
 pixels; from request to request B, H and W may differ. Anything else ends the
-request with INVALID_ARGUMENT and a sentence that says what is wrong.
+request with INVALID_ARGUMENT and a sentence about what is wrong.
 
 | output | | |
 |---|---|---|
@@ -66,7 +66,7 @@ curl -d '{{"signature_name": "encoded", "instances": [{{"b64": "..."}}]}}' \\
 {classes}
 Void (no class) is {ignore_label}.
 
-`assets.extra/` holds the data set descriptor, the config of the training run
+`assets.extra/` contains the data set descriptor, the config of the training run
 and facts about this export.
 """
 
@@ -96,7 +96,7 @@ def make_readme(
             "larger ones are\nreduced to fit."
         )
     name = info.experiment_name
-    if not name or "$" in name:  # A place-holder that nobody filled.
+    if not name or "$" in name:  # A placeholder that was not filled.
         name = "model"
     jit = ""
     if info.jit_compile:

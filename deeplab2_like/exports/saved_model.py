@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a checkpoint to a SavedModel: written, compared, and only then kept."""
+"""Exports a checkpoint as a SavedModel, after comparing it with the model."""
 
 import contextlib
 import dataclasses
@@ -14,15 +14,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import deeplab2_like
 from deeplab2_like import config as config_lib
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import run_config
-from deeplab2_like.console import native_logs, progress
-from deeplab2_like.export import exported_model, readme, serving, warmup
-from deeplab2_like.export import parity as parity_lib
+from deeplab2_like.console import native_logs, progress, version
+from deeplab2_like.exports import exported_model, readme, serving, warmup
+from deeplab2_like.exports import parity as parity_lib
 from deeplab2_like.inference import any_size, live_model
 from deeplab2_like.inference import canvas as canvas_lib
 from deeplab2_like.labels import descriptor as descriptor_lib
@@ -39,11 +38,12 @@ class ExportOptions:
     """How a model is exported.
 
     Attributes:
-        canvas: See `canvas.build_preprocessing`.
+        canvas: Canvas that images are padded to; see
+            `canvas.build_preprocessing`.
         max_pixels: Most pixels of a request, all its images together.
-        jit_compile: Whether XLA compiles the post-processing. None: where all
-            images have one canvas, so that it happens once, and that is large,
-            so that it saves more than a few milliseconds an image.
+        jit_compile: Whether XLA compiles the post-processing. None: if all
+            images have one canvas, so that it is compiled once, and the canvas
+            is large, so that it saves more than a few milliseconds an image.
         writes_warmup: Whether to write requests that TensorFlow Serving runs
             before a model goes live.
         overwrite: Whether an earlier export may be replaced.
@@ -75,17 +75,17 @@ def export(
     Args:
         model_dir: The model folder of a run; None where `config` and
             `checkpoint` are given.
-        out: Folder of the SavedModel; appears only when all is done.
-        options: How; the defaults when None.
+        out: Folder of the SavedModel; appears only when it is complete.
+        options: Options of the export; the defaults when None.
         config: The config; that of the model folder when None.
         checkpoint: Prefix of the checkpoint, whose averaged weights are taken
             where it has them; the newest of the model folder when None.
-        images: On which the result is compared with the live model; a few
-            drawn scenes when None.
-        report: Shows the progress.
+        images: Images on which the SavedModel is compared with the live model;
+            a few drawn scenes when None.
+        report: Display of the progress; on standard error when None.
 
     Returns:
-        What is also written into the folder.
+        The facts that are also written into the folder.
 
     Raises:
         ConfigError: The config cannot be built or the canvas is not legal.
@@ -94,11 +94,7 @@ def export(
     """
     options = options or ExportOptions()
     report = report or progress.Progress()
-    if options.max_pixels < 1:
-        raise errors.ConfigError(
-            f"--max_pixels={options.max_pixels} allows no image. Give a number "
-            f"of pixels above 0; the default is {any_size.DEFAULT_MAX_PIXELS}."
-        )
+    _check_max_pixels(options.max_pixels)
     if model_dir is None and (config is None or checkpoint is None):
         raise errors.ConfigError(
             "There is nothing to export. Give the folder of a training run, or "
@@ -112,18 +108,14 @@ def export(
             step = initialization.restore_all(checkpoint, live.network)
         report.log(f"Restored {checkpoint} (step {step})")
         size = canvas_lib.static_size(live.preprocessing)
-        jit_compile = options.jit_compile
-        if jit_compile is None:
-            jit_compile = (
-                size is not None and math.prod(size) >= _MIN_COMPILED_PIXELS
-            )
+        jit_compile = _choose_jit_compile(options.jit_compile, size)
         network = live.network
         if options.folds_batch_norms:
             network = folding.fold_batch_norms(network)
         exported = dataclasses.replace(live, network=network)
         _save(folder, exported, options.max_pixels, jit_compile, report)
-        # Where a product is rounded to 8 bits its order matters, so that in
-        # bfloat16 only the folded network itself can be compared with.
+        # Folding changes the order of products, which matters in bfloat16:
+        # there the SavedModel is compared with the folded network.
         is_exact = live.network.compute_dtype == "float32"
         parity = _compare(folder, live if is_exact else exported, images)
         info = exported_model.ExportInfo(
@@ -147,6 +139,28 @@ def export(
         f" of the pixels and all segments of {parity.num_images} images"
     )
     return info
+
+
+def _check_max_pixels(max_pixels: int) -> None:
+    if max_pixels < 1:
+        raise errors.ConfigError(
+            f"--max_pixels={max_pixels} allows no image. Give a number of "
+            f"pixels above 0; the default is {any_size.DEFAULT_MAX_PIXELS}."
+        )
+
+
+def _choose_jit_compile(
+    jit_compile: bool | None, size: tuple[int, int] | None
+) -> bool:
+    """Returns `ExportOptions.jit_compile` with None resolved.
+
+    Args:
+        jit_compile: The option.
+        size: Canvas of all images; None where it depends on the image.
+    """
+    if jit_compile is not None:
+        return jit_compile
+    return size is not None and math.prod(size) >= _MIN_COMPILED_PIXELS
 
 
 def _save(
@@ -192,7 +206,7 @@ def _write_extras(
     live: live_model.LiveModel,
     options: ExportOptions,
 ) -> None:
-    """Writes what a SavedModel does not hold by itself."""
+    """Writes the files beside the SavedModel: README, descriptions, warm-up."""
     exported_model.write(
         folder,
         info,
@@ -221,7 +235,7 @@ def _make_warmup(size: Sequence[int]) -> list[bytes]:
 
 def _versions() -> dict[str, str]:
     return {
-        "deeplab2_like": deeplab2_like.__version__,
+        "deeplab2_like": version.VERSION,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "python": platform.python_version(),
@@ -230,7 +244,7 @@ def _versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _new_folder(out: str, *, overwrite: bool) -> Iterator[pathlib.Path]:
-    """Returns a folder that becomes `out` when the block ends without error.
+    """Creates a folder that becomes `out` if the block ends without an error.
 
     Raises:
         ExportError: `out` exists and may not be replaced, or the disk is full.

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The module that is saved: images of any size in, segments out."""
+"""The module that is saved, from images of any size to segments."""
 
 import keras
 import tensorflow as tf
 
 from deeplab2_like.data import preprocessing as preprocessing_lib
-from deeplab2_like.export import byte_guard
+from deeplab2_like.exports import byte_guard
 from deeplab2_like.graph import checks
 from deeplab2_like.inference import any_size
 from deeplab2_like.meta_architectures import contract
@@ -43,12 +43,12 @@ class ServingModule(tf.Module):
         max_pixels: int,
         jit_compile: bool,
     ):
-        """Makes the functions.
+        """Makes the functions of the signatures.
 
         Args:
-            system: Returns the post-processing.
+            system: System of the model, with its post-processing.
             model: The model that `system` built, with its weights.
-            preprocessing: What is done to an image.
+            preprocessing: Options of preprocessing.
             max_pixels: Most pixels of a request, all its images together.
             jit_compile: Whether XLA compiles the post-processing, once for
                 each size of the canvas.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Warm-up requests, which TensorFlow Serving runs before a model goes live.
 
-The file holds TFRecords of `PredictionLog`, a message of TensorFlow Serving's
-own package. Of its hundred fields five are needed, so that they are encoded
-here and the package is not.
+The file contains TFRecords of `PredictionLog`, a message of TensorFlow
+Serving's own package. Only a few of its fields are needed, so they are encoded
+here without the package.
 """
 
 import pathlib
@@ -46,7 +46,7 @@ def encode_request(
 
     Args:
         signature: Name of the signature.
-        inputs: Values of its inputs by name.
+        inputs: Values of the inputs of the signature by name.
     """
     request = _field(
         _REQUEST_MODEL, _field(_MODEL_SIGNATURE, signature.encode())
@@ -62,8 +62,11 @@ def write(directory: str, requests: Iterable[bytes]) -> pathlib.Path:
     """Writes the warm-up file of a SavedModel.
 
     Args:
-        directory: The folder of the SavedModel.
-        requests: From `encode_request`, at most 1000.
+        directory: Folder of the SavedModel.
+        requests: Results of `encode_request`, at most `MAX_REQUESTS`.
+
+    Returns:
+        Path of the file.
     """
     file = pathlib.Path(directory) / "assets.extra" / FILE
     file.parent.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A system and its network as one function of images of any size.
 
-Exported and live models run it alike; `make_predict` makes it.
+Exported and live models run the same function, which `make_predict` makes.
 """
 
 import keras
@@ -12,7 +12,9 @@ from deeplab2_like.inference import canvas
 from deeplab2_like.meta_architectures import contract
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
-# Up to here areas are counted through a table of all ids.
+# Default of the most pixels of a request, all its images together.
+DEFAULT_MAX_PIXELS = 20_000_000
+# Most ids for which pixels are counted in a table of all ids.
 _MAX_TABLE = 1 << 22
 
 
@@ -22,7 +24,17 @@ def make_predict(
     preprocessing: preprocessing_lib.Preprocessing,
     jit_compile: bool,
 ) -> tf.types.experimental.PolymorphicFunction:
-    """Makes the function from images to the outputs of `ServingModule`."""
+    """Makes the function from images to the outputs of `ServingModule`.
+
+    Args:
+        system: The system.
+        model: The model that `system` built.
+        preprocessing: Options of preprocessing.
+        jit_compile: Whether XLA compiles the post-processing.
+
+    Returns:
+        Function of images, uint8 [B, H, W, 3], all of one size.
+    """
     postprocess = tf.function(
         system.postprocess, jit_compile=jit_compile or None, autograph=False
     )
@@ -51,13 +63,14 @@ def map_images(
 ) -> dict[str, tf.Tensor]:
     """Post-processes the images of a batch one by one.
 
-    So XLA compiles for one image, and not anew for each size of a batch.
+    So XLA compiles once for all sizes of batches.
 
     Args:
         postprocess: `MetaArchitecture.postprocess` as a `tf.function`.
-        outputs: Of the network, B images.
-        canvas_size: As in `MetaArchitecture.postprocess`.
-        valid_size_b2: int32 [B, 2].
+        outputs: Outputs of the network for B images.
+        canvas_size: See `MetaArchitecture.postprocess`.
+        valid_size_b2: int32 [B, 2], height and width of each image on its
+            canvas.
 
     Returns:
         The fields of a `Prediction` that are not None.
@@ -99,10 +112,11 @@ def restore_prediction(
     Segments without a pixel at that size are no longer valid.
 
     Args:
-        prediction: Fields of a `Prediction`, of B canvases.
-        valid_size_b2: int32 [B, 2], the parts that are image; all equal.
+        prediction: Fields of a `Prediction` for B canvases.
+        valid_size_b2: int32 [B, 2], height and width of each image on its
+            canvas; all equal.
         size: int32 [2], height and width of the images.
-        system: Says what the ids are.
+        system: The system; its data set defines the ids.
 
     Returns:
         The outputs that `ServingModule` describes.
@@ -139,11 +153,11 @@ def count_pixels(
 
     Args:
         ids_bhw: int32 [B, H, W] in 0..num_ids - 1.
-        wanted_bs: int32 [B, S], the ids to count; in the same range.
-        num_ids: See above.
+        wanted_bs: int32 [B, S], the ids to count, in 0..num_ids - 1.
+        num_ids: Number of possible ids.
 
     Returns:
-        int32 [B, S].
+        int32 [B, S], the counts.
     """
     ids_bn = tf.reshape(ids_bhw, [tf.shape(ids_bhw)[0], -1])
     if num_ids <= _MAX_TABLE:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From images of any size to the network's canvas, and its maps back.
+"""Places images of any size on the network's canvas, and restores maps.
 
-The canvas is made by the same function as in evaluation, so that an exported
-model gives what was evaluated.
+The canvas is made by the same function as in evaluation, so that exported
+models predict the same.
 """
 
 import dataclasses
@@ -22,19 +22,19 @@ FIT = "fit"
 def build_preprocessing(
     options: config_pb2.ExperimentOptions, canvas: str, output_stride: int
 ) -> preprocessing_lib.Preprocessing:
-    """Builds what an exported model does to an image.
+    """Builds the options of preprocessing of exported and live models.
 
     Args:
         options: The config of the run.
-        canvas: "config": as in the evaluation of the run. "fit": the same
-            resizing, then the smallest canvas that holds the image. "H,W":
-            the same resizing, but every image on one canvas of this size,
-            reduced where it is larger.
-        output_stride: Of the system.
+        canvas: "config": the canvas of the evaluation of the run. "fit": the
+            same resizing, then the smallest canvas that contains the image.
+            "H,W": the same resizing, but all images on one canvas of this
+            size, reduced if they are larger.
+        output_stride: Output stride of the system.
 
     Raises:
-        ConfigError: The canvas is none of these or no legal size, or the
-            config says nothing about the size of images.
+        ConfigError: `canvas` is none of these or no legal size, or the config
+            has no `crop_size`.
     """
     data = options.eval_dataset_options
     if not data.crop_size:
@@ -98,15 +98,15 @@ def static_size(
 def place_images(
     images_bhwc: tf.Tensor, preprocessing: preprocessing_lib.Preprocessing
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Puts each image on its canvas.
+    """Places each image on its canvas.
 
     Args:
         images_bhwc: uint8 [B, h, w, 3].
-        preprocessing: What to do.
+        preprocessing: Options of preprocessing.
 
     Returns:
         float32 [B, H, W, 3] in 0..255, and int32 [B, 2], height and width of
-        the part at the top left that is image.
+        the image at the top left of its canvas.
     """
 
     def place(image_hwc: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -130,18 +130,17 @@ def place_images(
 def restore_map(
     map_bhw: tf.Tensor, valid_size: tf.Tensor, size: tf.Tensor
 ) -> tf.Tensor:
-    """Cuts the padding off and resizes to the size of the images.
+    """Crops the padding and resizes to the size of the images.
 
-    Nearest neighbour, corners on corners, halves go up: the same as
-    `restoring.resize_nearest`, which the evaluation uses.
+    The same as `original_size.resize_nearest`, which the evaluation uses.
 
     Args:
-        map_bhw: [B, H, W], a map of the canvas.
-        valid_size: int32 [2], its part that is image, the same for all.
+        map_bhw: [B, H, W], maps of the canvas, any dtype.
+        valid_size: int32 [2], height and width of the images on the canvas.
         size: int32 [2], height and width of the images.
 
     Returns:
-        [B, height, width].
+        [B, height, width], the same dtype.
     """
 
     def resize() -> tf.Tensor:

@@ -160,8 +160,9 @@ def make(
         label_divisor: More than the largest instance number.
 
     Raises:
-        deeplab2_like.errors.ConfigError: A class has no name, or a number is
-            not positive.
+        deeplab2_like.config.InvalidConfigError: There is no class, a class
+            has no name or the name of another one, `ignore_label` is a thing,
+            or a number is out of range.
     """
     proto = dataset_descriptor_pb2.DatasetDescriptor(
         name=name, ignore_label=ignore_label, label_divisor=label_divisor
@@ -169,4 +170,5 @@ def make(
     for names, is_thing in ((stuff, False), (things, True)):
         for class_name in names:
             proto.classes.add(name=class_name, is_thing=is_thing)
+    config.check_dataset(proto)
     return from_proto(proto)

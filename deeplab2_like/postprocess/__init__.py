@@ -10,3 +10,34 @@ Behind them: `batch` has the steps for one image and the loop over a batch,
 `pixels` the work on classes, centers and offsets, `masks` that on objects with
 masks. `deeplab2_like.graph` has what XLA needs to be exact and fast.
 """
+
+from deeplab2_like.postprocess import (
+    efficientps,
+    panoptic_deeplab,
+    panoptic_fpn,
+    semantic_only,
+)
+from deeplab2_like.postprocess.objects import Cells, Objects
+from deeplab2_like.postprocess.options import (
+    CellRules,
+    CenterRules,
+    ClassRules,
+    FusionRules,
+    MaskRules,
+)
+from deeplab2_like.postprocess.prediction import Prediction
+
+__all__ = [
+    "CellRules",
+    "Cells",
+    "CenterRules",
+    "ClassRules",
+    "FusionRules",
+    "MaskRules",
+    "Objects",
+    "Prediction",
+    "efficientps",
+    "panoptic_deeplab",
+    "panoptic_fpn",
+    "semantic_only",
+]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prediction with exported models, without importing TensorFlow up front.
+"""Predicts images with exported models.
 
-`Predictor` takes one image at a time, `predict_files` files and folders.
+`Predictor` predicts one image at a time, `predict_files` files and folders.
+Importing this package does not import TensorFlow.
 """
 
 from deeplab2_like.predict.files import (
@@ -12,13 +13,15 @@ from deeplab2_like.predict.files import (
     load_image_ids,
     predict_files,
 )
-from deeplab2_like.predict.predictor import ImageLike, Predictor
+from deeplab2_like.predict.images import ImageLike, ImagePredictor
+from deeplab2_like.predict.predictor import Predictor
 
 __all__ = [
     "JSON_FILE",
     "OVERLAY_ENDING",
     "PANOPTIC_ENDING",
     "ImageLike",
+    "ImagePredictor",
     "PredictedFiles",
     "Predictor",
     "load_image_ids",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Predicts files and folders: what the command deeplab2-predict does."""
+"""Predicts image files and folders, as the command deeplab2-predict does."""
 
 import dataclasses
 import json
@@ -25,13 +25,13 @@ PANOPTIC_ENDING, OVERLAY_ENDING = image_files.OUTPUT_ENDINGS
 
 @dataclasses.dataclass(frozen=True)
 class PredictedFiles:
-    """What `predict_files` did.
+    """The result of `predict_files`.
 
     Attributes:
-        num_images: How many images were predicted.
-        problems: A sentence for each image that was not.
-        json_path: The COCO-panoptic file.
-        milliseconds: Median of what the model took for an image.
+        num_images: Number of images that were predicted.
+        problems: A sentence for each image that was left out.
+        json_path: Path of the COCO-panoptic file.
+        milliseconds: Median of the model's time for an image.
     """
 
     num_images: int
@@ -60,23 +60,24 @@ def predict_files(
 
     Args:
         model: Folder that deeplab2-export wrote.
-        inputs: Images and folders.
-        out: Where the results go; created if need be.
+        inputs: Image files and folders.
+        out: Folder of the results; created if it does not exist.
         image_ids: Ids of the images by file name, for the JSON file. When
-            None the path without extension, as a number where all are numbers.
-        raw_panoptic_format: Also writes the label maps of the images in this
-            form, to `out/raw_semantic` and `out/raw_panoptic`: see
-            `raw_predictions`.
-        convert_raw_to_eval_ids: Whether these have the data set's own category
-            ids.
-        report: Shows the progress.
+            None, the path without extension, as a number where all are
+            numbers.
+        raw_panoptic_format: Format of label maps that are also written, to
+            `out/raw_semantic` and `out/raw_panoptic`, a key of
+            `raw_predictions.MAX_INSTANCE`; none when None.
+        convert_raw_to_eval_ids: Whether the label maps have the data set's own
+            category ids.
+        report: Display of the progress; on standard error when None.
 
     Raises:
         ExportError: The model cannot be used.
         ConfigError: The classes do not fit into `raw_panoptic_format`.
-        DataError: An input does not exist, a folder holds no image, or
-            `image_ids` lacks one; nothing was done then. Or no image at all
-            could be read; nothing was written then.
+        DataError: An input does not exist, a folder contains no image,
+            `image_ids` lacks an image, or no image can be read. Nothing is
+            written then.
     """
     report = report or progress.Progress()
     files = image_files.find_images(inputs)
@@ -124,7 +125,7 @@ def _choose_ids(
     files: Sequence[image_files.ImageFile],
     known: Mapping[str, int | str] | None,
 ) -> list[int | str]:
-    """Returns the id of each image, as `predict_files` says."""
+    """Returns the id of each image; see `predict_files`."""
     if known is not None:
         return [_look_up(file, known) for file in files]
     names = [file.name for file in files]
@@ -150,7 +151,7 @@ def load_image_ids(path: str | os.PathLike[str]) -> dict[str, int | str]:
     """Loads the ids of a data set's images, by file name.
 
     Args:
-        path: A JSON file in one of COCO's formats.
+        path: Path of a JSON file in one of COCO's formats.
 
     Raises:
         DataError: The file cannot be read or has no list of images.
@@ -170,7 +171,12 @@ def load_image_ids(path: str | os.PathLike[str]) -> dict[str, int | str]:
 
 
 class _Results:
-    """The folder of results, in which nothing changes before the first one."""
+    """The folder of results, which is not changed before the first result.
+
+    Attributes:
+        seconds: Time of the model for each image so far.
+        json_path: Path of the COCO-panoptic file.
+    """
 
     def __init__(
         self,
@@ -178,6 +184,13 @@ class _Results:
         predictor: predictor_lib.Predictor,
         raw_writer: raw_predictions.RawPredictionWriter | None,
     ):
+        """Stores what all images share; writes nothing.
+
+        Args:
+            folder: Folder of the results.
+            predictor: The model.
+            raw_writer: Writer of the label maps; None for none.
+        """
         self._folder = folder
         self._predictor = predictor
         self._raw_writer = raw_writer
@@ -189,12 +202,12 @@ class _Results:
         return self
 
     def __exit__(self, *unused: object) -> None:
-        # Also after an interrupt: what was done until then is listed.
+        # Also after an interrupt, so that the images until then are listed.
         if self._writer is not None:
             self._writer.close()
 
     def add(self, file: image_files.ImageFile, image_id: int | str) -> None:
-        """Predicts a file and writes what was found."""
+        """Predicts an image file and writes the result."""
         pixels = self._predictor.load_image(file.path)
         start = time.monotonic()
         maps = self._predictor.predict_maps(pixels)

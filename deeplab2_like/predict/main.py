@@ -3,8 +3,8 @@
 
     deeplab2-predict --model=SAVED IMAGE_OR_FOLDER... --out=RESULTS
 
-writes for each image its segments (NAME.panoptic.png) and a picture with legend
-(NAME.overlay.png), and for all of them panoptic.json, in COCO's panoptic
+writes for each image its segments (NAME.panoptic.png) and a picture with a
+legend (NAME.overlay.png), and for all images panoptic.json, in COCO's panoptic
 format.
 """
 
@@ -99,6 +99,10 @@ def _main(arguments: Sequence[str]) -> None:
         )
 
 
-def run() -> None:
-    """Runs the program and exits."""
+def cli() -> None:
+    """Predicts files and folders (console command deeplab2-predict)."""
     program.run(_main, _FLAGS)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the config's solver and evaluator options to the trainer's parts."""
+"""Builds the parts of the trainer from solver and evaluator options."""
 
 import keras
 
@@ -16,10 +16,10 @@ from deeplab2_like.trainer import optimizers, prediction_saver, schedules
 
 
 def check_trainable(options: config_pb2.ExperimentOptions) -> None:
-    """Checks what only training needs.
+    """Checks the options that only training uses.
 
     Raises:
-        ConfigError: The config asks for something that training cannot do.
+        ConfigError: Training does not support the options.
     """
     policy = options.train_dataset_options.augmentations.autoaugment_policy_name
     if policy:
@@ -32,10 +32,10 @@ def check_trainable(options: config_pb2.ExperimentOptions) -> None:
 
 
 def check_evaluable(options: config_pb2.ExperimentOptions) -> None:
-    """Checks what only evaluation needs.
+    """Checks the options that only evaluation uses.
 
     Raises:
-        ConfigError: The config asks for something that evaluation cannot do.
+        ConfigError: Evaluation does not support the options.
     """
     evaluator = options.evaluator_options
     descriptor = descriptor_lib.load(options.eval_dataset_options.dataset)
@@ -62,13 +62,13 @@ def build_saver(
     *,
     has_labels: bool = True,
 ) -> prediction_saver.PredictionSaver:
-    """Builds what saves the predictions of one evaluation.
+    """Builds the saver of the predictions of one evaluation.
 
     Args:
-        evaluator: The options of the evaluation.
+        evaluator: Options of the evaluation.
         descriptor: The data set.
-        directory: Where files go.
-        has_labels: Whether the images are labelled.
+        directory: Folder of the files.
+        has_labels: Whether the images have labels.
     """
     raw_writer = None
     if evaluator.save_raw_predictions:
@@ -110,7 +110,8 @@ def build_parameter_groups(
     """Builds the optimizers: one, or two when the backbone has its own rate.
 
     Returns:
-        Groups that hold each trainable variable once; the backbone's is last.
+        Groups that contain each trainable variable once; the backbone's is
+        last.
     """
     multiplier = solver.backbone_learning_rate_multiplier
     groups = [(learning_rate, list(model.trainable_variables))]
@@ -140,7 +141,7 @@ def build_parameter_groups(
 
 
 def pq_variant(evaluator: evaluator_pb2.EvaluatorOptions) -> str:
-    """Returns the name of the panoptic quality's rules."""
+    """Returns the name of the variant of the panoptic quality."""
     return evaluator_pb2.PanopticQualityVariant.Name(
         evaluator.pq_variant
     ).lower()

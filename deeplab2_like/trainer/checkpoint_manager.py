@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of a training run: saved atomically, restored strictly.
+"""Saves the state of a training run atomically and restores it strictly.
 
 Restoring compares the names and shapes of both sides before it changes
-anything. `checkpoint_files` reads the files.
+anything. `checkpoints.files` reads the files.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from deeplab2_like.checkpoints import files as checkpoint_files
 
 
 class CheckpointManager(tf.train.CheckpointManager):
-    """Writes and deletes checkpoints; what to restore is decided elsewhere."""
+    """A manager that only writes and deletes; see `restore_latest`."""
 
     def restore_or_initialize(self) -> None:
         """Does nothing: the state was restored before training started."""
@@ -36,7 +36,7 @@ def make_manager(
         directory: The model folder.
         state: Named groups of named variables.
         step: The step counter.
-        keep: How many checkpoints remain.
+        keep: Number of checkpoints to keep.
         interval_steps: Least number of steps between two of them.
     """
     checkpoint = tf.train.Checkpoint(
@@ -58,7 +58,7 @@ def restore_latest(
 ) -> str | None:
     """Restores the newest intact checkpoint of a model folder.
 
-    A damaged one is passed over with a warning that names it.
+    Damaged ones are skipped with a warning.
 
     Args:
         directory: The model folder.
@@ -69,8 +69,8 @@ def restore_latest(
         The prefix that was restored; None when there is no checkpoint.
 
     Raises:
-        CheckpointError: All are damaged, the state file is, or the variables
-            differ from the checkpoint's.
+        CheckpointError: All checkpoints or the state file are damaged, or the
+            variables differ from the checkpoint's.
     """
     checkpoint_files.check_state_file(directory)
     damaged: errors.CheckpointError | None = None
@@ -95,6 +95,12 @@ def assign_state(
     step: tf.Variable,
 ) -> None:
     """Assigns all values to all variables, or changes nothing.
+
+    Args:
+        prefix: Prefix of the checkpoint, for the message.
+        values: Values of the checkpoint by name, `group/path`.
+        state: Named groups of named variables.
+        step: The step counter, named `global_step`.
 
     Raises:
         CheckpointError: A name is missing on one side, or shapes differ.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From flags to a distribution strategy."""
+"""The distribution strategy, its shared files and its batch sizes."""
 
 import json
 import os
@@ -12,19 +12,19 @@ from deeplab2_like import errors
 def build_strategy(
     master: str = "", num_gpus: int = 0
 ) -> tf.distribute.Strategy:
-    """Builds the strategy for the machine at hand.
+    """Builds the distribution strategy for this machine.
 
-    In this order: a TPU when `master` names one; several workers when the
-    environment variable TF_CONFIG describes a cluster; several GPUs; one GPU;
-    the CPU.
+    It is the first that applies: a TPU if `master` is given; several workers
+    if the environment variable TF_CONFIG describes a cluster; several GPUs;
+    one GPU; the CPU.
 
     Args:
         master: Address or name of a TPU ("local" on a TPU VM); "" for none.
-        num_gpus: How many GPUs of this machine to use, -1 for all.
+        num_gpus: Number of GPUs of this machine to use, -1 for all.
 
     Raises:
-        ConfigError: More GPUs are asked for than there are, both kinds of
-            accelerator are, or the TPU cannot be reached.
+        ConfigError: There are fewer GPUs than `num_gpus`, both a TPU and GPUs
+            are given, TF_CONFIG is damaged, or the TPU cannot be reached.
     """
     if master and num_gpus > 0:
         raise errors.ConfigError(
@@ -58,7 +58,7 @@ def _cluster_workers() -> list[str]:
     except (ValueError, AttributeError):
         raise errors.ConfigError(
             "The environment variable TF_CONFIG is not the JSON that "
-            f"TensorFlow describes a cluster with: {text[:80]!r}. Mend it, or "
+            f"TensorFlow describes a cluster with: {text[:80]!r}. Fix it, or "
             "unset it to train on one machine."
         ) from None
 
@@ -82,7 +82,7 @@ def _build_tpu_strategy(master: str) -> tf.distribute.TPUStrategy:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Tells whether this process writes the shared files."""
+    """Returns whether this process writes the shared files."""
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.task_type:
         return True
@@ -96,8 +96,13 @@ def check_batch_size(
 ) -> None:
     """Checks that a global batch divides evenly among the replicas.
 
+    Args:
+        field: Name of the field of the batch size, for the message.
+        batch_size: Size of the global batch.
+        strategy: The strategy of the replicas.
+
     Raises:
-        ConfigError: It does not; the text names `field` and the next sizes.
+        ConfigError: The size is not a multiple of the number of replicas.
     """
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:

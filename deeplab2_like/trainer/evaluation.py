@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation of a model at the images' original sizes, in Orbit's form."""
+"""Evaluates models at the original sizes of images, for Orbit."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ _NO_LABELS = (
     "Nothing was scored: eval_dataset_options.decode_groundtruth_label is "
     "false."
 )
-# deeplab2's names of COCO's numbers.
+# Names of COCO's numbers in deeplab2.
 _AP_SUMMARIES = {
     "AP": "AP_Mask",
     "AP50": "AP_Mask_@IoU=0.5",
@@ -44,8 +45,29 @@ _AP_SUMMARIES = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class ScoreOptions:
+    """Options of the scores of an evaluation.
+
+    Attributes:
+        has_labels: Whether the images have labels; if not, they are only
+            predicted.
+        pq_variant: Variant of the panoptic quality; see `PanopticQuality`.
+        detailed_ap: Whether all twelve numbers of COCO's mask AP are
+            summaries, not only the main one.
+    """
+
+    has_labels: bool = True
+    pq_variant: str = "panopticapi"
+    detailed_ap: bool = False
+
+
 class Evaluator(orbit.AbstractEvaluator):
-    """Scores a model on a data set; create it in the strategy's scope."""
+    """An evaluator of a model; create it in the strategy's scope.
+
+    Attributes:
+        results: Results of the last evaluation; see `Scores.results`.
+    """
 
     def __init__(
         self,
@@ -54,41 +76,34 @@ class Evaluator(orbit.AbstractEvaluator):
         make_dataset: Callable[[], tf.data.Dataset],
         *,
         directory: str,
-        pq_variant: str = "panopticapi",
+        scoring: ScoreOptions | None = None,
         make_saver: Callable[[], prediction_saver.PredictionSaver]
         | None = None,
-        has_labels: bool = True,
-        detailed_ap: bool = False,
         average: optimizers.AveragedWeights | None = None,
         report: progress.Progress | None = None,
     ):
         """Creates the evaluator.
 
         Args:
-            system: Returns losses and post-processing.
+            system: System of the model, with losses and post-processing.
             model: The model that `system` built.
-            make_dataset: Makes the evaluation batches, from the beginning.
-            directory: Where summaries and `metrics.json` go.
-            pq_variant: Rules of the panoptic quality.
-            make_saver: Makes what saves predictions, for each evaluation;
-                nothing is saved when None.
-            has_labels: Whether images are labelled; if not, they are only
-                predicted.
-            detailed_ap: Whether all twelve numbers of COCO's mask AP are
-                summaries, or the main one.
+            make_dataset: Function that makes the evaluation batches, from the
+                beginning; see `data.pipeline.make_evaluation_dataset`.
+            directory: Folder of the file `metrics.json`.
+            scoring: Options of the scores; the defaults when None.
+            make_saver: Function that makes the saver of predictions of an
+                evaluation; nothing is saved when None.
             average: Weights to evaluate in place of the model's own.
-            report: Shows the progress.
+            report: Display of the progress; on standard error when None.
         """
         self._system = system
         self._model = model
         self._make_dataset = make_dataset
         self._directory = pathlib.Path(directory)
-        self._pq_variant = pq_variant
+        self._scoring = scoring or ScoreOptions()
         self._make_saver = make_saver or (
             lambda: prediction_saver.PredictionSaver(system.descriptor)
         )
-        self._has_labels = has_labels
-        self._detailed_ap = detailed_ap
         self._average = average
         self._progress = report or progress.Progress()
         self._strategy = tf.distribute.get_strategy()
@@ -99,7 +114,14 @@ class Evaluator(orbit.AbstractEvaluator):
         self.results: dict[str, Any] = {}
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
-        """Evaluates all batches, or `num_steps` if that is not -1."""
+        """Evaluates `num_steps` batches, or all if it is -1.
+
+        Args:
+            num_steps: Integer scalar.
+
+        Returns:
+            The finite summaries by name.
+        """
         if self._average is None:
             return self._evaluate(int(num_steps))
         self._average.swap()
@@ -109,9 +131,7 @@ class Evaluator(orbit.AbstractEvaluator):
             self._average.swap()
 
     def _evaluate(self, num_batches: int) -> dict[str, float]:
-        scores = Scores(
-            self._system, self._pq_variant, detailed_ap=self._detailed_ap
-        )
+        scores = Scores(self._system, self._scoring)
         saver = self._make_saver()
         dataset = self._make_dataset()
         if num_batches >= 0:
@@ -122,14 +142,14 @@ class Evaluator(orbit.AbstractEvaluator):
         ) as phase:
             for done, (batch, outputs) in enumerate(self._predict(dataset)):
                 for image in original_size.restore_images(batch, outputs):
-                    if self._has_labels:
+                    if self._scoring.has_labels:
                         scores.update(image)
                     saver.add(image)
                 scores.update_losses(outputs["losses"])
                 phase.advance(done + 1)
         for line in saver.describe():
             self._progress.log(line)
-        if not self._has_labels:
+        if not self._scoring.has_labels:
             self.results = {"summaries": {}, "warnings": [_NO_LABELS]}
             return {}
         self.results = scores.results()
@@ -170,7 +190,7 @@ class Evaluator(orbit.AbstractEvaluator):
         if replicas == 1:
             outputs = [self._run(inputs[0])]
         else:
-            # The last group may be short: its last batch is run repeatedly.
+            # The last group may be short; then its last batch is repeated.
             inputs += [inputs[-1]] * (replicas - len(inputs))
             shared = (
                 self._strategy.experimental_distribute_values_from_function(
@@ -200,7 +220,7 @@ class Evaluator(orbit.AbstractEvaluator):
 
     def _replica_step(self, inputs: Batch) -> dict[str, Any]:
         images = inputs["image"]
-        targets = inputs["targets"] if self._has_labels else None
+        targets = inputs["targets"] if self._scoring.has_labels else None
         outputs = self._system.infer(self._model, images, targets=targets)
         losses: dict[str, tf.Tensor] = {}
         if targets is not None:
@@ -218,7 +238,7 @@ class Evaluator(orbit.AbstractEvaluator):
 
 
 def _without_nan(value: Any) -> Any:
-    """Replaces not-a-number, which JSON does not have, by null."""
+    """Returns values with None for NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -230,23 +250,23 @@ class Scores:
     """All metrics of one evaluation."""
 
     def __init__(
-        self,
-        system: contract.MetaArchitecture,
-        pq_variant: str,
-        *,
-        detailed_ap: bool = False,
+        self, system: contract.MetaArchitecture, scoring: ScoreOptions
     ):
-        self._detailed_ap = detailed_ap
+        """Creates the metrics.
+
+        Args:
+            system: System of the model.
+            scoring: Options of the scores.
+        """
+        self._detailed_ap = scoring.detailed_ap
         descriptor = system.descriptor
         self._label_divisor = descriptor.label_divisor
-        self._iou = mean_iou.MeanIoU.from_descriptor(descriptor)
+        self._iou = mean_iou.MeanIoU(descriptor)
         self._has_instances = system.has_instances
-        self._pq = panoptic_quality.PanopticQuality.from_descriptor(
-            descriptor, variant=pq_variant
+        self._pq = panoptic_quality.PanopticQuality(
+            descriptor, variant=scoring.pq_variant
         )
-        self._ap = average_precision.AveragePrecision.from_descriptor(
-            descriptor
-        )
+        self._ap = average_precision.AveragePrecision(descriptor)
         self._losses: dict[str, list[float]] = {}
 
     def update(self, image: original_size.RestoredImage) -> None:
@@ -266,12 +286,12 @@ class Scores:
             )
 
     def update_losses(self, losses: Mapping[str, np.ndarray]) -> None:
-        """Adds the losses of a batch, [B] each."""
+        """Adds the losses of a batch, float32 [B] each, by name."""
         for name, values in losses.items():
             self._losses.setdefault(name, []).extend(values.tolist())
 
     def results(self) -> dict[str, Any]:
-        """Returns numbers for TensorBoard, tables, and warnings."""
+        """Returns the results; see `runs.evaluate`."""
         iou = self._iou.result()
         summaries = {"evaluation/iou/IoU": iou.scalars()["mIoU"]}
         results: dict[str, Any] = {"summaries": summaries, "warnings": []}

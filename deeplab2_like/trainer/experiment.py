@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The objects of a run and the order in which they work."""
+"""Builds the objects of a run, trains and evaluates."""
 
 import contextlib
 import io
@@ -24,13 +24,18 @@ from deeplab2_like.trainer import (
     distribution,
     evaluation,
     prediction_saver,
+    runs,
     stopping,
     training,
 )
 
 
 class Experiment:
-    """The objects of a run, built from its config."""
+    """The objects of a run, built from its config.
+
+    Attributes:
+        results: Results of the last evaluation; see `runs.evaluate`.
+    """
 
     def __init__(
         self,
@@ -39,7 +44,14 @@ class Experiment:
         strategy: tf.distribute.Strategy,
         report: progress.Progress,
     ):
-        """Builds system and model; reads no data and no checkpoint."""
+        """Builds system and model; reads no data and no checkpoint.
+
+        Args:
+            config: The checked config.
+            model_dir: The model folder.
+            strategy: The distribution strategy.
+            report: Display of the progress.
+        """
         options = config.options
         self._options = options
         self._trainer_options = options.trainer_options
@@ -52,11 +64,9 @@ class Experiment:
         keras.utils.set_random_seed(seed)
         if self._trainer_options.deterministic:
             tf.config.experimental.enable_op_determinism()
-        descriptor = descriptor_lib.load(
-            options.train_dataset_options.dataset
-            or options.eval_dataset_options.dataset
+        self._system = system_build.build_system(
+            options, descriptor_lib.load_of_run(options)
         )
-        self._system = system_build.build_system(options, descriptor)
         with (
             strategy.scope(),
             system_build.compute_precision(self._trainer_options),
@@ -71,8 +81,18 @@ class Experiment:
             f"{type(strategy).__name__}"
         )
 
-    def train(self, *, evaluate: bool = False) -> None:
-        """Trains to the last step, from the newest checkpoint if any."""
+    def train(
+        self,
+        *,
+        evaluate: bool = False,
+        on_step: runs.OnStep | None = None,
+    ) -> None:
+        """Trains to the last step, from the newest checkpoint if any.
+
+        Args:
+            evaluate: See `runs.train`.
+            on_step: See `runs.train`.
+        """
         with self._strategy.scope():
             trainer, state = self._build_trainer()
             start = self._restore(trainer, state)
@@ -100,6 +120,8 @@ class Experiment:
             def after_loop(output: Mapping[str, tf.Tensor]) -> None:
                 step = int(trainer.global_step.numpy())
                 phase.advance(step, _short_values(output))
+                if on_step is not None:
+                    on_step(step, {k: float(v) for k, v in output.items()})
                 if is_stopping():
                     manager.save(checkpoint_number=step, check_interval=False)
                     raise stopping.StopRequestedError()
@@ -139,7 +161,7 @@ class Experiment:
         step = int(controller.global_step.numpy())
         while True:
             step = min(step + evaluator_options.eval_interval, total)
-            # Saved before it is evaluated: what was trained is never lost.
+            # A checkpoint is saved first, so that no training can be lost.
             controller.train(step)
             controller.evaluate(evaluator_options.eval_steps)
             if step >= total:
@@ -151,7 +173,7 @@ class Experiment:
         self._evaluate_checkpoint(prefix)
 
     def evaluate_continuously(self) -> None:
-        """Evaluates each new checkpoint until no new one comes in time."""
+        """Evaluates each new checkpoint until the last step or a timeout."""
         timeout = self._options.evaluator_options.continuous_eval_timeout
         seconds = None if timeout < 0 else timeout
         total = self._solver.training_number_of_steps
@@ -170,7 +192,7 @@ class Experiment:
                 return
 
     def _evaluate_checkpoint(self, prefix: str) -> int:
-        """Evaluates one checkpoint; gives its step."""
+        """Evaluates one checkpoint and returns its step."""
         values = checkpoint_files.read_checkpoint(prefix)
         initialization.assign_all(
             prefix, checkpoint_files.model_values(values), self._model
@@ -283,10 +305,12 @@ class Experiment:
             self._model,
             make_dataset,
             directory=f"{self._output_directory()}/eval",
-            pq_variant=build.pq_variant(options),
+            scoring=evaluation.ScoreOptions(
+                has_labels=has_labels,
+                pq_variant=build.pq_variant(options),
+                detailed_ap=options.detailed_ap_metrics,
+            ),
             make_saver=make_saver,
-            has_labels=has_labels,
-            detailed_ap=options.detailed_ap_metrics,
             average=average,
             report=self._report,
         )
@@ -294,8 +318,8 @@ class Experiment:
     def _output_directory(self) -> str:
         if distribution.is_chief(self._strategy):
             return self._model_dir
-        # Every worker takes part in saving and evaluates; the chief's files
-        # are the ones, and no other may write to them.
+        # Every worker saves and evaluates, but only the chief may write to
+        # the model folder itself.
         task = self._strategy.cluster_resolver.task_id
         return f"{self._model_dir}/worker_{task}"
 
@@ -317,7 +341,7 @@ class Experiment:
 
 
 def _short_values(output: Mapping[str, tf.Tensor]) -> dict[str, float]:
-    """Returns the numbers that the live line shows."""
+    """Returns the numbers for the line of the progress."""
     return {
         name.removeprefix("losses/train_").removesuffix("_loss"): float(value)
         for name, value in output.items()
@@ -327,6 +351,6 @@ def _short_values(output: Mapping[str, tf.Tensor]) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _quiet_orbit() -> Iterator[None]:
-    """Keeps Orbit's own lines off standard output."""
+    """Hides Orbit's own lines on standard output."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adam and AdamW with one operation for each variable.
 
-Keras spells the step out, and so reads and writes each weight and its moments
-about ten times; TensorFlow's own operation does so once. The formula, the
-variables and their names are those of Keras; rounding differs.
+Keras computes the step by many operations, which read and write each weight
+and its moments about ten times; TensorFlow's own operation does so once. The
+formula, the variables and their names are those of Keras; rounding differs.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 
 class _OneOperationStep:
-    """Replaces the step of `keras.optimizers.Adam`."""
+    """The step of `keras.optimizers.Adam` as one operation."""
 
     def update_step(
         self: Any,
@@ -21,7 +21,7 @@ class _OneOperationStep:
         variable: tf.Variable | keras.Variable,
         learning_rate: tf.Tensor,
     ) -> None:
-        """Does the step of one variable."""
+        """Updates one variable."""
         index = self._get_variable_index(variable)
         dtype = variable.dtype
         count = tf.cast(self.iterations + 1, dtype)
@@ -40,11 +40,11 @@ class _OneOperationStep:
 
 
 class FusedAdam(_OneOperationStep, keras.optimizers.Adam):
-    """`keras.optimizers.Adam`; amsgrad does not exist here."""
+    """`keras.optimizers.Adam` without amsgrad."""
 
 
 class FusedAdamW(_OneOperationStep, keras.optimizers.AdamW):
-    """`keras.optimizers.AdamW`; amsgrad does not exist here."""
+    """`keras.optimizers.AdamW` without amsgrad."""
 
 
 def _raw(variable: tf.Variable | keras.Variable) -> tf.Variable:

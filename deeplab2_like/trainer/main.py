@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of training and evaluation."""
+"""Trains and evaluates models.
 
-import os
+    deeplab2-train --config_file=CONFIG --model_dir=RUN
+    deeplab2-evaluate --config_file=CONFIG --model_dir=RUN
+
+RUN is the folder of the run.
+"""
+
 from collections.abc import Sequence
 
 from absl import flags
 
 from deeplab2_like import config as config_lib
 from deeplab2_like.console import program
+from deeplab2_like.trainer import runs
 
 MODES = ("train", "eval", "train_and_eval", "continuous_eval")
 
@@ -75,28 +81,27 @@ def _run(mode: str, arguments: Sequence[str]) -> None:
     )
     model_dir = program.require(_MODEL_DIR, "the folder of the run", "runs/1")
     config = config_lib.load(config_file, _CONFIG_OVERRIDE.value)
-    # Nothing that takes long is imported before the user's input is checked.
-    from deeplab2_like.trainer import orbit_check
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    orbit_check.require_orbit()
-    from deeplab2_like.trainer import run
-
-    run.quiet_tensorflow()
-
-    run.run_experiment(
-        config,
-        model_dir,
-        mode,
+    options = runs.RunOptions(
         master=_MASTER.value,
         num_gpus=_NUM_GPUS.value,
         allow_config_change=_ALLOW_CONFIG_CHANGE.value,
         repair_checkpoint_state=_REPAIR.value,
     )
+    if mode == "eval":
+        runs.evaluate(model_dir, config, options=options)
+    elif mode == "continuous_eval":
+        runs.evaluate_continuously(model_dir, config, options=options)
+    else:
+        runs.train(
+            config,
+            model_dir,
+            evaluate=mode == "train_and_eval",
+            options=options,
+        )
 
 
 def cli() -> None:
-    """Trains, or does what --mode says (console command deeplab2-train)."""
+    """Trains, or runs the given --mode (console command deeplab2-train)."""
     program.run(
         lambda arguments: _run(_MODE.value or "train", arguments), _FLAGS
     )
@@ -107,3 +112,7 @@ def evaluate_cli() -> None:
     program.run(
         lambda arguments: _run(_MODE.value or "eval", arguments), _FLAGS
     )
+
+
+if __name__ == "__main__":
+    cli()

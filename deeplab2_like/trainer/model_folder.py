@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a training run: its config, its lock, what may change in it."""
+"""The folder of a training run: its config and its lock."""
 
 import contextlib
 import datetime
@@ -18,7 +18,7 @@ from deeplab2_like.storage import whole_files
 
 _LOCK_FILE = "training.lock"
 
-# What a run may change when it is continued: none of it touches the weights.
+# Fields that may change when a run continues; none affects the weights.
 _FREE_FIELDS = (
     "evaluator_options",
     "eval_dataset_options",
@@ -42,11 +42,12 @@ def prepare(
 
     Args:
         directory: The model folder.
-        options: The resolved config, which is written into the folder.
-            Data set descriptors that are files of the user's are copied
-            beside it, so that the folder needs nothing outside of it.
+        options: The resolved config, which is written into the folder. Files
+            of data set descriptors are copied beside it, so that the folder is
+            complete by itself.
         sha256: Fingerprint of the resolved config.
-        allow_config_change: Accepts a folder that another config made.
+        allow_config_change: Whether a folder that another config made is
+            accepted.
 
     Returns:
         The differences from the config that made the folder; empty when there
@@ -83,9 +84,9 @@ def prepare(
 def _plan_descriptors(
     folder: pathlib.Path, options: config_pb2.ExperimentOptions
 ) -> tuple[config_pb2.ExperimentOptions, dict[str, str]]:
-    """Returns the config to keep, and the text of each descriptor to copy.
+    """Returns the config to write, and the text of each descriptor to copy.
 
-    Descriptors that come with the package keep their name.
+    Descriptors of the package are not copied.
     """
     kept = config_pb2.ExperimentOptions()
     kept.CopyFrom(options)
@@ -134,7 +135,7 @@ def compare_configs(
 def _list_values(
     options: config_pb2.ExperimentOptions,
 ) -> dict[str, object]:
-    """Lists the values that are set, by path."""
+    """Returns the values that are set, by path."""
     return {
         path: value
         for path, _, field, value in report.iterate_fields(options)
@@ -171,12 +172,12 @@ def _is_alive(process: int) -> bool:
 
 @contextlib.contextmanager
 def training_lock(directory: str) -> Iterator[None]:
-    """Keeps a second trainer out of a model folder.
+    """Locks a model folder against other trainers inside a block.
 
-    A lock that a killed process of this machine left behind is taken over.
+    A lock that a killed process of this machine left is taken over.
 
     Raises:
-        CheckpointError: Another trainer works in the folder.
+        CheckpointError: Another trainer uses the folder.
     """
     file = pathlib.Path(directory) / _LOCK_FILE
     owner = {
@@ -198,7 +199,7 @@ def training_lock(directory: str) -> Iterator[None]:
 
 
 def _take_over_or_refuse(file: pathlib.Path) -> None:
-    """Deletes a lock whose owner is gone, else raises."""
+    """Deletes a lock whose process has ended; raises for others."""
     try:
         other = json.loads(file.read_text(encoding="utf-8"))
         host, process = other["host"], int(other["process"])

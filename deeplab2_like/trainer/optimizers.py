@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optimizers, gradient clipping and averaged weights under any strategy.
 
-Keras clips each replica's gradient before the replicas' sum, which is another
-optimizer than on one device, so its `clipnorm` options are not used here.
+Keras clips the gradient of each replica before their sum, which differs from
+clipping on one device, so its `clipnorm` options are not used here.
 """
 
 import dataclasses
@@ -19,7 +19,12 @@ OPTIMIZERS = ("adam", "sgd", "adamw")
 
 @dataclasses.dataclass(frozen=True)
 class ParameterGroup:
-    """Variables that share an optimizer."""
+    """Variables that share an optimizer.
+
+    Attributes:
+        optimizer: The optimizer.
+        variables: Its variables, in the order of their gradients.
+    """
 
     optimizer: keras.optimizers.Optimizer
     variables: Sequence[keras.Variable]
@@ -36,7 +41,7 @@ def make_optimizer(
     Args:
         name: "adam" (betas 0.9 and 0.999, epsilon 1e-7), "sgd" (momentum
             0.9) or "adamw".
-        learning_rate: Its schedule.
+        learning_rate: Schedule of the learning rate.
         adamw_weight_decay: Decoupled decay of "adamw", scaled by the learning
             rate; it acts on variables named `kernel` only.
 
@@ -60,9 +65,13 @@ def make_optimizer(
 def exclude_from_decay(
     group: ParameterGroup, decayed: Sequence[keras.Variable]
 ) -> None:
-    """Restricts the decoupled decay of "adamw" to some of its variables.
+    """Restricts the decoupled decay of "adamw" to some variables.
 
-    To be called before the optimizer is built.
+    Call it before the optimizer is built.
+
+    Args:
+        group: The variables with their optimizer.
+        decayed: The variables that decay.
     """
     if not isinstance(group.optimizer, keras.optimizers.AdamW):
         return
@@ -82,7 +91,13 @@ def sum_over_replicas(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 def clip_by_global_norm(
     gradients: Sequence[tf.Tensor], norm: tf.Tensor, clip_norm: float
 ) -> list[tf.Tensor]:
-    """Scales gradients down to the norm `clip_norm` if theirs is larger."""
+    """Scales gradients down to the norm `clip_norm` if theirs is larger.
+
+    Args:
+        gradients: Gradients of any shapes and float dtypes.
+        norm: float scalar, norm of all gradients together.
+        clip_norm: Largest norm of the result.
+    """
     scale = tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-12))
     return [gradient * tf.cast(scale, gradient.dtype) for gradient in gradients]
 
@@ -94,10 +109,10 @@ def apply_gradients(
 
     Args:
         groups: The variables with their optimizers.
-        gradients: One for each variable of all groups, in order. Keras sums
-            over the replicas once more, hence the division.
+        gradients: One gradient for each variable of all groups, in order.
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    # Keras sums over the replicas once more.
     if replicas > 1:
         gradients = [gradient / replicas for gradient in gradients]
     start = 0
@@ -113,16 +128,18 @@ class AveragedWeights:
     """An exponential moving average of a model's floating-point variables.
 
     The average after step t is `decay_t * average + (1 - decay_t) * value`
-    with `decay_t = min(decay, (1 + t) / (10 + t))`, so that the first steps do
-    not hold on to the initial weights.
+    with `decay_t = min(decay, (1 + t) / (10 + t))`, so that the initial weights
+    soon lose their influence.
+
+    Attributes:
+        variables: The averages by the path of their variable.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], decay: float):
-        """Starts the average at the present values.
+        """Starts the averages at the current values, in the strategy's scope.
 
         Args:
-            variables: What to average: weights and moving statistics. Create
-                this object in the strategy's scope.
+            variables: Variables to average: weights and moving statistics.
             decay: Share of the old average, in (0, 1).
         """
         self._decay = decay
@@ -143,7 +160,11 @@ class AveragedWeights:
         }
 
     def update(self, step: tf.Tensor) -> None:
-        """Takes the present values in; call it outside of replicas."""
+        """Updates the averages; call it outside of replicas.
+
+        Args:
+            step: Integer scalar, number of steps done.
+        """
         step = tf.cast(step, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + step) / (10.0 + step))
         strategy = tf.distribute.get_strategy()
@@ -157,12 +178,12 @@ class AveragedWeights:
             strategy.extended.update(average, move, args=(source.value,))
 
     def reset(self) -> None:
-        """Starts anew at the present values."""
+        """Restarts the averages at the current values."""
         for source in self._sources:
             self.variables[source.path].assign(source.value)
 
     def swap(self) -> None:
-        """Exchanges the averages with the model's present values."""
+        """Exchanges the averages with the current values of the model."""
         for source in self._sources:
             average = self.variables[source.path]
             present = tf.convert_to_tensor(source.value)

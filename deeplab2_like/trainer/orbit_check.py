@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds out whether the real Orbit is installed, before anything needs it."""
+"""Checks that TensorFlow's Orbit is installed, before it is imported."""
 
 import importlib.util
 
@@ -12,9 +12,9 @@ _HOW_TO_INSTALL = (
 
 
 def require_orbit() -> None:
-    """Checks that `import orbit` gives TensorFlow's training library.
+    """Checks that `import orbit` imports TensorFlow's training library.
 
-    The package index has a satellite tracker of the same import name.
+    Another package on PyPI has the same import name.
 
     Raises:
         InstallError: Orbit is not installed, or it is the other package.

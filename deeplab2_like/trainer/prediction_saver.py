@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation leaves behind besides its numbers."""
+"""Saves pictures and label maps of the images of an evaluation."""
 
 import pathlib
 
@@ -14,11 +14,10 @@ from deeplab2_like.trainer import summaries
 
 
 class PredictionSaver:
-    """Draws the first images of an evaluation, writes the label maps of all.
+    """A saver of pictures of the first images and of label maps of all.
 
-    Pictures go to TensorBoard and, if asked for, to files
-    `000000_comparison.png`, `000001_comparison.png` and so on. One image is
-    in memory at a time.
+    Pictures are written to TensorBoard and optionally to files
+    `000000_comparison.png`, `000001_comparison.png` and so on.
     """
 
     def __init__(
@@ -30,13 +29,13 @@ class PredictionSaver:
         raw_writer: raw_predictions.RawPredictionWriter | None = None,
         has_labels: bool = True,
     ):
-        """Takes what to save; writes nothing yet.
+        """Creates the saver; writes nothing yet.
 
         Args:
             descriptor: The data set.
-            num_pictures: How many images are drawn.
-            picture_folder: Where pictures go as files; none when None.
-            raw_writer: Writes the label maps; none when None.
+            num_pictures: Number of images that are drawn.
+            picture_folder: Folder of the files of pictures; None for no files.
+            raw_writer: Writer of the label maps; None for no label maps.
             has_labels: Whether the images have a ground truth to draw.
         """
         self._descriptor = descriptor
@@ -49,7 +48,7 @@ class PredictionSaver:
         self._num_images = 0
 
     def add(self, image: original_size.RestoredImage) -> None:
-        """Saves what is wanted of the next image."""
+        """Saves the next image."""
         index = self._num_images
         if index < self._num_pictures:
             picture = summaries.make_picture(
@@ -63,7 +62,7 @@ class PredictionSaver:
         self._num_images += 1
 
     def describe(self) -> list[str]:
-        """Says in sentences what was written to which folder."""
+        """Returns sentences about what was written to which folder."""
         lines = []
         number = min(self._num_images, self._num_pictures)
         if self._picture_folder and number:

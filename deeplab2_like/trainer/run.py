@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs an experiment: checks what can be checked first, then works."""
+"""Runs an experiment, after all checks that take no long time."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ from deeplab2_like.trainer import (
     distribution,
     experiment,
     model_folder,
+    runs,
     training,
 )
 
@@ -28,11 +29,9 @@ def run_experiment(
     config: Config,
     model_dir: str,
     mode: str,
+    options: runs.RunOptions | None = None,
     *,
-    master: str = "",
-    num_gpus: int = 0,
-    allow_config_change: bool = False,
-    repair_checkpoint_state: bool = False,
+    on_step: runs.OnStep | None = None,
     report: progress.Progress | None = None,
 ) -> dict[str, Any]:
     """Runs an experiment in one of its modes.
@@ -40,22 +39,22 @@ def run_experiment(
     Args:
         config: The checked config.
         model_dir: The model folder; created for training.
-        mode: One of `main.MODES`.
-        master: See `distribution.build_strategy`.
-        num_gpus: See `distribution.build_strategy`.
-        allow_config_change: See `model_folder.prepare`.
-        repair_checkpoint_state: Writes the checkpoint state file anew.
-        report: Shows the progress.
+        mode: Mode of the run, one of `main.MODES`.
+        options: See `runs.train`.
+        on_step: See `runs.train`.
+        report: See `runs.train`.
 
     Returns:
-        The results of the last evaluation, {} without one.
+        The results of the last evaluation; see `runs.evaluate`. {} without
+        one.
 
     Raises:
-        UserError: Anything that the user can put right.
-        SystemExit: The process was asked to stop (SIGTERM); everything is
-            saved, and the same command continues.
+        UserError: See `runs.train`.
+        SystemExit: See `runs.train`.
     """
+    options = options or runs.RunOptions()
     report = report or progress.Progress()
+    tf.get_logger().setLevel("ERROR")  # Users cannot act on its warnings.
     trains = mode in ("train", "train_and_eval")
     config.require_filled(*_needed_fields(mode))
     if trains:
@@ -63,8 +62,8 @@ def run_experiment(
     if mode != "train":
         build.check_evaluable(config.options)
     with native_logs.hide_routine():
-        # Workers have to find each other before any operation is run.
-        strategy = distribution.build_strategy(master, num_gpus)
+        # Workers have to connect before any operation is run.
+        strategy = distribution.build_strategy(options.master, options.num_gpus)
         _start_xla()
     _check_first_records(config.options, mode)
     chief = distribution.is_chief(strategy)
@@ -74,20 +73,20 @@ def run_experiment(
                 model_dir,
                 config.options,
                 sha256=config.sha256,
-                allow_config_change=allow_config_change,
+                allow_config_change=options.allow_config_change,
             )
             stack.enter_context(model_folder.training_lock(model_dir))
             checkpoint_files.purge_unfinished(model_dir)
-        if repair_checkpoint_state:
+        if options.repair_checkpoint_state:
             checkpoint_files.repair_state_file(model_dir)
         for warning in config.warnings:
             report.log(str(warning))
         run = experiment.Experiment(config, model_dir, strategy, report)
         stack.enter_context(_translated_errors(model_dir))
         if mode == "train":
-            run.train()
+            run.train(on_step=on_step)
         elif mode == "train_and_eval":
-            run.train(evaluate=True)
+            run.train(evaluate=True, on_step=on_step)
         elif mode == "eval":
             run.evaluate()
         else:
@@ -95,19 +94,14 @@ def run_experiment(
         return run.results
 
 
-def quiet_tensorflow() -> None:
-    """Keeps TensorFlow's advice for its programmers off the terminal."""
-    tf.get_logger().setLevel("ERROR")
-
-
 def _start_xla() -> None:
-    """Compiles a first program: XLA announces it once in a process."""
+    """Compiles a first function, because XLA then logs routine lines."""
     one = tf.constant(1.0)
     tf.function(lambda x: x + 1.0, jit_compile=True, autograph=False)(one)
 
 
 def _needed_fields(mode: str) -> list[str]:
-    """Lists the fields whose place-holders a mode needs filled."""
+    """Lists the fields whose placeholders a mode needs filled."""
     fields: list[str] = []
     if mode in ("train", "train_and_eval"):
         fields += ["train_dataset_options", "model_options.initial_checkpoint"]
@@ -119,7 +113,7 @@ def _needed_fields(mode: str) -> list[str]:
 def _check_first_records(
     options: config_pb2.ExperimentOptions, mode: str
 ) -> None:
-    """Decodes a record of each split, before anything long is run."""
+    """Decodes a record of each split, so that errors are found early."""
     splits = []
     if mode in ("train", "train_and_eval"):
         splits.append((options.train_dataset_options, True))
@@ -137,7 +131,7 @@ def _check_first_records(
 
 @contextlib.contextmanager
 def _translated_errors(model_dir: str) -> Iterator[None]:
-    """Turns failures inside TensorFlow into sentences where it is possible."""
+    """Turns errors of TensorFlow into user errors where it is possible."""
     try:
         yield
     except tf.errors.OpError as error:

@@ -43,8 +43,8 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
             policy: "poly" or "cosine".
             power: Exponent of "poly".
             end_learning_rate: Last rate of "poly".
-            warmup_steps: Length of the warm-up; 0 for none.
-            name: Name of its operations.
+            warmup_steps: Number of steps of the warm-up; 0 for none.
+            name: Name of the operations.
 
         Raises:
             ConfigError: The policy is unknown.

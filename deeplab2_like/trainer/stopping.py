@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stopping a run when its process is asked to end (SIGTERM)."""
+"""Stops a run when its process receives SIGTERM."""
 
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Exit code of a run that was asked to stop and can be continued (EX_TEMPFAIL).
+# Exit code of a run that was stopped and can be continued (EX_TEMPFAIL).
 EXIT_CODE = 75
 
 
 class StopRequestedError(Exception):
-    """The process was asked to end; raised between two loops of steps."""
+    """The process received SIGTERM; raised between two loops of steps."""
 
 
 @contextlib.contextmanager
 def watch_sigterm() -> Iterator[Callable[[], bool]]:
-    """Returns a function that tells whether SIGTERM has come."""
+    """Watches for SIGTERM inside a block, which then does not end the process.
+
+    Yields:
+        Function that returns whether SIGTERM was received.
+    """
     received: list[int] = []
 
     def handler(number: int, frame: Any) -> None:  # noqa: ARG001
@@ -24,7 +28,7 @@ def watch_sigterm() -> Iterator[Callable[[], bool]]:
 
     try:
         before = signal.signal(signal.SIGTERM, handler)
-    except ValueError:  # Not the main thread: leave signals alone.
+    except ValueError:  # Only the main thread can set handlers.
         yield lambda: False
         return
     try:

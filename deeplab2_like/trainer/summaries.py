@@ -16,15 +16,15 @@ def make_picture(
     *,
     has_label: bool = True,
 ) -> npt.NDArray[np.uint8]:
-    """Draws image, truth, prediction and difference.
+    """Draws image, ground truth, prediction and difference.
 
-    A system without instances is drawn by its classes.
+    For systems without instances the classes are drawn.
 
     Args:
         image: The restored image.
-        descriptor: Classes and colours.
-        has_label: Whether there is a truth; if not, the prediction is drawn
-            over the image.
+        descriptor: The data set, for classes and colors.
+        has_label: Whether there is a ground truth; if not, the prediction is
+            drawn over the image.
 
     Returns:
         uint8 [h, w, 3].

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop's inside: one step on each replica, in Orbit's form."""
+"""Training steps on all replicas, for Orbit."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,10 +14,11 @@ from deeplab2_like.trainer import optimizers, schedules
 
 
 class Trainer(orbit.StandardTrainer):
-    """Trains a model; create it in the strategy's scope.
+    """A trainer of a model; create it in the strategy's scope.
 
     Attributes:
         global_step: int64 scalar, number of steps done.
+        average: The averaged weights; None without.
     """
 
     def __init__(
@@ -35,16 +36,18 @@ class Trainer(orbit.StandardTrainer):
         """Creates the trainer.
 
         Args:
-            system: Returns the losses.
+            system: System of the model, with its losses.
             model: The model that `system` built.
-            dataset: Batches with `image`, `targets` and `name`.
+            dataset: Batches with `image`, `targets` and `name`; see
+                `data.pipeline.make_training_dataset`.
             groups: All trainable variables with their optimizers.
-            learning_rate: The schedule, for the summaries.
-            weight_decay: Adds `weight_decay / 2 * sum(w ** 2)` over the
-                decayed weights to the loss.
+            learning_rate: Learning rate, for the summaries.
+            weight_decay: Weight decay; adds `weight_decay / 2 * sum(w ** 2)`
+                over the decayed weights to the loss.
             clip_gradient_norm: Largest norm of all gradients together; None
                 for no clipping.
-            average_decay: See `optimizers.AveragedWeights`; 0 for none.
+            average_decay: Decay of averaged weights, see
+                `optimizers.AveragedWeights`; 0 for none.
         """
         super().__init__(
             dataset,
@@ -73,7 +76,7 @@ class Trainer(orbit.StandardTrainer):
         self._means: dict[str, keras.metrics.Mean] = {}
 
     def state(self) -> dict[str, dict[str, tf.Variable]]:
-        """Returns all that a checkpoint has to hold, besides the step."""
+        """Returns the variables of a checkpoint, except the step, in groups."""
         weights = [v for v in self._model.variables if not _is_seed(v)]
         seeds = [v for v in self._model.variables if _is_seed(v)]
         state = {
@@ -88,12 +91,12 @@ class Trainer(orbit.StandardTrainer):
         return state
 
     def train_loop_begin(self) -> None:
-        """Starts the means over the coming steps."""
+        """Resets the means of losses and of the gradient norm."""
         for mean in self._means.values():
             mean.reset_state()
 
     def train_step(self, iterator) -> None:
-        """Does one step on all replicas."""
+        """Runs one step on all replicas."""
         self._strategy.run(self._replica_step, args=(next(iterator),))
         self.global_step.assign_add(1)
         if self.average is not None:
@@ -116,7 +119,7 @@ class Trainer(orbit.StandardTrainer):
             )
             raise errors.TrainingError(
                 "The loss is not a finite number in the steps up to "
-                f"{int(self.global_step.numpy())}: {parts}. {_HOW_TO_CALM}"
+                f"{int(self.global_step.numpy())}: {parts}. {_HOW_TO_FIX}"
             )
         means["learning_rate"] = self._learning_rate(self.global_step - 1)
         return means
@@ -168,9 +171,9 @@ class Trainer(orbit.StandardTrainer):
         losses: Mapping[str, tf.Tensor],
         batch: Mapping[str, tf.Tensor],
     ) -> list[tf.Tensor]:
-        """Fails the step before it changes a weight.
+        """Fails a step without a finite loss before it changes a weight.
 
-        Compiled programs (TPU) cannot; there `train_loop_end` finds out,
+        Compiled programs (TPU) cannot fail; there `train_loop_end` raises,
         before a checkpoint is written.
         """
         if self._is_tpu:
@@ -191,7 +194,7 @@ class Trainer(orbit.StandardTrainer):
                 ", learning rate ",
                 rate,
                 *listed,
-                f". {_HOW_TO_CALM}",
+                f". {_HOW_TO_FIX}",
             ),
             checks.TRAINING,
         )
@@ -200,14 +203,14 @@ class Trainer(orbit.StandardTrainer):
 
 
 def _is_seed(variable: keras.Variable) -> bool:
-    """Tells whether a variable is the state of a random generator.
+    """Returns whether a variable is the state of a random generator.
 
-    Keras numbers their names anew in each process.
+    Their names contain numbers that differ between processes.
     """
     return variable.path.endswith("seed_generator_state")
 
 
-_HOW_TO_CALM = (
+_HOW_TO_FIX = (
     "No checkpoint was written after the last good one. Lower "
     "base_learning_rate, set use_gradient_clipping, or look at the images "
     "named here."
@@ -215,6 +218,6 @@ _HOW_TO_CALM = (
 
 
 def as_training_error(error: Exception) -> errors.TrainingError | None:
-    """Turns the failure of a step into one sentence; None for other errors."""
+    """Returns the error of a failed step; None for other errors."""
     sentence = checks.find_sentence(error, checks.TRAINING)
     return None if sentence is None else errors.TrainingError(sentence)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from deeplab2_like.export import byte_guard
+from deeplab2_like.exports import byte_guard
 
 _LIMIT = 1_000_000
 

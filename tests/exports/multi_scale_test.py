@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.config import run_config
-from deeplab2_like.export import saved_model
+from deeplab2_like.exports import saved_model
 from deeplab2_like.scenes import scene
 
 
@@ -22,11 +21,11 @@ def test_the_saved_model_averages_scales_and_mirrored_images(
     )
     images = [("scene", scene.make_scene(3, (65, 129)).image)]
     # It is compared with the live model before it is kept.
-    info = saved_model.export_checkpoint(
-        config,
-        checkpoint_files.find_checkpoint(str(tiny_run)),
+    info = saved_model.export(
+        str(tiny_run),
         str(tmp_path / "saved"),
         saved_model.ExportOptions(canvas=canvas, writes_warmup=False),
+        config=config,
         images=images,
     )
     assert info.parity["equal_pixels"] >= 0.9999

@@ -2,7 +2,7 @@
 import pytest
 
 from deeplab2_like import errors
-from deeplab2_like.export import parity
+from deeplab2_like.exports import parity
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import initialization
-from deeplab2_like.export import exported_model, parity, saved_model, serving
+from deeplab2_like.exports import exported_model, parity, saved_model, serving
 from deeplab2_like.labels import descriptor
 from deeplab2_like.scenes import scene
 

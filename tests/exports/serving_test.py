@@ -16,7 +16,7 @@ from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import run_config
 from deeplab2_like.data import build as data_build
 from deeplab2_like.data.records import features as record_features
-from deeplab2_like.export import serving
+from deeplab2_like.exports import serving
 from deeplab2_like.inference import any_size, canvas
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build

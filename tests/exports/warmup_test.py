@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.export import warmup
+from deeplab2_like.exports import warmup
 
 # What TensorFlow Serving's own classes (tensorflow-serving-api 2.21.0) give
 # for the signature "encoded" with the input image_bytes = uint8 [0, 1, 2].

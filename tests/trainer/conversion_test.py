@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from deeplab2_like import config as config_lib
 from deeplab2_like.checkpoints import convert_main
-from deeplab2_like.export import saved_model
+from deeplab2_like.exports import saved_model
 from deeplab2_like.trainer import run
 
 
@@ -60,11 +60,12 @@ def test_the_programs_take_what_was_converted(config_file, tmp_path):
     _check_a_start_from(theirs.prefix, config_file, tmp_path)
     for checkpoint in (ours.prefix, theirs.prefix):
         out = tmp_path / "saved"
-        saved_model.export_checkpoint(
-            config,
-            checkpoint,
+        saved_model.export(
+            None,
             str(out),
             saved_model.ExportOptions(writes_warmup=False, overwrite=True),
+            config=config,
+            checkpoint=checkpoint,
         )
         assert (out / "saved_model.pb").exists()
 

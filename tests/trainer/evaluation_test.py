@@ -66,7 +66,7 @@ def test_everything_that_can_be_saved_is_saved(
     )
     assert not (folder / "vis").exists()
     scene = descriptor.load("scenes")
-    iou = mean_iou.MeanIoU.from_descriptor(scene)
+    iou = mean_iou.MeanIoU(scene)
     truth = _load_truth(scene_records)
     for name, panoptic in truth.items():
         semantic = np.asarray(Image.open(out / f"raw_semantic/{name}.png"))

@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from deeplab2_like import errors
+from deeplab2_like.config import run_config
 from deeplab2_like.protos import config_pb2
-from deeplab2_like.storage import run_config
 from deeplab2_like.trainer import model_folder
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from deeplab2_like import config
 from deeplab2_like.config.rules import pyramid as pyramid_rules
-from deeplab2_like.export import saved_model
+from deeplab2_like.exports import saved_model
 from deeplab2_like.scenes import scene
 from deeplab2_like.trainer import run
 

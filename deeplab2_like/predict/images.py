@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of exported and live models that predict one image at a time."""
+
+import abc
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from deeplab2_like import errors
+from deeplab2_like.labels.descriptor import DatasetDescriptor
+from deeplab2_like.results.panoptic_result import PanopticResult
+from deeplab2_like.storage import image_files
+
+ImageLike = npt.NDArray[np.uint8] | Image.Image | str | os.PathLike[str]
+
+
+class ImagePredictor(abc.ABC):
+    """A model that predicts one image of any size at a time.
+
+    Attributes:
+        descriptor: The data set of the model: class names, colors, ids.
+        max_pixels: Most pixels of an image.
+    """
+
+    descriptor: DatasetDescriptor
+    max_pixels: int
+
+    @abc.abstractmethod
+    def _serve(self, images: Any) -> Mapping[str, Any]:
+        """Runs the model.
+
+        Args:
+            images: uint8 [1, H, W, 3], a tensor.
+
+        Returns:
+            The outputs of `inference.any_size.make_predict`.
+        """
+
+    def predict(self, image: ImageLike) -> PanopticResult:
+        """Predicts the segments of an image.
+
+        Args:
+            image: uint8 [H, W, 3], RGB; or a Pillow image; or the path of a
+                file. EXIF orientations are applied.
+
+        Returns:
+            The segments at the size of the image. A model without instances
+            has one segment a class.
+
+        Raises:
+            DataError: The image cannot be read or has a size that is not
+                allowed.
+        """
+        return self.to_result(self.predict_maps(image))
+
+    def predict_maps(self, image: ImageLike) -> dict[str, npt.NDArray[Any]]:
+        """Predicts the maps and the table of segments of an image.
+
+        Args:
+            image: See `predict`, also for errors.
+
+        Returns:
+            "semantic": int32 [H, W], class of each pixel. "panoptic": int32
+            [H, W], class * label_divisor + instance (not of models without
+            instances). The table of S segments: "segment_id" int32 [S] as in
+            "panoptic", "segment_category" int32 [S], "segment_score" float32
+            [S] in 0..1, "segment_area" int32 [S] in pixels,
+            "segment_is_valid" bool [S], which rows are segments.
+        """
+        return dict(self._run(self.load_image(image)))
+
+    def load_image(self, image: ImageLike) -> npt.NDArray[np.uint8]:
+        """Returns the pixels that `predict` takes: uint8 [H, W, 3], RGB."""
+        limit = self.max_pixels
+        if isinstance(image, str | os.PathLike):
+            return image_files.load_image(image, limit)
+        if isinstance(image, Image.Image):
+            image = image_files.from_pillow(image)
+        pixels = np.asarray(image)
+        if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
+            raise errors.DataError(
+                f"The image has the dimensions {list(pixels.shape)} and the "
+                f"type {pixels.dtype}. It must be uint8 [H, W, 3], RGB."
+            )
+        height, width = pixels.shape[:2]
+        if not 0 < height * width <= limit:
+            raise errors.DataError(
+                f"The image has {width} x {height} pixels. This model takes 1 "
+                f"to {limit} in all: reduce it, or export the model with a "
+                "higher --max_pixels."
+            )
+        return pixels
+
+    def _run(self, pixels: npt.NDArray[np.uint8]) -> Mapping[str, Any]:
+        """Runs the model; returns the outputs of one image as arrays."""
+        import tensorflow as tf
+
+        from deeplab2_like.graph import checks
+
+        try:
+            outputs = self._serve(tf.constant(pixels[np.newaxis]))
+        except tf.errors.ResourceExhaustedError as error:
+            raise errors.DataError(
+                f"The memory does not suffice for an image of "
+                f"{pixels.shape[1]} x {pixels.shape[0]} pixels: reduce it."
+            ) from error
+        except tf.errors.InvalidArgumentError as error:
+            sentence = checks.find_sentence(error, checks.REQUEST)
+            if sentence is None:
+                raise
+            raise errors.DataError(sentence) from error
+        return {name: value.numpy()[0] for name, value in outputs.items()}
+
+    def to_result(self, outputs: Mapping[str, Any]) -> PanopticResult:
+        """Returns the segments in the result of `predict_maps`."""
+        panoptic = outputs.get("panoptic")
+        if panoptic is None:
+            panoptic = self._classes_as_segments(outputs)
+        return PanopticResult.from_prediction(
+            panoptic,
+            self.descriptor,
+            segment_ids=outputs["segment_id"],
+            segment_scores=outputs["segment_score"],
+            is_valid=outputs["segment_is_valid"],
+        )
+
+    def _classes_as_segments(
+        self, outputs: Mapping[str, Any]
+    ) -> npt.NDArray[np.int32]:
+        """Returns int32 [H, W], the ids of a model without instances."""
+        ids = outputs["semantic"] * self.descriptor.label_divisor
+        known = outputs["segment_id"][outputs["segment_is_valid"]]
+        return np.where(np.isin(ids, known), ids, self.descriptor.void_id)
