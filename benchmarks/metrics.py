@@ -13,6 +13,7 @@ import numpy as np
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import inputs, measuring, running  # noqa: E402
+from deeplab2_like.labels import descriptor as descriptor_lib  # noqa: E402
 from deeplab2_like.metrics import (  # noqa: E402
     average_precision,
     panoptic_quality,
@@ -20,16 +21,9 @@ from deeplab2_like.metrics import (  # noqa: E402
 
 _THINGS = (10, 30, 100)
 _IMAGES_OF_A_RESULT = 6
+# The inputs have the classes of Cityscapes.
+_DESCRIPTOR = descriptor_lib.load("cityscapes_panoptic")
 _SIZES = {"height": inputs.SIZE[0], "width": inputs.SIZE[1]}
-
-
-def _make_quality() -> panoptic_quality.PanopticQuality:
-    return panoptic_quality.PanopticQuality(
-        num_classes=inputs.NUM_CLASSES,
-        thing_ids=inputs.THING_IDS,
-        ignore_label=inputs.IGNORE_LABEL,
-        label_divisor=inputs.LABEL_DIVISOR,
-    )
 
 
 def _measure_quality() -> Iterator[measuring.Measurement]:
@@ -37,7 +31,7 @@ def _measure_quality() -> Iterator[measuring.Measurement]:
         truth, predicted = inputs.load_metric_pair(
             running.inputs_folder(), things
         )
-        metric = _make_quality()
+        metric = panoptic_quality.PanopticQuality(_DESCRIPTOR)
 
         def run(metric=metric, truth=truth, predicted=predicted):
             metric.update(truth, predicted)
@@ -51,12 +45,6 @@ def _measure_quality() -> Iterator[measuring.Measurement]:
         )
 
 
-def _make_precision() -> average_precision.AveragePrecision:
-    return average_precision.AveragePrecision(
-        inputs.THING_IDS, label_divisor=inputs.LABEL_DIVISOR
-    )
-
-
 def _measure_precision() -> Iterator[measuring.Measurement]:
     for things in _THINGS:
         truth, predicted = inputs.load_metric_pair(
@@ -64,7 +52,7 @@ def _measure_precision() -> Iterator[measuring.Measurement]:
         )
         ids = np.unique(predicted)
         scores = np.random.default_rng(things).random(len(ids))
-        metric = _make_precision()
+        metric = average_precision.AveragePrecision(_DESCRIPTOR)
 
         def update(
             metric=metric,
@@ -82,7 +70,7 @@ def _measure_precision() -> Iterator[measuring.Measurement]:
             effort=running.effort(),
             memory=measuring.Memory.WARM,
         )
-        some = _make_precision()
+        some = average_precision.AveragePrecision(_DESCRIPTOR)
         for _ in range(_IMAGES_OF_A_RESULT):
             update(metric=some)
         yield measuring.measure(

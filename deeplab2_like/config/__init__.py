@@ -8,6 +8,7 @@ the command line.
 from deeplab2_like.config import names, sizes
 from deeplab2_like.config.loader import (
     Config,
+    check_dataset,
     load,
     load_dataset,
     parse,
@@ -20,6 +21,7 @@ __all__ = [
     "Config",
     "InvalidConfigError",
     "Problem",
+    "check_dataset",
     "list_configs",
     "list_datasets",
     "load",

@@ -344,11 +344,29 @@ def read_dataset(
     """
     descriptor = dataset_descriptor_pb2.DatasetDescriptor()
     places, _ = textproto.parse(paths.read_text(file), descriptor, str(file))
-    report = Report(places, str(file))
+    check_dataset(descriptor, places, str(file))
+    return descriptor
+
+
+def check_dataset(
+    descriptor: dataset_descriptor_pb2.DatasetDescriptor,
+    places: Mapping[str, Location] | None = None,
+    source: str = "",
+) -> None:
+    """Checks a data set descriptor, for example one that was built in code.
+
+    Args:
+        descriptor: The descriptor to check; not changed.
+        places: Place of each field path in the text, for messages.
+        source: Path of the text, for messages.
+
+    Raises:
+        InvalidConfigError: It has problems; `problems` lists all of them.
+    """
+    report = Report(places or {}, source)
     validation.check_dataset(descriptor, report)
     report.sort()
     raise_if_any(report.problems)
-    return descriptor
 
 
 def load_dataset(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metrics: host accumulators with `update`, `merge` and `result`.
 
-NumPy and the standard library only. Reading order: `overlaps` (which segments
-share pixels), `panoptic_quality`, `mean_iou`, `instance_matching` and
-`average_precision`; `coco_panoptic` scores files, `coco_main` is its program.
+No TensorFlow. Reading order: `overlaps` (which segments share pixels),
+`panoptic_quality`, `mean_iou`, `instance_matching` and `average_precision`;
+`coco_panoptic` scores files, `coco_main` is its program.
 """

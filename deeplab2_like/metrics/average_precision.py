@@ -11,19 +11,17 @@ import contextlib
 import dataclasses
 import io
 import math
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.labels import label_map
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.metrics import instance_matching
 from deeplab2_like.metrics import overlaps as overlaps_lib
-
-if TYPE_CHECKING:
-    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # Names of the twelve numbers, in COCO's order. AR with a number: at most that
 # many detections per image and class.
@@ -76,38 +74,29 @@ class AveragePrecisionResult:
 class AveragePrecision:
     """Mask AP of thing segments against the true things of label maps.
 
+        truth = np.array([[0, 0, 1001, 1002]])  # sky, sky and two cars
+        precision = AveragePrecision(descriptor.make(["sky"], ["car"]))
+        precision.update(truth, truth, [1001, 1002], [0.9, 0.8])
+        print(precision.result().ap)
+
     A true thing with instance 0 is a crowd region: detections in it are
     neither right nor wrong.
+
+    Attributes:
+        class_names: Names by class index.
     """
 
-    def __init__(
-        self,
-        thing_ids: Collection[int],
-        *,
-        label_divisor: int,
-        class_names: Sequence[str] = (),
-    ):
+    def __init__(self, descriptor: DatasetDescriptor):
         """Creates an accumulator without images.
 
         Args:
-            thing_ids: Indices of the classes that are evaluated.
-            label_divisor: Label = class * label_divisor + instance.
-            class_names: Names by class index, for tables; may be empty.
+            descriptor: The data set, whose thing classes are evaluated.
         """
-        self._thing_ids = tuple(sorted(thing_ids))
-        self._label_divisor = label_divisor
-        self.class_names = tuple(class_names)
+        self._thing_ids = descriptor.thing_ids
+        self._label_divisor = descriptor.label_divisor
+        self.class_names = descriptor.class_names
         # One dictionary an image: class -> matched detections.
         self._images: list[dict[int, instance_matching.MatchedDetections]] = []
-
-    @classmethod
-    def from_descriptor(cls, descriptor: "DatasetDescriptor") -> Self:
-        """Creates the accumulator for a data set."""
-        return cls(
-            descriptor.thing_ids,
-            label_divisor=descriptor.label_divisor,
-            class_names=descriptor.class_names,
-        )
 
     def update(
         self,
@@ -130,30 +119,29 @@ class AveragePrecision:
             names: Name of each image, for error messages.
 
         Raises:
-            DataError: The dimensions do not fit, a thing of the map is not
+            DataError: The maps are not integers of equal dimensions, the
+                segments have other dimensions, a thing of the map is not
                 among the segments, or its score is not finite.
         """
-        true, predicted = np.asarray(true), np.asarray(predicted)
+        images = list(overlaps_lib.iterate_images(true, predicted, names))
         ids, scores = np.asarray(segment_ids), np.asarray(segment_scores)
         valid = (
             np.ones(ids.shape, bool)
             if is_valid is None
             else np.asarray(is_valid, bool)
         )
-        if true.ndim == 2:
+        if np.ndim(true) == 2:
             ids, scores, valid = ids[None], scores[None], valid[None]
-        num_images = 1 if true.ndim == 2 else len(true)
         if (
             ids.ndim != 2
-            or len(ids) != num_images
+            or len(ids) != len(images)
             or not (ids.shape == scores.shape == valid.shape)
         ):
             raise errors.DataError(
                 f"The segment ids have the dimensions {ids.shape}, the scores "
-                f"{scores.shape}, is_valid {valid.shape}, for {num_images} "
+                f"{scores.shape}, is_valid {valid.shape}, for {len(images)} "
                 "images. All must be [B, S], or [S] for one image [H, W]."
             )
-        images = overlaps_lib.iterate_images(true, predicted, names)
         for i, (name, true_hw, predicted_hw) in enumerate(images):
             rows = valid[i]
             self._add_map(
@@ -172,10 +160,11 @@ class AveragePrecision:
             scores: Floats [N].
 
         Raises:
-            DataError: A mask has other dimensions than the labels, or the
-                numbers of masks, classes and scores differ.
+            DataError: The labels are not integers, a mask has other
+                dimensions than them, or the numbers of masks, classes and
+                scores differ.
         """
-        true = np.asarray(true)
+        true = overlaps_lib.convert_labels(true, "ground truth")
         classes = np.asarray(classes, np.int64).reshape(-1)
         scores = np.asarray(scores, np.float64).reshape(-1)
         true_ids, true_areas = np.unique(true, return_counts=True)

@@ -4,16 +4,14 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.metrics import overlaps as overlaps_lib
-
-if TYPE_CHECKING:
-    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,43 +43,37 @@ class MeanIoUResult:
 
 
 class MeanIoU:
-    """Mean IoU of label maps; the state is one confusion matrix.
+    """Mean IoU of class maps; the state is one confusion matrix.
+
+        truth = np.array([[0, 0, 1, 255]])  # sky, sky, road and void
+        iou = MeanIoU(descriptor.make(["sky", "road"], []))
+        iou.update(truth, np.array([[0, 0, 1, 1]]))
+        print(iou.result().miou)
+
+    The classes of a panoptic label are `label // label_divisor`, those of a
+    model's prediction are `PanopticResult.semantic()`.
 
     Pixels whose true class is `ignore_label` do not count. A pixel predicted
     as void, where void is no class index, is wrong for its true class and
     counts for no other. The values are those of deeplab2 and Keras where those
     are defined.
+
+    Attributes:
+        class_names: C names, of the rows of the result.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        ignore_label: int,
-        class_names: Sequence[str] = (),
-    ):
+    def __init__(self, descriptor: DatasetDescriptor):
         """Creates an accumulator without images.
 
         Args:
-            num_classes: C; classes are 0..C-1.
-            ignore_label: True class of the pixels that do not count.
-            class_names: C names, for the table; may be empty.
+            descriptor: The data set of the classes, of which it has C.
         """
-        self._num_classes = num_classes
-        self._ignore_label = ignore_label
-        self.class_names = tuple(class_names)
+        self._num_classes = num_classes = descriptor.num_classes
+        self._ignore_label = descriptor.ignore_label
+        self.class_names = descriptor.class_names
         # The last column holds pixels predicted as void.
         self._confusion = np.zeros((num_classes, num_classes + 1), np.int64)
         self._num_images = 0
-
-    @classmethod
-    def from_descriptor(cls, descriptor: "DatasetDescriptor") -> Self:
-        """Creates the accumulator for a data set."""
-        return cls(
-            descriptor.num_classes,
-            ignore_label=descriptor.ignore_label,
-            class_names=descriptor.class_names,
-        )
 
     def update(
         self,
@@ -97,8 +89,8 @@ class MeanIoU:
             names: Name of each image, for error messages.
 
         Raises:
-            DataError: The dimensions differ, or a class is neither in 0..C-1
-                nor `ignore_label`.
+            DataError: The maps are not integers of equal dimensions, or a
+                class is neither in 0..C-1 nor `ignore_label`.
         """
         for name, true_hw, predicted_hw in overlaps_lib.iterate_images(
             true, predicted, names

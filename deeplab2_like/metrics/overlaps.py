@@ -95,6 +95,31 @@ def _split_into_runs(
     return true[starts], predicted[starts], lengths
 
 
+def convert_labels(labels: Any, what: str) -> npt.NDArray[Any]:
+    """Converts a label map to an array of the same integers.
+
+    Args:
+        labels: Integers of any type and dimensions, an array or a tensor.
+        what: Name of the map, for error messages.
+
+    Raises:
+        DataError: The map is not an array of integers.
+    """
+    array = np.asarray(labels)
+    if array.dtype.kind == "O":
+        raise errors.DataError(
+            f"The {what} is a {type(labels).__name__}. It must be an array of "
+            "integers, for example the result of `panoptic()` or `semantic()` "
+            "of a `PanopticResult`."
+        )
+    if array.dtype.kind not in "iu":
+        raise errors.DataError(
+            f"The {what} has the type {array.dtype}. Label maps are "
+            "integers; convert it, for example with astype('int32')."
+        )
+    return array
+
+
 def iterate_images(
     true: Any, predicted: Any, names: Sequence[str] | None = None
 ) -> Iterator[tuple[str, npt.NDArray[Any], npt.NDArray[Any]]]:
@@ -111,13 +136,8 @@ def iterate_images(
     Raises:
         DataError: The maps are not integers or differ in their dimensions.
     """
-    true, predicted = np.asarray(true), np.asarray(predicted)
-    for what, array in (("ground truth", true), ("prediction", predicted)):
-        if array.dtype.kind not in "iu":
-            raise errors.DataError(
-                f"The {what} has the type {array.dtype}. Label maps are "
-                "integers; convert it, for example with astype('int32')."
-            )
+    true = convert_labels(true, "ground truth")
+    predicted = convert_labels(predicted, "prediction")
     if true.shape != predicted.shape or true.ndim not in (2, 3):
         raise errors.DataError(
             f"The ground truth has the dimensions {true.shape}, the "

@@ -13,18 +13,16 @@ the counts, for segments from any source; `PanopticQuality` feeds them with
 label maps.
 """
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.metrics import overlaps as overlaps_lib
 from deeplab2_like.metrics import quality_result, segment_matching
-
-if TYPE_CHECKING:
-    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # panopticapi: the COCO rules for crowd segments. deeplab2: crowd segments are
 # segments like others, and void is void only with instance 0.
@@ -35,6 +33,15 @@ class PanopticQuality:
     """PQ of label maps (class * label_divisor + instance).
 
     The state is 4 numbers per class, for any number of images.
+
+        truth = np.array([[0, 0, 1001, 1002]])  # sky, sky and two cars
+        quality = PanopticQuality(descriptor.make(["sky"], ["car"]))
+        quality.update(truth, truth)
+        print(quality.result().table())
+
+    The prediction of a model is `PanopticResult.panoptic()`, int32 [H, W]:
+
+        quality.update(truth, predictor.predict("photo.jpg").panoptic())
 
     Rules (variant "panopticapi", as cocodataset/panopticapi):
     pixels whose true class is `ignore_label` are void: they count in no union,
@@ -53,23 +60,12 @@ class PanopticQuality:
     """
 
     def __init__(
-        self,
-        num_classes: int,
-        *,
-        thing_ids: Collection[int],
-        ignore_label: int,
-        label_divisor: int,
-        class_names: Sequence[str] = (),
-        variant: str = "panopticapi",
+        self, descriptor: DatasetDescriptor, *, variant: str = "panopticapi"
     ):
         """Creates an accumulator without images.
 
         Args:
-            num_classes: C; classes are 0..C-1.
-            thing_ids: The classes whose segments are instances.
-            ignore_label: The class of void, inside or outside of 0..C-1.
-            label_divisor: Label = class * label_divisor + instance.
-            class_names: C names; may be empty.
+            descriptor: The data set of the labels, with C classes.
             variant: One of `VARIANTS`.
 
         Raises:
@@ -80,32 +76,15 @@ class PanopticQuality:
                 f"PQ variant {variant!r} does not exist. Choose one of "
                 f"{', '.join(VARIANTS)}."
             )
-        self._num_classes = num_classes
-        self._ignore_label = ignore_label
-        self._label_divisor = label_divisor
+        self._num_classes = descriptor.num_classes
+        self._ignore_label = descriptor.ignore_label
+        self._label_divisor = descriptor.label_divisor
         self._variant = variant
-        self._names = [
-            class_names[i] if i < len(class_names) else f"class {i}"
-            for i in range(num_classes)
-        ]
-        self._is_thing = np.zeros(num_classes, bool)
-        self._is_thing[sorted(thing_ids)] = True
-        self._counts = np.zeros((4, num_classes))
+        self._names = descriptor.class_names
+        self._is_thing = np.zeros(self._num_classes, bool)
+        self._is_thing[list(descriptor.thing_ids)] = True
+        self._counts = np.zeros((4, self._num_classes))
         self._num_images = 0
-
-    @classmethod
-    def from_descriptor(
-        cls, descriptor: "DatasetDescriptor", variant: str = "panopticapi"
-    ) -> Self:
-        """Creates the accumulator for a data set."""
-        return cls(
-            descriptor.num_classes,
-            thing_ids=descriptor.thing_ids,
-            ignore_label=descriptor.ignore_label,
-            label_divisor=descriptor.label_divisor,
-            class_names=descriptor.class_names,
-            variant=variant,
-        )
 
     def update(
         self,
@@ -121,9 +100,9 @@ class PanopticQuality:
             names: Name of each image, for error messages.
 
         Raises:
-            DataError: The dimensions differ, or a label has a class that is
-                neither in 0..C-1 nor `ignore_label`. Images of the batch
-                before that one have been added.
+            DataError: The maps are not integers of equal dimensions, or a
+                label has a class that is neither in 0..C-1 nor `ignore_label`.
+                Images of the batch before that one have been added.
         """
         for name, true_hw, predicted_hw in overlaps_lib.iterate_images(
             true, predicted, names

@@ -138,9 +138,7 @@ def score_colors(
     results = {}
     for name, table in tables.items():
         for min_area in MIN_AREAS:
-            quality = panoptic_quality.PanopticQuality.from_descriptor(
-                descriptor
-            )
+            quality = panoptic_quality.PanopticQuality(descriptor)
             for scene in validation:
                 classes = table[compute_cells(scene.image)]
                 quality.update(scene.panoptic, compute_label(classes, min_area))

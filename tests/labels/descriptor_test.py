@@ -9,6 +9,7 @@ import pytest
 from deeplab2_like import config
 from deeplab2_like.errors import ConfigError
 from deeplab2_like.labels import descriptor
+from deeplab2_like.protos import config_pb2
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -139,3 +140,74 @@ def test_generated_colors_differ_for_many_classes(tmp_path):
         f'name: "many" ignore_label: 255 label_divisor: 100\n{classes}'
     )
     assert len(set(descriptor.load(str(file)).colors)) == 100
+
+
+def test_a_data_set_made_of_names_has_stuff_before_things():
+    made = descriptor.make(["sky", "road"], ["car", "dog"], label_divisor=50)
+    assert made == descriptor.DatasetDescriptor(
+        name="custom",
+        num_classes=4,
+        thing_ids=(2, 3),
+        stuff_ids=(0, 1),
+        ignore_label=255,
+        label_divisor=50,
+        class_names=("sky", "road", "car", "dog"),
+        colors=made.colors,
+        category_ids=(0, 1, 2, 3),
+    )
+    assert made.void_id == 255 * 50
+    # Classes have the colors of a file without colors.
+    assert made.colors[0] == (217, 76, 76)
+    assert len(set(made.colors)) == 4
+
+
+def test_a_data_set_may_have_only_stuff_or_only_things():
+    assert descriptor.make(["sky"], []).thing_ids == ()
+    assert descriptor.make([], ["car"]).stuff_ids == ()
+
+
+def test_void_may_be_a_class_of_a_data_set_made_of_names():
+    made = descriptor.make(["void", "road"], ["car"], ignore_label=0)
+    assert (made.num_classes, made.void_id) == (3, 0)
+    assert made.stuff_ids == (1,)
+
+
+@pytest.mark.parametrize(
+    ("stuff", "things", "options", "message"),
+    [
+        (["sky", ""], ["car"], {}, r"classes\[1\]\.name is not set"),
+        (["car"], ["car"], {}, "class 0 has this name too"),
+        ([], [], {}, "classes is not set: there must be at least one"),
+        (["sky"], [], {"label_divisor": 0}, "label_divisor is 0"),
+        (["sky"], [], {"ignore_label": -1}, "ignore_label is -1"),
+        (["sky"], ["car"], {"ignore_label": 1}, 'it is the thing "car"'),
+    ],
+)
+def test_a_data_set_made_of_names_is_checked(stuff, things, options, message):
+    with pytest.raises(config.InvalidConfigError, match=message):
+        descriptor.make(stuff, things, **options)
+
+
+@pytest.mark.parametrize(
+    ("training", "evaluation", "name"),
+    [
+        ("scenes", "nuclei", "scenes"),
+        ("scenes", "", "scenes"),
+        ("", "nuclei", "nuclei"),
+    ],
+)
+def test_a_run_has_the_data_set_of_training_or_else_of_evaluation(
+    training, evaluation, name
+):
+    options = config_pb2.ExperimentOptions()
+    options.train_dataset_options.dataset = training
+    options.eval_dataset_options.dataset = evaluation
+    assert descriptor.name_of_run(options) == name
+    assert descriptor.load_of_run(options) == descriptor.load(name)
+
+
+def test_a_run_of_an_unknown_data_set_is_refused():
+    options = config_pb2.ExperimentOptions()
+    options.eval_dataset_options.dataset = "street"
+    with pytest.raises(ConfigError, match="Known: "):
+        descriptor.load_of_run(options)

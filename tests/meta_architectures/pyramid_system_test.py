@@ -153,9 +153,7 @@ def test_a_few_scenes_are_learned_by_heart(tiny, compute_total):
             optimizer.learning_rate = 3e-4
         step()
     prediction = system.postprocess(system.infer(model, images), size)
-    quality = panoptic_quality.PanopticQuality.from_descriptor(
-        system.descriptor
-    )
+    quality = panoptic_quality.PanopticQuality(system.descriptor)
     for true, predicted in zip(panoptic, prediction.panoptic, strict=True):
         quality.update(true, predicted.numpy())
     assert quality.result().scalars()["PQ"] > tiny.learned_quality

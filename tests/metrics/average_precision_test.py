@@ -72,9 +72,7 @@ def _list_things(predicted, thing_ids, rng, digits=1):
 
 @pytest.fixture
 def metric(dataset):
-    return average_precision.AveragePrecision(
-        dataset["thing_ids"], label_divisor=1000
-    )
+    return average_precision.AveragePrecision(dataset)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -83,14 +81,14 @@ def test_maps_score_as_by_cocoeval_on_masks(make_maps, dataset, metric, seed):
     images = []
     for i in range(6):
         truth, predicted = make_maps(100 * seed + i, 130, 140, 12)
-        ids, scores = _list_things(predicted, dataset["thing_ids"], rng)
+        ids, scores = _list_things(predicted, dataset.thing_ids, rng)
         metric.update(truth, predicted, ids, scores)
         found = [
             (predicted == label, label // 1000, score)
             for label, score in zip(ids, scores, strict=True)
         ]
         images.append((truth, found))
-    expected = _score_by_cocoeval(images, dataset["thing_ids"], 1000)
+    expected = _score_by_cocoeval(images, dataset.thing_ids, 1000)
     np.testing.assert_allclose(metric.result().values, expected, atol=1e-12)
 
 
@@ -104,7 +102,7 @@ def test_overlapping_masks_score_as_by_cocoeval(
         truth, _ = make_maps(100 * seed + i, 60, 70, 10)
         masks, classes = [], []
         for label in np.unique(truth):
-            if label // 1000 not in dataset["thing_ids"]:
+            if label // 1000 not in dataset.thing_ids:
                 continue
             # Several detections of each object, of different quality.
             for _ in range(12):
@@ -116,7 +114,7 @@ def test_overlapping_masks_score_as_by_cocoeval(
         scores = np.round(rng.random(len(masks)), 1)
         metric.update_masks(truth, masks, classes, scores)
         images.append((truth, list(zip(masks, classes, scores, strict=True))))
-    expected = _score_by_cocoeval(images, dataset["thing_ids"], 1000)
+    expected = _score_by_cocoeval(images, dataset.thing_ids, 1000)
     np.testing.assert_allclose(metric.result().values, expected, atol=1e-12)
 
 
@@ -125,7 +123,7 @@ def test_a_perfect_prediction_scores_one(make_maps, dataset, metric):
         truth, _ = make_maps(seed)
         truth[(truth >= 3000) & (truth % 1000 == 0)] = 0
         ids, scores = _list_things(
-            truth, dataset["thing_ids"], np.random.default_rng(0)
+            truth, dataset.thing_ids, np.random.default_rng(0)
         )
         metric.update(truth, truth, ids, scores)
     assert metric.result().ap == pytest.approx(1.0)
@@ -134,7 +132,7 @@ def test_a_perfect_prediction_scores_one(make_maps, dataset, metric):
 def test_result_may_be_asked_for_repeatedly(make_maps, dataset, metric):
     truth, predicted = make_maps(0)
     ids, scores = _list_things(
-        predicted, dataset["thing_ids"], np.random.default_rng(0)
+        predicted, dataset.thing_ids, np.random.default_rng(0)
     )
     metric.update(truth, predicted, ids, scores)
     first, second = metric.result(), metric.result()
@@ -146,7 +144,7 @@ def test_result_may_be_asked_for_repeatedly(make_maps, dataset, metric):
 def test_batches_and_merging_do_not_matter(make_maps, dataset):
     rng = np.random.default_rng(0)
     pairs = [make_maps(seed) for seed in range(4)]
-    tables = [_list_things(p, dataset["thing_ids"], rng, 9) for _, p in pairs]
+    tables = [_list_things(p, dataset.thing_ids, rng, 9) for _, p in pairs]
     size = max(len(ids) for ids, _ in tables)
     ids_bs = np.zeros((4, size), int)
     scores_bs = np.full((4, size), np.nan)
@@ -156,10 +154,7 @@ def test_batches_and_merging_do_not_matter(make_maps, dataset):
         scores_bs[row, : len(ids)] = scores
         valid_bs[row, : len(ids)] = True
     batched, first, second = (
-        average_precision.AveragePrecision(
-            dataset["thing_ids"], label_divisor=1000
-        )
-        for _ in range(3)
+        average_precision.AveragePrecision(dataset) for _ in range(3)
     )
     batched.update(
         np.stack([t for t, _ in pairs]),
@@ -181,11 +176,11 @@ def test_the_classes_average_to_the_whole(make_maps, dataset, metric):
     for seed in range(5):
         truth, predicted = make_maps(seed)
         ids, scores = _list_things(
-            predicted, dataset["thing_ids"], np.random.default_rng(seed)
+            predicted, dataset.thing_ids, np.random.default_rng(seed)
         )
         metric.update(truth, predicted, ids, scores)
     result = metric.result()
-    assert set(result.per_class) == set(dataset["thing_ids"])
+    assert set(result.per_class) == set(dataset.thing_ids)
     assert np.nanmean(list(result.per_class.values())) == pytest.approx(
         result.ap
     )
@@ -235,8 +230,19 @@ def test_tables_of_other_dimensions_are_refused(metric):
         metric.update_masks(labels[0], [np.ones((2, 2), bool)], [3], [0.5])
 
 
-def test_metrics_of_different_data_sets_do_not_merge(metric):
-    other = average_precision.AveragePrecision([1], label_divisor=1000)
+def test_maps_that_are_no_label_maps_are_refused(metric):
+    labels = np.zeros((4, 4), int)
+    for wrong in (labels.astype(float), labels[0], None):
+        with pytest.raises(errors.DataError, match="ground truth"):
+            metric.update(wrong, labels, [0], [0.5])
+        with pytest.raises(errors.DataError, match="prediction"):
+            metric.update(labels, wrong, [0], [0.5])
+    with pytest.raises(errors.DataError, match="ground truth has the type"):
+        metric.update_masks(labels.astype(float), [], [], [])
+
+
+def test_metrics_of_different_data_sets_do_not_merge(metric, make_dataset):
+    other = average_precision.AveragePrecision(make_dataset(2))
     with pytest.raises(errors.ConfigError, match="merged"):
         metric.merge(other)
 

@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 
-NUM_CLASSES = 6
+from deeplab2_like.labels import descriptor as descriptor_lib
+
 THING_IDS = (3, 4, 5)
 IGNORE_LABEL = 255
 DIVISOR = 1000
@@ -69,10 +70,21 @@ def make_maps():
 
 @pytest.fixture
 def dataset():
-    """Returns the arguments that describe the data set of `make_maps`."""
-    return {
-        "num_classes": NUM_CLASSES,
-        "thing_ids": THING_IDS,
-        "ignore_label": IGNORE_LABEL,
-        "label_divisor": DIVISOR,
-    }
+    """Returns the descriptor of the data set of `make_maps`."""
+    return descriptor_lib.make(
+        ["sky", "road", "tree"],
+        ["car", "person", "dog"],
+        ignore_label=IGNORE_LABEL,
+        label_divisor=DIVISOR,
+    )
+
+
+@pytest.fixture
+def make_dataset():
+    """Returns a function of a number that makes a data set of stuff classes."""
+
+    def make(num_classes, ignore_label=255):
+        names = [f"class {index}" for index in range(num_classes)]
+        return descriptor_lib.make(names, [], ignore_label=ignore_label)
+
+    return make

@@ -92,6 +92,7 @@ def test_an_empty_image_has_no_pairs():
         (np.zeros((4, 5), int), np.zeros((4, 6), int), r"\(4, 5\).*\(4, 6\)"),
         (np.zeros(4, int), np.zeros(4, int), r"\[H, W\]"),
         (np.zeros((4, 5)), np.zeros((4, 5), int), "float64"),
+        (np.zeros((4, 5), int), None, "prediction is a NoneType"),
     ],
 )
 def test_maps_that_cannot_be_compared_are_refused(truth, predicted, message):

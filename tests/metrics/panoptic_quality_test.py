@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 
 from deeplab2_like import errors
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.metrics import panoptic_quality, quality_result
+from deeplab2_like.results.panoptic_result import PanopticResult
 
 
 def _count_by_masks(truth, predicted, dataset, variant):
     """PQ's counts of one image, segment by segment, as the rules say."""
-    divisor, ignore = dataset["label_divisor"], dataset["ignore_label"]
-    counts = np.zeros((4, dataset["num_classes"]))
+    divisor, ignore = dataset.label_divisor, dataset.ignore_label
+    counts = np.zeros((4, dataset.num_classes))
     if variant == "panopticapi":
         void = truth // divisor == ignore
     else:
         void = truth == ignore * divisor
 
     def is_crowd(label):
-        is_thing = label // divisor in dataset["thing_ids"]
+        is_thing = label // divisor in dataset.thing_ids
         return variant == "panopticapi" and is_thing and label % divisor == 0
 
     true_ids = [i for i in np.unique(truth) if i // divisor != ignore]
@@ -62,7 +64,7 @@ def _counts_of(result):
 
 
 def _score(dataset, pairs, variant="panopticapi"):
-    metric = panoptic_quality.PanopticQuality(**dataset, variant=variant)
+    metric = panoptic_quality.PanopticQuality(dataset, variant=variant)
     for truth, predicted in pairs:
         metric.update(truth, predicted)
     return metric
@@ -70,7 +72,7 @@ def _score(dataset, pairs, variant="panopticapi"):
 
 @pytest.mark.parametrize("variant", panoptic_quality.VARIANTS)
 def test_200_images_score_as_by_a_count_with_masks(make_maps, dataset, variant):
-    seen = np.zeros((4, dataset["num_classes"]))
+    seen = np.zeros((4, dataset.num_classes))
     for seed in range(200):
         truth, predicted = make_maps(seed)
         result = _score(dataset, [(truth, predicted)], variant).result()
@@ -120,7 +122,7 @@ def test_true_positives_and_misses_add_up_to_the_true_segments(
         result = _score(dataset, [(truth, predicted)]).result()
         labels = np.unique(truth)
         classes = labels // 1000
-        crowd = np.isin(classes, dataset["thing_ids"]) & (labels % 1000 == 0)
+        crowd = np.isin(classes, dataset.thing_ids) & (labels % 1000 == 0)
         expected = np.sum((classes != 255) & ~crowd)
         assert result.all.tp + result.all.fn == expected
 
@@ -129,13 +131,13 @@ def test_order_batches_and_merging_do_not_matter(make_maps, dataset):
     pairs = [make_maps(seed) for seed in range(6)]
     expected = _score(dataset, pairs).result().scalars()
     backwards = _score(dataset, pairs[::-1])
-    batched = panoptic_quality.PanopticQuality(**dataset)
+    batched = panoptic_quality.PanopticQuality(dataset)
     truths, predictions = (np.stack(maps) for maps in zip(*pairs, strict=True))
     batched.update(truths[:4], predictions[:4])
     batched.update(truths[4:], predictions[4:])
     merged = _score(dataset, pairs[:2])
     merged.merge(pickle.loads(pickle.dumps(_score(dataset, pairs[2:]))))
-    summed = panoptic_quality.PanopticQuality(**dataset)
+    summed = panoptic_quality.PanopticQuality(dataset)
     summed.load_state(
         _score(dataset, pairs[:3]).state() + _score(dataset, pairs[3:]).state()
     )
@@ -150,7 +152,7 @@ def test_result_may_be_asked_for_repeatedly(make_maps, dataset):
 
 
 def test_no_images_give_nan_and_a_warning(dataset):
-    result = panoptic_quality.PanopticQuality(**dataset).result()
+    result = panoptic_quality.PanopticQuality(dataset).result()
     assert all(math.isnan(value) for value in result.scalars().values())
     assert "not defined" in result.warnings[0]
     assert result.table()
@@ -182,10 +184,9 @@ def test_void_may_be_a_class_index(make_maps, dataset):
     truth, predicted = make_maps(1)
     expected = _score(dataset, [(truth, predicted)]).result()
     # Class 0 becomes void, the others move up by one.
-    inside = dict(
-        dataset,
-        num_classes=dataset["num_classes"] + 1,
-        thing_ids=[c + 1 for c in dataset["thing_ids"]],
+    inside = descriptor_lib.make(
+        ["void", "sky", "road", "tree"],
+        ["car", "person", "dog"],
         ignore_label=0,
     )
     moved = [
@@ -196,10 +197,32 @@ def test_void_may_be_a_class_index(make_maps, dataset):
     assert result.per_class[0].tp == 0
 
 
+def test_the_result_of_a_predictor_is_a_prediction(make_maps, dataset):
+    for seed in range(10):
+        truth, predicted = make_maps(seed)
+        expected = _score(dataset, [(truth, predicted)]).result()
+        ids = np.unique(predicted)
+        result = PanopticResult.from_prediction(
+            predicted,
+            dataset,
+            segment_ids=ids,
+            segment_scores=np.ones(len(ids)),
+        )
+        found = _score(dataset, [(truth, result.panoptic())]).result()
+        assert found.scalars() == pytest.approx(
+            expected.scalars(), nan_ok=True, abs=1e-12
+        )
+        # As a truth, with its crowd and void.
+        label = PanopticResult.from_label(truth, dataset).panoptic()
+        found = _score(dataset, [(label, predicted)]).result()
+        assert found.all.tp == expected.all.tp
+        assert found.all.fn == expected.all.fn
+
+
 @pytest.mark.parametrize("label", [6000, 254_000, -1])
 def test_labels_of_unknown_classes_are_refused(dataset, label):
     good, bad = np.zeros((3, 3), int), np.full((3, 3), label)
-    metric = panoptic_quality.PanopticQuality(**dataset)
+    metric = panoptic_quality.PanopticQuality(dataset)
     with pytest.raises(errors.DataError, match=rf"cat\.png.*{label}"):
         metric.update(good, bad, names=["cat.png"])
     with pytest.raises(errors.DataError, match="ground truth of image 0"):
@@ -208,12 +231,12 @@ def test_labels_of_unknown_classes_are_refused(dataset, label):
 
 def test_an_unknown_variant_is_refused(dataset):
     with pytest.raises(errors.ConfigError, match="deeplab2"):
-        panoptic_quality.PanopticQuality(**dataset, variant="coco")
+        panoptic_quality.PanopticQuality(dataset, variant="coco")
 
 
 def test_metrics_of_different_data_sets_do_not_merge(dataset):
-    metric = panoptic_quality.PanopticQuality(**dataset)
-    other = panoptic_quality.PanopticQuality(**dataset, variant="deeplab2")
+    metric = panoptic_quality.PanopticQuality(dataset)
+    other = panoptic_quality.PanopticQuality(dataset, variant="deeplab2")
     with pytest.raises(errors.ConfigError, match="merged"):
         metric.merge(other)
 
@@ -232,8 +255,7 @@ def test_counts_that_contradict_each_other_are_refused():
 
 def test_the_table_shows_groups_and_the_classes_that_occur(dataset):
     labels = np.full((4, 4), 2000)
-    names = ["sky", "road", "tree", "car", "person", "dog"]
-    metric = panoptic_quality.PanopticQuality(**dataset, class_names=names)
+    metric = panoptic_quality.PanopticQuality(dataset)
     metric.update(labels, labels)
     table = metric.result().table()
     assert "tree" in table

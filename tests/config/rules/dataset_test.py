@@ -110,3 +110,14 @@ def test_a_wrong_descriptor_says_what_is_wrong(tmp_path, text, complaint):
         config.load_dataset(str(file))
     assert complaint in str(caught.value)
     assert f"{file}" in str(caught.value)
+
+
+def test_a_descriptor_built_in_code_is_checked():
+    descriptor = config.load_dataset("scenes")
+    config.check_dataset(descriptor)
+    descriptor.label_divisor = 1
+    descriptor.classes[0].ClearField("name")
+    with pytest.raises(config.InvalidConfigError) as caught:
+        config.check_dataset(descriptor)
+    paths = {problem.path for problem in caught.value.problems}
+    assert paths == {"label_divisor", "classes[0].name"}
