@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that tell a user what to change.
+"""Errors that users can fix, with an exit code for each kind.
 
-Their text has one form: what is wrong (value, where) - what is allowed - how
-to fix it. Programs print it as it is and exit with the error's `exit_code`.
-Any other exception is a defect of this package.
+Their text states what is wrong (value, where), what is allowed and how to fix
+it. Programs print it as it is and exit with the error's `exit_code`. Any other
+exception is a defect of this package.
 """
 
 
 class UserError(ValueError):
-    """Something that the user can put right; never a defect of the package."""
+    """An error that the user can fix; never a defect of the package."""
 
     exit_code = 1
 
@@ -32,13 +32,13 @@ class CheckpointError(UserError):
 
 
 class TrainingError(UserError):
-    """Training that cannot go on, for example a loss that is not a number."""
+    """Training that cannot continue, for example a loss that is not finite."""
 
     exit_code = 5
 
 
 class ExportError(UserError):
-    """A SavedModel that cannot be written, read or trusted."""
+    """A SavedModel that cannot be written, read or verified."""
 
     exit_code = 6
 

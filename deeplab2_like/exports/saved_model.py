@@ -35,7 +35,7 @@ _MIN_COMPILED_PIXELS = 1 << 18
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
-    """How a model is exported.
+    """Options of an export.
 
     Attributes:
         canvas: Canvas that images are padded to; see

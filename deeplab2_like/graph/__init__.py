@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs inside of TensorFlow graphs, whatever it computes."""
+"""Helpers for code in TensorFlow graphs: checks, compilation, exact floats."""

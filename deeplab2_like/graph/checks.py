@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences out of a TensorFlow graph.
+"""Checks that run in TensorFlow graphs and fail with one sentence.
 
-A graph can only fail as a `tf.errors.OpError`, with the text of the whole call
-stack around what it has to tell. `check` puts its sentence between two marks
-that say what kind of failure it is, and `find_sentence` finds it again.
+A graph can only fail with a `tf.errors.OpError`, whose text also contains the
+call stack. `check` encloses its sentence in marks of the kind of failure, and
+`find_sentence` finds it again.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 def sentence(*parts: str | tf.Tensor) -> tf.Tensor:
-    """Returns a string scalar, the parts behind each other.
+    """Joins text and tensors into a string scalar.
 
     Args:
-        *parts: Text, and tensors of numbers or text. No raw bytes of a file:
-            Python could not decode the error text.
+        *parts: Text, and tensors of numbers or text; no raw bytes of a file,
+            which Python could not decode in an error text.
     """
     return tf.strings.join(
         [
@@ -47,20 +47,20 @@ def check(
     make_sentence: Callable[[], tf.Tensor],
     kind: str = DATA,
 ) -> tf.Tensor:
-    """Stops the graph with one sentence where `is_good` is false.
+    """Fails the graph with one sentence if `is_good` is false.
 
     Args:
         is_good: bool scalar.
-        make_sentence: Returns the sentence, a string scalar; its operations
-            run only when the check fails. See `sentence`.
-        kind: What failed: `DATA`, `REQUEST` or `TRAINING`.
+        make_sentence: Function that returns the sentence, a string scalar;
+            its operations run only when the check fails. See `sentence`.
+        kind: Kind of the failure: `DATA`, `REQUEST` or `TRAINING`.
 
     Returns:
-        `is_good`; depend on it to be sure that the check ran, see `after`.
+        `is_good`. Only what depends on it runs after the check; see `after`.
 
     Raises:
-        tf.errors.InvalidArgumentError: When the graph runs, see
-            `find_sentence`.
+        tf.errors.InvalidArgumentError: `is_good` is false when the graph runs;
+            see `find_sentence`.
     """
 
     def fail() -> tf.Tensor:
@@ -68,7 +68,7 @@ def check(
             [f"<{kind} error> ", make_sentence(), f" </{kind} error>"]
         )
         assertion = tf.raw_ops.Assert(condition=False, data=[text], summarize=1)
-        # An eager failure has raised by now and gives no operation.
+        # In eager mode a failure has raised by now; there is no operation.
         with tf.control_dependencies([assertion] if assertion else []):
             return tf.constant(False)
 
@@ -76,16 +76,16 @@ def check(
 
 
 def after(*checked: tf.Tensor) -> contextlib.AbstractContextManager[None]:
-    """Returns the context of what may only run when checks have passed.
+    """Returns a context whose operations run only after checks have passed.
 
     Args:
-        *checked: What `check` returned.
+        *checked: Results of `check`.
     """
     return tf.control_dependencies(list(checked))
 
 
 def error_text(error: Exception) -> str | None:
-    """Returns the text of TensorFlow's error; None for errors of others."""
+    """Returns the text of an error of TensorFlow; None for other errors."""
     if isinstance(error, tf.errors.OpError):
         return error.message
     if isinstance(error, UnicodeDecodeError):
@@ -98,8 +98,8 @@ def find_sentence(error: Exception, kind: str) -> str | None:
     """Returns the sentence of a failed `check`; None for other failures.
 
     Args:
-        error: What running a graph raised.
-        kind: The kind of the check.
+        error: Exception that a graph raised.
+        kind: Kind of the check.
     """
     text = error_text(error)
     if text is None:

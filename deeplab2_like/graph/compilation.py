@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes compiled code fast, and works without a compiler too.
+"""Helpers that make code fast under XLA; they work without XLA too.
 
-What makes it exact is in `exact_floats`.
-
-XLA merges cheap operations into each of their uses and so computes them many
-times, in an order of access that suits the use: `compute_once`.
+XLA merges cheap operations into each of their uses, and so computes them many
+times; `compute_once` prevents that.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,38 +22,40 @@ def compute_once(
     """Returns compute() if a number is positive, else zeros; computes it once.
 
     Args:
-        number: int32, not a constant: see `hide`.
-        compute: Returns a tensor.
-        shape: Its shape.
-        dtype: Its type.
+        number: int32 scalar, not a constant; see `hide`.
+        compute: Function that returns the tensor.
+        shape: Shape of the tensor.
+        dtype: Type of the tensor.
     """
 
-    def compute_dearly() -> tf.Tensor:
-        # XLA computes both branches when they are cheap; a sort never is.
+    def compute_after_sort() -> tf.Tensor:
+        # XLA computes both branches if they are cheap; a sort never is.
         smaller = tf.sort(tf.stack([number, 1]))[0]
         return compute() + tf.cast(tf.minimum(smaller, 0), dtype)
 
-    return tf.cond(number > 0, compute_dearly, lambda: tf.zeros(shape, dtype))
+    return tf.cond(
+        number > 0, compute_after_sort, lambda: tf.zeros(shape, dtype)
+    )
 
 
 def hide(numbers: Size, tensor: tf.Tensor) -> tf.Tensor:
-    """Returns numbers that XLA does not know to be constant.
+    """Returns numbers that XLA does not recognize as constants.
 
     Args:
         numbers: Integers [...].
-        tensor: float32, any numbers.
+        tensor: float32 of any shape and values; not empty, not a constant.
 
     Returns:
-        int32 [...], the numbers.
+        int32 [...], the same numbers.
     """
     some = tf.reshape(tensor, [-1])[0]
-    # True of any value, not-a-number included; XLA does not find that out.
+    # True for every value, NaN included; XLA does not recognize that.
     is_anything = (some >= some) | (some != some)
     return tf.where(is_anything, tf.cast(numbers, tf.int32), 0)
 
 
 def sizes(tensor: tf.Tensor) -> tuple[Size, ...]:
-    """Returns the size of each axis: a number where known, else a tensor.
+    """Returns the size of each axis: an int where static, else a tensor.
 
     Under XLA both are constants.
     """
@@ -70,18 +70,18 @@ def sizes(tensor: tf.Tensor) -> tuple[Size, ...]:
 
 
 def list_true(flags: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Lists the places of true values in order.
+    """Lists the indices of true values in ascending order.
 
     Args:
         flags: bool [N].
 
     Returns:
-        int32 [N], the places; N in the rest. int32, their number.
+        int32 [N], the indices, padded with N; and int32 scalar, their number.
     """
     count = tf.cast(flags, tf.int32)
     size = tf.size(flags)
     rank = tf.cumsum(count) - 1
-    # Negative ranks are left out; a segment without a value has the largest.
+    # Negative ranks are dropped; segments without a value get the largest.
     places = tf.math.unsorted_segment_min(
         tf.range(size), tf.where(flags, rank, -1), size
     )
@@ -91,13 +91,16 @@ def list_true(flags: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def reduce_middle(
     values: tf.Tensor, choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> tf.Tensor:
-    """Reduces the middle axis of [A, 2**n, B] to [A, B].
+    """Reduces the middle axis by halves.
 
-    By halves, because XLA does not vectorize its own reductions.
+    XLA does not vectorize its own reductions.
 
     Args:
-        values: The numbers.
-        choose: Such as tf.minimum.
+        values: [A, 2**n, B], any numeric dtype.
+        choose: Function that reduces two tensors to one, such as `tf.minimum`.
+
+    Returns:
+        [A, B], the same dtype.
     """
     size = values.shape[1]
     while size > 1:
@@ -112,7 +115,7 @@ def ceil_divide(size: Size, by: Size) -> Size:
 
 
 def are_known_equal(some: Sequence[Size], others: Sequence[Size]) -> bool:
-    """Whether sizes are known and equal."""
+    """Returns whether all sizes are static and pairwise equal."""
     return all(
         isinstance(a, int) and isinstance(b, int) and a == b
         for a, b in zip(some, others, strict=True)

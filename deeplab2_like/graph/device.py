@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What kind of device functions are built for.
+"""The kind of device that functions are traced for.
 
-Processors gain from working on tiles that fit their caches, and from leaving
-tiles out. Accelerators lose by it: each of the many small steps costs them
-more than it does. Both ways give the same numbers.
+On processors, tiles that fit the caches and tiles that are skipped save time.
+On accelerators each of the many small steps costs more time than it saves.
+Both ways compute the same numbers.
 """
 
 import contextlib
@@ -18,10 +18,9 @@ _IS_ACCELERATOR: contextvars.ContextVar[bool | None] = contextvars.ContextVar(
 
 
 def is_accelerator() -> bool:
-    """Whether functions that are traced now are for a GPU or a TPU.
+    """Returns whether functions that are traced now are for a GPU or a TPU.
 
-    So it is where TensorFlow has such a device, unless `building_for` says
-    otherwise.
+    The default is whether TensorFlow has such a device; see `building_for`.
     """
     known = _IS_ACCELERATOR.get()
     if known is not None:
@@ -32,10 +31,10 @@ def is_accelerator() -> bool:
 
 @contextlib.contextmanager
 def building_for(accelerator: bool) -> Iterator[None]:
-    """Says what functions that are traced inside are for.
+    """Sets the kind of device for functions that are traced inside a block.
 
     Args:
-        accelerator: Whether for a GPU or a TPU.
+        accelerator: Whether the device is a GPU or a TPU.
     """
     token = _IS_ACCELERATOR.set(accelerator)
     try:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model says about an image, in memory and as files."""
+"""Predictions for images, in memory and as files."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results as files in COCO's panoptic format; see `labels.coco_format`."""
+"""Writes results in COCO's panoptic format; see `labels.coco_format`."""
 
 import contextlib
 import json
@@ -40,11 +40,11 @@ class CocoPanopticWriter:
         """Creates the folder and begins the JSON file.
 
         Args:
-            folder: Where the PNGs go; created when it does not exist.
+            folder: Folder of the PNGs; created if it does not exist.
             descriptor: The data set, for the list of categories.
-            json_path: The JSON file; `<folder>.json` when None, where
-                panopticapi looks for it.
-            compress_level: Of the PNGs, 0 (fast) to 9 (small).
+            json_path: Path of the JSON file; `<folder>.json` when None, as
+                panopticapi expects.
+            compress_level: Compression of the PNGs, 0 (fast) to 9 (small).
         """
         self.folder = pathlib.Path(folder)
         self.json_path = pathlib.Path(json_path or f"{self.folder}.json")
@@ -73,13 +73,14 @@ class CocoPanopticWriter:
         Args:
             result: The result at the size of the image.
             image_name: File name of the image.
-            image_id: Id of the image in the data set; its stem when None.
+            image_id: Id of the image in the data set; the stem of
+                `image_name` when None.
             png_name: Path of the PNG below the folder; when given,
                 `image_name` may be a path as well. When None, the PNG has the
                 stem of the image.
 
         Returns:
-            The PNG.
+            Path of the PNG.
 
         Raises:
             DataError: An image of this id or stem was already written.
@@ -111,7 +112,7 @@ class CocoPanopticWriter:
         return path
 
     def close(self) -> pathlib.Path:
-        """Completes the JSON file and gives its path."""
+        """Completes the JSON file and returns its path."""
         if not self._file.closed:
             self._file.write('\n], "images": ')
             json.dump(list(self._images.values()), self._file)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the canvas that a model saw back to the images' original sizes."""
+"""Restores maps of the canvas to the original sizes of the images."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -14,14 +14,14 @@ class RestoredImage:
     """One image with its label and prediction, at its original size [H, W].
 
     Attributes:
-        name: Its name.
-        image: uint8 [H', W', 3], what the model saw, without padding.
-        true_panoptic: int32 [H, W].
+        name: Name of the image.
+        image: uint8 [H', W', 3], the canvas without padding.
+        true_panoptic: int32 [H, W], panoptic ids of the label.
         semantic: int32 [H, W], predicted classes.
         panoptic: int32 [H, W], predicted panoptic ids; None for systems
             without instances.
-        segments: id, category, score and area of the predicted segments,
-            those that are valid.
+        segments: Arrays [N] "id", "category", "score" and "area" of the valid
+            segments of the prediction.
     """
 
     name: str
@@ -35,15 +35,16 @@ class RestoredImage:
 def resize_nearest(
     map_hw: npt.NDArray[Any], size: tuple[int, int]
 ) -> npt.NDArray[Any]:
-    """Resizes a label map; corner pixels stay on corner pixels.
+    """Resizes a label map to the nearest neighbor with aligned corners.
+
+    Halves are rounded up, as in TensorFlow.
 
     Args:
         map_hw: [h, w], any dtype.
         size: New height and width.
 
     Returns:
-        [height, width], the same dtype. As TensorFlow's nearest neighbour
-        with aligned corners, halves go up.
+        [height, width], the same dtype.
     """
 
     def indices(source: int, target: int) -> npt.NDArray[np.int64]:
@@ -62,12 +63,14 @@ def resize_nearest(
 def restore_images(
     batch: Mapping[str, Any], outputs: Mapping[str, Any]
 ) -> Iterator[RestoredImage]:
-    """Takes a batch apart: padding cut off, maps at their original sizes.
+    """Splits a batch into images, with maps at their original sizes.
 
     Args:
-        batch: An evaluation batch as NumPy arrays: image [B, H, W, 3],
-            valid_size and original_size [B, 2], panoptic [B, Ho, Wo], name.
-        outputs: The fields of a `Prediction` as NumPy arrays.
+        batch: Batch of `data.pipeline.make_evaluation_dataset` as NumPy arrays.
+        outputs: Fields of a `Prediction` as NumPy arrays.
+
+    Yields:
+        Each image of the batch.
     """
     for index, name in enumerate(batch["name"]):
         height, width = (int(n) for n in batch["valid_size"][index])

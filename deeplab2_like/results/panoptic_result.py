@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model says about one image, for the program that asked.
+"""The panoptic segmentation of one image.
 
-`PanopticResult` is what the predictor returns and what the visualizer and the
-writer of COCO-panoptic files take. NumPy only.
+Predictors return a `PanopticResult`; the visualizer and the writer of
+COCO-panoptic files take one. NumPy only.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class PanopticResult:
             category_name: str.
             score: float in 0..1, 1.0 for a ground truth.
             isthing: bool, whether the segment is one object.
-            was_fused: bool, whether it gathers all pixels of its class, the
+            was_fused: bool, whether it has all pixels of its class, the
                 opposite of `isthing` (the name is Hugging Face's).
             iscrowd: int, 1 for a group of objects of a ground truth.
             area: int, pixels.
@@ -56,22 +56,22 @@ class PanopticResult:
         segment_scores: Any,
         is_valid: Any = None,
     ) -> Self:
-        """Makes the result of one image from what post-processing gives.
+        """Makes the result of one image from the output of post-processing.
 
         Areas and boxes are computed from the map. Segments of the table that
-        have no pixel (left) are dropped.
+        have no pixel are dropped.
 
         Args:
             panoptic: Integers [H, W] at the size of the image, class *
                 label_divisor + instance; the class ignore_label is void.
             descriptor: The data set of the model.
             segment_ids: Integers [S], ids of the segments as in `panoptic`.
-            segment_scores: Floats [S].
+            segment_scores: Floats [S], scores of the segments.
             is_valid: bool [S], which rows are segments; all when None.
 
         Raises:
-            DataError: The map is no label map, has a class that the data set
-                does not have, or a segment that is not in the table.
+            DataError: The map is not a label map, has a class that the data
+                set does not have, or a segment that is not in the table.
         """
         ids = np.asarray(segment_ids).reshape(-1)
         scores = np.asarray(segment_scores).reshape(-1)
@@ -105,8 +105,8 @@ class PanopticResult:
             descriptor: The data set of the label.
 
         Raises:
-            DataError: The map is no label map, or has a class that the data
-                set does not have.
+            DataError: The map is not a label map, or has a class that the
+                data set does not have.
         """
         found = _find_segments(panoptic, descriptor)
         sequence = np.arange(len(found.ids))
@@ -254,12 +254,13 @@ class PanopticResult:
         return self._replace_ids(np.array(labels, np.int64), void)
 
     def to_transformers(self) -> dict[str, Any]:
-        """Returns what Hugging Face's post_process_panoptic_segmentation gives.
+        """Returns the segments in the format of Hugging Face Transformers.
 
         Returns:
-            `segmentation`, the ids of the segments [H, W] (0 is void), as an
-            array that also has the tensor methods `cpu`, `detach` and `numpy`,
-            so that `supervision.Detections.from_transformers` takes it;
+            As `post_process_panoptic_segmentation` returns: `segmentation`,
+            the ids of the segments int32 [H, W] (0 is void), as an array that
+            also has the tensor methods `cpu`, `detach` and `numpy`, so that
+            `supervision.Detections.from_transformers` takes it; and
             `segments_info`, a list of id, label_id, was_fused and score.
         """
         keys = ("id", "label_id", "was_fused", "score")
@@ -273,15 +274,15 @@ class PanopticResult:
     def to_coco(
         self, file_name: str, image_id: int | str
     ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-        """Returns the picture and the annotation of COCO's panoptic format.
+        """Returns the pixels and the annotation of COCO's panoptic format.
 
         Args:
-            file_name: Name that the picture will have (PNG).
-            image_id: Id of the image in the data set's file.
+            file_name: File name of the PNG.
+            image_id: Id of the image in the data set's JSON file.
 
         Returns:
-            uint8 [H, W, 3], id = R + 256 * G + 65536 * B, and the entry of the
-            JSON file's `annotations`.
+            uint8 [H, W, 3], pixels of the PNG, id = R + 256 * G + 65536 * B;
+            and the entry of the JSON file's `annotations`.
         """
         keys = ("id", "category_id", "area", "bbox", "iscrowd", "score")
         annotation = {
@@ -301,7 +302,7 @@ class PanopticResult:
 
 
 class _TensorLikeArray(np.ndarray[Any, Any]):
-    """An array with the tensor methods that readers of tensors call."""
+    """An array with the methods of tensors that their readers call."""
 
     def cpu(self) -> Self:
         return self

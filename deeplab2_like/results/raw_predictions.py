@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Label maps of predictions as files, in the forms that deeplab2 writes.
+"""Writes and reads label maps of predictions in the formats of deeplab2.
 
-For an image `a/b`: `raw_semantic/a/b.png`, grey, the class of each pixel; and
-`raw_panoptic/a/b.png` or `.npy`, class and instance. Evaluation servers take
-them. Writing: `RawPredictionWriter`; reading: `load_raw_panoptic`. NumPy and
-Pillow only.
+For an image `a/b`, `raw_semantic/a/b.png` (gray) contains the class of each
+pixel, `raw_panoptic/a/b.png` or `.npy` class and instance. Evaluation servers
+take them. NumPy and Pillow only.
 """
 
 import os
@@ -26,7 +25,7 @@ SEMANTIC_FOLDER, PANOPTIC_FOLDER = image_files.OUTPUT_FOLDERS
 TWO_CHANNEL_PNG = "two_channel_png"
 THREE_CHANNEL_PNG = "three_channel_png"
 TWO_CHANNEL_ARRAY = "two_channel_numpy_array"
-# The largest instance number that each form holds.
+# The largest instance number of each format.
 MAX_INSTANCE = {
     TWO_CHANNEL_PNG: 255,
     THREE_CHANNEL_PNG: 65535,
@@ -37,12 +36,12 @@ _FORMAT_FIELD = "evaluator_options.raw_panoptic_format"
 
 
 class RawPredictionWriter:
-    """Writes the label maps of images, each as soon as it is known.
+    """A writer of the label maps of images, one image after the other.
 
-    A file is complete or absent, whatever happens while it is written.
+    Each file is written completely or not at all.
 
     Attributes:
-        folder: Where the two folders are.
+        folder: Folder of `raw_semantic` and `raw_panoptic`.
     """
 
     def __init__(
@@ -53,20 +52,21 @@ class RawPredictionWriter:
         panoptic_format: str = TWO_CHANNEL_PNG,
         convert_ids: bool = True,
     ):
-        """Takes what is the same for all images; writes nothing yet.
+        """Checks the format; writes nothing yet.
 
         Args:
-            folder: Where the two folders go; files of earlier runs are
-                replaced.
+            folder: Folder of `raw_semantic` and `raw_panoptic`, in which files
+                of earlier runs are replaced.
             descriptor: The data set.
-            panoptic_format: A key of `MAX_INSTANCE`.
+            panoptic_format: Format of the panoptic maps, a key of
+                `MAX_INSTANCE`.
             convert_ids: Whether classes are written as the data set's own
                 category ids (Cityscapes: road is 7), void as
                 `void_category_id`; else as class indices, void as
                 ignore_label.
 
         Raises:
-            ConfigError: There is no such format, or classes of the data set
+            ConfigError: The format does not exist, or classes of the data set
                 do not fit into it.
         """
         check_format(
@@ -88,18 +88,18 @@ class RawPredictionWriter:
         """Writes the maps of one image.
 
         Args:
-            name: Of the image, with or without the extension of a picture;
-                may have folders ("sequence/frame").
+            name: Name of the image, with or without the extension of an image
+                file; may contain folders ("sequence/frame").
             semantic_hw: Integers [H, W], class of each pixel; ignore_label is
                 void.
             panoptic_hw: Integers [H, W], class * label_divisor + instance;
                 None for a system without instances.
 
         Returns:
-            The files.
+            Paths of the files.
 
         Raises:
-            DataError: The name is no path below the folder or was written
+            DataError: The name is not a path below the folder or was written
                 before, or an instance number does not fit into the format.
         """
         path = self._choose_path(name)
@@ -131,7 +131,7 @@ class RawPredictionWriter:
         return path
 
     def _convert(self, classes_hw: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-        """Returns the ids that classes are written as."""
+        """Returns the ids to write for classes."""
         number = np.arange(len(self._class_ids))
         return label_map.replace_values(
             classes_hw, number, self._class_ids, self._void
@@ -168,12 +168,9 @@ class RawPredictionWriter:
 def check_format(
     descriptor: "DatasetDescriptor", *, panoptic_format: str, convert_ids: bool
 ) -> None:
-    """Checks that a format can hold the classes of a data set.
+    """Checks that the classes of a data set fit into a format.
 
-    The arguments are those of `RawPredictionWriter`.
-
-    Raises:
-        ConfigError: It cannot, or it does not exist.
+    See `RawPredictionWriter` for the arguments and errors.
     """
     if panoptic_format not in MAX_INSTANCE:
         raise errors.ConfigError(
@@ -184,7 +181,7 @@ def check_format(
         *_make_class_ids(descriptor, convert_ids).tolist(),
         _choose_void(descriptor, convert_ids),
     )
-    # Of arrays too: the semantic maps are PNGs in any case.
+    # Also for arrays: the semantic maps are always PNGs.
     if largest > _MAX_PNG_CLASS:
         kind = "category id" if convert_ids else "class"
         raise errors.ConfigError(
@@ -197,11 +194,10 @@ def check_format(
 
 
 def void_category_id(descriptor: "DatasetDescriptor") -> int:
-    """Returns the id that void pixels are written as in category ids.
+    """Returns the category id to write for void pixels.
 
-    That of the class that stands for void, where there is one (COCO: 0); else
-    0 (Cityscapes: "unlabeled"), unless it is the id of a class; else
-    ignore_label.
+    The id of the class that stands for void, where there is one (COCO: 0);
+    else 0 (Cityscapes: "unlabeled"), unless a class has it; else ignore_label.
     """
     if 0 <= descriptor.ignore_label < descriptor.num_classes:
         return int(descriptor.category_ids[descriptor.ignore_label])
@@ -211,14 +207,14 @@ def void_category_id(descriptor: "DatasetDescriptor") -> int:
 def _make_class_ids(
     descriptor: "DatasetDescriptor", convert_ids: bool
 ) -> npt.NDArray[np.int64]:
-    """Returns the id that each class index is written as: int64 [C]."""
+    """Returns the id to write for each class index: int64 [C]."""
     if convert_ids:
         return np.array(descriptor.category_ids, np.int64)
     return np.arange(descriptor.num_classes)
 
 
 def _choose_void(descriptor: "DatasetDescriptor", convert_ids: bool) -> int:
-    """Returns the id that void pixels are written as."""
+    """Returns the id to write for void pixels."""
     if convert_ids:
         return void_category_id(descriptor)
     return descriptor.ignore_label
@@ -229,12 +225,12 @@ def encode_panoptic(
     instance_hw: npt.NDArray[Any],
     panoptic_format: str,
 ) -> npt.NDArray[Any]:
-    """Puts classes and instances into one array.
+    """Encodes classes and instances as one array.
 
     Args:
-        class_hw: Integers [H, W].
-        instance_hw: Integers [H, W], 0 for stuff.
-        panoptic_format: A key of `MAX_INSTANCE`.
+        class_hw: Integers [H, W], class of each pixel.
+        instance_hw: Integers [H, W], instance number, 0 for stuff.
+        panoptic_format: Format of the array, a key of `MAX_INSTANCE`.
 
     Returns:
         two_channel_png: uint8 [H, W, 3], (class, instance, 0).
@@ -275,15 +271,15 @@ def load_raw_panoptic(
     """Loads a file of the folder `raw_panoptic`.
 
     Args:
-        path: The file.
-        panoptic_format: That it was written in; the two PNGs look alike.
+        path: Path of the file.
+        panoptic_format: Format of the file; it cannot be read from a PNG.
 
     Returns:
-        Two int32 [H, W]: the id of the class and the instance number of each
-        pixel.
+        int32 [H, W], id of the class of each pixel; and int32 [H, W], instance
+        number of each pixel.
 
     Raises:
-        DataError: The file is missing, damaged or of another kind.
+        DataError: The file is missing, damaged or in another format.
     """
     try:
         if panoptic_format == TWO_CHANNEL_ARRAY:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of runs, exports and images: checked when read, written whole."""
+"""Image files, and files that are written completely or not at all."""

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files: finds them in folders, and reads them safely.
+"""Finds image files in folders and reads them safely.
 
-JPEG and PNG are decoded by TensorFlow, as in training and evaluation; what
-else Pillow knows by Pillow. The orientation that a camera noted is applied, so
-that a picture is what a viewer shows.
+JPEG and PNG are decoded by TensorFlow, as in training and evaluation, other
+formats by Pillow. The EXIF orientation is applied, as in image viewers.
 """
 
 import dataclasses
@@ -20,7 +19,7 @@ from PIL import Image, ImageOps
 from deeplab2_like import errors
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-# What programs of this package write beside images.
+# Outputs of programs of this package, which are not found as images.
 OUTPUT_ENDINGS = (".panoptic.png", ".overlay.png")
 OUTPUT_FOLDERS = ("raw_semantic", "raw_panoptic")
 _ORIENTATION = 0x0112
@@ -28,14 +27,14 @@ _ORIENTATION = 0x0112
 
 @dataclasses.dataclass(frozen=True)
 class ImageFile:
-    """A file to read.
+    """An image file to read.
 
     Attributes:
-        path: Where it is.
-        relative_path: Its path below the folder that was searched, with "/";
-            its file name when the file itself was named.
-        name: For what is made from it: `relative_path` without extension, with
-            a number where that is not unique.
+        path: Path of the file.
+        relative_path: Path below the folder that was searched, with "/"; the
+            file name when the file itself was given.
+        name: Name for outputs: `relative_path` without extension, with a
+            number where that is not unique.
     """
 
     path: pathlib.Path
@@ -46,17 +45,17 @@ class ImageFile:
 def find_images(
     inputs: Sequence[str | os.PathLike[str]],
 ) -> list[ImageFile]:
-    """Finds the images that a user named.
+    """Finds the images in files and folders.
 
     Args:
-        inputs: Files, of any extension, and folders, which are searched with
-            their folders for the usual extensions.
+        inputs: Files of any extension, and folders, which are searched
+            recursively for the extensions `SUFFIXES`.
 
     Returns:
-        The files in the order of `inputs`, those of a folder by name.
+        The files in the order of `inputs`, those of a folder sorted by name.
 
     Raises:
-        DataError: An input does not exist, or a folder holds no image.
+        DataError: An input does not exist, or a folder contains no image.
     """
     found: list[tuple[pathlib.Path, pathlib.PurePath]] = []
     missing = [str(entry) for entry in inputs if not os.path.exists(entry)]
@@ -99,7 +98,7 @@ def _search(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _name_uniquely(paths: Sequence[pathlib.PurePath]) -> list[str]:
-    """Names without extension; numbered from the second of a name on."""
+    """Returns names without extension, numbered where they are equal."""
     names: list[str] = []
     used: set[str] = set()
     for path in paths:
@@ -119,15 +118,15 @@ def load_image(
     """Reads an image file.
 
     Args:
-        path: The file.
-        max_pixels: The most that is decoded; a larger image is refused after
-            a look at its header.
+        path: Path of the file.
+        max_pixels: Most pixels of an image; larger ones are refused before
+            they are decoded.
 
     Returns:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        DataError: The file is missing, no image, damaged or too large.
+        DataError: The file is missing, damaged, too large or not an image.
     """
     try:
         data = pathlib.Path(path).read_bytes()
@@ -144,7 +143,7 @@ def load_image(
         if header.format in ("JPEG", "PNG"):
             return _decode(data, header.getexif().get(_ORIENTATION, 1))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Of the size, checked above.
+            warnings.simplefilter("ignore")  # About the size, checked above.
             return from_pillow(header)
     except errors.DataError as error:
         raise errors.DataError(f"{path}: {error}") from error
@@ -159,10 +158,10 @@ def load_image(
 def from_pillow(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Returns the pixels of a Pillow image, upright: uint8 [H, W, 3], RGB.
 
-    Of 16 bits the upper 8 are taken, as TensorFlow's decoder does.
+    Of 16 bits the upper 8 are taken, as in TensorFlow's decoder.
 
     Raises:
-        DataError: Its numbers have no range that could be called white.
+        DataError: The image has 32 bits a pixel, whose range is not known.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
@@ -181,7 +180,7 @@ def _read_header(
     """Opens an image without decoding it; checks its size."""
     try:
         with warnings.catch_warnings():
-            # Pillow's own limit; ours is checked here.
+            # About Pillow's own limit; `max_pixels` is checked below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             header = Image.open(io.BytesIO(data))
         width, height = header.size
@@ -209,7 +208,7 @@ def _decode(data: bytes, orientation: int) -> npt.NDArray[np.uint8]:
     """Decodes a JPEG or PNG as the input pipeline does; turns it upright.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: The data is damaged.
     """
     import tensorflow as tf
 
@@ -219,7 +218,7 @@ def _decode(data: bytes, orientation: int) -> npt.NDArray[np.uint8]:
         ).numpy()
     except tf.errors.InvalidArgumentError as error:
         raise ValueError("damaged") from error
-    # EXIF's eight ways to hold a camera: mirrored, then turned.
+    # The eight orientations of EXIF: mirrored, then turned.
     if orientation in (2, 4, 5, 7):
         image = image[:, ::-1]
     turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that appear complete or not at all, and disks that are full.
+"""Writes files completely or not at all, and detects full disks.
 
 `open_whole` and `write_text` write one file, `WholeFiles` several that belong
 together, `new_folder` a folder. `is_disk_full` and `describe_full_disk` are
-for whoever catches the error of a write, be it Python's or TensorFlow's.
+for code that catches the error of a write, Python's or TensorFlow's.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _FULL = "No space left on device"
 
 
 def partial_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns where a file is written until it is complete: beside it."""
+    """Returns the path beside a file where it is written until complete."""
     path = pathlib.Path(path)
     return path.with_name(f".{path.name}.partial")
 
@@ -30,10 +30,10 @@ def open_whole(
 ) -> Iterator[IO[Any]]:
     """Opens a file for writing, which appears when the block ends.
 
-    When the block fails nothing appears, and an earlier file stays.
+    If the block fails, nothing appears and an earlier file remains.
 
     Args:
-        path: The file; its folder exists.
+        path: Path of the file, in an existing folder.
         mode: "wb", or "w" for text in UTF-8.
 
     Yields:
@@ -50,7 +50,7 @@ def open_whole(
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text file in UTF-8, whole or not at all."""
+    """Writes a text file in UTF-8, completely or not at all."""
     with open_whole(path, "w") as file:
         file.write(text)
 
@@ -68,19 +68,19 @@ class WholeFiles:
         *,
         replaced: Sequence[str | os.PathLike[str]] = (),
     ):
-        """Remembers the files; writes nothing.
+        """Stores the paths; writes nothing.
 
         Args:
-            paths: The files, all in existing folders.
-            replaced: Older files that are deleted when the new ones are
-                complete, just before they appear.
+            paths: Paths of the files, all in existing folders.
+            replaced: Paths of older files that are deleted when the new ones
+                are complete, just before these appear.
         """
         self._paths = [pathlib.Path(path) for path in paths]
         self._replaced = [pathlib.Path(path) for path in replaced]
         self._partials = [partial_path(path) for path in self._paths]
 
     def __enter__(self) -> list[pathlib.Path]:
-        """Returns where to write each file."""
+        """Returns the path to write each file to."""
         return self._partials
 
     def __exit__(
@@ -104,15 +104,15 @@ class WholeFiles:
 
 @contextlib.contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Makes a folder that appears, in place of an earlier one, at the end.
+    """Creates a folder that appears, or replaces one, when the block ends.
 
-    When the block fails nothing appears, and an earlier folder stays.
+    If the block fails, nothing appears and an earlier folder remains.
 
     Args:
-        path: The folder; folders above it are created.
+        path: Path of the folder; folders above it are created.
 
     Yields:
-        Where to write the content of the folder until then.
+        The folder to write the content to.
     """
     target = pathlib.Path(os.path.abspath(path))
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
@@ -137,7 +137,7 @@ def is_disk_full(error: BaseException) -> bool:
     """Returns whether a write failed for lack of space.
 
     Args:
-        error: An `OSError`, or what TensorFlow raised.
+        error: An `OSError` or an exception of TensorFlow.
     """
     if isinstance(error, OSError):
         return error.errno == errno.ENOSPC
@@ -145,7 +145,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def describe_full_disk(path: str | os.PathLike[str]) -> str:
-    """Returns the sentence of a full disk, without what to do about it.
+    """Returns a sentence that states that a disk is full.
 
     Args:
         path: A file or folder on the disk; it or a folder above it exists.

@@ -66,7 +66,7 @@ class Evaluator(orbit.AbstractEvaluator):
     """An evaluator of a model; create it in the strategy's scope.
 
     Attributes:
-        results: Results of the last evaluation; see `Scores.results`.
+        results: Results of the last evaluation; see `runs.evaluate`.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of panoptic results. NumPy and Pillow only."""
+"""Draws panoptic results. NumPy and Pillow only."""
 
 from deeplab2_like.visualize.visualizer import (
     visualize,

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Program: pictures of COCO-panoptic files, of labels or of predictions.
+r"""Draws the labels or predictions of COCO-panoptic files.
 
     python -m deeplab2_like.visualize.coco_main --panoptic_json=out/pred.json \
         --image_folder=images --output_folder=pictures
 
-writes a picture with legend for each image. With --truth_json each picture
-shows image, ground truth, prediction and difference.
+writes a picture with a legend for each image. With --truth_json each picture
+contains image, ground truth, prediction and difference.
 """
 
 import pathlib
@@ -45,7 +45,7 @@ _IMAGE_FOLDER = flags.DEFINE_string(
 _OUTPUT_FOLDER = flags.DEFINE_string(
     "output_folder",
     None,
-    "Where the pictures go; created if need be.",
+    "Folder of the pictures; created if it does not exist.",
     flag_values=_FLAGS,
 )
 _TRUTH_JSON = flags.DEFINE_string(
@@ -63,7 +63,7 @@ _TRUTH_FOLDER = flags.DEFINE_string(
 _MAX_IMAGES = flags.DEFINE_integer(
     "max_images",
     None,
-    "Draw only the first ones.",
+    "Number of images to draw, the first ones; all by default.",
     lower_bound=1,
     flag_values=_FLAGS,
 )
@@ -108,7 +108,7 @@ def _main(arguments: Sequence[str]) -> None:
 def make_descriptor(
     annotations: coco_format.CocoAnnotations,
 ) -> descriptor_lib.DatasetDescriptor:
-    """Makes the description of a data set from the categories of a file.
+    """Makes the descriptor of a data set from the categories of a file.
 
     Raises:
         DataError: The file has no categories.
@@ -130,7 +130,7 @@ def make_descriptor(
         class_names=tuple(
             str(entry.get("name", entry["id"])) for entry in entries
         ),
-        # Classes without one get a colour from the visualizer.
+        # The visualizer chooses colors for classes without one.
         colors=tuple(tuple(entry.get("color", ())) for entry in entries),
         category_ids=tuple(entry["id"] for entry in entries),
     )
@@ -163,7 +163,7 @@ def _load_image(
         entry = truth.images.get(image_id)
     if entry is None:
         raise errors.DataError(
-            f"{predicted.path} does not say which file image {image_id} is. "
+            f"{predicted.path} does not list the file of image {image_id}. "
             "Give the ground truth's file, which has `images`, as "
             "--truth_json."
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a prediction differs from the ground truth. NumPy and Pillow only."""
+"""Draws the differences between a prediction and the ground truth."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +10,11 @@ from deeplab2_like.metrics import overlaps
 from deeplab2_like.results.panoptic_result import PanopticResult
 from deeplab2_like.visualize import legend
 
-# What is wrong with a pixel. A wrong instance: the class is right, but the
-# thing has an IoU of 0.5 or less with the true one.
+# Codes of pixels. Of WRONG_INSTANCE the class is right, but the IoU of the
+# thing with the true one is 0.5 or less.
 RIGHT, WRONG_CLASS, WRONG_INSTANCE, VOID = range(4)
 
-# Distinct for all kinds of colour vision.
+# Distinguishable with all kinds of color vision.
 COLORS = {WRONG_CLASS: (213, 94, 0), WRONG_INSTANCE: (86, 180, 233)}
 _NAMES = {WRONG_CLASS: "wrong class", WRONG_INSTANCE: "wrong instance"}
 
@@ -29,8 +29,8 @@ def compute_errors(
         prediction: The prediction, of the same size.
 
     Returns:
-        uint8 [H, W], one of the codes of this module. Crowd has no instances
-        that could be wrong.
+        uint8 [H, W], codes of this module. Pixels of crowd are never
+        WRONG_INSTANCE.
     """
     found = overlaps.compute_overlaps(
         truth.segmentation, prediction.segmentation
@@ -64,15 +64,15 @@ def compute_errors(
 def paint_difference(
     image_hw3: npt.NDArray[np.uint8], errors_hw: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.uint8]:
-    """Paints errors over the grey image: uint8 [H, W, 3].
+    """Paints errors over the gray image: uint8 [H, W, 3].
 
     Args:
-        image_hw3: uint8 [H, W, 3].
-        errors_hw: uint8 [H, W], by `compute_errors`.
+        image_hw3: uint8 [H, W, 3], RGB.
+        errors_hw: uint8 [H, W], result of `compute_errors`.
     """
-    grey = np.asarray(Image.fromarray(image_hw3).convert("L"))
-    # Light, so that the colours and black stand out.
-    light = (grey // 2 + 110).astype(np.uint8)
+    gray = np.asarray(Image.fromarray(image_hw3).convert("L"))
+    # Light, in contrast to the colors and black.
+    light = (gray // 2 + 110).astype(np.uint8)
     picture = np.repeat(light[..., None], 3, axis=-1)
     for code, color in COLORS.items():
         inside = errors_hw == code
@@ -84,11 +84,15 @@ def paint_difference(
 def list_errors(
     errors_hw: npt.NDArray[np.uint8],
 ) -> list[legend.LegendEntry]:
-    """Lists the colours for a legend, with their share of labelled pixels."""
+    """Lists the colors for a legend, with their share of labeled pixels.
+
+    Args:
+        errors_hw: uint8 [H, W], result of `compute_errors`.
+    """
     counts = np.bincount(errors_hw.ravel(), minlength=VOID + 1)
-    labelled = max(1, int(counts[:VOID].sum()))
+    labeled = max(1, int(counts[:VOID].sum()))
     entries = [legend.LegendEntry("difference")]
     for code, color in COLORS.items():
-        note = f"{100 * counts[code] / labelled:.1f} %"
+        note = f"{100 * counts[code] / labeled:.1f} %"
         entries.append(legend.LegendEntry(_NAMES[code], color, note))
     return entries

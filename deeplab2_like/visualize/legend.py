@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names on segments, and the legend beside a picture. NumPy and Pillow only."""
+"""Draws names on segments, and the legend beside a picture."""
 
 import dataclasses
 import functools
@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 _PAPER = (255, 255, 255)
 _INK = (38, 38, 42)
 _FAINT = (120, 120, 128)
-# Segments are looked at on a grid of about this many cells a side.
+# Room for a name is searched on a grid of about this many cells a side.
 _GRID = 160
-# Part of a name's box that must lie on its segment.
+# Least share of a name's box that must lie on its segment.
 _MIN_INSIDE = 0.9
 
 
@@ -23,8 +23,8 @@ class LegendEntry:
     """One line of a legend.
 
     Attributes:
-        name: Text beside the colour.
-        color: Red, green, blue in 0..255; None for a line without a colour.
+        name: Text beside the color.
+        color: Red, green, blue in 0..255; None for a line without a color.
         note: Short text at the right, such as a count.
     """
 
@@ -35,7 +35,7 @@ class LegendEntry:
 
 @functools.cache
 def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Loads Pillow's own font; where it has none to scale, its fixed one."""
+    """Loads Pillow's own font, of a fixed size where it cannot be scaled."""
     return ImageFont.load_default(size)
 
 
@@ -47,16 +47,16 @@ def draw_name(
     font_size: int,
     occupied: list[tuple[int, int, int, int]],
 ) -> bool:
-    """Writes a name into a segment, where there is room for it.
+    """Writes a name into a segment if there is room for it.
 
     Args:
-        picture: RGB picture, drawn on.
-        name: The text.
+        picture: RGB picture, which is changed.
+        name: Text to write.
         mask_hw: bool [h, w], the segment within its bounding box.
         corner: (y, x) of the bounding box in the picture.
-        font_size: In pixels.
-        occupied: Boxes (left, top, right, bottom) of names so far; the new
-            one is added.
+        font_size: Font size in pixels.
+        occupied: Boxes (left, top, right, bottom) of the names so far; the
+            new one is added.
 
     Returns:
         Whether there was room.
@@ -92,14 +92,14 @@ def _find_room(
     inside = _box_means(grid, rows, columns)
     if inside.max() < _MIN_INSIDE:
         return None
-    # The same box with a wide margin, so that names are in the thick of it.
+    # The same box with a wide margin, to prefer places far from borders.
     margin = max(rows, columns // 3)
     padded = np.pad(grid, margin)
     around = _box_means(padded, rows + 2 * margin, columns + 2 * margin)
     y, x = np.indices(inside.shape)
-    centre = [(values.mean()) for values in np.nonzero(grid)]
+    center = [(values.mean()) for values in np.nonzero(grid)]
     distance = np.hypot(
-        y + rows / 2 - centre[0], x + columns / 2 - centre[1]
+        y + rows / 2 - center[0], x + columns / 2 - center[1]
     ) / np.hypot(*grid.shape)
     score = 2 * inside + around - 0.5 * distance
     score[inside < _MIN_INSIDE] = -1
@@ -142,12 +142,13 @@ def _darken(
 def make_legend(
     entries: Sequence[LegendEntry], height: int, font_size: int
 ) -> Image.Image:
-    """Draws a legend of a given height; what does not fit is counted.
+    """Draws a legend; its last line counts entries that do not fit.
 
     Args:
         entries: The lines, most important first.
-        height: In pixels.
-        font_size: In pixels; made smaller, to 10 at least, to fit more lines.
+        height: Height of the picture in pixels.
+        font_size: Largest font size in pixels; it is reduced, to 10 at least,
+            to fit more lines.
 
     Returns:
         An RGB picture as wide as its text.
@@ -193,7 +194,7 @@ def make_legend(
 
 
 def make_title(text: str, width: int, font_size: int) -> Image.Image:
-    """Draws a line of text as wide as the picture below it."""
+    """Draws a line of text on a strip of this width in pixels."""
     strip = Image.new("RGB", (width, round(1.7 * font_size)), _PAPER)
     ImageDraw.Draw(strip).text(
         (max(2, font_size // 4), strip.height // 2),

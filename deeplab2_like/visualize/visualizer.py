@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of panoptic results. NumPy and Pillow only.
-
-`visualize` paints one result over its image; `visualize_comparison` sets
-image, ground truth, prediction and their difference side by side.
-"""
+"""Draws a result over its image, or beside the ground truth."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +20,7 @@ if TYPE_CHECKING:
 
 # Smaller pictures are enlarged by a whole number, so that text is legible.
 _MIN_SIDE = 360
-# Names are written into the largest segments only: of each class, of all.
+# Most names that are written: of each class, of all classes.
 _MAX_CLASS_NAMES = 3
 _MAX_NAMES = 24
 
@@ -42,24 +38,24 @@ def visualize(
 ) -> npt.NDArray[np.uint8]:
     """Paints a result over its image.
 
-    A segment has the colour of its class, things a shade of it each; white
-    lines divide segments.
+    Segments have the color of their class, things different shades of it;
+    white lines separate segments.
 
     Args:
         image: uint8 [H, W, 3], RGB.
         result: A `PanopticResult`, or integers [H, W], labels (class *
             label_divisor + instance).
-        descriptor: The data set, for names and colours; classes without a
-            colour get one that also the colour-blind can tell apart.
-        alpha: Strength of the colours, 0 (the image) to 1 (colours only).
-        scale: Whole number by which to enlarge; when None, as much as a side
-            below 360 pixels needs, so that text is legible.
+        descriptor: The data set, for names and colors; classes without a
+            color get one that is distinguishable with any color vision.
+        alpha: Opacity of the colors, 0 (the image) to 1 (colors only).
+        scale: Whole number by which to enlarge; when None, sides below 360
+            pixels are enlarged, so that text is legible.
         borders: Whether to draw the lines between segments.
         names: Whether to write the names of classes into large segments.
-        legend: Whether to add a panel on the right that explains the colours.
+        legend: Whether to add a panel on the right that lists the colors.
 
     Returns:
-        uint8 [h, w, 3] with h = H * scale; w = W * scale and the legend.
+        uint8 [h, w, 3] with h = H * scale and w = W * scale plus the legend.
 
     Raises:
         DataError: The image is not uint8 [H, W, 3], or the result has another
@@ -95,16 +91,16 @@ def visualize_difference(
     prediction: Any,
     descriptor: "DatasetDescriptor",
 ) -> npt.NDArray[np.uint8]:
-    """Shows where a prediction is wrong: uint8 [H, W, 3].
+    """Draws where a prediction is wrong: uint8 [H, W, 3].
 
     Orange: the class is wrong (or missing). Blue: the class is right, but the
     thing is not (its IoU with the true one is 0.5 or less). Black: the ground
-    truth is void. Elsewhere the image in grey.
+    truth is void. Elsewhere the picture is the image in gray.
 
     Args:
         image: uint8 [H, W, 3], RGB.
         truth: A `PanopticResult` or integers [H, W], labels.
-        prediction: Likewise.
+        prediction: A `PanopticResult` or integers [H, W], labels.
         descriptor: The data set.
 
     Raises:
@@ -127,9 +123,9 @@ def visualize_comparison(
     alpha: float = 0.7,
     panel_size: int = 640,
 ) -> npt.NDArray[np.uint8]:
-    """Sets image, ground truth, prediction and difference side by side.
+    """Draws image, ground truth, prediction and difference side by side.
 
-    Two pictures in a row, with one legend; its numbers are those of the
+    There are two pictures in a row, and one legend with the numbers of the
     prediction.
 
     Args:
@@ -138,7 +134,7 @@ def visualize_comparison(
             is no ground truth.
         prediction: A `PanopticResult` or integers [H, W], labels.
         descriptor: The data set.
-        alpha: Strength of the colours, 0..1.
+        alpha: Opacity of the colors, 0..1.
         panel_size: Longer side of each picture, in pixels.
 
     Returns:
@@ -222,7 +218,7 @@ def _resize_image(
 def _resize_ids(
     ids_hw: npt.NDArray[Any], size: tuple[int, int]
 ) -> npt.NDArray[Any]:
-    """Resizes by the nearest pixel."""
+    """Resizes a map to the nearest neighbor."""
     if ids_hw.shape == size:
         return ids_hw
     y, x = (
@@ -251,7 +247,7 @@ def _paint(
     if borders:
         thickness = max(1, round(min(ids_hw.shape) / 600))
         is_border = _find_borders(ids_hw, thickness)
-        # Not quite white, so that the lines do not tear small things apart.
+        # Not quite white, so that small things remain visible.
         painted[is_border] = painted[is_border] // 4 + 191
     picture = Image.fromarray(painted)
     if names:
@@ -262,7 +258,7 @@ def _paint(
 def _choose_segment_colors(
     result: PanopticResult, descriptor: "DatasetDescriptor"
 ) -> npt.NDArray[np.uint8]:
-    """Returns uint8 [max id + 1, 3], by segment id; 0 is void."""
+    """Returns uint8 [max id + 1, 3], colors by segment id; 0 is void."""
     infos = result.segments_info
     count = max([0, *(info["id"] for info in infos)]) + 1
     classes = [info["label_id"] for info in infos]
@@ -358,7 +354,7 @@ def _arrange(
     entries: Sequence[legend_lib.LegendEntry],
     size: tuple[int, int],
 ) -> Image.Image:
-    """Sets titled pictures of one size two by two, with a legend."""
+    """Arranges titled pictures of one size in rows of two, with a legend."""
     font_size = _choose_font_size(size)
     titled = [
         _join([legend_lib.make_title(title, size[1], font_size), picture], 0)
