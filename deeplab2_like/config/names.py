@@ -65,3 +65,6 @@ META_ARCHITECTURES = (
     "panoptic_fpn",
     "efficientps",
 )
+
+# Layouts of checkpoints that can be written: this package's first.
+CHECKPOINT_LAYOUTS = ("deeplab2_like", "deeplab2")

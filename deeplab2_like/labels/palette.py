@@ -6,13 +6,11 @@ processing", 2020), where equal steps look equal.
 """
 
 import functools
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from deeplab2_like.labels.descriptor import DatasetDescriptor
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # Color of pixels without a class.
 VOID = (32, 32, 36)
@@ -56,7 +54,7 @@ _GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 def choose_class_colors(
-    descriptor: "DatasetDescriptor",
+    descriptor: DatasetDescriptor,
 ) -> npt.NDArray[np.uint8]:
     """Chooses a color for each class: uint8 [C, 3].
 

@@ -11,16 +11,14 @@ import dataclasses
 import fractions
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.config.solov2_grids import GRIDS, SMALLEST_MASKS
-
-if TYPE_CHECKING:
-    from deeplab2_like.labels.descriptor import DatasetDescriptor
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # The number of centers that are kept when a config does not limit them.
 # Times and table sizes are in proportion to it.
@@ -63,7 +61,7 @@ class ClassRules:
 
     @classmethod
     def from_descriptor(
-        cls, descriptor: "DatasetDescriptor", stuff_area_limit: int = 0
+        cls, descriptor: DatasetDescriptor, stuff_area_limit: int = 0
     ) -> Self:
         """Returns the rules for the classes of a data set.
 

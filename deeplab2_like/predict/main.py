@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from deeplab2_like import errors
-from deeplab2_like.console import program
+from deeplab2_like.console import program, progress
+from deeplab2_like.predict import files
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
@@ -67,14 +68,11 @@ def _main(arguments: Sequence[str]) -> None:
             f"--out={out}."
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from deeplab2_like import predict
-    from deeplab2_like.console import progress
-
     report = progress.Progress()
     image_ids = None
     if _IMAGE_JSON.value:
-        image_ids = predict.load_image_ids(_IMAGE_JSON.value)
-    done = predict.predict_files(
+        image_ids = files.load_image_ids(_IMAGE_JSON.value)
+    done = files.predict_files(
         model,
         arguments,
         out,
@@ -87,8 +85,8 @@ def _main(arguments: Sequence[str]) -> None:
         f"{done.num_images} image(s) predicted by {model}, "
         f"{done.milliseconds:.0f} ms per image"
     )
-    report.log(f"Pictures      {out}/*{predict.OVERLAY_ENDING}")
-    report.log(f"COCO-panoptic {done.json_path} and *{predict.PANOPTIC_ENDING}")
+    report.log(f"Pictures      {out}/*{files.OVERLAY_ENDING}")
+    report.log(f"COCO-panoptic {done.json_path} and *{files.PANOPTIC_ENDING}")
     if _RAW_PANOPTIC_FORMAT.value:
         report.log(f"Label maps    {out}/raw_semantic, raw_panoptic")
     if done.problems:

@@ -6,16 +6,14 @@ COCO-panoptic files take one. NumPy only.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.labels import coco_format, label_map
-
-if TYPE_CHECKING:
-    from deeplab2_like.labels.descriptor import DatasetDescriptor
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,7 +48,7 @@ class PanopticResult:
     def from_prediction(
         cls,
         panoptic: Any,
-        descriptor: "DatasetDescriptor",
+        descriptor: DatasetDescriptor,
         *,
         segment_ids: Any,
         segment_scores: Any,
@@ -93,7 +91,7 @@ class PanopticResult:
         return cls._build(panoptic, descriptor, found, sequence, table)
 
     @classmethod
-    def from_label(cls, panoptic: Any, descriptor: "DatasetDescriptor") -> Self:
+    def from_label(cls, panoptic: Any, descriptor: DatasetDescriptor) -> Self:
         """Makes the result of one image from a label, such as a ground truth.
 
         Segments are in the order of their labels; things with instance 0 are
@@ -117,7 +115,7 @@ class PanopticResult:
         cls,
         segment_ids: Any,
         annotation: dict[str, Any],
-        descriptor: "DatasetDescriptor",
+        descriptor: DatasetDescriptor,
     ) -> Self:
         """Makes the result of one image from COCO-panoptic files.
 
@@ -180,7 +178,7 @@ class PanopticResult:
     def _build(
         cls,
         panoptic: Any,
-        descriptor: "DatasetDescriptor",
+        descriptor: DatasetDescriptor,
         found: label_map.MapSegments,
         sequence: npt.NDArray[np.int64],
         scores: dict[int, float] | None,
@@ -315,7 +313,7 @@ class _TensorLikeArray(np.ndarray[Any, Any]):
 
 
 def _find_segments(
-    panoptic: Any, descriptor: "DatasetDescriptor"
+    panoptic: Any, descriptor: DatasetDescriptor
 ) -> label_map.MapSegments:
     """Finds the segments of a label map, without void."""
     panoptic = np.asarray(panoptic)
@@ -346,7 +344,7 @@ def _describe_segment(
     number: int,
     found: label_map.MapSegments,
     row: int,
-    descriptor: "DatasetDescriptor",
+    descriptor: DatasetDescriptor,
     class_id: int,
     score: float,
 ) -> dict[str, Any]:

@@ -8,7 +8,7 @@ take them. NumPy and Pillow only.
 
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,8 @@ from PIL import Image, UnidentifiedImageError
 
 from deeplab2_like import errors
 from deeplab2_like.labels import label_map
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.storage import image_files, whole_files
-
-if TYPE_CHECKING:
-    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 SEMANTIC_FOLDER, PANOPTIC_FOLDER = image_files.OUTPUT_FOLDERS
 TWO_CHANNEL_PNG = "two_channel_png"
@@ -47,7 +45,7 @@ class RawPredictionWriter:
     def __init__(
         self,
         folder: str | os.PathLike[str],
-        descriptor: "DatasetDescriptor",
+        descriptor: DatasetDescriptor,
         *,
         panoptic_format: str = TWO_CHANNEL_PNG,
         convert_ids: bool = True,
@@ -166,7 +164,7 @@ class RawPredictionWriter:
 
 
 def check_format(
-    descriptor: "DatasetDescriptor", *, panoptic_format: str, convert_ids: bool
+    descriptor: DatasetDescriptor, *, panoptic_format: str, convert_ids: bool
 ) -> None:
     """Checks that the classes of a data set fit into a format.
 
@@ -193,7 +191,7 @@ def check_format(
         )
 
 
-def void_category_id(descriptor: "DatasetDescriptor") -> int:
+def void_category_id(descriptor: DatasetDescriptor) -> int:
     """Returns the category id to write for void pixels.
 
     The id of the class that stands for void, where there is one (COCO: 0);
@@ -205,7 +203,7 @@ def void_category_id(descriptor: "DatasetDescriptor") -> int:
 
 
 def _make_class_ids(
-    descriptor: "DatasetDescriptor", convert_ids: bool
+    descriptor: DatasetDescriptor, convert_ids: bool
 ) -> npt.NDArray[np.int64]:
     """Returns the id to write for each class index: int64 [C]."""
     if convert_ids:
@@ -213,7 +211,7 @@ def _make_class_ids(
     return np.arange(descriptor.num_classes)
 
 
-def _choose_void(descriptor: "DatasetDescriptor", convert_ids: bool) -> int:
+def _choose_void(descriptor: DatasetDescriptor, convert_ids: bool) -> int:
     """Returns the id to write for void pixels."""
     if convert_ids:
         return void_category_id(descriptor)

@@ -14,11 +14,9 @@ from deeplab2_like.scenes.drawing import (
     color,
     mix,
 )
-from deeplab2_like.scenes.light import CAR_PAINTS, pick_paint
+from deeplab2_like.scenes.light import BLACK, CAR_PAINTS, WHITE, pick_paint
 from deeplab2_like.scenes.place import Place, finish
 
-_BLACK = color(0.09, 0.09, 0.10)
-_WHITE = color(0.95, 0.95, 0.93)
 _RIM = color(0.70, 0.70, 0.70)
 _HEADLIGHT = color(1.0, 0.94, 0.72)
 _REAR_LIGHT = color(0.80, 0.12, 0.10)
@@ -66,7 +64,7 @@ def draw_car_side(dice: Dice, place: Place) -> Sprite:
     half = length / 2
     sprite = place.open(half + 0.1, half + 0.1, top + 0.1)
     paint = pick_paint(dice, CAR_PAINTS, 0.8)
-    cabin = _WHITE if not is_van and dice.chance(0.15) else paint
+    cabin = WHITE if not is_van and dice.chance(0.15) else paint
     way = dice.sign() * half
 
     front, rear, roof_front, roof_rear = _CABINS[kind]
@@ -91,12 +89,12 @@ def draw_car_side(dice: Dice, place: Place) -> Sprite:
         sprite.polygon(_glass(place), _pane(pane, way, top))
     door = way * split
     sprite.line(paint * 0.7, (door, 0.45), (door, _WAIST), 0.02)
-    gleam = mix(paint, _WHITE, 0.5)
+    gleam = mix(paint, WHITE, 0.5)
     sprite.box(gleam, (0, _WAIST - 0.06), (half * 0.9, 0.025))
     sprite.ellipse(_HEADLIGHT, (0.95 * way, 0.72), (0.11, 0.10))
     sprite.ellipse(_REAR_LIGHT, (-0.96 * way, 0.74), (0.09, 0.11))
     for axle in (-0.60 * way, 0.60 * way):
-        sprite.ellipse(_BLACK, (axle, 0.36), (0.38, 0.38))
+        sprite.ellipse(BLACK, (axle, 0.36), (0.38, 0.38))
         sprite.ellipse(_RIM, (axle, 0.36), (0.20, 0.20))
     return finish(sprite, place, half, top)
 
@@ -193,7 +191,7 @@ def _draw_far_parts(sprite: Sprite, body: _Body) -> None:
     for axle in (0.2, 0.78):
         front, rear = far(edge, 0.34, axle - 0.1), far(edge, 0.34, axle + 0.1)
         width = max(abs(front[0] - rear[0]) / 2, 0.07)
-        sprite.ellipse(_BLACK, far(edge, 0.34, axle), (width, 0.33))
+        sprite.ellipse(BLACK, far(edge, 0.34, axle), (width, 0.33))
     windows = [
         far(edge, _WAIST, body.slant / 2),
         far(rail, top, body.slant),
@@ -204,7 +202,7 @@ def _draw_far_parts(sprite: Sprite, body: _Body) -> None:
     sprite.polygon(_glass(place) * 0.9, _shrink(windows, 0.22))
     left, right = far(-narrow, top, body.slant), far(narrow, top, body.slant)
     roof = [left, right, far(narrow, top, 0.7), far(-narrow, top, 0.7)]
-    sprite.polygon(mix(paint, _WHITE, 0.18), roof)
+    sprite.polygon(mix(paint, WHITE, 0.18), roof)
     screen = [
         far(-half, _WAIST, body.slant / 2),
         left,
@@ -221,12 +219,12 @@ def _draw_near_end(sprite: Sprite, body: _Body, is_rear: bool) -> None:
     """Draws the end with lights, bumper and plate."""
     half, paint = body.half, body.paint
     for side in (-1, 1):
-        sprite.box(_BLACK, (side * (half - 0.2), 0.2), (0.16, 0.22), 0.06)
+        sprite.box(BLACK, (side * (half - 0.2), 0.2), (0.16, 0.22), 0.06)
     sprite.box(paint, (0, 0.63), (half, 0.38), 0.16)
     sprite.box(paint * 0.55, (0, 0.36), (half * 0.97, 0.10), 0.05)
     lamp = _REAR_LIGHT if is_rear else _HEADLIGHT
     for side in (-1, 1):
         sprite.box(lamp, (side * (half - 0.2), 0.76), (0.15, 0.09), 0.05)
     if not is_rear:
-        sprite.box(_BLACK, (0, 0.66), (half * 0.45, 0.1), 0.04)
-    sprite.box(_WHITE, (0, 0.5), (0.26, 0.07))
+        sprite.box(BLACK, (0, 0.66), (half * 0.45, 0.1), 0.04)
+    sprite.box(WHITE, (0, 0.5), (0.26, 0.07))

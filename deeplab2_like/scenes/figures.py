@@ -18,16 +18,16 @@ from deeplab2_like.scenes.drawing import (
     texture,
 )
 from deeplab2_like.scenes.light import (
+    BLACK,
     HEDGES,
     LEAVES,
     PAINTS,
     SIGN_PAINTS,
+    WHITE,
     pick_paint,
 )
 from deeplab2_like.scenes.place import Place, finish
 
-_BLACK = color(0.09, 0.09, 0.10)
-_WHITE = color(0.95, 0.95, 0.93)
 _SKINS = (
     color(0.95, 0.78, 0.66),
     color(0.84, 0.64, 0.48),
@@ -69,7 +69,7 @@ def draw_person(dice: Dice, place: Place) -> Sprite:
         hip, foot = at(side * 0.1, 0.78), at(side * step, 0.1)
         sprite.line(legs * bright, hip, foot, 0.16 * k)
         shoe = at(side * step + 0.06, 0.05)
-        sprite.ellipse(_BLACK, shoe, (0.15 * k, 0.07 * k))
+        sprite.ellipse(BLACK, shoe, (0.15 * k, 0.07 * k))
     if dice.chance(0.3):
         skirt = [at(-0.2, 0.95), at(0.2, 0.95), at(0.36, 0.45), at(-0.36, 0.45)]
         sprite.polygon(coat * 0.9, skirt)
@@ -100,9 +100,9 @@ def draw_sign(dice: Dice, place: Place) -> Sprite:
     sprite.box(pole, (0, high / 2), (0.13, high / 2))
     sprite.box(pole * 0.8, (0, 0.06), (0.22, 0.1), 0.05)
     paint = pick_paint(dice, SIGN_PAINTS, 0.85)
-    plain = _WHITE if paint.min() < 0.6 else _BLACK
+    plain = WHITE if paint.min() < 0.6 else BLACK
     rim, field = (paint, plain) if dice.chance(0.5) else (plain, paint)
-    glyph = dice.pick((_BLACK if plain is _WHITE else _WHITE, rim))
+    glyph = dice.pick((BLACK if plain is WHITE else WHITE, rim))
     if kind == "lights":
         _draw_lights(sprite, high, paint * 0.5, lit=dice.index(3))
     elif kind == "board":
@@ -232,13 +232,13 @@ def draw_clutter(dice: Dice, place: Place) -> Sprite:
         for row in (0.5, 0.75, 0.95):
             sprite.box(paint, (0, row), (0.95, 0.08), 0.03)
         for side in (-0.7, 0.7):
-            sprite.box(_BLACK, (side, 0.3), (0.06, 0.3))
+            sprite.box(BLACK, (side, 0.3), (0.06, 0.3))
     elif kind == 1:
         sprite.box(paint, (0, 0.5), (0.32, 0.5), 0.06)
         sprite.box(paint * 0.7, (0, 1.02), (0.38, 0.09), 0.05)
-        sprite.ellipse(_BLACK, (0.2, 0.08), (0.1, 0.1))
+        sprite.ellipse(BLACK, (0.2, 0.08), (0.1, 0.1))
     else:
         sprite.box(paint * 0.6, (0, 0.3), (0.08, 0.3))
         sprite.box(paint, (0, 0.85), (0.34, 0.34), 0.2)
-        sprite.box(_BLACK, (0, 0.95), (0.2, 0.04))
+        sprite.box(BLACK, (0, 0.95), (0.2, 0.04))
     return finish(sprite, place, 0.7, 1.3)

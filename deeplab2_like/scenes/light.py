@@ -11,6 +11,8 @@ from deeplab2_like.scenes.drawing import Color, Dice, color
 
 T = TypeVar("T", float, np.ndarray)
 
+BLACK = color(0.09, 0.09, 0.10)
+WHITE = color(0.95, 0.95, 0.93)
 # Houses, cars, clothes and signs share these paints.
 PAINTS = (
     color(0.70, 0.30, 0.25),

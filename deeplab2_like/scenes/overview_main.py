@@ -12,7 +12,9 @@ from PIL import Image
 
 from deeplab2_like import errors
 from deeplab2_like.console import program
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.scenes import scene as scene_lib
+from deeplab2_like.visualize import visualizer
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
@@ -38,9 +40,6 @@ def make_overview(seeds: Sequence[int]) -> np.ndarray:
     Returns:
         uint8 [H, W, 3].
     """
-    from deeplab2_like.labels import descriptor as descriptor_lib
-    from deeplab2_like.visualize import visualizer
-
     descriptor = descriptor_lib.load("scenes")
     rows = []
     for seed in seeds:

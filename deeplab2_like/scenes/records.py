@@ -10,6 +10,9 @@ import numpy as np
 from PIL import Image
 
 from deeplab2_like import errors
+from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.results import coco_writer
+from deeplab2_like.results.panoptic_result import PanopticResult
 from deeplab2_like.scenes import scene as scene_lib
 
 _COMPRESS_LEVEL = 3
@@ -139,10 +142,6 @@ def write_coco(
         DataError: An argument is out of range, or older files exist.
     """
     _check(split, count, size, seed)
-    from deeplab2_like.labels import descriptor as descriptor_lib
-    from deeplab2_like.results import coco_writer
-    from deeplab2_like.results.panoptic_result import PanopticResult
-
     descriptor = descriptor_lib.load("scenes")
     root = pathlib.Path(folder)
     images, panoptic = root / split, root / f"panoptic_{split}"

@@ -3,7 +3,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,10 @@ from PIL import Image
 
 from deeplab2_like import errors
 from deeplab2_like.labels import label_map, palette
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.results.panoptic_result import PanopticResult
 from deeplab2_like.visualize import difference as difference_lib
 from deeplab2_like.visualize import legend as legend_lib
-
-if TYPE_CHECKING:
-    from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # Smaller pictures are enlarged by a whole number, so that text is legible.
 _MIN_SIDE = 360
@@ -28,7 +26,7 @@ _MAX_NAMES = 24
 def visualize(
     image: Any,
     result: Any,
-    descriptor: "DatasetDescriptor",
+    descriptor: DatasetDescriptor,
     *,
     alpha: float = 0.55,
     scale: int | None = None,
@@ -89,7 +87,7 @@ def visualize_difference(
     image: Any,
     truth: Any,
     prediction: Any,
-    descriptor: "DatasetDescriptor",
+    descriptor: DatasetDescriptor,
 ) -> npt.NDArray[np.uint8]:
     """Draws where a prediction is wrong: uint8 [H, W, 3].
 
@@ -118,7 +116,7 @@ def visualize_comparison(
     image: Any,
     truth: Any,
     prediction: Any,
-    descriptor: "DatasetDescriptor",
+    descriptor: DatasetDescriptor,
     *,
     alpha: float = 0.7,
     panel_size: int = 640,
@@ -186,7 +184,7 @@ def _check_image(image: Any) -> npt.NDArray[np.uint8]:
 def _to_result(
     image_hw3: npt.NDArray[np.uint8],
     value: Any,
-    descriptor: "DatasetDescriptor",
+    descriptor: DatasetDescriptor,
 ) -> PanopticResult:
     result = (
         value
@@ -232,7 +230,7 @@ def _paint(
     image_hw3: npt.NDArray[np.uint8],
     ids_hw: npt.NDArray[Any],
     result: PanopticResult,
-    descriptor: "DatasetDescriptor",
+    descriptor: DatasetDescriptor,
     alpha: float,
     borders: bool,
     names: bool,
@@ -256,7 +254,7 @@ def _paint(
 
 
 def _choose_segment_colors(
-    result: PanopticResult, descriptor: "DatasetDescriptor"
+    result: PanopticResult, descriptor: DatasetDescriptor
 ) -> npt.NDArray[np.uint8]:
     """Returns uint8 [max id + 1, 3], colors by segment id; 0 is void."""
     infos = result.segments_info
@@ -309,7 +307,7 @@ def _write_names(
 
 
 def _list_classes(
-    results: Sequence[PanopticResult], descriptor: "DatasetDescriptor"
+    results: Sequence[PanopticResult], descriptor: DatasetDescriptor
 ) -> list[legend_lib.LegendEntry]:
     """Lists the classes of results: things, then stuff, then void."""
     areas: Counter[int] = Counter()

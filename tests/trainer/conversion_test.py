@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like import config as config_lib
-from deeplab2_like.checkpoints import convert_main
+from deeplab2_like.checkpoints import conversion
 from deeplab2_like.exports import saved_model
 from deeplab2_like.trainer import run
 
@@ -52,10 +52,10 @@ def test_the_programs_take_what_was_converted(config_file, tmp_path):
     _run(config_file, folder, "train")
     expected = _run(config_file, folder, "eval")
     config = config_lib.load(str(config_file))
-    theirs = convert_main.convert(
+    theirs = conversion.convert(
         config, str(folder), f"{tmp_path}/theirs/", layout="deeplab2"
     )
-    ours = convert_main.convert(config, theirs.prefix, f"{tmp_path}/ours/")
+    ours = conversion.convert(config, theirs.prefix, f"{tmp_path}/ours/")
     assert _run(config_file, tmp_path / "ours", "eval") == expected
     _check_a_start_from(theirs.prefix, config_file, tmp_path)
     for checkpoint in (ours.prefix, theirs.prefix):

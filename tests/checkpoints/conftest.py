@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checkpoint of a tiny run, in both layouts."""
+
+import pytest
+
+from deeplab2_like.checkpoints import conversion
+from deeplab2_like.config import run_config
+
+
+@pytest.fixture(scope="module")
+def config(tiny_run):
+    return run_config.load_checked(str(tiny_run))
+
+
+@pytest.fixture(scope="module")
+def in_deeplab2(tiny_run, config, tmp_path_factory):
+    """The run's checkpoint in deeplab2's layout: its prefix."""
+    folder = tmp_path_factory.mktemp("deeplab2")
+    return conversion.convert(
+        config, str(tiny_run), f"{folder}/ckpt-7", layout="deeplab2"
+    ).prefix
