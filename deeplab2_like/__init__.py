@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from deeplab2_like.results.panoptic_result import (
         PanopticResult,
     )
-    from deeplab2_like.trainer.runs import RunOptions, evaluate, train
+    from deeplab2_like.trainer.run_options import RunOptions
+    from deeplab2_like.trainer.runs import evaluate, train
     from deeplab2_like.visualize.visualizer import visualize as draw_result
 
 # Each name with its module and its name there; "" is the module itself.
@@ -62,7 +63,7 @@ _HOMES = {
     "PanopticQuality": ("metrics.panoptic_quality", "PanopticQuality"),
     "PanopticResult": ("results.panoptic_result", "PanopticResult"),
     "Predictor": ("predict.predictor", "Predictor"),
-    "RunOptions": ("trainer.runs", "RunOptions"),
+    "RunOptions": ("trainer.run_options", "RunOptions"),
     "build_backbone": ("model.build_backbone", "build_named"),
     "build_model": ("predict.panoptic_model", "build_model"),
     "draw_result": ("visualize.visualizer", "visualize"),

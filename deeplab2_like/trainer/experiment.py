@@ -24,7 +24,7 @@ from deeplab2_like.trainer import (
     distribution,
     evaluation,
     prediction_saver,
-    runs,
+    run_options,
     stopping,
     training,
 )
@@ -85,7 +85,7 @@ class Experiment:
         self,
         *,
         evaluate: bool = False,
-        on_step: runs.OnStep | None = None,
+        on_step: run_options.OnStep | None = None,
     ) -> None:
         """Trains to the last step, from the newest checkpoint if any.
 

@@ -13,7 +13,7 @@ from absl import flags
 
 from deeplab2_like import config as config_lib
 from deeplab2_like.console import program
-from deeplab2_like.trainer import runs
+from deeplab2_like.trainer import run_options, runs
 
 MODES = ("train", "eval", "train_and_eval", "continuous_eval")
 
@@ -81,7 +81,7 @@ def _run(mode: str, arguments: Sequence[str]) -> None:
     )
     model_dir = program.require(_MODEL_DIR, "the folder of the run", "runs/1")
     config = config_lib.load(config_file, _CONFIG_OVERRIDE.value)
-    options = runs.RunOptions(
+    options = run_options.RunOptions(
         master=_MASTER.value,
         num_gpus=_NUM_GPUS.value,
         allow_config_change=_ALLOW_CONFIG_CHANGE.value,

@@ -20,7 +20,7 @@ from deeplab2_like.trainer import (
     distribution,
     experiment,
     model_folder,
-    runs,
+    run_options,
     training,
 )
 
@@ -29,9 +29,9 @@ def run_experiment(
     config: Config,
     model_dir: str,
     mode: str,
-    options: runs.RunOptions | None = None,
+    options: run_options.RunOptions | None = None,
     *,
-    on_step: runs.OnStep | None = None,
+    on_step: run_options.OnStep | None = None,
     report: progress.Progress | None = None,
 ) -> dict[str, Any]:
     """Runs an experiment in one of its modes.
@@ -52,7 +52,7 @@ def run_experiment(
         UserError: See `runs.train`.
         SystemExit: See `runs.train`.
     """
-    options = options or runs.RunOptions()
+    options = options or run_options.RunOptions()
     report = report or progress.Progress()
     tf.get_logger().setLevel("ERROR")  # Users cannot act on its warnings.
     trains = mode in ("train", "train_and_eval")

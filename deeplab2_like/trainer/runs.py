@@ -5,37 +5,16 @@ Importing this module imports neither TensorFlow nor Orbit; the functions do,
 after they have checked that Orbit is installed.
 """
 
-import dataclasses
 import os
-from collections.abc import Callable
 from typing import Any
 
 from deeplab2_like import config as config_lib
 from deeplab2_like.config import run_config
 from deeplab2_like.console import progress
 from deeplab2_like.trainer import orbit_check
+from deeplab2_like.trainer.run_options import OnStep, RunOptions
 
 ConfigLike = config_lib.Config | str | os.PathLike[str]
-OnStep = Callable[[int, dict[str, float]], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """The devices of a run, and what it may change in its folder.
-
-    Attributes:
-        master: Name or address of a TPU, "local" on a TPU VM; "" for none.
-        num_gpus: Number of GPUs; -1 for all, 0 for the CPU.
-        allow_config_change: Whether to continue in a folder that another
-            config made.
-        repair_checkpoint_state: Whether to rewrite the state file of the
-            checkpoints first.
-    """
-
-    master: str = ""
-    num_gpus: int = 0
-    allow_config_change: bool = False
-    repair_checkpoint_state: bool = False
 
 
 def train(

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run is told besides its config."""
+
+import dataclasses
+from collections.abc import Callable
+
+# Called with the step reached and the values since the call before.
+OnStep = Callable[[int, dict[str, float]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """The devices of a run, and what it may change in its folder.
+
+    Attributes:
+        master: Name or address of a TPU, "local" on a TPU VM; "" for none.
+        num_gpus: Number of GPUs; -1 for all, 0 for the CPU.
+        allow_config_change: Whether to continue in a folder that another
+            config made.
+        repair_checkpoint_state: Whether to rewrite the state file of the
+            checkpoints first.
+    """
+
+    master: str = ""
+    num_gpus: int = 0
+    allow_config_change: bool = False
+    repair_checkpoint_state: bool = False
