@@ -11,13 +11,12 @@ from google.protobuf.message import Message
 
 from deeplab2_like.config import textproto
 from deeplab2_like.config.report import Report, iterate_fields
+from deeplab2_like.config.rules import Datasets
 from deeplab2_like.config.rules import dataset as dataset_rules
 from deeplab2_like.config.rules import fields as field_rules
 from deeplab2_like.config.rules import model as model_rules
 from deeplab2_like.config.rules import trainer as trainer_rules
 from deeplab2_like.protos import config_pb2, dataset_descriptor_pb2
-
-Datasets = Mapping[str, dataset_descriptor_pb2.DatasetDescriptor]
 
 
 def complete(options: config_pb2.ExperimentOptions, datasets: Datasets) -> None:

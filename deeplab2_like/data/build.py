@@ -50,16 +50,9 @@ def build_training_dataset(
 ) -> tf.data.Dataset:
     """Builds the endless data set of training batches.
 
-    See `pipeline.make_training_dataset` for the batches and errors.
-
-    Args:
-        options: Valid options of the training split.
-        descriptor: Data set of the split.
-        make_targets: See `pipeline.make_training_dataset`.
-        seed: See `pipeline.Reading`.
-        deterministic: See `pipeline.Reading`.
-        start_step: See `pipeline.Reading`.
-        input_context: See `pipeline.make_training_dataset`.
+    `options` are valid ones of the training split, `descriptor` is that of its
+    data set. See `pipeline.make_training_dataset` and `pipeline.Reading` for
+    the other arguments, the batches and the errors.
     """
     return pipeline.make_training_dataset(
         options.file_pattern,
@@ -86,13 +79,9 @@ def build_evaluation_dataset(
 ) -> tf.data.Dataset:
     """Builds the data set of evaluation batches: each record once, in order.
 
-    See `pipeline.make_evaluation_dataset` for the batches and errors.
-
-    Args:
-        options: Valid options of the evaluation split.
-        descriptor: Data set of the split.
-        make_targets: See `pipeline.make_evaluation_dataset`.
-        input_context: See `pipeline.make_evaluation_dataset`.
+    `options` are valid ones of the evaluation split, `descriptor` is that of
+    its data set. See `pipeline.make_evaluation_dataset` for the other
+    arguments, the batches and the errors.
     """
     return pipeline.make_evaluation_dataset(
         options.file_pattern,

@@ -34,15 +34,7 @@ def compute_squared_error(
 def compute_absolute_error(
     prediction_bhwc: tf.Tensor, target_bhwc: tf.Tensor
 ) -> tf.Tensor:
-    """Computes the absolute error of each pixel, averaged over the channels.
-
-    Args:
-        prediction_bhwc: float [B, H, W, C].
-        target_bhwc: float32 [B, H, W, C].
-
-    Returns:
-        float32 [B, H, W].
-    """
+    """Computes the absolute error of each pixel, as `compute_squared_error`."""
     error = tf.cast(prediction_bhwc, tf.float32) - target_bhwc
     return tf.reduce_mean(tf.abs(error), axis=-1)
 

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """EfficientPS, with Mask R-CNN or SOLOv2 as its instance branch."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from deeplab2_like.config import solov2_grids
 from deeplab2_like.config.decimals import read_decimal
 from deeplab2_like.config.rules import pyramid as pyramid_rules
-from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.losses import cross_entropy, detection, grid_masks
 from deeplab2_like.meta_architectures import contract, pyramid_system
 from deeplab2_like.model.decoders.feature_pyramid import level_size
 from deeplab2_like.postprocess import efficientps as postprocess_lib
 from deeplab2_like.postprocess import objects, prediction
 from deeplab2_like.postprocess import options as postprocess_options
-from deeplab2_like.protos import config_pb2
 from deeplab2_like.targets import boxes_masks, grid_cells
 
 # Of the smooth absolute error of the boxes of proposals.
@@ -26,33 +26,18 @@ class EfficientPS(pyramid_system.PyramidSystem):
     Mohan and Valada (arXiv:2004.02307).
     """
 
-    def __init__(
-        self,
-        options: config_pb2.ExperimentOptions,
-        descriptor: descriptor_lib.DatasetDescriptor,
-    ):
-        """Creates the system.
-
-        Args:
-            options: A checked config.
-            descriptor: The data set that it is for.
-        """
-        self._system = options.model_options.efficientps
-        self._has_cells = self._system.WhichOneof("instance") == "solov2"
-        super().__init__(
-            options,
-            descriptor,
-            self._system.solov2 if self._has_cells else self._system.mask_rcnn,
-            channel_classes=range(descriptor.num_classes),
-            has_semantic=self._system.semantic.enable,
+    def _read_options(self) -> None:
+        """Reads the options of this system."""
+        options = self._system
+        self._has_cells = options.WhichOneof("instance") == "solov2"
+        self._instance = (
+            options.solov2 if self._has_cells else options.mask_rcnn
         )
+        self._channel_classes = tuple(range(self.descriptor.num_classes))
         self._target_rules = self._make_target_rules()
         self._fusion_rules = postprocess_options.FusionRules(
-            score_threshold=read_decimal(self._instance.merge_score_threshold),
-            overlap_threshold=read_decimal(
-                self._instance.merge_overlap_threshold
-            ),
-            mask_logit_scale=read_decimal(self._system.mask_logit_scale),
+            **self._merge_thresholds(),
+            mask_logit_scale=read_decimal(options.mask_logit_scale),
         )
 
     def _make_target_rules(self) -> grid_cells.GridRules:
@@ -134,22 +119,17 @@ class EfficientPS(pyramid_system.PyramidSystem):
         logits = pyramid_system.resize_to_labels(outputs, targets)
         labels = targets["semantic"]
         share = read_decimal(self._loss_options.semantic_loss.top_k_percent)
+        rules: dict[str, Any] = {
+            "ignore_label": boxes_masks.NO_CHANNEL,
+        }
         if share < 1.0:
             return cross_entropy.compute_hardest_cross_entropy(
-                logits,
-                labels,
-                ignore_label=boxes_masks.NO_CHANNEL,
-                share=share,
+                logits, labels, share=share, **rules
             )
-        return cross_entropy.compute_mean_cross_entropy(
-            logits, labels, ignore_label=boxes_masks.NO_CHANNEL
-        )
+        return cross_entropy.compute_mean_cross_entropy(logits, labels, **rules)
 
-    def postprocess(
-        self,
-        outputs: contract.Tensors,
-        canvas_size: tuple[int, int] | tf.Tensor,
-        valid_size: tf.Tensor | None = None,
+    def _postprocess(
+        self, outputs: contract.Tensors, **shared: Any
     ) -> prediction.Prediction:
         """Fuses the masks of objects with the classes."""
         logits = outputs.get("semantic_logits")
@@ -161,18 +141,14 @@ class EfficientPS(pyramid_system.PyramidSystem):
                     outputs["cell_kernels"],
                     outputs["mask_features"],
                 ),
-                canvas_size=canvas_size,
-                valid_size=valid_size,
-                class_rules=self._class_rules,
+                **shared,
                 fusion_rules=self._fusion_rules,
                 cell_rules=self._make_cell_rules(),
             )
         return postprocess_lib.postprocess(
             logits,
             self._name_objects(outputs),
-            canvas_size=canvas_size,
-            valid_size=valid_size,
-            class_rules=self._class_rules,
+            **shared,
             fusion_rules=self._fusion_rules,
         )
 

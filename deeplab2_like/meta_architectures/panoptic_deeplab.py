@@ -2,22 +2,22 @@
 """Panoptic-DeepLab, and the semantic-only DeepLabV3 and DeepLabV3+."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.losses import pixelwise, uncertainty
-from deeplab2_like.meta_architectures import contract
+from deeplab2_like.meta_architectures import contract, system
 from deeplab2_like.model import build as model_build
-from deeplab2_like.model import multi_scale, weight_decay
+from deeplab2_like.model import multi_scale
 from deeplab2_like.model import outputs as outputs_lib
 from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
 from deeplab2_like.model.layers.resize import spatial_size
 from deeplab2_like.postprocess import options as postprocess_options
 from deeplab2_like.postprocess import panoptic_deeplab as postprocess_lib
 from deeplab2_like.postprocess import prediction, semantic_only
-from deeplab2_like.protos import config_pb2, dataset_pb2
+from deeplab2_like.protos import dataset_pb2, model_pb2
 from deeplab2_like.targets import center_offset
 
 _PIXEL_ERRORS: dict[str, pixelwise.PixelError] = {
@@ -31,38 +31,22 @@ _REGRESSIONS = {
 }
 
 
-class PanopticDeepLab:
+class PanopticDeepLab(system.System):
     """Semantic classes, instance centers and offsets to them.
 
     Cheng et al., CVPR 2020 (arXiv:1911.10194). Implements
     `contract.MetaArchitecture`.
     """
 
-    def __init__(
-        self,
-        options: config_pb2.ExperimentOptions,
-        descriptor: descriptor_lib.DatasetDescriptor,
-    ):
-        """Creates the system.
-
-        Args:
-            options: A checked config.
-            descriptor: The data set that it is for.
-        """
-        self.descriptor = descriptor
-        self._options = options
-        model_options = options.model_options
-        self.output_stride = model_options.backbone.output_stride
+    def _read_options(self) -> None:
+        """Reads the options of this system."""
+        panoptic = model_pb2.ModelOptions.PanopticDeeplabOptions
         self.has_instances = (
-            model_options.WhichOneof("meta_architecture") == "panoptic_deeplab"
-            and model_options.panoptic_deeplab.instance.enable
+            isinstance(self._system, panoptic) and self._system.instance.enable
         )
-        evaluator = options.evaluator_options
+        evaluator = self._options.evaluator_options
         self._views = multi_scale.make_views(
             evaluator.eval_scales, evaluator.add_flipped_images
-        )
-        self._class_rules = postprocess_options.ClassRules.from_descriptor(
-            descriptor, evaluator.stuff_area_limit
         )
         self._center_rules = postprocess_options.CenterRules(
             center_threshold=evaluator.center_score_threshold,
@@ -118,7 +102,7 @@ class PanopticDeepLab:
 
     def _weighed_losses(self) -> list[str]:
         """Lists the losses whose weights are learned."""
-        options = self._options.trainer_options.loss_options
+        options = self._loss_options
         if not (options.learn_weights and self.has_instances):
             return []
         names = {"semantic_loss": "semantic_loss", **_LOSS_NAMES}
@@ -144,10 +128,7 @@ class PanopticDeepLab:
         return outputs if targets is None else _add_variances(model, outputs)
 
     def infer_for_training(
-        self,
-        model: keras.Model,
-        images: tf.Tensor,
-        targets: contract.Tensors,
+        self, model: keras.Model, images: tf.Tensor, targets: contract.Tensors
     ) -> contract.Tensors:
         """Runs the network; it needs no targets."""
         del targets
@@ -157,7 +138,7 @@ class PanopticDeepLab:
         self, outputs: contract.Tensors, targets: contract.Tensors
     ) -> dict[str, tf.Tensor]:
         """Computes the weighted losses of the heads at full resolution."""
-        options = self._options.trainer_options.loss_options
+        options = self._loss_options
         size = spatial_size(targets["semantic"])
         kept = dict(outputs)
         kept.pop("semantic_probs", None)
@@ -220,15 +201,8 @@ class PanopticDeepLab:
             groups[LOG_VARIANCES] = list(layer.variables)
         return groups
 
-    def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
-        """Returns the convolution kernels."""
-        return weight_decay.decayed_variables(model)
-
-    def postprocess(
-        self,
-        outputs: contract.Tensors,
-        canvas_size: tuple[int, int] | tf.Tensor,
-        valid_size: tf.Tensor | None = None,
+    def _postprocess(
+        self, outputs: contract.Tensors, **shared: Any
     ) -> prediction.Prediction:
         """Groups pixels by centers and merges them with the classes."""
         are_probabilities = "semantic_probs" in outputs
@@ -238,18 +212,14 @@ class PanopticDeepLab:
         if not self.has_instances:
             return semantic_only.postprocess(
                 scores,
-                canvas_size=canvas_size,
-                valid_size=valid_size,
-                class_rules=self._class_rules,
+                **shared,
                 are_probabilities=are_probabilities,
             )
         return postprocess_lib.postprocess(
             scores,
             outputs["center_heatmap"],
             outputs["offset_map"],
-            canvas_size=canvas_size,
-            valid_size=valid_size,
-            class_rules=self._class_rules,
+            **shared,
             center_rules=self._center_rules,
             are_probabilities=are_probabilities,
         )

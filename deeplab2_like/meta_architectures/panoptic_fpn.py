@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panoptic FPN, and its branches alone: Mask R-CNN and semantic FPN."""
 
+from typing import Any
+
 import tensorflow as tf
 
-from deeplab2_like.config.decimals import read_decimal
 from deeplab2_like.config.rules import pyramid as pyramid_rules
-from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.losses import (
     cross_entropy,
     detection,
@@ -15,30 +15,11 @@ from deeplab2_like.meta_architectures import contract, pyramid_system
 from deeplab2_like.postprocess import options as postprocess_options
 from deeplab2_like.postprocess import panoptic_fpn as postprocess_lib
 from deeplab2_like.postprocess import prediction, semantic_only
-from deeplab2_like.protos import config_pb2, model_pb2
 from deeplab2_like.targets import boxes_masks
 
 # Losses of the branches.
 _LOSSES = (*pyramid_rules.SEMANTIC_LOSSES, *pyramid_rules.MASK_RCNN_LOSSES)
 _QUALITY_LOSS = "soft_panoptic_quality_loss"
-
-
-def channel_classes(
-    options: model_pb2.ModelOptions.PanopticFpnOptions,
-    descriptor: descriptor_lib.DatasetDescriptor,
-) -> tuple[int, ...]:
-    """Returns the class of each channel of the semantic logits.
-
-    All things share the first channel where there is an instance branch,
-    unless the config separates them; it stands for the first thing class.
-
-    Args:
-        options: Options of the system.
-        descriptor: The data set that it is for.
-    """
-    if options.instance.enable and not options.semantic.separate_things:
-        return (descriptor.thing_ids[0], *descriptor.stuff_ids)
-    return tuple(range(descriptor.num_classes))
 
 
 class PanopticFPN(pyramid_system.PyramidSystem):
@@ -47,32 +28,18 @@ class PanopticFPN(pyramid_system.PyramidSystem):
     Kirillov et al., CVPR 2019 (arXiv:1901.02446).
     """
 
-    def __init__(
-        self,
-        options: config_pb2.ExperimentOptions,
-        descriptor: descriptor_lib.DatasetDescriptor,
-    ):
-        """Creates the system.
-
-        Args:
-            options: A checked config.
-            descriptor: The data set that it is for.
-        """
-        system = options.model_options.panoptic_fpn
-        super().__init__(
-            options,
-            descriptor,
-            system.instance,
-            channel_classes=channel_classes(system, descriptor),
-            has_semantic=system.semantic.enable,
-            has_instances=system.instance.enable,
-        )
+    def _read_options(self) -> None:
+        """Reads the options of this system."""
+        self._instance = self._system.instance
+        self.has_instances = self._system.instance.enable
         self._mask_rules = postprocess_options.MaskRules(
-            score_threshold=read_decimal(system.instance.merge_score_threshold),
-            overlap_threshold=read_decimal(
-                system.instance.merge_overlap_threshold
-            ),
+            **self._merge_thresholds()
         )
+        classes = self.descriptor
+        self._channel_classes = tuple(range(classes.num_classes))
+        if pyramid_rules.shares_thing_channel(self._options.model_options):
+            # All things share a channel, which stands for the first of them.
+            self._channel_classes = (classes.thing_ids[0], *classes.stuff_ids)
 
     def _loss_names(self) -> list[str]:
         """Lists the losses of the config, except the soft quality."""
@@ -114,27 +81,20 @@ class PanopticFPN(pyramid_system.PyramidSystem):
             if category not in things
         ]
 
-    def postprocess(
-        self,
-        outputs: contract.Tensors,
-        canvas_size: tuple[int, int] | tf.Tensor,
-        valid_size: tf.Tensor | None = None,
+    def _postprocess(
+        self, outputs: contract.Tensors, **shared: Any
     ) -> prediction.Prediction:
         """Pastes the masks of objects and merges them with the classes."""
         logits = outputs.get("semantic_logits")
         if not self.has_instances:
             return semantic_only.postprocess(
                 logits,
-                canvas_size=canvas_size,
-                valid_size=valid_size,
-                class_rules=self._class_rules,
+                **shared,
             )
         return postprocess_lib.postprocess(
             logits,
             self._name_objects(outputs),
-            canvas_size=canvas_size,
-            valid_size=valid_size,
-            class_rules=self._class_rules,
+            **shared,
             mask_rules=self._mask_rules,
             channel_classes=self._channel_classes,
         )

@@ -2,23 +2,22 @@
 """Base of the systems with two branches on a feature pyramid."""
 
 import abc
-from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.config.decimals import read_decimal
 from deeplab2_like.losses import uncertainty
-from deeplab2_like.meta_architectures import contract
-from deeplab2_like.model import build_pyramid, weight_decay
+from deeplab2_like.meta_architectures import contract, system
+from deeplab2_like.model import build_pyramid
 from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
 from deeplab2_like.model.layers.resize import (
     resize_align_corners,
     spatial_size,
 )
 from deeplab2_like.postprocess import objects
-from deeplab2_like.postprocess import options as postprocess_options
-from deeplab2_like.protos import config_pb2, model_pb2
+from deeplab2_like.protos import model_pb2
 from deeplab2_like.targets import boxes_masks, dropped_instances
 
 _BranchOptions = (
@@ -28,45 +27,34 @@ _BranchOptions = (
 _REGRESSIONS = frozenset({"proposal_box_loss", "box_loss"})
 
 
-class PyramidSystem(abc.ABC):
+class PyramidSystem(system.System):
     """Objects and classes, by two branches on one pyramid.
 
     Implements `contract.MetaArchitecture`, except for `postprocess` and for the
-    losses, which subclasses define.
+    losses, which subclasses define. They set two attributes when they read
+    their options:
+
+    Attributes:
+        _instance: Options of the instance branch.
+        _channel_classes: Class of each channel of the semantic logits. Things
+            without a channel share the first one.
     """
 
-    def __init__(
-        self,
-        options: config_pb2.ExperimentOptions,
-        descriptor: descriptor_lib.DatasetDescriptor,
-        instance: _BranchOptions,
-        *,
-        channel_classes: Sequence[int],
-        has_semantic: bool,
-        has_instances: bool = True,
-    ):
-        """Creates the system.
+    _instance: _BranchOptions
+    _channel_classes: tuple[int, ...]
 
-        Args:
-            options: A checked config.
-            descriptor: The data set that it is for.
-            instance: Options of the instance branch.
-            channel_classes: Class of each channel of the semantic logits.
-                Things without a channel share the first one.
-            has_semantic: Whether there is a semantic branch.
-            has_instances: Whether there is an instance branch.
-        """
-        self.descriptor = descriptor
-        self.has_instances = has_instances
-        self.output_stride = options.model_options.backbone.output_stride
-        self._options = options
-        self._loss_options = options.trainer_options.loss_options
-        self._instance = instance
-        self._channel_classes = tuple(channel_classes)
-        self._has_semantic = has_semantic
-        self._class_rules = postprocess_options.ClassRules.from_descriptor(
-            descriptor, options.evaluator_options.stuff_area_limit
-        )
+    @property
+    def _has_semantic(self) -> bool:
+        return self._system.semantic.enable
+
+    def _merge_thresholds(self) -> dict[str, Any]:
+        """Reads the thresholds of `postprocess_options.MaskRules`."""
+        score = self._instance.merge_score_threshold
+        overlap = self._instance.merge_overlap_threshold
+        return {
+            "score_threshold": read_decimal(score),
+            "overlap_threshold": read_decimal(overlap),
+        }
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
         """Returns the function from a label to channels, boxes, instances."""
@@ -129,10 +117,7 @@ class PyramidSystem(abc.ABC):
         return model(images, targets=targets, training=False)
 
     def infer_for_training(
-        self,
-        model: keras.Model,
-        images: tf.Tensor,
-        targets: contract.Tensors,
+        self, model: keras.Model, images: tf.Tensor, targets: contract.Tensors
     ) -> contract.Tensors:
         """Runs the network and samples boxes or cells to learn from."""
         return model(images, targets=targets, training=True)
@@ -183,10 +168,6 @@ class PyramidSystem(abc.ABC):
         taken = {id(v) for group in groups.values() for v in group}
         groups["branches"] = [v for v in model.variables if id(v) not in taken]
         return groups
-
-    def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
-        """Returns the kernels of convolutions and dense layers."""
-        return weight_decay.decayed_variables(model)
 
     def _name_objects(self, outputs: contract.Tensors) -> objects.Objects:
         """Returns the objects of Mask R-CNN with classes of the data set."""

@@ -3,15 +3,13 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.labels.descriptor import DatasetDescriptor
-from deeplab2_like.metrics import overlaps as overlaps_lib
+from deeplab2_like.metrics import image_counts, overlaps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,7 @@ class MeanIoUResult:
         return {"mIoU": self.miou, "pixel_accuracy": self.pixel_accuracy}
 
 
-class MeanIoU:
+class MeanIoU(image_counts.ImageCounts):
     """Mean IoU of class maps; the state is one confusion matrix.
 
         truth = np.array([[0, 0, 1, 255]])  # sky, sky, road and void
@@ -72,31 +70,7 @@ class MeanIoU:
         self._ignore_label = descriptor.ignore_label
         self.class_names = descriptor.class_names
         # The last column holds pixels predicted as void.
-        self._confusion = np.zeros((num_classes, num_classes + 1), np.int64)
-        self._num_images = 0
-
-    def update(
-        self,
-        true: Any,
-        predicted: Any,
-        names: Sequence[str] | None = None,
-    ) -> None:
-        """Adds images.
-
-        Args:
-            true: Integers [H, W] or [B, H, W], true class of each pixel.
-            predicted: Integers of the same dimensions, predicted class.
-            names: Name of each image, for error messages.
-
-        Raises:
-            DataError: The maps are not integers of equal dimensions, or a
-                class is neither in 0..C-1 nor `ignore_label`.
-        """
-        for name, true_hw, predicted_hw in overlaps_lib.iterate_images(
-            true, predicted, names
-        ):
-            self._add_image(name, true_hw, predicted_hw)
-            self._num_images += 1
+        super().__init__(np.zeros((num_classes, num_classes + 1), np.int64))
 
     def merge(self, other: "MeanIoU") -> None:
         """Adds the images of another accumulator of the same data set.
@@ -104,24 +78,24 @@ class MeanIoU:
         Raises:
             ConfigError: The other one has another number of classes.
         """
-        if other._confusion.shape != self._confusion.shape:
+        if other._counts.shape != self._counts.shape:
             raise errors.ConfigError(
                 f"mIoU of {other._num_classes} classes cannot be merged into "
                 f"mIoU of {self._num_classes} classes. Create both from the "
                 "same descriptor."
             )
-        self._confusion += other._confusion
+        self._counts += other._counts
         self._num_images += other._num_images
 
     def result(self) -> MeanIoUResult:
         """Returns the values of all images so far; changes nothing."""
-        confusion = self._confusion[:, : self._num_classes]
+        confusion = self._counts[:, : self._num_classes]
         correct = np.diagonal(confusion).astype(np.float64)
-        union = self._confusion.sum(1) + confusion.sum(0) - correct
+        union = self._counts.sum(1) + confusion.sum(0) - correct
         occurs = union > 0
         per_class = np.full(self._num_classes, np.nan)
         per_class[occurs] = correct[occurs] / union[occurs]
-        labeled = int(self._confusion.sum())
+        labeled = int(self._counts.sum())
         if not labeled:
             warning = "No pixel of the ground truth is labelled: mIoU is 0."
             return MeanIoUResult(
@@ -140,23 +114,7 @@ class MeanIoU:
             self._num_images,
         )
 
-    def state(self) -> npt.NDArray[np.int64]:
-        """Returns the whole state as int64 [C * (C + 1) + 1], which adds up."""
-        return np.append(self._confusion.ravel(), self._num_images)
-
-    def load_state(self, state: npt.NDArray[np.int64]) -> None:
-        """Replaces the state by a result of `state`, or by a sum of those."""
-        state = np.asarray(state).astype(np.int64)
-        self._confusion = state[:-1].reshape(self._confusion.shape).copy()
-        self._num_images = int(state[-1])
-
-    def _add_image(
-        self,
-        name: str,
-        true_hw: npt.NDArray[Any],
-        predicted_hw: npt.NDArray[Any],
-    ) -> None:
-        found = overlaps_lib.compute_overlaps(true_hw, predicted_hw)
+    def _add_image(self, name: str, found: overlaps.Overlaps) -> None:
         self._check(f"The ground truth of image {name}", found.true_ids)
         self._check(f"The prediction for image {name}", found.predicted_ids)
         rows = found.true_ids[found.true_index]
@@ -165,7 +123,7 @@ class MeanIoU:
         columns = np.where(in_range, columns, self._num_classes)
         counts = rows != self._ignore_label
         np.add.at(
-            self._confusion,
+            self._counts,
             (rows[counts], columns[counts]),
             found.areas[counts],
         )

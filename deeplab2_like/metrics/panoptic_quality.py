@@ -13,23 +13,24 @@ the counts, for segments from any source; `PanopticQuality` feeds them with
 label maps.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.labels.descriptor import DatasetDescriptor
-from deeplab2_like.metrics import overlaps as overlaps_lib
-from deeplab2_like.metrics import quality_result, segment_matching
+from deeplab2_like.metrics import (
+    image_counts,
+    overlaps,
+    quality_result,
+    segment_matching,
+)
 
 # panopticapi: the COCO rules for crowd segments. deeplab2: crowd segments are
 # segments like others, and void is void only with instance 0.
 VARIANTS = ("panopticapi", "deeplab2")
 
 
-class PanopticQuality:
+class PanopticQuality(image_counts.ImageCounts):
     """PQ of label maps (class * label_divisor + instance).
 
     The state is 4 numbers per class, for any number of images.
@@ -83,32 +84,7 @@ class PanopticQuality:
         self._names = descriptor.class_names
         self._is_thing = np.zeros(self._num_classes, bool)
         self._is_thing[list(descriptor.thing_ids)] = True
-        self._counts = np.zeros((4, self._num_classes))
-        self._num_images = 0
-
-    def update(
-        self,
-        true: Any,
-        predicted: Any,
-        names: Sequence[str] | None = None,
-    ) -> None:
-        """Adds images.
-
-        Args:
-            true: Integers [H, W] or [B, H, W], true labels.
-            predicted: Integers of the same dimensions, predicted labels.
-            names: Name of each image, for error messages.
-
-        Raises:
-            DataError: The maps are not integers of equal dimensions, or a
-                label has a class that is neither in 0..C-1 nor `ignore_label`.
-                Images of the batch before that one have been added.
-        """
-        for name, true_hw, predicted_hw in overlaps_lib.iterate_images(
-            true, predicted, names
-        ):
-            self._counts += self._count_image(name, true_hw, predicted_hw)
-            self._num_images += 1
+        super().__init__(np.zeros((4, self._num_classes)))
 
     def merge(self, other: "PanopticQuality") -> None:
         """Adds the images of another accumulator of the same data set.
@@ -138,27 +114,7 @@ class PanopticQuality:
             num_images=self._num_images,
         )
 
-    def state(self) -> npt.NDArray[np.float64]:
-        """Returns the whole state as float64 [4 * C + 1], which adds up.
-
-        The sum of the states of several processes, given to `load_state`, is
-        their merged state.
-        """
-        return np.append(self._counts.ravel(), self._num_images)
-
-    def load_state(self, state: npt.NDArray[np.float64]) -> None:
-        """Replaces the state by a result of `state`, or by a sum of those."""
-        state = np.asarray(state, np.float64)
-        self._counts = state[:-1].reshape(4, self._num_classes).copy()
-        self._num_images = int(state[-1])
-
-    def _count_image(
-        self,
-        name: str,
-        true_hw: npt.NDArray[Any],
-        predicted_hw: npt.NDArray[Any],
-    ) -> npt.NDArray[np.float64]:
-        found = overlaps_lib.compute_overlaps(true_hw, predicted_hw)
+    def _add_image(self, name: str, found: overlaps.Overlaps) -> None:
         true = self._find_segments(
             f"The ground truth of image {name}",
             found.true_ids,
@@ -173,7 +129,7 @@ class PanopticQuality:
         if self._variant == "deeplab2":
             true.is_crowd[:] = False
             is_void = true.ids == self._ignore_label * self._label_divisor
-        return segment_matching.count_matches(
+        self._counts += segment_matching.count_matches(
             true, predicted, found, self._num_classes, is_void
         )
 

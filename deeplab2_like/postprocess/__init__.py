@@ -5,6 +5,11 @@ One module for each system: `panoptic_deeplab`, `panoptic_fpn`, `efficientps`,
 and `semantic_only` for those without instances. Each has a `postprocess` that
 takes the outputs of the network (`objects` for those of instance branches), the
 size of the canvas and the rules of `options`, and returns a `Prediction`.
+Inputs are NumPy arrays or tensors.
+
+All operations are among those that XLA compiles for CPU, GPU and TPU; shapes
+are static where those of the inputs are. Images of a batch are processed one
+after the other, so that the memory is that of one image.
 
 Behind them: `batch` has the steps for one image and the loop over a batch,
 `pixels` the work on classes, centers and offsets, `masks` that on objects with

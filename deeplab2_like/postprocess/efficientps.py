@@ -4,11 +4,6 @@
 Objects come from Mask R-CNN, as boxes with a small mask each, or from SOLOv2,
 as cells whose kernels make a mask of the whole image.
 
-Only operations that XLA compiles for CPU, GPU and TPU; shapes are static
-where those of the inputs are. Images of a batch are processed one after the
-other, so that the memory is that of one image. Inputs are NumPy arrays or
-tensors.
-
 B images; h, w: size of the class logits; H, W: size of the result; D objects
 that there can be; C classes.
 """
@@ -54,19 +49,13 @@ def postprocess(
     pixels.
 
     Args:
-        semantic_logits_bhwc: float [B, h, w, channels]. None for systems
-            without a semantic branch, where all but the instances is void.
+        semantic_logits_bhwc: As in `panoptic_fpn.postprocess`.
         objects: Objects of the instance branch; masks are *logits*.
-        canvas_size: (H, W). The class logits are upsampled to it bilinearly
-            with aligned corners.
-        valid_size: int [B, 2], (height, width) of the top left part that is
-            image; the rest is void and counts for nothing. If None, all is
-            image.
+        canvas_size: As in `panoptic_fpn.postprocess`.
+        valid_size: As in `semantic_only.postprocess`.
         class_rules: The classes.
         fusion_rules: Which objects become instances.
-        channel_classes: Class that each channel of the class logits stands
-            for. A channel for all things together has any one of them. If
-            None, each class has a channel.
+        channel_classes: As in `panoptic_fpn.postprocess`.
         frames_bd4: float [B, D, 4], the rectangle that each mask fills, as
             (y1, x1, y2, x2). If None, that is its box.
 

@@ -2,10 +2,6 @@
 """Post-processing of Panoptic-DeepLab: classes, centers, offsets to segments.
 
 Panoptic-DeepLab (arXiv:1911.10194), section 3.3, with deeplab2's definitions.
-Only operations that XLA compiles for CPU, GPU and TPU; shapes are static
-where those of the inputs are. Images of a batch are processed one after the
-other, so that the memory is that of one image. Inputs are NumPy arrays or
-tensors.
 
 B images; h, w: size of the head outputs; H, W: size of the result; K: most
 instances of an image; C classes; S: rows of the segment table.
@@ -58,9 +54,7 @@ def postprocess(
             resolution.
         canvas_size: (H, W). The outputs are upsampled to it bilinearly with
             aligned corners, and the offsets scaled.
-        valid_size: int [B, 2], (height, width) of the top left part that is
-            image; the rest is void and counts for nothing. If None, all is
-            image.
+        valid_size: As in `semantic_only.postprocess`.
         class_rules: The classes.
         center_rules: Which pixels are centers.
         are_probabilities: Whether the scores are probabilities, not logits.

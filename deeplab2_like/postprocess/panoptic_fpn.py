@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Post-processing of Panoptic FPN: class logits and objects to segments.
 
-Only operations that XLA compiles for CPU, GPU and TPU; shapes are static
-where those of the inputs are. Images of a batch are processed one after the
-other, so that the memory is that of one image. Inputs are NumPy arrays or
-tensors.
-
 B images; h, w: size of the logits; H, W: size of the result; D objects that
 there can be; C classes.
 """
@@ -43,9 +38,7 @@ def postprocess(
         objects: Objects of the instance branch; masks are probabilities.
         canvas_size: (H, W). The logits are upsampled to it bilinearly with
             aligned corners.
-        valid_size: int [B, 2], (height, width) of the top left part that is
-            image; the rest is void and counts for nothing. If None, all is
-            image.
+        valid_size: As in `semantic_only.postprocess`.
         class_rules: The classes.
         mask_rules: Which objects become instances.
         channel_classes: Class that each channel of the logits stands for. A

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Post-processing of systems without instances: each class is a segment.
 
-DeepLabV3 and V3+, and Panoptic FPN without its instance branch. Only
-operations that XLA compiles for CPU, GPU and TPU; shapes are static where
-those of the inputs are. Inputs are NumPy arrays or tensors.
+DeepLabV3 and V3+, and Panoptic FPN without its instance branch.
 """
 
 import tensorflow as tf

@@ -124,16 +124,8 @@ def write_coco(
 
     The images go to `<folder>/<split>`, the PNGs of segment ids to
     `<folder>/panoptic_<split>`, the annotations to
-    `<folder>/panoptic_<split>.json`.
-
-    Args:
-        folder: Folder of the files, created if it does not exist.
-        split: See `write_records`.
-        count: Number of scenes.
-        size: Height and width of the scenes, pixels.
-        seed: Seed of the data set.
-        overwrite: Whether older files of the split are replaced.
-        advance: Function that is called with the number of scenes so far.
+    `<folder>/panoptic_<split>.json`. The arguments are those of
+    `write_records`.
 
     Returns:
         The path of the JSON file.
@@ -184,13 +176,8 @@ def write_pictures(
 ) -> list[pathlib.Path]:
     """Draws scenes and writes them as PNG files without labels.
 
-    Args:
-        folder: Folder of the files, created if it does not exist. Files of the
-            same names are replaced.
-        split: See `write_records`.
-        count: Number of scenes.
-        size: Height and width of the scenes, pixels.
-        seed: Seed of the data set.
+    The arguments are those of `write_records`. Files of the same names are
+    replaced.
 
     Returns:
         The paths of the pictures.

@@ -36,8 +36,7 @@ def compute_box_mask_targets(
     in the order of their first pixels.
 
     Args:
-        panoptic_hw: int32 [H, W], category * label_divisor + instance, H and
-            W at most 32768. A thing class with instance 0 is a crowd.
+        panoptic_hw: As in `center_offset.compute_center_offset_targets`.
         thing_ids: Classes with instances.
         ignore_label: Class of void pixels.
         label_divisor: Greater than the largest instance number.

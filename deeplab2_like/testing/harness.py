@@ -17,7 +17,7 @@ import inspect
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -65,21 +65,28 @@ def check_layer(
     Raises:
         AssertionError: The layer fails a check.
     """
+    _check(make_layer, tmp_path, shapes, tolerance, value_range, seed)
+
+
+def _check(
+    make_layer, tmp_path, shapes, tolerance, value_range, seed
+) -> tuple[keras.layers.Layer, list["_Run"]]:
+    """Checks a layer; returns it and its runs."""
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     batches = [_make_inputs(shape, value_range, rng) for shape in shapes]
     layer = make_layer()
-    layer.build(_unknown_sizes(shapes[0]))
-    check_variables(layer, make_layer, _unknown_sizes(shapes[0]))
+    layer.build(_unknown_sizes(batches[0]))
+    check_variables(layer, make_layer, _unknown_sizes(batches[0]))
     _randomize(layer, rng)
-    for batch in batches:
-        _check_runs(layer, batch)
+    runs = [_check_runs(layer, batch) for batch in batches]
     _check_gradients(layer, batches[0])
-    _check_config(layer, batches[0], tolerance)
-    _check_saving(layer, batches[0], tolerance, tmp_path)
-    _check_graph(layer, batches, tolerance)
-    _check_xla(layer, batches[-1], tolerance)
-    _check_bfloat16(layer, make_layer, batches[0], tolerance)
+    _check_config(layer, runs[0], tolerance)
+    _check_saving(layer, runs[0], tolerance, tmp_path)
+    _check_graph(layer, runs, tolerance)
+    _check_xla(layer, runs[-1], tolerance)
+    _check_bfloat16(layer, make_layer, runs[0], tolerance)
+    return layer, runs
 
 
 def check_model(
@@ -111,27 +118,18 @@ def check_model(
         AssertionError: The model fails a check.
     """
     value_range = (0.0, 255.0) if takes_bytes else (-1.0, 1.0)
-    check_layer(
-        make_model,
-        tmp_path,
-        shapes=[(2, *size, 3) for size in sizes],
-        tolerance=tolerance,
-        value_range=value_range,
-        seed=seed,
+    shapes = [(2, *size, 3) for size in sizes]
+    model, runs = _check(
+        make_model, tmp_path, shapes, tolerance, value_range, seed
     )
-    model = make_model()
-    model.build((None, None, None, 3))
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (2, *sizes[0], 3)).astype(np.uint8)
-    floats = images.astype(np.float32)
-    if not takes_bytes:
-        floats = floats / 127.5 - 1.0
-    whole = model(floats, training=False)
-    single = model(floats[:1], training=False)
-    first = tf.nest.map_structure(lambda x: x[:1], whole)
+    single = model(runs[0].batch[:1], training=False)
+    first = tf.nest.map_structure(lambda x: x[:1], runs[0].outputs)
     _compare(single, first, 1e-5, "an image alone and in a batch")
     if takes_bytes:
+        rng = np.random.default_rng(seed)
+        images = rng.integers(0, 256, (2, *sizes[0], 3)).astype(np.uint8)
         from_bytes = model(images, training=False)
+        whole = model(images.astype(np.float32), training=False)
         _compare(from_bytes, whole, 0.0, "uint8 and float32 images")
         for key, value in _flat(whole):
             _require(
@@ -176,17 +174,31 @@ def check_variables(
         )
 
 
-def _check_runs(layer, batch) -> None:
-    """Checks that outputs are finite, in inference and in training."""
+class _Run(NamedTuple):
+    """A batch and the outputs for it, in eager mode and in inference."""
+
+    batch: Any
+    outputs: Any
+
+
+def _check_runs(layer, batch) -> _Run:
+    """Checks that outputs are finite, in inference and in training.
+
+    Returns:
+        The run in inference, which the other checks compare with.
+    """
     before = [v.numpy() for v in layer.variables]
-    for training in (False, True):
-        outputs = _call(layer, batch, training)
-        for key, value in _flat(outputs):
+    outputs = {
+        training: _call(layer, batch, training) for training in (False, True)
+    }
+    for training, found in outputs.items():
+        for key, value in _flat(found):
             _require(
                 bool(np.all(np.isfinite(tf.cast(value, tf.float32)))),
                 f"{key} is not finite, training={training}",
             )
     _assign(layer, before)
+    return _Run(batch, outputs[False])
 
 
 def _check_gradients(layer, batch) -> None:
@@ -211,7 +223,7 @@ def _check_gradients(layer, batch) -> None:
     _assign(layer, before)
 
 
-def _check_config(layer, batch, tolerance) -> None:
+def _check_config(layer, run, tolerance) -> None:
     """Checks that a layer from the config has the same config and outputs."""
     config = layer.get_config()
     text = json.dumps(config, sort_keys=True)
@@ -220,26 +232,26 @@ def _check_config(layer, batch, tolerance) -> None:
         json.dumps(again.get_config(), sort_keys=True) == text,
         f"the config changes in a round trip: {text}",
     )
-    again.build(_unknown_sizes(tf.nest.map_structure(lambda x: x.shape, batch)))
+    again.build(_unknown_sizes(run.batch))
     _assign(again, [v.numpy() for v in layer.variables])
     _compare(
-        _call(again, batch, False),
-        _call(layer, batch, False),
+        _call(again, run.batch, False),
+        run.outputs,
         tolerance.same,
         "a layer and its copy made from the config",
     )
 
 
-def _check_saving(layer, batch, tolerance, tmp_path) -> None:
+def _check_saving(layer, run, tolerance, tmp_path) -> None:
     """Checks that loaded models and weights files give the same outputs."""
-    expected = _call(layer, batch, False)
-    model = layer if isinstance(layer, keras.Model) else _wrap(layer, batch)
+    is_model = isinstance(layer, keras.Model)
+    model = layer if is_model else _wrap(layer, run.batch)
     path = tmp_path / "model.keras"
     model.save(path)
     loaded = keras.models.load_model(path)
     _compare(
-        _call(loaded, batch, False),
-        expected,
+        _call(loaded, run.batch, False),
+        run.outputs,
         tolerance.same,
         "a model and what was loaded from its .keras file",
     )
@@ -253,42 +265,37 @@ def _check_saving(layer, batch, tolerance, tmp_path) -> None:
         variable.assign(tf.zeros_like(variable.value))
     loaded.load_weights(weights)
     _compare(
-        _call(loaded, batch, False),
-        expected,
+        _call(loaded, run.batch, False),
+        run.outputs,
         tolerance.same,
         "a model and a copy with its weights file",
     )
 
 
-def _check_graph(layer, batches, tolerance) -> None:
+def _check_graph(layer, runs, tolerance) -> None:
     """Checks one graph of unknown batch, height and width on all sizes."""
     signature = tf.nest.map_structure(
         lambda x: tf.TensorSpec((None, None, None, x.shape[-1]), x.dtype),
-        batches[0],
+        runs[0].batch,
     )
     function = tf.function(
         lambda x: _call(layer, x, False), input_signature=[signature]
     )
-    for batch in batches:
+    for run in runs:
         _compare(
-            function(batch),
-            _call(layer, batch, False),
+            function(run.batch),
+            run.outputs,
             tolerance.graph,
             "a graph with unknown sizes and eager",
         )
 
 
-def _check_xla(layer, batch, tolerance) -> None:
+def _check_xla(layer, run, tolerance) -> None:
     function = tf.function(lambda x: _call(layer, x, False), jit_compile=True)
-    _compare(
-        function(batch),
-        _call(layer, batch, False),
-        tolerance.graph,
-        "XLA and eager",
-    )
+    _compare(function(run.batch), run.outputs, tolerance.graph, "XLA and eager")
 
 
-def _check_bfloat16(layer, make_layer, batch, tolerance) -> None:
+def _check_bfloat16(layer, make_layer, run, tolerance) -> None:
     """Checks float32 variables and outputs of the mixed_bfloat16 policy."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -296,17 +303,16 @@ def _check_bfloat16(layer, make_layer, batch, tolerance) -> None:
         low = make_layer()
     finally:
         keras.config.set_dtype_policy(before)
-    low.build(_unknown_sizes(tf.nest.map_structure(lambda x: x.shape, batch)))
+    low.build(_unknown_sizes(run.batch))
     _assign(low, [v.numpy() for v in layer.variables])
     for variable in low.trainable_variables:
         _require(
             variable.dtype == "float32",
             f"{variable.path} is {variable.dtype} under mixed_bfloat16",
         )
-    expected = _call(layer, batch, False)
-    outputs = _call(low, batch, False)
-    _compare(outputs, expected, tolerance.bfloat16, "bfloat16 and float32")
-    _call(low, batch, True)
+    outputs = _call(low, run.batch, False)
+    _compare(outputs, run.outputs, tolerance.bfloat16, "bfloat16 and float32")
+    _call(low, run.batch, True)
 
 
 def _call(layer, inputs, training: bool):
@@ -329,10 +335,10 @@ def _make_inputs(shape: Shapes, value_range, rng) -> Any:
     return tf.constant(rng.uniform(*value_range, shape).astype(np.float32))
 
 
-def _unknown_sizes(shape: Shapes) -> Shapes:
-    if isinstance(shape, dict):
-        return {key: _unknown_sizes(value) for key, value in shape.items()}
-    return (None, None, None, shape[-1])
+def _unknown_sizes(batch) -> Shapes:
+    return tf.nest.map_structure(
+        lambda x: (None, None, None, x.shape[-1]), batch
+    )
 
 
 def _randomize(layer, rng) -> None:

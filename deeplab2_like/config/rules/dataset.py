@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules for data set options and descriptors."""
 
-from collections.abc import Mapping
-
 from deeplab2_like.config import sizes
 from deeplab2_like.config.report import Report
+from deeplab2_like.config.rules import Datasets
 from deeplab2_like.protos import (
     config_pb2,
     dataset_descriptor_pb2,
@@ -27,12 +26,9 @@ def complete(options: dataset_pb2.DatasetOptions) -> None:
 def check(
     options: config_pb2.ExperimentOptions, name: str, report: Report
 ) -> None:
-    """Adds the problems of one split to a report.
+    """Adds the problems of one split to a report; see `rules`.
 
-    Args:
-        options: After `validation.complete`.
-        name: "train_dataset_options" or "eval_dataset_options".
-        report: Receives the problems.
+    The `name` is "train_dataset_options" or "eval_dataset_options".
     """
     if not options.HasField(name):
         why = (
@@ -141,23 +137,13 @@ def _check_padding(
 
 
 def check_pair(
-    options: config_pb2.ExperimentOptions,
-    datasets: Mapping[str, dataset_descriptor_pb2.DatasetDescriptor],
-    report: Report,
+    options: config_pb2.ExperimentOptions, datasets: Datasets, report: Report
 ) -> None:
-    """Adds the differences of the two splits to a report.
-
-    Args:
-        options: After `validation.complete`.
-        datasets: The descriptors that `options` names, by name.
-        report: Receives the problems.
-    """
+    """Adds the differences of the two splits to a report; see `rules`."""
     if not (options.HasField(_TRAIN) and options.HasField(_EVAL)):
         return
-    train, evaluation = (
-        options.train_dataset_options,
-        (options.eval_dataset_options),
-    )
+    train = options.train_dataset_options
+    evaluation = options.eval_dataset_options
     first = datasets.get(train.dataset)
     second = datasets.get(evaluation.dataset)
     if first and second and _describe(first) != _describe(second):

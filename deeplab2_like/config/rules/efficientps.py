@@ -3,33 +3,26 @@
 
 from deeplab2_like.config import solov2_grids
 from deeplab2_like.config.report import Report
+from deeplab2_like.config.rules import Datasets
 from deeplab2_like.config.rules import pyramid as pyramid_rules
-from deeplab2_like.protos import (
-    config_pb2,
-    dataset_descriptor_pb2,
-    model_pb2,
-)
+from deeplab2_like.protos import config_pb2, model_pb2
 
 _KIND = "efficientps"
 _PATH = f"model_options.{_KIND}"
 # Anchors have strides 4 to 32.
 _NUM_ANCHOR_LEVELS = 4
+_INSTANCE_LOSSES = {
+    "mask_rcnn": pyramid_rules.MASK_RCNN_LOSSES,
+    "solov2": pyramid_rules.SOLOV2_LOSSES,
+}
 
 _System = model_pb2.ModelOptions.EfficientPsOptions
 
 
 def check(
-    options: config_pb2.ExperimentOptions,
-    descriptor: dataset_descriptor_pb2.DatasetDescriptor | None,
-    report: Report,
+    options: config_pb2.ExperimentOptions, datasets: Datasets, report: Report
 ) -> None:
-    """Adds the problems of the network to a report.
-
-    Args:
-        options: After `validation.complete`.
-        descriptor: Descriptor of the data set; None when not known.
-        report: Receives the problems.
-    """
+    """Adds the problems of the network to a report; see `rules`."""
     system = options.model_options.efficientps
     pyramid_rules.check_network(options, _KIND, report)
     branch = system.WhichOneof("instance")
@@ -42,6 +35,7 @@ def check(
             "panoptic_fpn { instance { enable: false } }.",
         )
         return
+    descriptor = datasets.get(options.train_dataset_options.dataset)
     if descriptor and pyramid_rules.has_no_things(descriptor):
         report.add(
             f"{_PATH}.{branch}",
@@ -155,26 +149,12 @@ def _check_same_crops(
 
 
 def check_losses(options: config_pb2.ExperimentOptions, report: Report) -> None:
-    """Adds the problems of the losses to a report.
-
-    Args:
-        options: After `validation.complete`.
-        report: Receives the problems.
-    """
-    system = options.model_options.efficientps
-    needed: dict[str, str] = {}
-    if system.semantic.enable:
-        needed |= pyramid_rules.SEMANTIC_LOSSES
-    branch = system.WhichOneof("instance")
-    if branch == "mask_rcnn":
-        needed |= pyramid_rules.MASK_RCNN_LOSSES
-    if branch == "solov2":
-        needed |= pyramid_rules.SOLOV2_LOSSES
+    """Adds the problems of the losses to a report; see `rules`."""
+    branch = options.model_options.efficientps.WhichOneof("instance")
     pyramid_rules.check_losses(
         options,
         _KIND,
-        needed,
-        (),
+        _INSTANCE_LOSSES.get(branch, {}),
         report,
         hardest=pyramid_rules.SEMANTIC_LOSSES,
     )

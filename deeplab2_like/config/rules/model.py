@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules for model_options."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from deeplab2_like.config import names
 from deeplab2_like.config.report import Report
+from deeplab2_like.config.rules import Datasets
 from deeplab2_like.config.rules import backbone as backbone_rules
 from deeplab2_like.config.rules import efficientps as efficientps_rules
 from deeplab2_like.config.rules import panoptic_fpn as panoptic_fpn_rules
@@ -50,17 +51,9 @@ def _fill_channels(head: model_pb2.HeadOptions, channels: int) -> None:
 
 
 def check(
-    options: config_pb2.ExperimentOptions,
-    datasets: Mapping[str, dataset_descriptor_pb2.DatasetDescriptor],
-    report: Report,
+    options: config_pb2.ExperimentOptions, datasets: Datasets, report: Report
 ) -> None:
-    """Adds the problems of model_options to a report.
-
-    Args:
-        options: After `validation.complete`.
-        datasets: The descriptors that `options` names, by name.
-        report: Receives the problems.
-    """
+    """Adds the problems of model_options to a report; see `rules`."""
     if not options.HasField("model_options"):
         fix = "Start from a shipped config; `--list` names them."
         report.add("model_options", None, "a config needs a model", fix)
@@ -79,13 +72,13 @@ def check(
             f"Add one of: {known}.",
         )
         return
-    descriptor = datasets.get(options.train_dataset_options.dataset)
     if kind == "panoptic_fpn":
-        panoptic_fpn_rules.check(options, descriptor, report)
+        panoptic_fpn_rules.check(options, datasets, report)
         return
     if kind == "efficientps":
-        efficientps_rules.check(options, descriptor, report)
+        efficientps_rules.check(options, datasets, report)
         return
+    descriptor = datasets.get(options.train_dataset_options.dataset)
     path = "model_options.decoder"
     if not model.HasField("decoder"):
         report.add(path, None, "every system has one", "Add decoder { ... }.")

@@ -2,29 +2,18 @@
 """Rules for panoptic_fpn and its losses."""
 
 from deeplab2_like.config.report import Report
+from deeplab2_like.config.rules import Datasets
 from deeplab2_like.config.rules import pyramid as pyramid_rules
-from deeplab2_like.protos import (
-    config_pb2,
-    dataset_descriptor_pb2,
-    model_pb2,
-)
+from deeplab2_like.protos import config_pb2, model_pb2
 
 _KIND = "panoptic_fpn"
 _PATH = f"model_options.{_KIND}"
 
 
 def check(
-    options: config_pb2.ExperimentOptions,
-    descriptor: dataset_descriptor_pb2.DatasetDescriptor | None,
-    report: Report,
+    options: config_pb2.ExperimentOptions, datasets: Datasets, report: Report
 ) -> None:
-    """Adds the problems of the network to a report.
-
-    Args:
-        options: After `validation.complete`.
-        descriptor: Descriptor of the data set; None when not known.
-        report: Receives the problems.
-    """
+    """Adds the problems of the network to a report; see `rules`."""
     system = options.model_options.panoptic_fpn
     pyramid_rules.check_network(options, _KIND, report)
     pyramid_rules.check_groups(
@@ -40,6 +29,7 @@ def check(
                 "Enable the semantic or the instance branch.",
             )
         return
+    descriptor = datasets.get(options.train_dataset_options.dataset)
     if descriptor and pyramid_rules.has_no_things(descriptor):
         report.add(
             f"{_PATH}.instance.enable",
@@ -67,18 +57,12 @@ def _check_instance(
 
 
 def check_losses(options: config_pb2.ExperimentOptions, report: Report) -> None:
-    """Adds the problems of the losses to a report.
-
-    Args:
-        options: After `validation.complete`.
-        report: Receives the problems.
-    """
-    system = options.model_options.panoptic_fpn
-    needed: dict[str, str] = {}
-    if system.semantic.enable:
-        needed |= pyramid_rules.SEMANTIC_LOSSES
-    if system.instance.enable:
-        needed |= pyramid_rules.MASK_RCNN_LOSSES
+    """Adds the problems of the losses to a report; see `rules`."""
+    has_instances = options.model_options.panoptic_fpn.instance.enable
     pyramid_rules.check_losses(
-        options, _KIND, needed, pyramid_rules.OPTIONAL_LOSSES, report
+        options,
+        _KIND,
+        pyramid_rules.MASK_RCNN_LOSSES if has_instances else {},
+        report,
+        optional=pyramid_rules.OPTIONAL_LOSSES,
     )

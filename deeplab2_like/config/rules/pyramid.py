@@ -7,6 +7,7 @@ from deeplab2_like.config.report import Report
 from deeplab2_like.protos import (
     config_pb2,
     dataset_descriptor_pb2,
+    model_pb2,
 )
 
 NUM_LEVELS = 5
@@ -51,10 +52,7 @@ def check_network(
 ) -> None:
     """Adds the problems of what all these systems share to a report.
 
-    Args:
-        options: After `validation.complete`.
-        kind: The system's field in model_options.
-        report: Receives the problems.
+    See `rules`; `kind` is the system's field in model_options.
     """
     model = options.model_options
     stride = model.backbone.output_stride
@@ -111,6 +109,14 @@ def has_no_things(
     )
 
 
+def shares_thing_channel(model: model_pb2.ModelOptions) -> bool:
+    """Returns whether all things are one class of the semantic branch."""
+    if model.WhichOneof("meta_architecture") != "panoptic_fpn":
+        return False
+    system = model.panoptic_fpn
+    return system.instance.enable and not system.semantic.separate_things
+
+
 def check_groups(
     channels: Mapping[str, int], path: str, report: Report
 ) -> None:
@@ -133,10 +139,10 @@ def check_groups(
 def check_losses(
     options: config_pb2.ExperimentOptions,
     kind: str,
-    needed: Mapping[str, str],
-    optional: Collection[str],
+    instance: Mapping[str, str],
     report: Report,
     *,
+    optional: Collection[str] = (),
     hardest: Collection[str] = (),
 ) -> None:
     """Adds the problems of the losses to a report.
@@ -144,14 +150,17 @@ def check_losses(
     Args:
         options: After `validation.complete`.
         kind: The system's field in model_options.
-        needed: Name of each loss that the system must have, by field.
-        optional: Fields of `OPTIONAL_LOSSES` that the system may have.
+        instance: Name of each loss of its instance branch, by field.
         report: Receives the problems.
+        optional: Fields of `OPTIONAL_LOSSES` that the system may have.
         hardest: Fields of the losses in which top_k_percent has an effect.
     """
     losses = options.trainer_options.loss_options
     path = "trainer_options.loss_options"
-    names = dict(needed) | {name: OPTIONAL_LOSSES[name] for name in optional}
+    needed = dict(instance)
+    if getattr(options.model_options, kind).semantic.enable:
+        needed |= SEMANTIC_LOSSES
+    names = needed | {name: OPTIONAL_LOSSES[name] for name in optional}
     for field in dict.fromkeys([*SEMANTIC_LOSSES, *OWN_LOSSES]):
         if not losses.HasField(field):
             if field in needed:

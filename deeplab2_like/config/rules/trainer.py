@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules for trainer and evaluator options."""
 
-from collections.abc import Mapping
-
 from deeplab2_like.config import names
 from deeplab2_like.config.report import Report
+from deeplab2_like.config.rules import Datasets
 from deeplab2_like.config.rules import efficientps as efficientps_rules
 from deeplab2_like.config.rules import panoptic_fpn as panoptic_fpn_rules
 from deeplab2_like.config.rules import pyramid as pyramid_rules
-from deeplab2_like.protos import (
-    config_pb2,
-    dataset_descriptor_pb2,
-    trainer_pb2,
-)
+from deeplab2_like.protos import config_pb2, trainer_pb2
 
 _LOSSES = {
     "semantic_loss": names.SEMANTIC_LOSSES,
@@ -22,12 +17,7 @@ _LOSSES = {
 
 
 def check(options: config_pb2.ExperimentOptions, report: Report) -> None:
-    """Adds the problems of trainer_options to a report.
-
-    Args:
-        options: After `validation.complete`.
-        report: Receives the problems.
-    """
+    """Adds the problems of trainer_options to a report; see `rules`."""
     trainer = options.trainer_options
     path = "trainer_options"
     loop = trainer.steps_per_loop
@@ -137,17 +127,9 @@ def _check_losses(
 
 
 def check_evaluator(
-    options: config_pb2.ExperimentOptions,
-    datasets: Mapping[str, dataset_descriptor_pb2.DatasetDescriptor],
-    report: Report,
+    options: config_pb2.ExperimentOptions, datasets: Datasets, report: Report
 ) -> None:
-    """Adds the problems of evaluator_options to a report.
-
-    Args:
-        options: After `validation.complete`.
-        datasets: The descriptors that `options` names, by name.
-        report: Receives the problems.
-    """
+    """Adds the problems of evaluator_options to a report; see `rules`."""
     evaluator = options.evaluator_options
     path = "evaluator_options"
     descriptor = datasets.get(options.eval_dataset_options.dataset)

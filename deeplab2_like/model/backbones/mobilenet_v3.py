@@ -308,15 +308,13 @@ class MobileNetV3(keras.Model):
     def output_channels(self) -> dict[str, int]:
         """Channels of each endpoint."""
         expanded = [block.depthwise_channels for block in self.blocks]
-        by_block = [
-            self._spec.stem_filters,
-            *expanded,
-            self._spec.final_filters,
-        ]
-        return {
-            name: by_block[number]
-            for name, number in self._spec.endpoints.items()
-        }
+        stem, final = self._spec.stem_filters, self._spec.final_filters
+        return self._name_endpoints([stem, *expanded, final])
+
+    def _name_endpoints(self, by_block: Sequence[Any]) -> dict[str, Any]:
+        """Returns the values of the blocks that are endpoints, by name."""
+        endpoints = self._spec.endpoints.items()
+        return {name: by_block[number] for name, number in endpoints}
 
     def build(self, input_shape):
         """Makes the variables for `input_shape` [B, H, W, C]."""
@@ -344,10 +342,7 @@ class MobileNetV3(keras.Model):
             x, expanded = block(x, training=training)
             by_block.append(expanded)
         by_block.append(self.final(x, training=training))
-        return {
-            name: by_block[number]
-            for name, number in self._spec.endpoints.items()
-        }
+        return self._name_endpoints(by_block)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

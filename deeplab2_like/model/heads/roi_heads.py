@@ -28,6 +28,15 @@ def _normal(stddev: float) -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=stddev)
 
 
+def _last(stddev: float, name: str) -> dict[str, Any]:
+    """Returns options of a last layer: initial weights, float32, its name."""
+    return {
+        "kernel_initializer": _normal(stddev),
+        "dtype": "float32",
+        "name": name,
+    }
+
+
 def _make_separable(
     layer: "ProposalHead | MaskHead", name: str
 ) -> SeparableConvBNAct:
@@ -79,18 +88,10 @@ class ProposalHead(keras.layers.Layer):
                 name="conv",
             )
         self.objectness = keras.layers.Conv2D(
-            num_anchors,
-            1,
-            kernel_initializer=_normal(0.01),
-            dtype="float32",
-            name="objectness",
+            num_anchors, 1, **_last(0.01, "objectness")
         )
         self.codes = keras.layers.Conv2D(
-            4 * num_anchors,
-            1,
-            kernel_initializer=_normal(0.01),
-            dtype="float32",
-            name="codes",
+            4 * num_anchors, 1, **_last(0.01, "codes")
         )
 
     def build(self, input_shape):
@@ -155,16 +156,10 @@ class BoxHead(keras.layers.Layer):
             for number in range(2)
         ]
         self.classes = keras.layers.Dense(
-            num_classes + 1,
-            kernel_initializer=_normal(0.01),
-            dtype="float32",
-            name="classes",
+            num_classes + 1, **_last(0.01, "classes")
         )
         self.codes = keras.layers.Dense(
-            4 * num_classes,
-            kernel_initializer=_normal(0.001),
-            dtype="float32",
-            name="codes",
+            4 * num_classes, **_last(0.001, "codes")
         )
 
     def build(self, input_shape):
@@ -246,11 +241,7 @@ class MaskHead(keras.layers.Layer):
             filters, 2, strides=2, name="upsample", **options
         )
         self.last_layer = keras.layers.Conv2D(
-            num_classes,
-            1,
-            kernel_initializer=_normal(0.001),
-            dtype="float32",
-            name="last",
+            num_classes, 1, **_last(0.001, "last")
         )
 
     def build(self, input_shape):

@@ -48,25 +48,20 @@ class GridBranch(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        self._config = {
+        head: dict[str, Any] = {
             "num_classes": num_classes,
             "kernel_filters": kernel_filters,
             "grids": list(grids),
             "filters": filters,
             "num_convs": num_convs,
+        }
+        self._config = {
+            **head,
             "feature_filters": feature_filters,
             "groups": groups,
         }
         policy = {"groups": groups, "dtype": self.dtype_policy}
-        self.cells = GridHead(
-            num_classes,
-            kernel_filters,
-            grids=grids,
-            filters=filters,
-            num_convs=num_convs,
-            name="cells",
-            **policy,
-        )
+        self.cells = GridHead(**head, name="cells", **policy)
         self.features = MaskFeatureBranch(
             kernel_filters, feature_filters, name="features", **policy
         )

@@ -30,43 +30,17 @@ def resize_align_corners(x_bhwc: tf.Tensor, size) -> tf.Tensor:
     Returns:
         [B, height, width, C] in the dtype of `x_bhwc`, computed in float32.
     """
-    if _is_compiled_by_xla():
-        y = tf.cast(x_bhwc, tf.float32)
-        y = _interpolate(y, size[0], axis=1)
-        y = _interpolate(y, size[1], axis=2)
-    else:
-        y = tf.raw_ops.ResizeBilinear(
-            images=x_bhwc, size=tf.stack(size), align_corners=True
-        )
-    return tf.cast(y, x_bhwc.dtype)
+    return _resize(x_bhwc, size, _interpolate, align_corners=True)
 
 
 def resize_half_pixel(x_bhwc: tf.Tensor, size) -> tf.Tensor:
     """Returns `x_bhwc` at another size, bilinearly, edges on edges.
 
     Pixel i of the result reads at (i + 0.5) * n / new - 0.5, within the map.
-    Smaller sizes read two places of each axis, and do not average.
-
-    Args:
-        x_bhwc: float [B, h, w, C]; h and w may be unknown while tracing.
-        size: (height, width), Python numbers or int32 scalars.
-
-    Returns:
-        [B, height, width, C] in the dtype of `x_bhwc`, computed in float32.
+    Smaller sizes read two places of each axis, and do not average. Arguments
+    and result are as in `resize_align_corners`.
     """
-    if _is_compiled_by_xla():
-        y = tf.cast(x_bhwc, tf.float32)
-        for axis in (1, 2):
-            count = tf.cast(tf.shape(y)[axis], tf.float32)
-            target = tf.cast(size[axis - 1], tf.float32)
-            pixel = tf.range(size[axis - 1], dtype=tf.float32) + 0.5
-            place = pixel * (count / target) - 0.5
-            y = _read(y, tf.clip_by_value(place, 0.0, count - 1.0), axis)
-    else:
-        y = tf.raw_ops.ResizeBilinear(
-            images=x_bhwc, size=tf.stack(size), half_pixel_centers=True
-        )
-    return tf.cast(y, x_bhwc.dtype)
+    return _resize(x_bhwc, size, _read_half_pixel, half_pixel_centers=True)
 
 
 def spatial_size(x_bhwc: tf.Tensor):
@@ -105,8 +79,29 @@ def _is_compiled_by_xla() -> bool:
     )
 
 
+def _resize(x_bhwc: tf.Tensor, size, resize_axis, **places: bool) -> tf.Tensor:
+    """Resizes axis by axis under XLA, else by one operation with `places`."""
+    if _is_compiled_by_xla():
+        y = tf.cast(x_bhwc, tf.float32)
+        for axis in (1, 2):
+            y = resize_axis(y, size[axis - 1], axis)
+    else:
+        y = tf.raw_ops.ResizeBilinear(
+            images=x_bhwc, size=tf.stack(size), **places
+        )
+    return tf.cast(y, x_bhwc.dtype)
+
+
+def _read_half_pixel(x: tf.Tensor, size, axis: int) -> tf.Tensor:
+    """Resizes one axis to `size`, edges on edges."""
+    count = tf.cast(tf.shape(x)[axis], tf.float32)
+    pixel = tf.range(size, dtype=tf.float32) + 0.5
+    place = pixel * (count / tf.cast(size, tf.float32)) - 0.5
+    return _read(x, tf.clip_by_value(place, 0.0, count - 1.0), axis)
+
+
 def _interpolate(x: tf.Tensor, size, axis: int) -> tf.Tensor:
-    """Resizes one axis to `size`."""
+    """Resizes one axis to `size`, corners on corners."""
     before = x.shape[axis]
     after = tf.get_static_value(size)
     if before is not None and after is not None:

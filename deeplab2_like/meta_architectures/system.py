@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base of all systems."""
+
+import abc
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.meta_architectures import contract
+from deeplab2_like.model import weight_decay
+from deeplab2_like.postprocess import options as postprocess_options
+from deeplab2_like.postprocess import prediction
+from deeplab2_like.protos import config_pb2
+
+
+class System(abc.ABC):
+    """The part of `contract.MetaArchitecture` that is alike in all systems."""
+
+    def __init__(
+        self,
+        options: config_pb2.ExperimentOptions,
+        descriptor: descriptor_lib.DatasetDescriptor,
+    ):
+        """Creates the system.
+
+        Args:
+            options: A checked config.
+            descriptor: The data set that it is for.
+        """
+        model_options = options.model_options
+        kind = model_options.WhichOneof("meta_architecture")
+        self._system: Any = getattr(model_options, kind)
+        self._options = options
+        self._loss_options = options.trainer_options.loss_options
+        self._class_rules = postprocess_options.ClassRules.from_descriptor(
+            descriptor, options.evaluator_options.stuff_area_limit
+        )
+        self.descriptor = descriptor
+        self.output_stride = model_options.backbone.output_stride
+        self.has_instances = True
+        self._read_options()
+
+    @abc.abstractmethod
+    def _read_options(self) -> None:
+        """Reads the options of `_system` and sets `has_instances`."""
+
+    def postprocess(
+        self,
+        outputs: contract.Tensors,
+        canvas_size: tuple[int, int] | tf.Tensor,
+        valid_size: tf.Tensor | None = None,
+    ) -> prediction.Prediction:
+        """Turns outputs into segments; see `contract.MetaArchitecture`."""
+        return self._postprocess(
+            outputs,
+            canvas_size=canvas_size,
+            valid_size=valid_size,
+            class_rules=self._class_rules,
+        )
+
+    @abc.abstractmethod
+    def _postprocess(
+        self, outputs: contract.Tensors, **shared: Any
+    ) -> prediction.Prediction:
+        """Turns outputs into segments.
+
+        Args:
+            outputs: Result of `infer`.
+            **shared: The arguments of `postprocess` functions that are those
+                of all systems.
+        """
+
+    def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
+        """Returns the kernels of convolutions and dense layers."""
+        return weight_decay.decayed_variables(model)
