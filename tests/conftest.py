@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of the whole test run, and a tiny model folder and its export."""
+"""Settings of the whole test run, and what tests of several parts need.
 
+A tiny model folder and its export, modes to run functions in, and programs on
+two devices.
+"""
+
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -18,19 +25,18 @@ def pytest_addoption(parser):
     )
 
 
-_TINY_CONFIG = """
-experiment_name: "tiny"
+_MODEL = """
 model_options {
   backbone {
     name: "mobilenet_v3_small"
     use_squeeze_and_excite: true
-    output_stride: 16
+    output_stride: STRIDE
   }
   decoder {
     feature_key: "res5"
     decoder_channels: 16
     aspp_channels: 16
-    atrous_rates: [3, 6, 9]
+    atrous_rates: RATES
   }
   panoptic_deeplab {
     low_level { feature_key: "res3" channels_project: 8 }
@@ -42,6 +48,8 @@ model_options {
     semantic_head { head_channels: 16 }
   }
 }
+"""
+_TINY_OPTIONS = """\
 trainer_options {
   loss_options {
     semantic_loss { name: "softmax_cross_entropy" }
@@ -53,6 +61,58 @@ train_dataset_options { dataset: "scenes" crop_size: [65, 129] }
 eval_dataset_options { dataset: "scenes" crop_size: [65, 129] }
 evaluator_options { nms_kernel: 7 keep_k_centers: 20 }
 """
+
+_TWO_DEVICES = """
+import json
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+"""
+
+
+@pytest.fixture(scope="session")
+def write_config():
+    """Returns a function that writes a config with a tiny network."""
+
+    def write(name, stride, rates, options):
+        model = _MODEL.replace("STRIDE", str(stride))
+        return f'\nexperiment_name: "{name}"' + (
+            model.replace("RATES", str(rates)) + options
+        )
+
+    return write
+
+
+@pytest.fixture(params=["eager", "graph", "xla"])
+def run_in(request):
+    """Returns a decorator to run a function eagerly, as a graph, or in XLA."""
+    import tensorflow as tf
+
+    if request.param == "eager":
+        return lambda function: function
+    return lambda function: tf.function(
+        function, jit_compile=request.param == "xla", autograph=False
+    )
+
+
+@pytest.fixture(scope="session")
+def run_on_two_devices():
+    """Returns a function that runs a program where there are two CPU devices.
+
+    It returns what the program prints last, as JSON.
+    """
+
+    def run(program):
+        out = subprocess.run(
+            [sys.executable, "-c", _TWO_DEVICES + program],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return json.loads(out.strip().splitlines()[-1])
+
+    return run
 
 
 def _make_lively(model):
@@ -74,7 +134,7 @@ def _make_lively(model):
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory):
+def tiny_run(tmp_path_factory, write_config):
     """Returns a model folder with a checkpoint of random weights."""
     import keras
     import tensorflow as tf
@@ -86,7 +146,8 @@ def tiny_run(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     folder.mkdir()
-    config = config_lib.parse(_TINY_CONFIG)
+    text = write_config("tiny", 16, [3, 6, 9], _TINY_OPTIONS)
+    config = config_lib.parse(text)
     (folder / "config.textproto").write_text(config.text)
     keras.utils.set_random_seed(1)
     system = build.build_system(config.options, descriptor.load("scenes"))

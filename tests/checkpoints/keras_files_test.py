@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deeplab2_like import errors
-from deeplab2_like.checkpoints import convert_main, initialization, keras_files
+from deeplab2_like.checkpoints import conversion, initialization, keras_files
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.config import run_config
 from deeplab2_like.model.backbones.efficientnet import EfficientNet
@@ -339,7 +339,7 @@ def test_a_model_starts_from_a_file_and_from_what_it_was_converted_to(
     path = tmp_path / "b0.weights.h5"
     b0.save_weights(path)
     options = config.options.model_options
-    system, model = convert_main._build(config)
+    system, model = conversion._build(config)
     groups = system.variable_groups(model)
     others = [v for v in model.variables if "/backbone/" not in v.path]
     before = [v.numpy() for v in others]
@@ -353,7 +353,7 @@ def test_a_model_starts_from_a_file_and_from_what_it_was_converted_to(
     assert set(report.loaded) == encoder
     for variable, value in zip(others, before, strict=True):
         np.testing.assert_array_equal(variable, value)
-    done = convert_main.convert(config, str(path), f"{tmp_path}/own/")
+    done = conversion.convert(config, str(path), f"{tmp_path}/own/")
     values = checkpoint_files.read_checkpoint(done.prefix)
     for variable in groups["backbone"]:
         if variable.path in encoder:
@@ -365,18 +365,18 @@ def test_a_model_starts_from_a_file_and_from_what_it_was_converted_to(
     again = initialization.initialize(options, system, model)
     assert set(again.loaded) == encoder
     with pytest.raises(errors.CheckpointError, match="deeplab2 has no var"):
-        convert_main.convert(
+        conversion.convert(
             config, str(path), f"{tmp_path}/theirs/", layout="deeplab2"
         )
 
 
 def test_deeplab2_has_no_such_encoder(tiny_run, config, tmp_path):
-    theirs = convert_main.convert(
+    theirs = conversion.convert(
         run_config.load_checked(str(tiny_run)),
         str(tiny_run),
         f"{tmp_path}/ckpt-1",
         layout="deeplab2",
     )
     with pytest.raises(errors.CheckpointError, match="no encoder like") as info:
-        convert_main.convert(config, theirs.prefix, f"{tmp_path}/own/")
+        conversion.convert(config, theirs.prefix, f"{tmp_path}/own/")
     assert "\n" not in str(info.value)

@@ -1,11 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small valid config as text, and functions that find its problems."""
+"""Small valid configs as text, and functions that find their problems."""
 
 import pytest
 
 from deeplab2_like import config
 
-VALID = """\
+_DATA = """\
+train_dataset_options {
+  dataset: "cityscapes_panoptic"
+  batch_size: 8
+  crop_size: [97, 129]
+}
+eval_dataset_options {
+  dataset: "cityscapes_panoptic"
+  batch_size: 1
+  crop_size: [97, 129]
+}
+"""
+VALID = (
+    """\
 experiment_name: "test"
 model_options {
   backbone { name: "resnet50" output_stride: 16 }
@@ -27,18 +40,30 @@ trainer_options {
     regression_loss { name: "l1" weight: 0.01 }
   }
 }
-train_dataset_options {
-  dataset: "cityscapes_panoptic"
-  batch_size: 8
-  crop_size: [97, 129]
-}
-eval_dataset_options {
-  dataset: "cityscapes_panoptic"
-  batch_size: 1
-  crop_size: [97, 129]
-}
+"""
+    + _DATA
+    + """\
 evaluator_options { nms_kernel: 7 }
 """
+)
+_PYRAMID = (
+    """\
+experiment_name: "test"
+model_options {
+  backbone { name: "resnet50" output_stride: 32 }
+  SYSTEM
+}
+trainer_options {
+  loss_options {
+    LOSSES
+  }
+}
+"""
+    + _DATA
+    + """\
+evaluator_options { stuff_area_limit: 2048 }
+"""
+)
 
 
 @pytest.fixture
@@ -70,3 +95,19 @@ def find_warnings():
         return [p for p in parsed.warnings if p.severity == "warning"]
 
     return find
+
+
+@pytest.fixture
+def find_in_pyramid():
+    """Returns a function that lists the paths of problems of another system.
+
+    Its arguments are `find_problems` or `find_warnings`, the message of the
+    system and its losses as text, and a text to replace by another one.
+    """
+
+    def find_paths(find, system, losses, old="", new=""):
+        text = _PYRAMID.replace("SYSTEM", system).replace("LOSSES", losses)
+        assert old in text
+        return {p.path for p in find(text=text.replace(old, new, 1))}
+
+    return find_paths

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random boxes, with degenerate ones among them, and modes to run in."""
+"""Random boxes, with degenerate ones among them."""
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 
 def make_boxes(rng, number, side=32):
@@ -45,13 +44,3 @@ def random_boxes():
 def overlap_of():
     """Returns the function that computes overlaps."""
     return compute_overlap
-
-
-@pytest.fixture(params=["eager", "graph", "xla"])
-def run_in(request):
-    """Returns a decorator to run a function eagerly, as a graph, or in XLA."""
-    if request.param == "eager":
-        return lambda function: function
-    return lambda function: tf.function(
-        function, jit_compile=request.param == "xla", autograph=False
-    )

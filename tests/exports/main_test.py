@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.exports import exported_model, main, parity, serving
+from deeplab2_like.exports import exported_model, main, parity
 
 
 def _run(*arguments):
@@ -20,17 +19,6 @@ def _run(*arguments):
         main._FLAGS[name].unparse()
     rest = main._FLAGS(["deeplab2-export", *map(str, arguments)])
     main._main(rest[1:])
-
-
-@pytest.fixture
-def _quick(exported, monkeypatch):
-    """Makes exporting fast: the module is not traced but copied."""
-
-    def save(_, directory):
-        shutil.copytree(exported, directory, dirs_exist_ok=True)
-        shutil.rmtree(f"{directory}/assets.extra")
-
-    monkeypatch.setattr(serving.ServingModule, "save", save)
 
 
 @pytest.mark.usefixtures("_quick")

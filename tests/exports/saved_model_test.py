@@ -11,7 +11,6 @@ from deeplab2_like import errors
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.exports import exported_model, parity, saved_model, serving
 from deeplab2_like.labels import descriptor
-from deeplab2_like.scenes import scene
 
 
 def test_the_folder_explains_itself(exported, tiny_run):
@@ -38,19 +37,6 @@ def test_the_folder_explains_itself(exported, tiny_run):
         "saved_model.pb",
         "variables",
     }
-
-
-@pytest.fixture
-def _quick(exported, monkeypatch):
-    """Makes exporting fast: the module is not traced but copied."""
-
-    def save(_, directory):
-        shutil.copytree(exported, directory, dirs_exist_ok=True)
-        shutil.rmtree(f"{directory}/assets.extra")
-
-    images = [("one", scene.make_scene(0, (64, 64)).image)]
-    monkeypatch.setattr(serving.ServingModule, "save", save)
-    monkeypatch.setattr(parity, "make_images", lambda _: images)
 
 
 @pytest.mark.usefixtures("_quick")

@@ -170,6 +170,12 @@ def built(tiny):
     return tiny.build()
 
 
+@pytest.fixture(scope="module")
+def batch(tiny, built):
+    """Returns images, targets and labels of two scenes for `built`."""
+    return tiny.make_batch(built[0], [0, 1])
+
+
 @pytest.fixture(scope="session")
 def compute_total():
     """Returns a function that computes the total loss and its parts."""

@@ -8,10 +8,17 @@ import tensorflow as tf
 
 from deeplab2_like.metrics import panoptic_quality
 
+# Systems whose parts are all in one of the other two are slow.
+_WITH_ALL_PARTS = [
+    "panoptic_fpn",
+    pytest.param("efficientps", marks=pytest.mark.slow),
+    "efficientps_solov2",
+]
 
-def test_losses_are_finite_and_those_of_the_config(tiny, built):
+
+def test_losses_are_finite_and_those_of_the_config(tiny, built, batch):
     system, model = built
-    images, targets, _ = tiny.make_batch(system, [0, 1])
+    images, targets, _ = batch
     outputs = system.infer_for_training(model, images, targets)
     losses = system.compute_losses(outputs, targets)
     assert set(losses) == {"semantic_loss", *tiny.instance_losses}
@@ -31,12 +38,31 @@ def test_targets_have_static_shapes_in_a_pipeline(tiny, built):
             assert spec.shape.is_fully_defined(), name
 
 
-@pytest.mark.parametrize("label", ["stuff", "void", "crowd"])
+@pytest.mark.parametrize(
+    ("tiny", "label"),
+    [
+        ("panoptic_fpn", "crowd"),
+        ("efficientps", "void"),
+        ("efficientps_solov2", "stuff"),
+        *(
+            pytest.param(kind, label, marks=pytest.mark.slow)
+            for kind, label in (
+                ("panoptic_fpn", "stuff"),
+                ("panoptic_fpn", "void"),
+                ("efficientps", "stuff"),
+                ("efficientps", "crowd"),
+                ("efficientps_solov2", "void"),
+                ("efficientps_solov2", "crowd"),
+            )
+        ),
+    ],
+    indirect=["tiny"],
+)
 def test_images_without_instances_train_and_evaluate(
-    tiny, built, label, compute_total
+    tiny, built, batch, label, compute_total
 ):
     system, model = built
-    images, _, panoptic = tiny.make_batch(system, [0, 1])
+    images, _, panoptic = batch
     data = system.descriptor
     value = {
         "stuff": data.stuff_ids[0] * data.label_divisor,
@@ -83,6 +109,7 @@ def test_groups_are_disjoint_and_complete(tiny, built):
     assert all(path.endswith("kernel") for path in decayed)
 
 
+@pytest.mark.parametrize("tiny", _WITH_ALL_PARTS, indirect=True)
 def test_objects_alone_need_no_classes_of_pixels(tiny):
     system, model = tiny.build(has_semantic=False)
     images, targets, _ = tiny.make_batch(system, [0, 1])
@@ -113,6 +140,7 @@ def _learn_weights_of_hard_pixels(options):
     losses.semantic_loss.top_k_percent = 0.25
 
 
+@pytest.mark.parametrize("tiny", _WITH_ALL_PARTS, indirect=True)
 def test_learned_weights_and_more_losses_come_by_config(tiny, compute_total):
     is_fpn = tiny.kind == "panoptic_fpn"
     system, model = tiny.build(

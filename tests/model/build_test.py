@@ -15,25 +15,7 @@ _BACKBONE = """
 backbone {
   name: "mobilenet_v3_small" output_stride: 16 use_squeeze_and_excite: true
 }
-decoder {
-  feature_key: "res5" decoder_channels: 20 aspp_channels: 24
-  atrous_rates: 1 atrous_rates: 2 atrous_rates: 3
-}
 """
-_PANOPTIC = (
-    _BACKBONE
-    + """
-panoptic_deeplab {
-  low_level { feature_key: "res3" channels_project: 6 }
-  low_level { feature_key: "res2" channels_project: 5 }
-  instance {
-    center_head { output_channels: 1 head_channels: 8 }
-    regression_head { output_channels: 2 head_channels: 9 }
-  }
-  semantic_head { output_channels: 7 head_channels: 10 }
-}
-"""
-)
 
 
 def _options(*texts):
@@ -45,12 +27,16 @@ def _options(*texts):
 
 def _build(*texts, solver=None, crop=(65, 97), **kwargs):
     return build_model(
-        _options(*texts), solver, num_classes=7, train_crop_size=crop, **kwargs
+        _options(_BACKBONE, *texts),
+        solver,
+        num_classes=7,
+        train_crop_size=crop,
+        **kwargs,
     )
 
 
-def test_panoptic_deeplab_is_built_from_its_message():
-    model = _build(_PANOPTIC)
+def test_panoptic_deeplab_is_built_from_its_message(panoptic_text):
+    model = _build(panoptic_text)
     assert isinstance(model, PanopticDeepLab)
     assert model.backbone.variant == "small"
     assert model.backbone.output_stride == 16
@@ -65,12 +51,14 @@ def test_panoptic_deeplab_is_built_from_its_message():
     assert outputs["semantic_logits"].shape == (1, 17, 25, 7)
 
 
-def test_the_instance_branch_shares_the_options_unless_it_has_its_own():
-    shared = _build(_PANOPTIC).instance_decoder
+def test_the_instance_branch_shares_the_options_unless_it_has_its_own(
+    panoptic_text,
+):
+    shared = _build(panoptic_text).instance_decoder
     assert shared.low_level == [("res3", 6), ("res2", 5)]
     assert shared.aspp.filters == 24
     own = _build(
-        _PANOPTIC,
+        panoptic_text,
         """panoptic_deeplab { instance {
           low_level_override { feature_key: "res2" channels_project: 4 }
           instance_decoder_override {
@@ -87,53 +75,56 @@ def test_the_instance_branch_shares_the_options_unless_it_has_its_own():
     assert not own.semantic_decoder.aspp.only_projection
 
 
-def test_without_instances_the_model_is_semantic():
-    model = _build(_PANOPTIC, "panoptic_deeplab { instance { enable: false } }")
+def test_without_instances_the_model_is_semantic(panoptic_text):
+    model = _build(
+        panoptic_text, "panoptic_deeplab { instance { enable: false } }"
+    )
     assert model.instance_decoder is None
 
 
-def test_the_semantic_systems_are_built():
-    v3 = _build(_BACKBONE + "deeplab_v3 { num_classes: 7 }")
+def test_the_semantic_systems_are_built(decoder_text):
+    v3 = _build(decoder_text, "deeplab_v3 { num_classes: 7 }")
     assert isinstance(v3, DeepLabV3)
     assert v3.semantic_head.kernel_size == 3
     assert v3.semantic_head.head_channels == 20
     plus = _build(
-        _BACKBONE
-        + """deeplab_v3_plus {
+        decoder_text,
+        """deeplab_v3_plus {
           low_level { feature_key: "res2" channels_project: 48 }
-        }"""
+        }""",
     )
     assert isinstance(plus, DeepLabV3Plus)
     assert plus.semantic_decoder.low_level == [("res2", 48)]
     assert plus.semantic_decoder.fusion_kernel_size == 3
 
 
-def test_batch_norm_follows_the_solver():
+def test_batch_norm_follows_the_solver(panoptic_text):
     solver = trainer_pb2.SolverOptions(
         use_sync_batchnorm=False,
         batchnorm_momentum=0.9,
         batchnorm_epsilon=1e-5,
     )
     for layer in (
-        _build(_PANOPTIC, solver=solver).backbone.stem.bn,
-        _build(_PANOPTIC, solver=solver).offset_head.conv.pointwise.bn,
+        _build(panoptic_text, solver=solver).backbone.stem.bn,
+        _build(panoptic_text, solver=solver).offset_head.conv.pointwise.bn,
     ):
         assert (layer.momentum, layer.epsilon) == (0.9, 1e-5)
         assert not layer.synchronized
-    model = _build(_PANOPTIC, solver=solver, synchronize_batch_norm=True)
+    model = _build(panoptic_text, solver=solver, synchronize_batch_norm=True)
     assert model.backbone.stem.bn.synchronized
-    assert _build(_PANOPTIC).backbone.stem.bn.synchronized
+    assert _build(panoptic_text).backbone.stem.bn.synchronized
 
 
-def test_without_a_crop_the_whole_map_is_pooled():
-    assert _build(_PANOPTIC, crop=None).semantic_decoder.aspp.pool_size is None
+def test_without_a_crop_the_whole_map_is_pooled(panoptic_text):
+    model = _build(panoptic_text, crop=None)
+    assert model.semantic_decoder.aspp.pool_size is None
 
 
-def test_the_dtype_policy_of_the_program_holds_for_every_part():
+def test_the_dtype_policy_of_the_program_holds_for_every_part(panoptic_text):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = _build(_PANOPTIC)
+        model = _build(panoptic_text)
     finally:
         keras.config.set_dtype_policy(before)
     assert model.backbone.stem.conv.compute_dtype == "bfloat16"
@@ -146,7 +137,7 @@ def _backbone(text):
 
 
 def test_an_unknown_backbone_names_the_known_ones():
-    with pytest.raises(ConfigError, match='"vgg" - known are .*mobilenet'):
+    with pytest.raises(ConfigError, match=r'"vgg" - known are .*mobilenet'):
         _backbone('name: "vgg"')
 
 
@@ -245,8 +236,8 @@ def test_a_field_that_the_backbone_lacks_is_refused(text, sentence):
         _backbone(text)
 
 
-def test_a_missing_or_unsupported_system_is_refused():
+def test_a_missing_or_unsupported_system_is_refused(decoder_text):
     with pytest.raises(ConfigError, match="meta_architecture is not set"):
-        _build(_BACKBONE)
+        _build(decoder_text)
     with pytest.raises(ConfigError, match="motion_deeplab is not supported"):
-        _build(_BACKBONE + "motion_deeplab {}")
+        _build(decoder_text, "motion_deeplab {}")

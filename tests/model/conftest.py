@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tiny models on a pyramid, and inputs for them."""
+"""Options of a decoder with heads; tiny models on a pyramid, and inputs."""
 
 import dataclasses
 import functools
@@ -14,6 +14,23 @@ from deeplab2_like.model.backbones import mobilenet_v3
 from deeplab2_like.model.efficientps import EfficientPS
 from deeplab2_like.model.panoptic_fpn import PanopticFPN
 
+_DECODER = """
+decoder {
+  feature_key: "res5" decoder_channels: 20 aspp_channels: 24
+  atrous_rates: 1 atrous_rates: 2 atrous_rates: 3
+}
+"""
+_PANOPTIC = """
+panoptic_deeplab {
+  low_level { feature_key: "res3" channels_project: 6 }
+  low_level { feature_key: "res2" channels_project: 5 }
+  instance {
+    center_head { output_channels: 1 head_channels: 8 }
+    regression_head { output_channels: 2 head_channels: 9 }
+  }
+  semantic_head { output_channels: 7 head_channels: 10 }
+}
+"""
 SIZE = (65, 97)
 _GRIDS = (6, 5, 4, 3, 2)
 _NUM_CELLS = sum(side * side for side in _GRIDS)
@@ -120,6 +137,18 @@ _MODELS = {
         tolerance=1e-4,
     ),
 }
+
+
+@pytest.fixture(scope="session")
+def decoder_text():
+    """Returns model_options with a small decoder, without a backbone."""
+    return _DECODER
+
+
+@pytest.fixture(scope="session")
+def panoptic_text():
+    """Returns the same with a small Panoptic-DeepLab of 7 classes."""
+    return _DECODER + _PANOPTIC
 
 
 @pytest.fixture(scope="session")

@@ -198,6 +198,18 @@ def read_table():
 
 
 @pytest.fixture(scope="session")
+def fusion_classes():
+    """Returns rules of the classes that objects are fused with."""
+    return options.ClassRules(
+        num_classes=5,
+        thing_ids=(3, 4),
+        ignore_label=255,
+        label_divisor=100,
+        stuff_area_limit=40,
+    )
+
+
+@pytest.fixture(scope="session")
 def make_fusion_case():
     """Returns a function that draws masks and class logits to be fused."""
     return _make_fusion_case

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cells of SOLOv2 and class logits to segments."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -45,10 +47,11 @@ def _make_scene(size, boxes=((2, 3, 9, 10), (6, 8, 14, 18))):
     return Cells(logits, kernels, features), classes
 
 
-def _postprocess(size, mode="graph", batch=1, valid_size=None, scene=None):
-    cells, classes = scene or _make_scene(size)
+@functools.cache
+def _make_process(size, mode):
+    """Returns the function for a canvas, which is traced once."""
 
-    def process(classes, *cells):
+    def process(valid_size, classes, *cells):
         return efficientps.postprocess_cells(
             classes,
             Cells(*cells),
@@ -58,12 +61,16 @@ def _postprocess(size, mode="graph", batch=1, valid_size=None, scene=None):
             **RULES,
         )
 
-    if mode != "eager":
-        process = tf.function(
-            process, jit_compile=mode == "xla", autograph=False
-        )
+    if mode == "eager":
+        return process
+    return tf.function(process, jit_compile=mode == "xla", autograph=False)
+
+
+def _postprocess(size, mode="graph", batch=1, valid_size=None, scene=None):
+    cells, classes = scene or _make_scene(size)
     inputs = [np.repeat(x, batch, axis=0) for x in (classes, *cells)]
-    return process(*(tf.constant(x) for x in inputs))
+    process = _make_process(size, mode)
+    return process(valid_size, *(tf.constant(x) for x in inputs))
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (70, 90)])

@@ -10,19 +10,9 @@ from deeplab2_like.postprocess.objects import Cells, Objects
 
 SIZES = [(257, 513), (360, 480), (1024, 2048)]
 BATCH = 2
-CLASSES = options.ClassRules(
-    num_classes=5,
-    thing_ids=(3, 4),
-    ignore_label=255,
-    label_divisor=100,
-    stuff_area_limit=40,
-)
 GRIDS = (6, 4)
 FILTERS = 8
-RULES = {
-    "class_rules": CLASSES,
-    "fusion_rules": options.FusionRules(score_threshold=0.3),
-}
+FUSION_RULES = options.FusionRules(score_threshold=0.3)
 pytestmark = pytest.mark.slow
 
 
@@ -61,10 +51,10 @@ def _make_cells(rng, size):
     )
 
 
-def _assert_equal_in_every_mode(process, inputs):
+def _assert_equal_in_every_mode(process, inputs, class_rules):
     inputs = [tf.constant(values) for values in inputs]
     expected = process(*inputs).as_dict()
-    is_thing = expected["panoptic"].numpy() % CLASSES.label_divisor > 0
+    is_thing = expected["panoptic"].numpy() % class_rules.label_divisor > 0
     assert 0.01 < is_thing.mean() < 0.99
     for jit_compile in (False, True):
         function = tf.function(
@@ -80,7 +70,7 @@ def _assert_equal_in_every_mode(process, inputs):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_fusion_is_equal_in_every_mode(size):
+def test_fusion_is_equal_in_every_mode(size, fusion_classes):
     rng = np.random.default_rng(0)
     valid_size = np.array([size, [size[0] - 9, size[1] // 2]], np.int32)
 
@@ -90,7 +80,8 @@ def test_fusion_is_equal_in_every_mode(size):
             Objects(*objects),
             canvas_size=size,
             valid_size=valid_size,
-            **RULES,
+            class_rules=fusion_classes,
+            fusion_rules=FUSION_RULES,
         )
 
     inputs = [
@@ -98,11 +89,11 @@ def test_fusion_is_equal_in_every_mode(size):
         valid_size,
         *_make_objects(rng, size),
     ]
-    _assert_equal_in_every_mode(process, inputs)
+    _assert_equal_in_every_mode(process, inputs, fusion_classes)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_decoding_of_cells_is_equal_in_every_mode(size):
+def test_decoding_of_cells_is_equal_in_every_mode(size, fusion_classes):
     rng = np.random.default_rng(1)
     valid_size = np.array([size, [size[0] - 9, size[1] // 2]], np.int32)
     cell_rules = options.CellRules(
@@ -116,8 +107,9 @@ def test_decoding_of_cells_is_equal_in_every_mode(size):
             canvas_size=size,
             valid_size=valid_size,
             cell_rules=cell_rules,
-            **RULES,
+            class_rules=fusion_classes,
+            fusion_rules=FUSION_RULES,
         )
 
     inputs = [_make_logits(rng, size), valid_size, *_make_cells(rng, size)]
-    _assert_equal_in_every_mode(process, inputs)
+    _assert_equal_in_every_mode(process, inputs, fusion_classes)

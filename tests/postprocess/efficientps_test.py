@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Post-processing of EfficientPS: fused masks become segments."""
 
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,56 +9,59 @@ from deeplab2_like.postprocess import efficientps, options
 from deeplab2_like.postprocess.objects import Objects
 
 SIZE = (70, 90)
-CLASSES = options.ClassRules(
-    num_classes=5,
-    thing_ids=(3, 4),
-    ignore_label=255,
-    label_divisor=100,
-    stuff_area_limit=40,
-)
 
 
-def _postprocess_case(case):
-    objects = Objects(
-        case["boxes"],
-        case["channel"],
-        case["score"],
-        case["score"] > 0,
-        case["masks"],
-    )
-    return efficientps.postprocess(
-        case["logits"],
-        objects,
-        canvas_size=SIZE,
-        valid_size=case["valid_size"],
-        class_rules=CLASSES,
-        fusion_rules=options.FusionRules(),
-    )
+@pytest.fixture(scope="module")
+def postprocess_case(fusion_classes):
+    """Returns a function that processes a dictionary of its inputs."""
+
+    def process(case):
+        objects = Objects(
+            case["boxes"],
+            case["channel"],
+            case["score"],
+            case["score"] > 0,
+            case["masks"],
+        )
+        return efficientps.postprocess(
+            case["logits"],
+            objects,
+            canvas_size=SIZE,
+            valid_size=case["valid_size"],
+            class_rules=fusion_classes,
+            fusion_rules=options.FusionRules(),
+        )
+
+    return process
 
 
-@functools.cache
-def _make_postprocess(mode):
-    return tf.function(
-        _postprocess_case, jit_compile=mode == "xla", autograph=False
-    )
+@pytest.fixture(scope="module")
+def postprocess(postprocess_case):
+    """Returns a function that processes a batch of cases."""
+    compiled = {
+        mode: tf.function(
+            postprocess_case, jit_compile=mode == "xla", autograph=False
+        )
+        for mode in ("graph", "xla")
+    }
+
+    def process(cases, mode="graph"):
+        return compiled[mode](
+            {
+                name: tf.constant(np.stack([case[name] for case in cases]))
+                for name in cases[0]
+            }
+        )
+
+    return process
 
 
-def _postprocess(cases, mode="graph"):
-    """Processes a batch of cases."""
-    return _make_postprocess(mode)(
-        {
-            name: tf.constant(np.stack([case[name] for case in cases]))
-            for name in cases[0]
-        }
-    )
-
-
-def test_segments_are_named_and_counted(make_one_object):
+def test_segments_are_named_and_counted(postprocess, make_one_object):
     case = make_one_object(8.0, 8.0, 0.0)
     case["logits"][:, :, 3] = 1.0
     case["logits"][:, :12, 1] = 2.0
     case["logits"][:, 12:, 2] = 2.0
-    prediction = _postprocess([case])
+    prediction = postprocess([case])
     panoptic = prediction.panoptic.numpy()[0]
     assert set(np.unique(panoptic)) == {100, 200, 301}
     is_row = prediction.segment_is_valid.numpy()[0]
@@ -71,31 +72,35 @@ def test_segments_are_named_and_counted(make_one_object):
         assert area == np.sum(panoptic == segment)
 
 
-def test_a_thing_class_without_an_instance_is_void(make_one_object):
+def test_a_thing_class_without_an_instance_is_void(
+    postprocess, make_one_object, fusion_classes
+):
     case = make_one_object(8.0, 8.0, 0.0)
     case["score"][:] = 0.1
-    prediction = _postprocess([case])
+    prediction = postprocess([case])
     assert not prediction.segment_is_valid.numpy().any()
-    np.testing.assert_array_equal(prediction.panoptic, CLASSES.void_id)
+    np.testing.assert_array_equal(prediction.panoptic, fusion_classes.void_id)
     np.testing.assert_array_equal(prediction.semantic, 255)
 
 
-def test_little_stuff_is_void(make_one_object):
+def test_little_stuff_is_void(postprocess, make_one_object, fusion_classes):
     case = make_one_object(-8.0, -8.0, 0.0)
     case["logits"][..., 1] = 1.0
     case["logits"][0, 0, 2] = 9.0
-    prediction = _postprocess([case])
-    void = prediction.panoptic.numpy()[0] == CLASSES.void_id
-    assert 0 < void.sum() < CLASSES.stuff_area_limit
+    prediction = postprocess([case])
+    void = prediction.panoptic.numpy()[0] == fusion_classes.void_id
+    assert 0 < void.sum() < fusion_classes.stuff_area_limit
     assert void[0, 0]
 
 
 @pytest.mark.parametrize("mode", ["graph", "xla"])
-def test_a_batch_gives_what_its_images_give(mode, make_fusion_case):
+def test_a_batch_gives_what_its_images_give(
+    mode, postprocess, make_fusion_case
+):
     rng = np.random.default_rng(3)
     cases = [make_fusion_case(rng) for _ in range(2)]
-    alone = [_postprocess([case], mode) for case in cases]
-    together = _postprocess(cases, mode)
+    alone = [postprocess([case], mode) for case in cases]
+    together = postprocess(cases, mode)
     for name, value in together.as_dict().items():
         for image, single in enumerate(alone):
             np.testing.assert_array_equal(
@@ -103,11 +108,13 @@ def test_a_batch_gives_what_its_images_give(mode, make_fusion_case):
             )
 
 
-def test_numpy_arrays_give_the_same_as_tensors(make_fusion_case):
+def test_numpy_arrays_give_the_same_as_tensors(
+    postprocess, postprocess_case, make_fusion_case
+):
     case = make_fusion_case(np.random.default_rng(4))
-    expected = _postprocess([case])
+    expected = postprocess([case])
     wide = {"f": np.float64, "i": np.int64}
-    actual = _postprocess_case(
+    actual = postprocess_case(
         {
             name: value[np.newaxis].astype(wide[value.dtype.kind])
             for name, value in case.items()

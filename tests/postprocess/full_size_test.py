@@ -59,19 +59,31 @@ def assert_equal(twin, read_table):
     return check
 
 
-@pytest.mark.parametrize("mode", ["graph", "xla"])
-@pytest.mark.parametrize("label_divisor", [1000, 4])
-def test_a_thousand_scenes_equal_the_twin(
-    mode, label_divisor, assert_equal, random_scenes, class_rules
+@pytest.mark.parametrize(
+    ("mode", "label_divisor", "batches"),
+    [
+        ("graph", 1000, 2),
+        ("xla", 4, 2),
+        *(
+            pytest.param(mode, divisor, 10, marks=pytest.mark.slow)
+            for mode in ("graph", "xla")
+            for divisor in (1000, 4)
+        ),
+    ],
+)
+def test_many_scenes_equal_the_twin(
+    mode, label_divisor, batches, assert_equal, random_scenes, class_rules
 ):
     class_rules = dataclasses.replace(class_rules, label_divisor=label_divisor)
     process = _full_size(class_rules, CENTER_RULES, mode)
-    for seed in range(10):
+    for seed in range(batches):
         scenes = random_scenes(seed, 100, 15, 22)
         assert_equal(process, scenes, class_rules, CENTER_RULES)
 
 
-@pytest.mark.parametrize("mode", ["graph", "xla"])
+@pytest.mark.parametrize(
+    "mode", ["graph", pytest.param("xla", marks=pytest.mark.slow)]
+)
 def test_scenes_of_several_tiles_equal_the_twin(
     mode, assert_equal, random_scenes, class_rules
 ):

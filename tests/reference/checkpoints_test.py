@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.checkpoints import (
-    convert_main,
+    conversion,
     deeplab2_keys,
     initialization,
 )
@@ -66,10 +66,10 @@ def test_checkpoints_go_there_and_back_bit_for_bit(reference_case, tmp_path):
         gc.collect()
         config = reference_networks.make_config(description["config"])
         own, again = str(tmp_path / "own/ckpt-0"), str(tmp_path / "again/ckpt")
-        convert_main.convert(config, reference, own)
+        conversion.convert(config, reference, own)
         _remove(reference)
         gc.collect()
-        convert_main.convert(config, own, again, layout="deeplab2")
+        conversion.convert(config, own, again, layout="deeplab2")
         _remove(own)
         gc.collect()
         reader = tf.train.load_checkpoint(again)

@@ -4,7 +4,6 @@
 import re
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from deeplab2_like.losses import cross_entropy
@@ -33,24 +32,17 @@ NAMES = {
 }
 
 
-def _in_mode(function, mode):
-    if mode == "eager":
-        return function
-    return tf.function(function, jit_compile=mode == "xla", autograph=False)
-
-
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
-def test_results_equal_the_reference(reference_case, mode):
+def test_results_equal_the_reference(reference_case, run_in):
     with reference_case() as case:
         if "boxes_xyxy" in case:
-            _compare_fusion(case, mode)
+            _compare_fusion(case, run_in)
         elif "c_0" in case:
-            _compare_pyramid(case, mode)
+            _compare_pyramid(case, run_in)
         else:
-            _compare_semantic_branch(case, mode)
+            _compare_semantic_branch(case, run_in)
 
 
-def _compare_pyramid(case, mode):
+def _compare_pyramid(case, run_in):
     inputs = {
         name: tf.constant(np.moveaxis(case.input(f"c_{i}"), 1, -1))
         for i, name in enumerate(ENDPOINTS)
@@ -66,13 +58,13 @@ def _compare_pyramid(case, mode):
         parts[f"up_{level}"] = f"lateral_convs_bottom.{3 - index}"
         parts[f"output_{level}"] = f"fpn_convs.{index}"
     _assign(case, layer, parts)
-    levels = _in_mode(layer, mode)(inputs)
+    levels = run_in(layer)(inputs)
     for index, level in enumerate(LEVELS):
         actual = np.moveaxis(levels[level].numpy(), -1, 1)
         _compare(case, f"p_{index}", actual)
 
 
-def _compare_semantic_branch(case, mode):
+def _compare_semantic_branch(case, run_in):
     inputs = {
         level: tf.constant(np.moveaxis(case.input(f"fpn_{i}"), 1, -1))
         for i, level in enumerate(LEVELS)
@@ -90,7 +82,7 @@ def _compare_semantic_branch(case, mode):
         )
         return logits, tf.reduce_mean(loss)
 
-    logits, loss = _in_mode(compute, mode)(inputs, labels)
+    logits, loss = run_in(compute)(inputs, labels)
     logits = np.moveaxis(logits.numpy(), -1, 1)
     _compare(case, "logits_sub8", logits[:, :, ::8, ::8])
     # Stored as float16.
@@ -98,7 +90,7 @@ def _compare_semantic_branch(case, mode):
     case.compare("ohem_loss_top25pct", loss, rtol=1e-5)
 
 
-def _compare_fusion(case, mode):
+def _compare_fusion(case, run_in):
     logits = tf.constant(np.moveaxis(case.input("semantic_logits"), 0, -1))
     num_stuff = int(case.input("num_stuff"))
     num_classes = num_stuff + int(case.input("num_things"))
@@ -142,7 +134,7 @@ def _compare_fusion(case, mode):
         )
 
     tensors = [tf.constant(x) for x in (logits, frames, *objects)]
-    _compare_segments(case, _in_mode(compute, mode)(*tensors), objects)
+    _compare_segments(case, run_in(compute)(*tensors), objects)
 
 
 def _compare_segments(case, prediction, objects):

@@ -2,7 +2,6 @@
 """The semantic branch and the heuristic merge equal detectron2's."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from deeplab2_like.losses import cross_entropy
@@ -15,22 +14,15 @@ FAMILY = "panoptic_fpn"
 IGNORE = 255
 
 
-def _in_mode(function, mode):
-    if mode == "eager":
-        return function
-    return tf.function(function, jit_compile=mode == "xla", autograph=False)
-
-
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
-def test_results_equal_the_reference(reference_case, mode):
+def test_results_equal_the_reference(reference_case, run_in):
     with reference_case() as case:
         if "masks" in case:
-            _compare_merge(case, mode)
+            _compare_merge(case, run_in)
         else:
-            _compare_semantic_branch(case, mode)
+            _compare_semantic_branch(case, run_in)
 
 
-def _compare_merge(case, mode):
+def _compare_merge(case, run_in):
     masks = case.input("masks").astype(np.float32)
     semantic = case.input("semantic_0_is_things").astype(np.int32)
     scores = case.input("scores").astype(np.float32)
@@ -66,9 +58,7 @@ def _compare_merge(case, mode):
         )
         return placed, merged
 
-    placed, merged = _in_mode(merge, mode)(
-        *map(tf.constant, (masks, scores, semantic))
-    )
+    placed, merged = run_in(merge)(*map(tf.constant, (masks, scores, semantic)))
     # The reference numbers things by their scores, then stuff by its class.
     order = [i for i in np.argsort(-scores, kind="stable") if placed.is_kept[i]]
     is_valid = merged.is_valid.numpy()
@@ -86,7 +76,7 @@ def _compare_merge(case, mode):
     case.compare("seg_category", np.concatenate([classes[order], category]))
 
 
-def _compare_semantic_branch(case, mode):
+def _compare_semantic_branch(case, run_in):
     levels = {
         level: tf.constant(np.moveaxis(case.input(level), 1, -1))
         for level in feature_pyramid.LEVELS
@@ -106,7 +96,7 @@ def _compare_semantic_branch(case, mode):
         )
         return logits, tf.reduce_mean(loss)
 
-    logits, loss = _in_mode(compute, mode)(levels, labels)
+    logits, loss = run_in(compute)(levels, labels)
     logits = np.moveaxis(logits.numpy(), -1, 1)
     scale = np.abs(logits).max()
     case.compare("logits_stride4", logits, rtol=1e-4, atol=1e-5 * scale)

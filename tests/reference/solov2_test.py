@@ -2,7 +2,6 @@
 """The parts of SOLOv2 equal the published code."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from deeplab2_like.losses import grid_masks
@@ -16,14 +15,7 @@ from deeplab2_like.targets import grid_cells
 FAMILY = "solov2"
 
 
-def _in_mode(function, mode):
-    if mode == "eager":
-        return function
-    return tf.function(function, jit_compile=mode == "xla", autograph=False)
-
-
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
-def test_results_equal_the_reference(reference_case, mode):
+def test_results_equal_the_reference(reference_case, run_in):
     compare = {
         "dice_loss": _compare_dice,
         "focal_loss": _compare_focal,
@@ -35,22 +27,22 @@ def test_results_equal_the_reference(reference_case, mode):
         "targets": _compare_targets,
     }
     with reference_case() as case:
-        compare[reference_case.path.stem](case, mode)
+        compare[reference_case.path.stem](case, run_in)
 
 
 def _close(case, name, actual):
     case.compare(name, actual, rtol=1e-5, atol=1e-5 * np.abs(actual).max())
 
 
-def _compare_dice(case, mode):
-    compute = _in_mode(grid_masks.compute_dice_error, mode)
+def _compare_dice(case, run_in):
+    compute = run_in(grid_masks.compute_dice_error)
     loss = compute(
         tf.constant(case.input("logits")), tf.constant(case.input("targets"))
     )
     case.compare("loss_per_mask", loss, rtol=1e-5)
 
 
-def _compare_focal(case, mode):
+def _compare_focal(case, run_in):
     logits = case.input("logits")
     category = case.input("labels_0_is_background").astype(np.int32) - 1
     number = int(case.input("num_pos"))
@@ -62,9 +54,7 @@ def _compare_focal(case, mode):
         )
         return grid_masks.compute_focal_error(logits, is_class), loss[0]
 
-    error, loss = _in_mode(compute, mode)(
-        tf.constant(logits), tf.constant(category)
-    )
+    error, loss = run_in(compute)(tf.constant(logits), tf.constant(category))
     case.compare("loss_elementwise", error, rtol=1e-5, atol=1e-7)
     case.compare("loss_sum", np.sum(error), rtol=1e-5)
     case.compare("loss_over_numpos_plus1", loss, rtol=1e-5)
@@ -92,7 +82,7 @@ def _assign(case, layer, parts):
     assert not left
 
 
-def _compare_head(case, mode):
+def _compare_head(case, run_in):
     levels = _levels(case, feature_pyramid.STRIDES)
     num_classes = len(case.input("w:solo_cate.bias"))
     grids = [
@@ -118,7 +108,7 @@ def _compare_head(case, mode):
     counts = [side * side for side in grids]
     logits, kernels, found = (
         np.split(x.numpy(), np.cumsum(counts)[:-1])
-        for x in _in_mode(compute, mode)(levels)
+        for x in run_in(compute)(levels)
     )
     for i, side in enumerate(grids):
         square = [1, side, side, -1]
@@ -128,7 +118,7 @@ def _compare_head(case, mode):
         _close(case, f"cate_eval_nhwc_{i}", found[i].reshape(square))
 
 
-def _compare_features(case, mode):
+def _compare_features(case, run_in):
     levels = _levels(case, feature_pyramid.LEVELS)
     branch = solov2_heads.MaskFeatureBranch(32, 32)
     branch.build({name: x.shape for name, x in levels.items()})
@@ -139,14 +129,14 @@ def _compare_features(case, mode):
             parts[f"{level}_{number}_conv"] = f"{place}.conv"
             parts[f"{level}_{number}_norm"] = f"{place}.norm"
     _assign(case, branch, parts)
-    out = _in_mode(branch, mode)(levels)
+    out = run_in(branch)(levels)
     _close(case, "out", np.moveaxis(out.numpy(), -1, 1))
 
 
-def _compare_points_nms(case, mode):
+def _compare_points_nms(case, run_in):
     heat = case.input("heat")
-    suppress = _in_mode(
-        lambda x: solov2_decoding.suppress_neighbors(x, [heat.shape[-1]]), mode
+    suppress = run_in(
+        lambda x: solov2_decoding.suppress_neighbors(x, [heat.shape[-1]])
     )
     out = []
     for image in np.moveaxis(heat, 1, -1):
@@ -155,7 +145,7 @@ def _compare_points_nms(case, mode):
     case.compare("out", np.moveaxis(np.stack(out), -1, 1))
 
 
-def _compare_matrix_nms(case, mode):
+def _compare_matrix_nms(case, run_in):
     masks, labels = case.input("masks"), case.input("labels")
     scores = case.input("scores")
     flat = masks.reshape(len(masks), -1).astype(np.float32)
@@ -171,7 +161,7 @@ def _compare_matrix_nms(case, mode):
                 shared, area, category, valid, rules
             )
 
-        decay = _in_mode(compute, mode)(
+        decay = run_in(compute)(
             tf.constant(flat @ flat.T),
             tf.constant(flat.sum(axis=1)),
             tf.constant(labels.astype(np.int32)),
@@ -179,7 +169,7 @@ def _compare_matrix_nms(case, mode):
         case.compare(name, scores * decay.numpy(), rtol=1e-5, atol=1e-7)
 
 
-def _compare_targets(case, mode):
+def _compare_targets(case, run_in):
     masks = case.input("gt_masks")
     boxes = case.input("gt_boxes_xyxy")
     labels = case.input("gt_labels_1based").astype(np.int32) - 1
@@ -193,11 +183,10 @@ def _compare_targets(case, mode):
     centers = np.stack(
         [np.argwhere(m).mean(axis=0) if m.any() else [0, 0] for m in masks]
     )
-    targets = _in_mode(
+    targets = run_in(
         lambda *x: grid_cells.compute_cell_targets(
             grid_cells.Objects(*x), size, rules
-        ),
-        mode,
+        )
     )(
         tf.constant(centers, tf.float32),
         tf.constant(boxes[:, [1, 0, 3, 2]], tf.float32),
@@ -226,7 +215,7 @@ def _compare_targets(case, mode):
         case.compare(f"ins_label_{level}", small[slot[is_here]])
 
 
-def _compare_inference(case, mode):
+def _compare_inference(case, run_in):
     scores = case.input("cate_scores_after_points_nms")
     features = np.moveaxis(case.input("mask_feature")[0], 0, -1)
     rules = options_lib.CellRules(
@@ -235,11 +224,10 @@ def _compare_inference(case, mode):
         candidates=scores.size,
     )
     height, width = features.shape[:2]
-    found = _in_mode(
+    found = run_in(
         lambda *x: solov2_decoding.find_objects(
             *x, tf.constant([height, width]), rules
-        ),
-        mode,
+        )
     )(
         tf.constant(scores),
         tf.constant(case.input("kernels")),

@@ -3,30 +3,7 @@
 
 import pytest
 
-CONFIG = """
-experiment_name: "small"
-model_options {
-  backbone {
-    name: "mobilenet_v3_small"
-    use_squeeze_and_excite: true
-    output_stride: 32
-  }
-  decoder {
-    feature_key: "res5"
-    decoder_channels: 16
-    aspp_channels: 16
-    atrous_rates: [1, 2, 3]
-  }
-  panoptic_deeplab {
-    low_level { feature_key: "res3" channels_project: 8 }
-    low_level { feature_key: "res2" channels_project: 8 }
-    instance {
-      center_head { head_channels: 8 }
-      regression_head { head_channels: 8 }
-    }
-    semantic_head { head_channels: 16 }
-  }
-}
+_OPTIONS = """\
 trainer_options {
   save_checkpoints_steps: 2
   save_summaries_steps: 2
@@ -73,10 +50,10 @@ def scene_records(tmp_path_factory):
 
 
 @pytest.fixture
-def config_file(scene_records, tmp_path, monkeypatch):
+def config_file(scene_records, write_config, tmp_path, monkeypatch):
     """Returns the config as a file, and sets its placeholders."""
     monkeypatch.setenv("TRAIN_SET", f"{scene_records}/train-*")
     monkeypatch.setenv("VAL_SET", f"{scene_records}/val-*")
     file = tmp_path / "small.textproto"
-    file.write_text(CONFIG)
+    file.write_text(write_config("small", 32, [1, 2, 3], _OPTIONS))
     return file

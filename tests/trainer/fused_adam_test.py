@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adam as one operation: the steps of Keras, on one device and on two."""
 
-import json
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -59,11 +55,6 @@ def test_steps_and_moments_are_those_of_keras(
 
 
 _PROGRAM = """
-import json
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
 from deeplab2_like.trainer import optimizers, schedules
 
@@ -96,12 +87,6 @@ print(json.dumps([
 """
 
 
-def test_two_replicas_equal_one_device():
-    out = subprocess.run(
-        [sys.executable, "-c", _PROGRAM],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for one, two in json.loads(out.strip().splitlines()[-1]):
+def test_two_replicas_equal_one_device(run_on_two_devices):
+    for one, two in run_on_two_devices(_PROGRAM):
         np.testing.assert_allclose(one, two, rtol=1e-6)

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import json
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -88,11 +84,6 @@ def test_averages_follow_the_weights_and_can_be_swapped_in():
 
 
 _REPLICAS_PROGRAM = """
-import json, sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
 from deeplab2_like.trainer import optimizers, schedules
 
@@ -141,12 +132,8 @@ print(json.dumps([one, two]))
 """
 
 
-def test_clipped_steps_and_averages_on_two_replicas_equal_one_device():
-    out = subprocess.run(
-        [sys.executable, "-c", _REPLICAS_PROGRAM],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    one, two = json.loads(out.strip().splitlines()[-1])
+def test_clipped_steps_and_averages_on_two_replicas_equal_one_device(
+    run_on_two_devices,
+):
+    one, two = run_on_two_devices(_REPLICAS_PROGRAM)
     np.testing.assert_allclose(one, two, rtol=1e-6)

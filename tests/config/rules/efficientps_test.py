@@ -22,44 +22,31 @@ _BRANCHES = {
 """,
     ),
 }
-_TEXT = """\
-experiment_name: "test"
-model_options {
-  backbone { name: "resnet50" output_stride: 32 }
-  efficientps { semantic { channels: 64 } BRANCH }
-}
-trainer_options {
-  loss_options {
-    semantic_loss { name: "softmax_cross_entropy" top_k_percent: 0.25 }LOSSES
-  }
-}
-train_dataset_options {
-  dataset: "cityscapes_panoptic"
-  batch_size: 8
-  crop_size: [97, 129]
-}
-eval_dataset_options {
-  dataset: "cityscapes_panoptic"
-  batch_size: 1
-  crop_size: [97, 129]
-}
-evaluator_options { stuff_area_limit: 2048 }
-"""
+_SEMANTIC = (
+    'semantic_loss { name: "softmax_cross_entropy" top_k_percent: 0.25 }'
+)
 _SYSTEM = "model_options.efficientps"
 _LOSSES = "trainer_options.loss_options"
 
 
-def _find(find, branch, old="", new=""):
-    written, losses = _BRANCHES[branch]
-    text = _TEXT.replace("BRANCH", written).replace("LOSSES", losses)
-    assert old in text
-    return {problem.path for problem in find(text=text.replace(old, new, 1))}
+@pytest.fixture
+def find_paths(find_in_pyramid):
+    """Returns a function that lists the paths of problems with a branch."""
+
+    def find_paths(find, branch, *change):
+        written, losses = _BRANCHES[branch]
+        system = f"efficientps {{ semantic {{ channels: 64 }} {written} }}"
+        return find_in_pyramid(find, system, _SEMANTIC + losses, *change)
+
+    return find_paths
 
 
 @pytest.mark.parametrize("branch", _BRANCHES)
-def test_the_valid_config_has_no_findings(branch, find_problems, find_warnings):
-    assert _find(find_problems, branch) == set()
-    assert _find(find_warnings, branch) == set()
+def test_the_valid_config_has_no_findings(
+    branch, find_paths, find_problems, find_warnings
+):
+    assert find_paths(find_problems, branch) == set()
+    assert find_paths(find_warnings, branch) == set()
 
 
 @pytest.mark.parametrize(
@@ -147,25 +134,27 @@ def test_the_valid_config_has_no_findings(branch, find_problems, find_warnings):
         ),
     ],
 )
-def test_each_rule_names_its_field(branch, old, new, path, find_problems):
+def test_each_rule_names_its_field(
+    branch, old, new, path, find_paths, find_problems
+):
     path = path or "model_options.backbone.output_stride"
-    assert _find(find_problems, branch, old, new) == {path}
+    assert find_paths(find_problems, branch, old, new) == {path}
 
 
-def test_a_branch_that_finds_objects_is_needed(find_problems):
-    paths = _find(find_problems, "solov2", "solov2 { channels: 64 }", "")
+def test_a_branch_that_finds_objects_is_needed(find_paths, find_problems):
+    paths = find_paths(find_problems, "solov2", "solov2 { channels: 64 }", "")
     assert paths == {_SYSTEM}
 
 
-def test_losses_of_missing_branches_have_no_effect(find_warnings):
-    paths = _find(
+def test_losses_of_missing_branches_have_no_effect(find_paths, find_warnings):
+    paths = find_paths(
         find_warnings,
         "solov2",
         "semantic { channels: 64",
         "semantic { enable: false",
     )
     assert paths == {f"{_LOSSES}.semantic_loss"}
-    paths = _find(
+    paths = find_paths(
         find_warnings,
         "solov2",
         'mask_loss { name: "dice" }',
@@ -224,12 +213,14 @@ def test_losses_of_missing_branches_have_no_effect(find_warnings):
         ),
     ],
 )
-def test_what_is_no_use_is_named(branch, old, new, path, find_warnings):
-    assert _find(find_warnings, branch, old, new) == {path}
+def test_what_is_no_use_is_named(
+    branch, old, new, path, find_paths, find_warnings
+):
+    assert find_paths(find_warnings, branch, old, new) == {path}
 
 
-def test_other_crops_are_no_matter_for_boxes(find_warnings):
-    paths = _find(
+def test_other_crops_are_no_matter_for_boxes(find_paths, find_warnings):
+    paths = find_paths(
         find_warnings, "mask_rcnn", "8\n  crop_size: [97", "8\n  crop_size: [65"
     )
     assert paths == set()
@@ -245,8 +236,8 @@ def test_its_losses_have_no_effect_on_others(find_warnings, valid_text):
     }
 
 
-def test_leaky_relu_means_no_published_gates(find_warnings):
-    paths = _find(
+def test_leaky_relu_means_no_published_gates(find_paths, find_warnings):
+    paths = find_paths(
         find_warnings,
         "mask_rcnn",
         'name: "resnet50"',

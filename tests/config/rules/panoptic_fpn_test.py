@@ -3,46 +3,34 @@
 
 import pytest
 
-VALID = """\
-experiment_name: "test"
-model_options {
-  backbone { name: "resnet50" output_stride: 32 }
-  panoptic_fpn { semantic { channels: 64 } instance { channels: 64 } }
-}
-trainer_options {
-  loss_options {
+_TEXT = "panoptic_fpn { semantic { channels: 64 } instance { channels: 64 } }"
+_LOSS_TEXT = """
     semantic_loss { name: "softmax_cross_entropy" weight: 0.5 }
     proposal_loss { name: "sigmoid_cross_entropy" }
     proposal_box_loss { name: "l1" }
     class_loss { name: "softmax_cross_entropy" }
     box_loss { name: "l1" }
     mask_loss { name: "sigmoid_cross_entropy" }
-  }
-}
-train_dataset_options {
-  dataset: "cityscapes_panoptic"
-  batch_size: 8
-  crop_size: [97, 129]
-}
-eval_dataset_options {
-  dataset: "cityscapes_panoptic"
-  batch_size: 1
-  crop_size: [97, 129]
-}
-evaluator_options { stuff_area_limit: 2048 }
 """
 _LOSSES = "trainer_options.loss_options"
 _SYSTEM = "model_options.panoptic_fpn"
 
 
-def _find(find, old="", new=""):
-    assert old in VALID
-    return {problem.path for problem in find(text=VALID.replace(old, new, 1))}
+@pytest.fixture
+def find_paths(find_in_pyramid):
+    """Returns a function that lists the paths of problems of a changed text."""
+
+    def find_paths(find, *change, system=_TEXT):
+        return find_in_pyramid(find, system, _LOSS_TEXT, *change)
+
+    return find_paths
 
 
-def test_the_valid_config_has_no_findings(find_problems, find_warnings):
-    assert _find(find_problems) == set()
-    assert _find(find_warnings) == set()
+def test_the_valid_config_has_no_findings(
+    find_paths, find_problems, find_warnings
+):
+    assert find_paths(find_problems) == set()
+    assert find_paths(find_warnings) == set()
 
 
 @pytest.mark.parametrize(
@@ -81,38 +69,39 @@ def test_the_valid_config_has_no_findings(find_problems, find_warnings):
         ),
     ],
 )
-def test_each_rule_names_its_field(old, new, path, find_problems):
-    paths = _find(find_problems, old, new)
+def test_each_rule_names_its_field(old, new, path, find_paths, find_problems):
+    paths = find_paths(find_problems, old, new)
     allowed = {path, f"{_SYSTEM}.{path}", f"{_LOSSES}.{path}"}
     assert len(paths) == 1
     assert paths & allowed
 
 
-def test_a_model_needs_a_branch(find_problems):
-    text = VALID.replace("channels: 64", "enable: false")
-    assert f"{_SYSTEM}.semantic.enable" in {
-        problem.path for problem in find_problems(text=text)
-    }
+def test_a_model_needs_a_branch(find_paths, find_problems):
+    system = _TEXT.replace("channels: 64", "enable: false")
+    paths = find_paths(find_problems, system=system)
+    assert f"{_SYSTEM}.semantic.enable" in paths
 
 
-def test_losses_of_missing_branches_have_no_effect(find_warnings):
-    paths = _find(
+def test_losses_of_missing_branches_have_no_effect(find_paths, find_warnings):
+    paths = find_paths(
         find_warnings, "semantic { channels: 64", "semantic { enable: false"
     )
     assert paths == {f"{_LOSSES}.semantic_loss"}
 
 
-def test_more_detections_than_ids_are_named(find_warnings):
-    paths = _find(
+def test_more_detections_than_ids_are_named(find_paths, find_warnings):
+    paths = find_paths(
         find_warnings, "instance {", "instance { max_detections: 1000"
     )
     assert paths == {"model_options.panoptic_fpn.instance.max_detections"}
-    paths = _find(find_warnings, "instance {", "instance { max_detections: 999")
+    paths = find_paths(
+        find_warnings, "instance {", "instance { max_detections: 999"
+    )
     assert paths == set()
 
 
-def test_a_decoder_has_no_effect(find_warnings):
-    paths = _find(
+def test_a_decoder_has_no_effect(find_paths, find_warnings):
+    paths = find_paths(
         find_warnings,
         "  panoptic_fpn {",
         '  decoder { feature_key: "res5" }\n  panoptic_fpn {',

@@ -21,19 +21,24 @@ from deeplab2_like.model.backbones.variation import Variation
 _SAC = {"switchable_beyond_stride": 32}
 
 
+def _slow(*values):
+    """Marks a network whose variables take seconds to make."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("make", "variation", "millions"),
     [
         (resnet.resnet50, {}, 23.561),
         (resnet.resnet50_beta, {}, 23.685),
         (wide_resnet.wide_resnet41, {}, 109.073),
-        (wide_resnet.swidernet, _SAC, 113.011),
-        (wide_resnet.swidernet, _SAC | {"depth": 3.0}, 345.217),
-        (wide_resnet.swidernet, _SAC | {"depth": 4.5}, 504.744),
-        (axial_resnet.axial_swidernet, {}, 136.593),
-        (axial_resnet.axial_swidernet, {"depth": 3.0}, 394.529),
-        (axial_resnet.axial_swidernet, {"depth": 4.5}, 571.210),
-        (axial_resnet.max_deeplab_s_backbone, {}, 41.488),
+        _slow(wide_resnet.swidernet, _SAC, 113.011),
+        _slow(wide_resnet.swidernet, _SAC | {"depth": 3.0}, 345.217),
+        _slow(wide_resnet.swidernet, _SAC | {"depth": 4.5}, 504.744),
+        _slow(axial_resnet.axial_swidernet, {}, 136.593),
+        _slow(axial_resnet.axial_swidernet, {"depth": 3.0}, 394.529),
+        _slow(axial_resnet.axial_swidernet, {"depth": 4.5}, 571.210),
+        _slow(axial_resnet.max_deeplab_s_backbone, {}, 41.488),
         (max_deeplab.max_deeplab_l_backbone, {}, 175.362),
     ],
 )

@@ -24,7 +24,6 @@ def _shapes(batch, height, width, channels=8):
     }
 
 
-@pytest.mark.slow
 def test_the_cell_passes_the_harness(tmp_path):
     harness.check_layer(lambda: DensePredictionCell(4, name="cell"), tmp_path)
 
@@ -33,6 +32,7 @@ def test_the_pair_passes_the_harness(tmp_path):
     harness.check_layer(lambda: SeparablePair(4, name="pair"), tmp_path)
 
 
+@pytest.mark.slow
 def test_the_branch_passes_the_harness(tmp_path):
     harness.check_layer(
         lambda: ContextBranch(3, 4, name="semantic"),

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import json
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -206,11 +202,6 @@ def test_variables_are_not_rounded_twice_within_mixed_precision():
 
 
 _PROGRAM = """
-import json
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
 import numpy as np
 from deeplab2_like.model.backbones.residual_blocks import AxialBlock
@@ -261,14 +252,8 @@ print(json.dumps([run(False), run(True)]))
 
 
 @pytest.mark.slow
-def test_replicas_get_the_same_with_and_without():
-    out = subprocess.run(
-        [sys.executable, "-c", _PROGRAM],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    plain, again = json.loads(out.splitlines()[-1])
+def test_replicas_get_the_same_with_and_without(run_on_two_devices):
+    plain, again = run_on_two_devices(_PROGRAM)
     np.testing.assert_allclose(again["y"], plain["y"], rtol=1e-4, atol=1e-4)
     for part in ("gradients", "state"):
         for a, b in zip(again[part], plain[part], strict=True):

@@ -1,19 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers whose training depends on the other replicas."""
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 _PROGRAM = """
-import json
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
 from deeplab2_like.model.layers.batch_norm import BatchNorm
 from deeplab2_like.model.layers.dropout import Dropout
@@ -53,14 +44,8 @@ print(json.dumps([
 
 
 @pytest.fixture(scope="module")
-def runs():
-    out = subprocess.run(
-        [sys.executable, "-c", _PROGRAM],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return json.loads(out.splitlines()[-1])
+def runs(run_on_two_devices):
+    return run_on_two_devices(_PROGRAM)
 
 
 @pytest.mark.parametrize("name", ["y", "mean", "variance"])

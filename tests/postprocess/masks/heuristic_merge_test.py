@@ -63,11 +63,21 @@ def _place(mode, rules=RULES):
     return tf.function(place, jit_compile=mode == "xla", autograph=False)
 
 
-@pytest.mark.parametrize("mode", ["graph", "xla"])
 @pytest.mark.parametrize(
-    ("overlap_threshold", "tile"), [(0.5, 64), (0.3, 64), (0.5, 12)]
+    ("mode", "overlap_threshold", "tile", "count"),
+    [
+        ("graph", 0.5, 12, 100),
+        ("xla", 0.3, 64, 100),
+        *(
+            pytest.param(mode, *rules, 500, marks=pytest.mark.slow)
+            for mode in ("graph", "xla")
+            for rules in ((0.5, 64), (0.3, 64), (0.5, 12))
+        ),
+    ],
 )
-def test_500_cases_equal_the_twin(mode, overlap_threshold, tile, monkeypatch):
+def test_many_cases_equal_the_twin(
+    mode, overlap_threshold, tile, count, monkeypatch
+):
     # Masks cover some of the small tiles.
     monkeypatch.setattr(pasting, "TILE", tile)
     rules = options.MaskRules(overlap_threshold=overlap_threshold)
@@ -77,7 +87,7 @@ def test_500_cases_equal_the_twin(mode, overlap_threshold, tile, monkeypatch):
         jit_compile=True,
     )
     rng = np.random.default_rng(0)
-    for _ in range(500):
+    for _ in range(count):
         masks, boxes, scores, valid_size = _make_case(rng)
         placed = place(
             tf.constant(masks),
@@ -98,17 +108,18 @@ def test_500_cases_equal_the_twin(mode, overlap_threshold, tile, monkeypatch):
 
 def test_modes_agree_on_soft_masks():
     rng = np.random.default_rng(1)
+    places = [_place(mode) for mode in ("eager", "graph", "xla")]
     for _ in range(5):
         masks, boxes, scores, valid_size = _make_case(rng)
         masks = rng.random(masks.shape).astype("f4")
         results = [
-            _place(mode)(
+            place(
                 tf.constant(masks),
                 tf.constant(boxes),
                 tf.constant(scores),
                 tf.constant(valid_size, tf.int32),
             )
-            for mode in ("eager", "graph", "xla")
+            for place in places
         ]
         for other in results[1:]:
             np.testing.assert_array_equal(other.instance, results[0].instance)

@@ -50,8 +50,17 @@ def _assert_equal(found, expected, count=None):
     )
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
-@pytest.mark.parametrize("block", [16, 128])
+@pytest.mark.parametrize(
+    ("block", "mode"),
+    [
+        (16, "eager"),
+        (16, "xla"),
+        (128, "graph"),
+        pytest.param(16, "graph", marks=pytest.mark.slow),
+        pytest.param(128, "eager", marks=pytest.mark.slow),
+        pytest.param(128, "xla", marks=pytest.mark.slow),
+    ],
+)
 def test_measures_equal_the_twin(mode, block, monkeypatch):
     monkeypatch.setattr(overlaps, "_BLOCK", block)
     monkeypatch.setattr(overlaps, "_CHUNK", 4096)

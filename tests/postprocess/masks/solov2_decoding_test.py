@@ -104,9 +104,19 @@ def _find(mode, rules=RULES):
     return tf.function(find, jit_compile=mode == "xla", autograph=False)
 
 
-@pytest.mark.parametrize("decay", ["gaussian", "linear"])
-@pytest.mark.parametrize("mode", ["graph", "xla"])
-@pytest.mark.parametrize("num_classes", [1, 3])
+@pytest.mark.parametrize(
+    ("decay", "mode", "num_classes"),
+    [
+        ("gaussian", "graph", 1),
+        ("gaussian", "xla", 3),
+        ("linear", "graph", 3),
+        pytest.param("linear", "xla", 1, marks=pytest.mark.slow),
+        pytest.param("gaussian", "graph", 3, marks=pytest.mark.slow),
+        pytest.param("gaussian", "xla", 1, marks=pytest.mark.slow),
+        pytest.param("linear", "graph", 1, marks=pytest.mark.slow),
+        pytest.param("linear", "xla", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_125_cases_equal_the_twin(decay, mode, num_classes):
     rules = options.CellRules(
         grids=GRIDS,

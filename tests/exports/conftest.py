@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fast exporting."""
+
+import shutil
+
+import pytest
+
+from deeplab2_like.exports import parity, serving
+from deeplab2_like.scenes import scene
+
+
+@pytest.fixture
+def _quick(exported, monkeypatch):
+    """Makes exporting fast: the module is not traced but copied."""
+
+    def save(_, directory):
+        shutil.copytree(exported, directory, dirs_exist_ok=True)
+        shutil.rmtree(f"{directory}/assets.extra")
+
+    images = [(str(n), scene.make_scene(n, (64, 64)).image) for n in (0, 1)]
+    monkeypatch.setattr(serving.ServingModule, "save", save)
+    monkeypatch.setattr(parity, "make_images", lambda _: images)
