@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_batches(pattern):
     assert get_names(batches) != get_names(other)
 
 
-@pytest.mark.parametrize("start_step", [3, 50])
+@pytest.mark.parametrize("start_step", [3, 20])
 def test_starting_at_a_step_gives_the_batches_from_there(pattern, start_step):
     batches = take(make_deterministic(pattern), start_step + 4)
     restarted = make_deterministic(pattern, start_step=start_step)
@@ -136,7 +136,7 @@ def test_workers_share_the_batches_of_one(pattern, pipelines, replicas):
         np.testing.assert_array_equal(np.concatenate(parts), batch["image"])
 
 
-@pytest.mark.parametrize("pipelines", [2, 5])
+@pytest.mark.parametrize("pipelines", [2, 4])
 def test_workers_stream_different_records(pattern, pipelines):
     names = [
         set(
@@ -239,7 +239,8 @@ def test_damage_is_an_error_or_skipped(
     assert "record file" in str(graph_errors.as_data_error(caught.value))
     for options in ({"deterministic": True, "seed": 0}, {}):
         data = make_training(pattern, on_damage="skip", **options)
-        assert set(get_names(take(data, 15))) == {
+        # Of 160 examples drawn at random none of 10 is missed, but by 5e-7.
+        assert set(get_names(take(data, 40))) == {
             f"image_{index}" for index in range(11) if index != 7
         }
     with pytest.raises(errors.DataError, match=r"train-00001.* cut off"):
