@@ -10,7 +10,8 @@ OUT ?= demo
 # Tests mostly wait for one core; two processes need 10 GB of memory together,
 # 18 GB for the slow ones.
 JOBS ?= 2
-FAST_TESTS = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+FAST_TESTS = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile \
+	--no-loadscope-reorder -m "not slow"
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export TF_ENABLE_ONEDNN_OPTS ?= 1

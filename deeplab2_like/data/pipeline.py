@@ -99,6 +99,7 @@ def _make_training_step(
 ) -> Callable[[tf.Tensor, tf.Tensor], dict[str, Any]]:
     """Makes the function from a record and its number to a training example."""
 
+    @tf.autograph.experimental.do_not_convert
     def prepare(record: tf.Tensor, number: tf.Tensor) -> dict[str, Any]:
         example = decoding.decode_example(record, **dataclasses.asdict(rules))
         uniform = tf.random.stateless_uniform(
@@ -256,6 +257,7 @@ def make_evaluation_dataset(
     total = sum(len(file.offsets) for file in files)
     share = sources.compute_share(batch_size, input_context)
 
+    @tf.autograph.experimental.do_not_convert
     def prepare(record: tf.Tensor) -> dict[str, Any]:
         example = decoding.decode_example(
             record,

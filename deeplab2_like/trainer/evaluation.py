@@ -107,7 +107,7 @@ class Evaluator(orbit.AbstractEvaluator):
         self._average = average
         self._progress = report or progress.Progress()
         self._strategy = tf.distribute.get_strategy()
-        self._run = tf.function(self._run_replicas)
+        self._run = tf.function(self._run_replicas, autograph=False)
         self._postprocess = tf.function(
             system.postprocess, jit_compile=True, autograph=False
         )

@@ -124,6 +124,7 @@ class Trainer(orbit.StandardTrainer):
         means["learning_rate"] = self._learning_rate(self.global_step - 1)
         return means
 
+    @tf.autograph.experimental.do_not_convert
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
         replicas = self._strategy.num_replicas_in_sync
         with tf.GradientTape() as tape:

@@ -73,7 +73,10 @@ def _postprocess(size, mode="graph", batch=1, valid_size=None, scene=None):
     return process(valid_size, *(tf.constant(x) for x in inputs))
 
 
-@pytest.mark.parametrize("size", [(64, 96), (65, 97), (70, 90)])
+@pytest.mark.parametrize(
+    "size",
+    [(65, 97), (70, 90), pytest.param((64, 96), marks=pytest.mark.slow)],
+)
 def test_objects_are_segments_where_their_masks_are(size):
     prediction = _postprocess(size)
     panoptic = prediction.panoptic.numpy()[0]
@@ -110,6 +113,7 @@ def test_modes_agree():
             )
 
 
+@pytest.mark.slow
 def test_images_of_a_batch_are_alike():
     single = _postprocess((64, 96)).as_dict()
     double = _postprocess((64, 96), batch=2).as_dict()

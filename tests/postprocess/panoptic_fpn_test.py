@@ -51,6 +51,11 @@ def _postprocess(logits, objects, valid_size):
     )
 
 
+@tf.function(autograph=False)
+def _paste(mask, box):
+    return pasting.paste_mask(mask, box, SIZE)
+
+
 def _merge_twin(category, objects, image, is_valid):
     """Returns panoptic and semantic map, and {id: score} of things."""
     boxes, classes, scores, exists, masks = (x[image] for x in objects)
@@ -58,8 +63,8 @@ def _merge_twin(category, objects, image, is_valid):
     for index in np.argsort(-scores, kind="stable"):
         if not exists[index] or scores[index] < 0.5:
             continue
-        mask = pasting.paste_mask(
-            tf.constant(masks[index]), tf.constant(boxes[index]), SIZE
+        mask = _paste(
+            tf.constant(masks[index]), tf.constant(boxes[index])
         ).numpy()
         mask &= is_valid
         taken = (mask & (owner > 0)).sum()

@@ -19,6 +19,13 @@ OPTIONS = {
 }
 
 
+@tf.function(
+    input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False
+)
+def _compute_in_graph(panoptic):
+    return center_offset.compute_center_offset_targets(panoptic, **OPTIONS)
+
+
 def _compute(panoptic, **changes):
     options = {**OPTIONS, **changes}
     targets = center_offset.compute_center_offset_targets(
@@ -87,7 +94,10 @@ def _twin(panoptic, **changes):
 
 
 def _assert_equal_to_twin(panoptic, **changes):
-    actual, expected = _compute(panoptic, **changes), _twin(panoptic, **changes)
+    _assert_equal(_compute(panoptic, **changes), _twin(panoptic, **changes))
+
+
+def _assert_equal(actual, expected):
     assert actual.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(actual[name], value, err_msg=name)
@@ -113,7 +123,12 @@ def test_random_labels_equal_the_twin():
     rng = np.random.default_rng(0)
     for _ in range(150):
         height, width = rng.integers(1, 24, 2)
-        _assert_equal_to_twin(_make_label(rng, height, width))
+        panoptic = _make_label(rng, height, width)
+        targets = _compute_in_graph(tf.constant(panoptic, tf.int32))
+        _assert_equal(
+            {name: value.numpy() for name, value in targets.items()},
+            _twin(panoptic),
+        )
 
 
 def test_things_are_numbered_by_their_first_pixels():

@@ -16,7 +16,12 @@ _TINY = {"stem_width": 1 / 16, "width": 1 / 32, "depth": 0.34}
 @pytest.mark.parametrize(
     ("make", "variation", "recompute"),
     [
-        (axial_resnet.axial_swidernet, Variation(**_TINY), True),
+        pytest.param(
+            axial_resnet.axial_swidernet,
+            Variation(**_TINY),
+            True,
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             axial_resnet.axial_deeplab_l,
             Variation(stem_width=1 / 16, width=1 / 8, depth=0.34),

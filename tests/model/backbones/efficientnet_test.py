@@ -71,7 +71,11 @@ def test_endpoints_have_the_channels_of_efficientps(variant, channels):
 
 
 @pytest.mark.parametrize(
-    ("variant", "published"), [("b0", 4_007_548), ("b5", 28_340_784)]
+    ("variant", "published"),
+    [
+        ("b0", 4_007_548),
+        pytest.param("b5", 28_340_784, marks=pytest.mark.slow),
+    ],
 )
 def test_without_gates_the_net_has_the_other_parameters(variant, published):
     """Published: trainable ones of keras.applications, without classifier."""
@@ -160,7 +164,16 @@ def test_wrong_values_are_refused():
     assert len(VARIANTS) == 8
 
 
-@pytest.mark.parametrize("name", names.EFFICIENTNETS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=[] if name[-2:] in ("b0", "b5") else [pytest.mark.slow],
+        )
+        for name in names.EFFICIENTNETS
+    ],
+)
 def test_configs_build_every_variant(name):
     net = build_backbone(
         model_pb2.ModelOptions.BackboneOptions(

@@ -15,7 +15,10 @@ from deeplab2_like.testing import harness
             "depthwise": {"kernel_size": 3, "dilation_rate": 2},
             "squeeze_excite": False,
         },
-        {"activation": "leaky_relu", "squeeze_excite": False},
+        pytest.param(
+            {"activation": "leaky_relu", "squeeze_excite": False},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_block_passes_the_harness(options, tmp_path):

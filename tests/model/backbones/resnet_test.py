@@ -22,22 +22,29 @@ _SMALL = [
 ]
 
 
+def _slow(make):
+    """Marks a block whose options other blocks have, too."""
+    return pytest.param(make, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda: BottleneckBlock((4, 4, 8), name="block"),
-        lambda: BottleneckBlock((4, 4, 16), stride=2, name="block"),
-        lambda: BasicBlock((4, 8), stride=2, name="block"),
+        _slow(lambda: BottleneckBlock((4, 4, 16), stride=2, name="block")),
+        _slow(lambda: BasicBlock((4, 8), stride=2, name="block")),
         lambda: BasicBlock(
             (4, 6), dilation_rate=2, next_dilation_rate=4, name="block"
         ),
-        lambda: BottleneckBlock(
-            (4, 4, 8), switchable=True, keep_prob=0.5, name="block"
+        _slow(
+            lambda: BottleneckBlock(
+                (4, 4, 8), switchable=True, keep_prob=0.5, name="block"
+            )
         ),
         lambda: BasicBlock(
             (4, 6), stride=2, switchable=True, squeeze_excite=True, name="block"
         ),
-        lambda: AxialBlock((16, 16, 8), name="block"),
+        _slow(lambda: AxialBlock((16, 16, 8), name="block")),
         lambda: AxialBlock(
             (8, 16, 12),
             stride=2,

@@ -22,7 +22,11 @@ def _shapes(batch, height, width):
 
 
 @pytest.mark.parametrize(
-    "conv_type", ["depthwise_separable_conv", "standard_conv"]
+    "conv_type",
+    [
+        "depthwise_separable_conv",
+        pytest.param("standard_conv", marks=pytest.mark.slow),
+    ],
 )
 def test_the_pyramid_passes_the_harness(conv_type, tmp_path):
     harness.check_layer(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Means over segments: exact sums, and corrections of single pixels."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -43,6 +45,21 @@ def _average_slowly(probability_hwc, category, slot, num_slots):
     return means
 
 
+@functools.cache
+def _make_average(target, jit_compile):
+    """Returns the function, which is traced once for each size of logits."""
+
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def average(logits, slot, category, area, valid_height):
+        scores = semantic.Scores(logits)
+        winner = semantic.compute_semantic_map(scores, target, valid_height)
+        return averaging.average_class_probability(
+            scores, winner, slot, category, area
+        )
+
+    return average
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("share", [0.0, 0.01, 1.0])
 @pytest.mark.parametrize("source", [(10, 16), (37, 150)])
@@ -52,15 +69,6 @@ def test_slots_of_any_class_get_its_mean_probability(
     rng = np.random.default_rng(0)
     target = (37, 150)
     logits = tf.constant(rng.normal(0, 2, (*source, 5)), tf.float32)
-    scores = semantic.Scores(logits)
-
-    @tf.function(jit_compile=jit_compile, autograph=False)
-    def average(slot, category, area, valid_height):
-        winner = semantic.compute_semantic_map(scores, target, valid_height)
-        return averaging.average_class_probability(
-            scores, winner, slot, category, area
-        )
-
     resized = tf.raw_ops.ResizeBilinear(
         images=logits[tf.newaxis], size=target, align_corners=True
     )
@@ -73,8 +81,12 @@ def test_slots_of_any_class_get_its_mean_probability(
     slot[35:] = 7
     category = np.array([0, 1, 2, 3, 4, 2, 0, 0], np.int32)
     area = np.bincount(slot.ravel(), minlength=8).astype(np.int32)
-    actual = average(
-        tf.constant(slot, tf.int32), category, area, tf.constant(35)
+    actual = _make_average(target, jit_compile)(
+        logits,
+        tf.constant(slot, tf.int32),
+        tf.constant(category),
+        tf.constant(area),
+        tf.constant(35),
     )
     expected = _average_slowly(probability, category, slot, 7)
     np.testing.assert_allclose(actual[:7], expected, atol=2e-5)
