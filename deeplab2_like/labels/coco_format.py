@@ -7,20 +7,32 @@ the segments of each image with their categories
 `load_segment_ids` and `load_annotations`. Writing: `results.coco_writer`.
 """
 
-import dataclasses
-import json
 import os
-import pathlib
-from typing import Any
+import struct
+from collections.abc import Mapping
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from deeplab2_like import errors
+from deeplab2_like.labels import coco_json
+from deeplab2_like.labels.coco_json_entries import MAX_ID
 
-# Ids have three bytes.
-MAX_ID = 2**24 - 1
+_PNG_BIT_DEPTH_BYTE = 24
+# What Pillow raises for damaged files.
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+_LOSSY_FORMATS = ("JPEG", "MPO")
+# Of fewer ids that are not listed, the cause is not known.
+_FEW_IDS = 6
 
 
 def encode_ids(ids_hw: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -61,114 +73,90 @@ def load_segment_ids(path: str | os.PathLike[str]) -> npt.NDArray[np.int32]:
         DataError: The file is missing, damaged, or no RGB picture.
     """
     try:
-        with Image.open(path) as image:
-            if image.mode not in ("RGB", "RGBA"):
-                raise errors.DataError(
-                    f"{path} has the pixel format {image.mode}. A "
-                    "COCO-panoptic PNG is RGB, segment id = R + 256 * G + "
-                    "65536 * B: this looks like another kind of label."
-                )
-            # Pillow's fourth byte is not part of the id.
-            four_bytes = image.convert("RGB").tobytes("raw", "RGBX")
-            ids = np.frombuffer(four_bytes, "<i4") & MAX_ID
-            return ids.reshape(image.height, image.width)
+        with open(path, "rb") as stream:
+            _check_depth(path, stream)
+            return _decode_file(path, stream)
     except FileNotFoundError as error:
         raise errors.DataError(
             f"{path} does not exist. The JSON file names it: check the folder "
             "of the panoptic PNGs."
         ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except errors.DataError:
+        raise
+    except _DECODER_ERRORS as error:
         raise errors.DataError(
             f"{path} cannot be read as a picture ({error}). Write or download "
             "it again."
         ) from error
 
 
-@dataclasses.dataclass(frozen=True)
-class CocoAnnotations:
-    """The content of a COCO-panoptic JSON file.
-
-    Attributes:
-        path: The file.
-        images: Entry of each image by image id; empty when the file has none.
-        annotations: Entry of each annotated image by image id, in file order.
-        categories: Entry of each category by category id, in file order;
-            empty when the file has none (files of predictions).
-    """
-
-    path: pathlib.Path
-    images: dict[int | str, dict[str, Any]]
-    annotations: dict[int | str, dict[str, Any]]
-    categories: dict[int, dict[str, Any]]
+def _check_depth(path: str | os.PathLike[str], stream: IO[bytes]) -> None:
+    """Checks that a PNG has 8 bits a channel; Pillow drops further ones."""
+    header = stream.read(_PNG_BIT_DEPTH_BYTE + 1)
+    stream.seek(0)
+    if header.startswith(b"\x89PNG") and header.endswith(b"\x10"):
+        raise errors.DataError(
+            f"{path} has 16 bits a channel. A COCO-panoptic PNG has 8: segment "
+            "id = R + 256 * G + 65536 * B."
+        )
 
 
-def load_annotations(path: str | os.PathLike[str]) -> CocoAnnotations:
+def _decode_file(
+    path: str | os.PathLike[str], stream: IO[bytes]
+) -> npt.NDArray[np.int32]:
+    with Image.open(stream) as image:
+        if image.format in _LOSSY_FORMATS:
+            raise errors.DataError(
+                f"{path} is a JPEG file. JPEG changes colors and so the ids of "
+                "segments: write the labels anew as PNG, not from this file."
+            )
+        if image.mode not in ("RGB", "RGBA"):
+            raise errors.DataError(
+                f"{path} has the pixel format {image.mode}. A COCO-panoptic "
+                "PNG is RGB, segment id = R + 256 * G + 65536 * B: this looks "
+                "like another kind of label."
+            )
+        # Pillow's fourth byte is not part of the id.
+        four_bytes = image.convert("RGB").tobytes("raw", "RGBX")
+        ids = np.frombuffer(four_bytes, "<i4") & MAX_ID
+        return ids.reshape(image.height, image.width)
+
+
+def load_annotations(path: str | os.PathLike[str]) -> coco_json.PanopticJson:
     """Loads a COCO-panoptic JSON file, of a ground truth or of predictions.
 
     Raises:
-        DataError: The file is missing, is not JSON, is JSON of another kind,
-            or lists an image twice.
+        DataError: See `coco_json.load`; `images` and `categories` may be
+            missing.
     """
-    path = pathlib.Path(path)
-    content = _load_json(path)
-    if not isinstance(content, dict) or not isinstance(
-        content.get("annotations"), list
-    ):
-        raise errors.DataError(
-            f"{path} has no list `annotations`. A COCO-panoptic file is an "
-            "object with `annotations` and, for a ground truth, `images` and "
-            "`categories`."
+    return coco_json.load(path, ["annotations"], ["images", "categories"])
+
+
+def describe_unlisted_ids(
+    path: str | os.PathLike[str], areas: Mapping[int, int], num_listed: int
+) -> str:
+    """Describes ids of a PNG that its JSON file does not list.
+
+    Args:
+        path: Path of the PNG.
+        areas: Pixels of each of these ids; at least one.
+        num_listed: Number of segments that the JSON file lists.
+
+    Returns:
+        A sentence without a full stop. Many small ones are the trace of a PNG
+        that was a JPEG, or was resized or drawn with smooth borders.
+    """
+    if len(areas) < max(_FEW_IDS, num_listed):
+        more = f", nor {len(areas) - 1} more ids" if len(areas) > 1 else ""
+        first, area = next(iter(areas.items()))
+        return (
+            f"segment {first} ({area} pixels) is in the PNG but not in the "
+            f"JSON{more}"
         )
-    annotations: dict[int | str, dict[str, Any]] = {}
-    for number, annotation in enumerate(content["annotations"]):
-        _check_annotation(path, number, annotation)
-        image_id = annotation["image_id"]
-        if image_id in annotations:
-            raise errors.DataError(
-                f"{path} annotates image {image_id} twice. Each image has one "
-                "entry with all of its segments: remove one of them."
-            )
-        annotations[image_id] = annotation
-    return CocoAnnotations(
-        path,
-        {image["id"]: image for image in content.get("images", [])},
-        annotations,
-        {entry["id"]: entry for entry in content.get("categories", [])},
-    )
-
-
-def _load_json(path: pathlib.Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise errors.DataError(
-            f"{path} does not exist. Give the COCO-panoptic JSON file."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise errors.DataError(
-            f"{path} is not a text file. Give the COCO-panoptic JSON file."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise errors.DataError(
-            f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg}). "
-            "Write or download the file again."
-        ) from error
-
-
-def _check_annotation(
-    path: pathlib.Path, number: int, annotation: dict[str, Any]
-) -> None:
-    keys = ("image_id", "file_name", "segments_info")
-    missing = [key for key in keys if key not in annotation]
-    if not missing:
-        return
-    if "segmentation" in annotation or "bbox" in annotation:
-        raise errors.DataError(
-            f"{path} is COCO *instances* JSON (annotations[{number}] has one "
-            "object). Panoptic files have one annotation an image, with "
-            "`segments_info`: take the panoptic_*.json of the data set."
-        )
-    raise errors.DataError(
-        f"{path}: annotations[{number}] lacks {', '.join(missing)}. Each "
-        f"annotation of a COCO-panoptic file has {', '.join(keys)}."
+    return (
+        f"the PNG has {len(areas)} ids that the JSON does not list "
+        f"({sum(areas.values())} pixels of {path}). It looks like it was saved "
+        "as JPEG, or resized or drawn with smooth borders, which mixes ids: "
+        "write it without loss (PNG), resize by nearest neighbor, and draw "
+        "without anti-aliasing"
     )

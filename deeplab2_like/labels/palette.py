@@ -6,6 +6,7 @@ processing", 2020), where equal steps look equal.
 """
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,8 @@ def choose_class_colors(
 
     These are the colors of the descriptor and, where it has none, colors that
     differ as much as possible for all kinds of color vision. The most different
-    ones go to the things.
+    ones go to the things. A class that has the color of an earlier one gets
+    the color that differs most from those of all classes.
     """
     count = descriptor.num_classes
     order = sorted(range(count), key=lambda c: (not descriptor.is_thing(c), c))
@@ -70,7 +72,29 @@ def choose_class_colors(
     for class_id, color in enumerate(descriptor.colors):
         if len(color) == 3:
             colors[class_id] = color
+    _separate(colors, sorted(order))
     return colors
+
+
+def _separate(colors_n3: npt.NDArray[np.uint8], order: Sequence[int]) -> None:
+    """Replaces colors that one before them has, in place.
+
+    Args:
+        colors_n3: uint8 [N, 3].
+        order: The rows to compare, the first of equal ones is kept.
+    """
+    seen: set[tuple[int, ...]] = set()
+    repeated = []
+    for row in order:
+        color = tuple(colors_n3[row].tolist())
+        if color in seen:
+            repeated.append(row)
+        seen.add(color)
+    if not repeated:
+        return
+    others = [VOID, *seen]
+    added = _add_colors([np.array(c, np.uint8) for c in others], len(repeated))
+    colors_n3[repeated] = added
 
 
 @functools.cache
@@ -81,18 +105,26 @@ def make_palette(size: int) -> npt.NDArray[np.uint8]:
     and for both kinds of red-green blindness.
     """
     colors = [np.array(color, np.uint8) for color in _FIRST_COLORS[:size]]
-    if len(colors) == size:
-        return np.array(colors, np.uint8).reshape(size, 3)
+    if len(colors) < size:
+        colors += _add_colors(colors, size - len(colors))
+    return np.array(colors, np.uint8).reshape(size, 3)
+
+
+def _add_colors(
+    colors: Sequence[npt.NDArray[np.uint8]], count: int
+) -> list[npt.NDArray[np.uint8]]:
+    """Returns `count` colors, each far from those given and those before it."""
     candidates = _make_candidates()
     views = _see_as_all(candidates)
     nearest = np.full(len(candidates), np.inf)
     for color in colors:
         nearest = np.minimum(nearest, _distances(views, color))
-    while len(colors) < size:
+    added: list[npt.NDArray[np.uint8]] = []
+    while len(added) < count:
         best = int(nearest.argmax())
-        colors.append(candidates[best])
+        added.append(candidates[best])
         nearest = np.minimum(nearest, _distances(views, candidates[best]))
-    return np.array(colors, np.uint8)
+    return added
 
 
 def shade_instances(

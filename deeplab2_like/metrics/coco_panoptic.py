@@ -10,13 +10,12 @@ import concurrent.futures
 import dataclasses
 import os
 import pathlib
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
-from deeplab2_like.labels import coco_format
+from deeplab2_like.labels import coco_format, coco_json, image_ids
 from deeplab2_like.metrics import (
     overlaps,
     quality_result,
@@ -32,8 +31,8 @@ class _Pair:
     """Annotations and PNGs of the truth and the prediction of one image."""
 
     image_id: int | str
-    true: dict[str, Any]
-    predicted: dict[str, Any]
+    true: coco_json.Annotation
+    predicted: coco_json.Annotation
     true_png: pathlib.Path
     predicted_png: pathlib.Path
 
@@ -74,8 +73,8 @@ def compute_panoptic_quality(
             PNG and the JSON file of a prediction disagree. The message names
             the image and the segment.
     """
-    true = coco_format.load_annotations(true_json)
-    predicted = coco_format.load_annotations(predicted_json)
+    true = coco_json.load(true_json, ["annotations"], ["categories"])
+    predicted = coco_json.load(predicted_json, ["annotations"])
     if not true.categories:
         raise errors.DataError(
             f"{true.path} has no `categories`. The ground truth must list "
@@ -89,7 +88,14 @@ def compute_panoptic_quality(
     )
     class_of = {category: i for i, category in enumerate(true.categories)}
     counts = np.zeros((4, len(class_of)))
-    warnings: list[str] = []
+    warnings = [*true.warnings]
+    unknown = [c for c in true.categories.values() if c.is_thing is None]
+    if unknown:
+        warnings.append(
+            f"{true.path} does not say isthing for {len(unknown)} categories, "
+            f"for example {unknown[0].id} ({unknown[0].name!r}): they count as "
+            "things."
+        )
     threads = num_threads or os.cpu_count() or 1
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         # In the order of the images, so that the sums do not depend on chance.
@@ -101,25 +107,36 @@ def compute_panoptic_quality(
     return quality_result.summarize(
         counts,
         class_ids=list(true.categories),
-        names=[
-            str(entry.get("name", category))
-            for category, entry in true.categories.items()
-        ],
-        is_thing=[
-            bool(entry.get("isthing", 1)) for entry in true.categories.values()
-        ],
+        names=[c.name or str(c.id) for c in true.categories.values()],
+        is_thing=[c.is_thing is not False for c in true.categories.values()],
         num_images=len(pairs),
         warnings=_shorten(warnings),
     )
 
 
 def _pair_images(
-    true: coco_format.CocoAnnotations,
-    predicted: coco_format.CocoAnnotations,
+    true: coco_json.PanopticJson,
+    predicted: coco_json.PanopticJson,
     true_folder: pathlib.Path,
     predicted_folder: pathlib.Path,
 ) -> list[_Pair]:
-    missing = [i for i in true.annotations if i not in predicted.annotations]
+    index = image_ids.IdIndex(predicted.annotations)
+    pairs, missing = [], []
+    for image_id, annotation in true.annotations.items():
+        found = index.find(image_id)
+        if found is None:
+            missing.append(image_id)
+            continue
+        prediction = predicted.annotations[found]
+        pairs.append(
+            _Pair(
+                image_id,
+                annotation,
+                prediction,
+                true_folder / annotation.file_name,
+                predicted_folder / prediction.file_name,
+            )
+        )
     if missing:
         raise errors.DataError(
             f"{predicted.path} has no prediction for {len(missing)} of "
@@ -127,16 +144,7 @@ def _pair_images(
             f"image {missing[0]}. Each needs an annotation, which may have no "
             "segments; ids of images must be those of the ground truth."
         )
-    return [
-        _Pair(
-            image_id,
-            annotation,
-            predicted.annotations[image_id],
-            true_folder / annotation["file_name"],
-            predicted_folder / predicted.annotations[image_id]["file_name"],
-        )
-        for image_id, annotation in true.annotations.items()
-    ]
+    return pairs
 
 
 def _count_pair(
@@ -170,14 +178,17 @@ def _list_predicted(
     """Lists the predicted segments; PNG and JSON must agree."""
     infos = _index_segments(pair, pair.predicted, "prediction", class_of)
     ids = found.predicted_ids
-    unlisted = [i for i in ids.tolist() if i and i not in infos]
+    areas = dict(zip(ids.tolist(), found.predicted_areas.tolist(), strict=True))
+    unlisted = {i: area for i, area in areas.items() if i and i not in infos}
     if unlisted:
-        raise errors.DataError(
-            f"Image {pair.image_id}: segment {unlisted[0]} is in "
-            f"{pair.predicted_png} but not in the prediction's JSON file. "
-            "List every id of the PNG in `segments_info`, or make it 0."
+        described = coco_format.describe_unlisted_ids(
+            pair.predicted_png, unlisted, len(infos)
         )
-    absent = set(infos).difference(ids.tolist())
+        raise errors.DataError(
+            f"Image {pair.image_id} of the prediction: {described}. List every "
+            f"id of {pair.predicted_png} in `segments_info`, or make it 0."
+        )
+    absent = set(infos).difference(areas)
     if absent:
         raise errors.DataError(
             f"Image {pair.image_id}: segment {min(absent)} is in the "
@@ -185,7 +196,7 @@ def _list_predicted(
             "segments without pixels from `segments_info`."
         )
     classes = [
-        class_of[infos[i]["category_id"]] if i else -1 for i in ids.tolist()
+        class_of[infos[i].category_id] if i else -1 for i in ids.tolist()
     ]
     return segment_matching.Segments(
         ids,
@@ -205,11 +216,18 @@ def _list_true(
     )
     ids = [*counted, *(i for i in infos if i not in counted)]
     warnings = []
+    unlisted = {i: area for i, area in counted.items() if i and i not in infos}
+    if unlisted:
+        described = coco_format.describe_unlisted_ids(
+            pair.true_png, unlisted, len(infos)
+        )
+        warnings.append(
+            f"Image {pair.image_id} of the ground truth ({pair.true_png}): "
+            f"{described}. These pixels count as background."
+        )
     # By COCO's rules the last crowd segment of a category replaces others.
     last_crowd = {
-        info["category_id"]: i
-        for i, info in infos.items()
-        if info.get("iscrowd", 0)
+        info.category_id: i for i, info in infos.items() if info.is_crowd
     }
     classes, areas, is_crowd = [], [], []
     for i in ids:
@@ -218,22 +236,17 @@ def _list_true(
             classes.append(-1)
             areas.append(counted[i])
             is_crowd.append(False)
-            if i:
-                warnings.append(
-                    f"Image {pair.image_id}: segment {i} is in {pair.true_png} "
-                    "but not in the ground truth's JSON file; its pixels count "
-                    "as background."
-                )
             continue
-        is_last = last_crowd.get(info["category_id"]) == i
-        is_spare = bool(info.get("iscrowd", 0)) and not is_last
-        classes.append(-1 if is_spare else class_of[info["category_id"]])
-        areas.append(int(info["area"] if "area" in info else counted.get(i, 0)))
-        is_crowd.append(bool(info.get("iscrowd", 0)) and is_last)
-        if areas[-1] != counted.get(i, 0):
+        is_last = last_crowd.get(info.category_id) == i
+        is_spare = info.is_crowd and not is_last
+        classes.append(-1 if is_spare else class_of[info.category_id])
+        area = counted.get(i, 0) if info.area is None else int(info.area)
+        areas.append(area)
+        is_crowd.append(info.is_crowd and is_last)
+        if area != counted.get(i, 0):
             warnings.append(
                 f"Image {pair.image_id}: the ground truth's JSON file gives "
-                f"segment {i} the area {areas[-1]}, {pair.true_png} has "
+                f"segment {i} the area {area}, {pair.true_png} has "
                 f"{counted.get(i, 0)} pixels of it; the JSON file counts."
             )
     segments = segment_matching.Segments(
@@ -246,33 +259,21 @@ def _list_true(
 
 
 def _index_segments(
-    pair: _Pair, annotation: dict[str, Any], what: str, class_of: dict[int, int]
-) -> dict[int, dict[str, Any]]:
-    """Returns the entries of `segments_info` by id, checked."""
-    infos: dict[int, dict[str, Any]] = {}
-    for info in annotation["segments_info"]:
-        segment, category = info.get("id"), info.get("category_id")
-        if segment is None or category is None:
+    pair: _Pair,
+    annotation: coco_json.Annotation,
+    what: str,
+    class_of: dict[int, int],
+) -> dict[int, coco_json.Segment]:
+    """Returns the segments by id; their categories exist."""
+    for segment in annotation.segments:
+        if segment.category_id not in class_of:
             raise errors.DataError(
-                f"Image {pair.image_id}: an entry of the {what}'s "
-                "`segments_info` lacks `id` or `category_id`. Each segment "
-                "needs both."
+                f"Image {pair.image_id}: segment {segment.id} of the {what} "
+                f"has the category {segment.category_id}, which the ground "
+                "truth's `categories` do not have. Use the data set's category "
+                "ids, not class indices."
             )
-        if category not in class_of:
-            raise errors.DataError(
-                f"Image {pair.image_id}: segment {segment} of the {what} has "
-                f"the category {category}, which the ground truth's "
-                "`categories` do not have. Use the data set's category ids, "
-                "not class indices."
-            )
-        if not 0 < segment <= coco_format.MAX_ID or segment in infos:
-            raise errors.DataError(
-                f"Image {pair.image_id}: the {what} lists segment {segment}"
-                f"{' twice' if segment in infos else ''}. Ids are 1.."
-                f"{coco_format.MAX_ID}, each listed once (0 is void)."
-            )
-        infos[segment] = info
-    return infos
+    return {segment.id: segment for segment in annotation.segments}
 
 
 def _shorten(warnings: list[str]) -> list[str]:

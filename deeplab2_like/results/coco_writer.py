@@ -2,7 +2,6 @@
 """Writes results in COCO's panoptic format; see `labels.coco_format`."""
 
 import contextlib
-import json
 import os
 import pathlib
 from types import TracebackType
@@ -14,7 +13,7 @@ from deeplab2_like import errors
 from deeplab2_like.labels import palette
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.results.panoptic_result import PanopticResult
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import json_files, whole_files
 
 
 class CocoPanopticWriter:
@@ -72,36 +71,46 @@ class CocoPanopticWriter:
 
         Args:
             result: The result at the size of the image.
-            image_name: File name of the image.
-            image_id: Id of the image in the data set; the stem of
-                `image_name` when None.
-            png_name: Path of the PNG below the folder; when given,
-                `image_name` may be a path as well. When None, the PNG has the
-                stem of the image.
+            image_name: Path of the image below the folder of the images; of
+                an absolute path, the file name counts.
+            image_id: Id of the image in the data set; `image_name` without
+                extension when None, and with it where that is the id of
+                another image.
+            png_name: Path of the PNG below the folder; when None, that of the
+                image with another extension.
 
         Returns:
             Path of the PNG.
 
         Raises:
-            DataError: An image of this id or stem was already written.
+            DataError: An image of this id or name was already written.
         """
-        stem = pathlib.PurePath(image_name).stem
-        image_id = stem if image_id is None else image_id
+        image = pathlib.PurePath(image_name)
+        if png_name is None and (image.is_absolute() or ".." in image.parts):
+            image = pathlib.PurePath(image.name)
+        stem = image.with_suffix("").as_posix()
+        if image_id is None:
+            image_id = stem if stem not in self._images else image.as_posix()
         if png_name is None:
-            image_name = pathlib.PurePath(image_name).name
+            image_name = image.as_posix()
             png_name = f"{stem}.png"
+            if png_name in self._names and not any(
+                entry["file_name"] == image_name
+                for entry in self._images.values()
+            ):
+                png_name = f"{image_name}.png"  # a.jpg, a.png: two images.
         if png_name in self._names or image_id in self._images:
             raise errors.DataError(
                 f"Image {image_name} (id {image_id}) was already written to "
-                f"{self.folder}. Ids and file names without extension must "
-                "differ: write the images into separate folders."
+                f"{self.folder}. Ids and names of images must differ: write "
+                "each image once, or into separate folders."
             )
         path = self.folder / png_name
         path.parent.mkdir(parents=True, exist_ok=True)
         rgb_hw3, annotation = result.to_coco(png_name, image_id)
         Image.fromarray(rgb_hw3).save(path, compress_level=self._compress_level)
         self._file.write(",\n" if self._images else "\n")
-        self._file.write(json.dumps(annotation))
+        self._file.write(json_files.to_line(annotation))
         self._names.add(png_name)
         self._images[image_id] = {
             "id": image_id,
@@ -115,9 +124,11 @@ class CocoPanopticWriter:
         """Completes the JSON file and returns its path."""
         if not self._file.closed:
             self._file.write('\n], "images": ')
-            json.dump(list(self._images.values()), self._file)
+            images = list(self._images.values())
+            self._file.write(json_files.to_line(images))
             self._file.write(',\n"categories": ')
-            json.dump(make_categories(self._descriptor), self._file)
+            categories = make_categories(self._descriptor)
+            self._file.write(json_files.to_line(categories))
             self._file.write("}\n")
             self._stack.close()
         return self.json_path

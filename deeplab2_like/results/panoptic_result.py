@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
-from deeplab2_like.labels import coco_format, label_map
+from deeplab2_like.labels import coco_format, coco_json, label_map
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 
@@ -114,7 +114,7 @@ class PanopticResult:
     def from_coco(
         cls,
         segment_ids: Any,
-        annotation: dict[str, Any],
+        annotation: coco_json.Annotation | dict[str, Any],
         descriptor: DatasetDescriptor,
     ) -> Self:
         """Makes the result of one image from COCO-panoptic files.
@@ -125,47 +125,48 @@ class PanopticResult:
         Args:
             segment_ids: Integers [H, W], the decoded PNG
                 (`coco_format.load_segment_ids`).
-            annotation: The image's entry of the JSON file's `annotations`.
+            annotation: The image's entry of the JSON file's `annotations`, as
+                `coco_json` reads it or as it is in the file.
             descriptor: The data set whose category ids the file has.
 
         Raises:
-            DataError: A segment has no pixel or is listed twice, or its
-                category does not exist.
+            DataError: A segment has no pixel or is listed twice, its category
+                does not exist, or the entry has other problems.
         """
         found = label_map.compute_segments(np.asarray(segment_ids))
         rows = {int(i): row for row, i in enumerate(found.ids)}
         class_of = descriptor.class_of_category()
-        infos, ids = annotation["segments_info"], []
+        image: Any
+        if isinstance(annotation, coco_json.Annotation):
+            image, segments = annotation.image_id, annotation.segments
+        else:
+            image = annotation.get("image_id")
+            segments = coco_json.read_segments(
+                annotation.get("segments_info"), f"Image {image}"
+            )
         segments_info = []
-        for number, info in enumerate(infos, 1):
-            image, segment = annotation.get("image_id"), info["id"]
-            if segment not in rows or info["category_id"] not in class_of:
+        for number, segment in enumerate(segments, 1):
+            if segment.id not in rows or segment.category_id not in class_of:
                 raise errors.DataError(
-                    f"Image {image}: segment {segment} (category "
-                    f"{info['category_id']}) has no pixel in the PNG, or its "
+                    f"Image {image}: segment {segment.id} (category "
+                    f"{segment.category_id}) has no pixel in the PNG, or its "
                     f"category is not in data set {descriptor.name!r}. Check "
                     "that PNG, JSON file and data set belong together."
                 )
-            if segment in ids:
-                raise errors.DataError(
-                    f"Image {image}: segment {segment} is listed twice. Each "
-                    "id of an image has one entry in `segments_info`."
-                )
-            ids.append(segment)
             described = _describe_segment(
                 number,
                 found,
-                rows[segment],
+                rows[segment.id],
                 descriptor,
-                class_of[info["category_id"]],
-                float(info.get("score", 1.0)),
+                class_of[segment.category_id],
+                1.0 if segment.score is None else segment.score,
             )
-            described["iscrowd"] = int(info.get("iscrowd", 0))
+            described["iscrowd"] = int(segment.is_crowd)
             segments_info.append(described)
         segmentation = label_map.replace_values(
             np.asarray(segment_ids),
-            np.array(ids, np.int64),
-            np.arange(1, len(ids) + 1),
+            np.array([segment.id for segment in segments], np.int64),
+            np.arange(1, len(segments) + 1),
         )
         return cls(
             segmentation,

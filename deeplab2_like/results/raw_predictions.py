@@ -15,20 +15,15 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from deeplab2_like import errors
+from deeplab2_like.config import names
 from deeplab2_like.labels import label_map
 from deeplab2_like.labels.descriptor import DatasetDescriptor
-from deeplab2_like.storage import image_files, whole_files
+from deeplab2_like.storage import image_decoding, image_files, whole_files
 
 SEMANTIC_FOLDER, PANOPTIC_FOLDER = image_files.OUTPUT_FOLDERS
-TWO_CHANNEL_PNG = "two_channel_png"
-THREE_CHANNEL_PNG = "three_channel_png"
-TWO_CHANNEL_ARRAY = "two_channel_numpy_array"
 # The largest instance number of each format.
-MAX_INSTANCE = {
-    TWO_CHANNEL_PNG: 255,
-    THREE_CHANNEL_PNG: 65535,
-    TWO_CHANNEL_ARRAY: 2**31 - 1,
-}
+MAX_INSTANCE = names.RAW_PANOPTIC_FORMATS
+TWO_CHANNEL_PNG, THREE_CHANNEL_PNG, TWO_CHANNEL_ARRAY = MAX_INSTANCE
 _MAX_PNG_CLASS = 255
 _FORMAT_FIELD = "evaluator_options.raw_panoptic_format"
 
@@ -112,14 +107,9 @@ class RawPredictionWriter:
         return files
 
     def _choose_path(self, name: str) -> pathlib.PurePosixPath:
-        path = pathlib.PurePosixPath(name)
-        if path.suffix.lower() in image_files.SUFFIXES:
-            path = path.with_suffix("")
-        if not path.name or path.is_absolute() or ".." in path.parts:
-            raise errors.DataError(
-                f"The image name {name!r} cannot become a file name below "
-                f"{self.folder}. Write the records with other names."
-            )
+        path = choose_path(name, self.folder)
+        if path in self._names:  # a.jpg and a.png are two images.
+            path = pathlib.PurePosixPath(name)
         if path in self._names:
             raise errors.DataError(
                 f"Two images are called {path.as_posix()!r}, so that one's "
@@ -163,6 +153,33 @@ class RawPredictionWriter:
         return target
 
 
+def choose_path(
+    name: str, folder: str | os.PathLike[str]
+) -> pathlib.PurePosixPath:
+    """Returns the path of an image's outputs, without extension.
+
+    Args:
+        name: Name of the image, with or without the extension of an image
+            file; may contain folders ("sequence/frame").
+        folder: Folder of the outputs, for the message.
+
+    Returns:
+        The path below the folder.
+
+    Raises:
+        DataError: The name is not a path below a folder.
+    """
+    path = pathlib.PurePosixPath(name)
+    if path.suffix.lower() in image_decoding.SUFFIXES:
+        path = path.with_suffix("")
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise errors.DataError(
+            f"The image name {name!r} cannot become a file name below "
+            f"{folder}. Write the records with other names."
+        )
+    return path
+
+
 def check_format(
     descriptor: DatasetDescriptor, *, panoptic_format: str, convert_ids: bool
 ) -> None:
@@ -189,6 +206,22 @@ def check_format(
             f"{str(not convert_ids).lower()}, or save_raw_predictions to "
             "false."
         )
+
+
+def describe_many_instances(most: int) -> str:
+    """Returns a sentence if the default format holds fewer instances, or "".
+
+    Args:
+        most: Most instances of one class in an image of the data set.
+    """
+    limit = MAX_INSTANCE[TWO_CHANNEL_PNG]
+    if most <= limit:
+        return ""
+    return (
+        f"An image has {most} instances of one class, and raw predictions hold "
+        f"{limit} in the default format {TWO_CHANNEL_PNG}: write "
+        f"{_FORMAT_FIELD}: {THREE_CHANNEL_PNG} to save them."
+    )
 
 
 def void_category_id(descriptor: DatasetDescriptor) -> int:

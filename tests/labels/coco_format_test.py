@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import io
 import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from deeplab2_like import errors
-from deeplab2_like.labels import coco_format
+from deeplab2_like.labels import coco_format, coco_json, label_map
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.metrics import coco_panoptic
 from deeplab2_like.results import coco_writer
@@ -79,23 +80,15 @@ def test_written_files_read_back_as_the_results(descriptor, tmp_path):
     )
     writer.add(result, "folder/cow.jpeg")
     read = coco_format.load_annotations(writer.close())
-    assert read.images["cow"] == {
-        "id": "cow",
-        "file_name": "cow.jpeg",
-        "height": 20,
-        "width": 30,
-    }
-    assert read.categories[21] == {
-        "id": 21,
-        "name": "cow",
-        "isthing": 1,
-        "color": [200, 100, 0],
-    }
-    assert list(read.categories) == [21, 193]
-    annotation = read.annotations["cow"]
-    ids = coco_format.load_segment_ids(
-        tmp_path / "png" / annotation["file_name"]
+    assert read.images["folder/cow"] == coco_json.Image(
+        "folder/cow", "folder/cow.jpeg", 20, 30
     )
+    assert read.categories[21] == coco_json.Category(
+        21, "cow", True, (200, 100, 0)
+    )
+    assert list(read.categories) == [21, 193]
+    annotation = read.annotations["folder/cow"]
+    ids = coco_format.load_segment_ids(tmp_path / "png" / annotation.file_name)
     again = PanopticResult.from_coco(ids, annotation, descriptor)
     np.testing.assert_array_equal(again.segmentation, result.segmentation)
     assert again.segments_info == result.segments_info
@@ -121,7 +114,7 @@ def test_an_error_leaves_no_json_file_that_looks_complete(descriptor, tmp_path):
     assert (tmp_path / "a" / "x.png").exists()
 
 
-@pytest.mark.parametrize(("name", "image_id"), [("b/x.png", 2), ("y.jpg", 1)])
+@pytest.mark.parametrize(("name", "image_id"), [("a/x.jpg", 2), ("y.jpg", 1)])
 def test_images_that_would_overwrite_each_other_are_refused(
     descriptor, tmp_path, name, image_id
 ):
@@ -132,50 +125,24 @@ def test_images_that_would_overwrite_each_other_are_refused(
     writer.close()
 
 
-def _save(path, content):
-    path.write_text(
-        content if isinstance(content, str) else json.dumps(content)
-    )
-    return path
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"annotations": [}', r"a\.json:1:18: not JSON"),
-        ([1, 2], "no list `annotations`"),
-        ({"images": []}, "no list `annotations`"),
-        (
-            {"annotations": [{"image_id": 1, "bbox": [], "category_id": 1}]},
-            r"\*instances\* JSON",
-        ),
-        (
-            {"annotations": [{"image_id": 1, "file_name": "a.png"}]},
-            r"annotations\[0\] lacks segments_info",
-        ),
-        (
-            {
-                "annotations": [
-                    {"image_id": 1, "file_name": "a", "segments_info": []}
-                ]
-                * 2
-            },
-            "annotates image 1 twice",
-        ),
-    ],
-)
-def test_files_of_other_kinds_are_refused(tmp_path, content, message):
-    path = _save(tmp_path / "a.json", content)
-    with pytest.raises(errors.DataError, match=message):
-        coco_format.load_annotations(path)
-
-
-def test_a_missing_or_binary_json_file_is_refused(tmp_path):
-    with pytest.raises(errors.DataError, match="does not exist"):
-        coco_format.load_annotations(tmp_path / "no.json")
-    (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(errors.DataError, match="not a text file"):
-        coco_format.load_annotations(tmp_path / "a.json")
+def test_images_of_one_name_keep_their_folders_and_extensions(
+    descriptor, tmp_path
+):
+    names = ["north/1.jpg", "south/1.jpg", "north/1.png"]
+    with coco_writer.CocoPanopticWriter(tmp_path / "a", descriptor) as writer:
+        paths = [writer.add(_make_result(0, descriptor), n) for n in names]
+    assert [path.relative_to(tmp_path / "a").as_posix() for path in paths] == [
+        "north/1.png",
+        "south/1.png",
+        "north/1.png.png",
+    ]
+    images = json.loads(writer.json_path.read_text())["images"]
+    assert [image["file_name"] for image in images] == names
+    assert [image["id"] for image in images] == [
+        "north/1",
+        "south/1",
+        "north/1.png",
+    ]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
@@ -200,3 +167,57 @@ def test_pictures_of_other_kinds_are_refused(tmp_path):
     path.write_text("no picture")
     with pytest.raises(errors.DataError, match=r"a\.png cannot be read"):
         coco_format.load_segment_ids(path)
+
+
+def test_a_jpeg_that_is_called_png_is_refused(tmp_path):
+    ids = np.kron([[1, 70000], [300, 5]], np.ones((8, 8), int))
+    picture = Image.fromarray(coco_format.encode_ids(ids))
+    picture.save(tmp_path / "a.png", format="JPEG")
+    with pytest.raises(errors.DataError, match=r"a\.png is a JPEG file\. JPEG"):
+        coco_format.load_segment_ids(tmp_path / "a.png")
+
+
+def _draw(ids):
+    return Image.fromarray(coco_format.encode_ids(np.asarray(ids)))
+
+
+def _save_as_jpeg(ids):
+    stream = io.BytesIO()
+    _draw(ids).save(stream, format="JPEG", quality=95)
+    return Image.open(stream)
+
+
+def _shrink(ids, filter_):
+    return _draw(ids).resize((40, 40), filter_).resize((64, 64), filter_)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _save_as_jpeg,
+        lambda ids: _shrink(ids, Image.Resampling.BILINEAR),
+        lambda ids: _shrink(ids, Image.Resampling.BICUBIC),
+        lambda ids: _draw(ids).filter(ImageFilter.SMOOTH),
+    ],
+)
+def test_ids_that_were_mixed_are_called_so(spoil):
+    y, x = np.mgrid[:64, :64]
+    ids = np.where(y < 40, 7001, 26000)
+    ids[(y - 30) ** 2 + (x - 30) ** 2 < 300] = 70000
+    found = label_map.compute_segments(
+        coco_format.decode_ids(np.asarray(spoil(ids).convert("RGB")))
+    )
+    areas = dict(zip(found.ids.tolist(), found.areas.tolist(), strict=True))
+    unlisted = {i: n for i, n in areas.items() if i not in np.unique(ids)}
+    text = coco_format.describe_unlisted_ids("a.png", unlisted, 3)
+    assert f"the PNG has {len(unlisted)} ids that the JSON does not" in text
+    assert "saved as JPEG, or resized or drawn with smooth borders" in text
+
+
+def test_few_ids_that_are_not_listed_are_named():
+    text = coco_format.describe_unlisted_ids("a.png", {300: 8}, 3)
+    assert text == "segment 300 (8 pixels) is in the PNG but not in the JSON"
+    text = coco_format.describe_unlisted_ids("a.png", {300: 8, 301: 2}, 3)
+    assert text.endswith("but not in the JSON, nor 1 more ids")
+    many = {i: 100 for i in range(1, 21)}
+    assert "smooth" not in coco_format.describe_unlisted_ids("a", many, 21)

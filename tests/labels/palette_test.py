@@ -51,6 +51,26 @@ def test_colours_of_the_data_set_are_taken():
     np.testing.assert_array_equal(chosen, colors)
 
 
+def test_classes_of_one_colour_are_drawn_apart():
+    colors = ((90, 160, 60), (7, 8, 9), (90, 160, 60), (90, 160, 60))
+    chosen = palette.choose_class_colors(_descriptor(colors))
+    np.testing.assert_array_equal(chosen[:2], colors[:2])
+    assert len({tuple(color) for color in chosen.tolist()}) == 4
+    lab = palette._to_lab(palette._to_linear(chosen))
+    distances = np.linalg.norm(lab[:, None] - lab[None], axis=-1)
+    assert distances[~np.eye(4, dtype=bool)].min() > 0.1
+    again = palette.choose_class_colors(_descriptor(colors))
+    np.testing.assert_array_equal(chosen, again)
+
+
+def test_a_class_of_the_colour_of_a_class_that_stands_for_void_keeps_it():
+    colors = ((1, 2, 3), (4, 5, 6), (1, 2, 3), (7, 8, 9))
+    descriptor = dataclasses.replace(_descriptor(colors), ignore_label=0)
+    np.testing.assert_array_equal(
+        palette.choose_class_colors(descriptor), colors
+    )
+
+
 def test_missing_colours_are_chosen_and_things_come_first():
     chosen = palette.choose_class_colors(_descriptor(((1, 2, 3), (), (), ())))
     np.testing.assert_array_equal(chosen[0], (1, 2, 3))

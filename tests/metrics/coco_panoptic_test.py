@@ -155,7 +155,7 @@ def test_a_true_id_that_is_not_listed_is_background_with_a_warning(files):
     files.add("pred", "5577", [_segment(5), _segment(7, 20)])
     result = files.score()
     assert _counts(result) == (0, 1, 0)
-    assert "segment 1 is in" in result.warnings[0]
+    assert "segment 1 (2 pixels) is in the PNG but" in result.warnings[0]
 
 
 def test_impossible_areas_are_refused(files):
@@ -235,9 +235,9 @@ def _remove_png(files):
     ("spoil", "message"),
     [
         (_remove_prediction, "no prediction for 1 of 1 images.*image 42"),
-        (_unlist, r"Image 42: segment 2 is in .*42\.png but not in"),
+        (_unlist, r"Image 42 .*segment 2 \(2 pixels\) is in .*42\.png"),
         (_list_too_many, "Image 42: segment 1234 .* but not in .*42.png"),
-        (_list_twice, "Image 42: the prediction lists segment 1 twice"),
+        (_list_twice, r"pred\.json: Image 42: segment 1 is listed more than"),
         (_use_unknown_category, "Image 42: segment 1 .* category 99"),
         (_forget_category, "Image 42: .*lacks"),
         (_use_unknown_true_category, "ground truth has the category 98"),

@@ -151,7 +151,10 @@ def test_coco_ids_of_three_bytes_are_numbered_anew(descriptor):
     [
         ([{"id": 9, "category_id": 3}], "Image 5: segment 9"),
         ([{"id": 1, "category_id": 4}], "category 4"),
-        ([{"id": 1, "category_id": 3}] * 2, "segment 1 is listed twice"),
+        (
+            [{"id": 1, "category_id": 3}] * 2,
+            "segment 1 is listed more than once",
+        ),
     ],
 )
 def test_coco_files_that_disagree_are_refused(descriptor, segments, message):

@@ -1,38 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program that writes records: `python data/convert_coco_panoptic.py`."""
+r"""Writes the record files of a data set in COCO-panoptic layout.
+
+    python data/convert_coco_panoptic.py --dataset=DATASET --split=train \
+        --json=annotations/panoptic_train.json --images=images/train \
+        --panoptic=panoptic/train --output_dir=records
+
+Nothing is written before all images are in order. DATASET is the name of a
+shipped data set descriptor, or the file of your own: `python
+data/describe_data.py` writes a draft.
+"""
 
 import os
+import sys
 from collections.abc import Sequence
 
 from absl import flags
 
-from deeplab2_like.console import program, progress
+from deeplab2_like import config, errors
+from deeplab2_like.config import textproto
+from deeplab2_like.console import native_logs, path_flags, program, progress
 from deeplab2_like.data.coco import entries as coco_entries
 from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.labels import json_values
+from deeplab2_like.results import raw_predictions
+from deeplab2_like.storage import exif_convention, user_paths
+
+_MAX_NOTES = 3
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 
-_JSON = flags.DEFINE_string(
-    "json", None, "The COCO-panoptic JSON file.", flag_values=_FLAGS
+_JSON = path_flags.define(
+    "json", None, "The COCO-panoptic JSON file. Required.", flag_values=_FLAGS
 )
-_IMAGES = flags.DEFINE_string(
-    "images", None, "Folder of the images.", flag_values=_FLAGS
+_IMAGES = path_flags.define(
+    "images", None, "Folder of the images. Required.", flag_values=_FLAGS
 )
-_PANOPTIC = flags.DEFINE_string(
-    "panoptic", None, "Folder of the PNGs of segment ids.", flag_values=_FLAGS
-)
-_DATASET = flags.DEFINE_string(
-    "dataset",
+_PANOPTIC = path_flags.define(
+    "panoptic",
     None,
-    "Name or file of the data set descriptor.",
+    "Folder of the PNGs of segment ids. Required with --labels.",
     flag_values=_FLAGS,
 )
-_OUTPUT = flags.DEFINE_string(
-    "output_dir", None, "Folder for the records.", flag_values=_FLAGS
+_DATASET = path_flags.define(
+    "dataset",
+    None,
+    "Name or file of the data set descriptor. Required.",
+    flag_values=_FLAGS,
 )
-_SPLIT = flags.DEFINE_string(
-    "split", None, "Name of the split, e.g. train.", flag_values=_FLAGS
+_OUTPUT = path_flags.define(
+    "output_dir", None, "Folder for the records. Required.", flag_values=_FLAGS
+)
+_SPLIT = path_flags.define(
+    "split",
+    None,
+    "Name of the split, e.g. train; names of files begin with it. Required.",
+    flag_values=_FLAGS,
 )
 _NUM_SHARDS = flags.DEFINE_integer(
     "num_shards", 10, "Number of files.", flag_values=_FLAGS
@@ -53,6 +76,16 @@ _OVERWRITE = flags.DEFINE_bool(
     "overwrite",
     False,
     "Replace older records of the split.",
+    flag_values=_FLAGS,
+)
+_EXIF = flags.DEFINE_enum(
+    "exif",
+    exif_convention.AUTO,
+    exif_convention.RULES,
+    "On which pixels labels were drawn: on photos turned upright as their EXIF"
+    " orientation says (apply), or on those that the file stores (ignore)."
+    " Where the size of a label shows it, the size decides; auto: it decides"
+    " for the other photos of the set, too.",
     flag_values=_FLAGS,
 )
 _THREADS = flags.DEFINE_integer(
@@ -78,13 +111,26 @@ def _describe(summary, descriptor: descriptor_lib.DatasetDescriptor) -> str:
         if bare:
             lines.append(
                 f"{len(bare)} of {descriptor.num_classes} classes do not occur:"
-                f" {coco_entries.summarize_names(bare, 5)}."
+                f" {json_values.summarize(bare, 5)}. Nothing can be learned or"
+                " scored about them here."
             )
+        many = raw_predictions.describe_many_instances(summary.max_instances)
+        lines += [f"Warning: {many}"] if many else []
     if summary.num_converted:
         lines.append(
             f"{summary.num_converted} images were rewritten as RGB PNG (other"
             " format, or turned as their EXIF data says)."
         )
+    if summary.num_other_areas:
+        lines.append(
+            f"Warning: {summary.num_other_areas} segments have another `area`"
+            " in the JSON than pixels in the PNG, as polygon tools write it."
+            " Their pixels count; records contain no area."
+        )
+    lines += [f"Warning: {note}" for note in summary.notes[:_MAX_NOTES]]
+    if len(summary.notes) > _MAX_NOTES:
+        more = len(summary.notes) - _MAX_NOTES
+        lines.append(f"Warning: the same holds for {more} more images.")
     return "\n".join(lines)
 
 
@@ -101,18 +147,32 @@ def _main(arguments: Sequence[str]) -> None:
         )
     output = program.require(_OUTPUT, "the folder to write", "records")
     split = program.require(_SPLIT, "a name", "val")
-    descriptor = descriptor_lib.load(
-        program.require(
-            _DATASET, "the descriptor of the data set", "coco_panoptic"
+    if "/" in split:
+        raise errors.ConfigError(
+            f"--split={split} contains '/', but names of files begin with it. "
+            "Give a name such as val."
         )
+    dataset = program.require(
+        _DATASET, "the descriptor of the data set", "coco_panoptic"
     )
+    descriptor = descriptor_lib.load(dataset)
+    for warning in config.list_dataset_warnings(config.load_dataset(dataset)):
+        print(warning, file=sys.stderr)
     entries = coco_entries.load_entries(
-        json_path, images, panoptic, descriptor, with_labels=_LABELS.value
+        json_path,
+        images,
+        panoptic,
+        descriptor,
+        with_labels=_LABELS.value,
+        exif=_EXIF.value,
+        warn=lambda warning: print(f"Warning: {warning}", file=sys.stderr),
     )
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    native_logs.load_tensorflow()
     from deeplab2_like.data.coco import records as coco_records
 
-    with progress.Progress().phase("Writing images", len(entries)) as phase:
+    with progress.Progress().phase(
+        "Writing images", len(entries), unit="images"
+    ) as phase:
         summary = coco_records.write_coco_records(
             entries,
             descriptor,
@@ -124,8 +184,9 @@ def _main(arguments: Sequence[str]) -> None:
             report=phase.advance,
         )
     print(_describe(summary, descriptor))
-    pattern = os.path.join(output, f"{split}-*.tfrecord")
-    print(f'For a config: file_pattern: "{pattern}"')
+    beginning = user_paths.escape_pattern(os.path.join(output, split))
+    pattern = f"{beginning}-*.tfrecord"
+    print(f"For a config: file_pattern: {textproto.quote(pattern)}")
 
 
 def cli() -> None:

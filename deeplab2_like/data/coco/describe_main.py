@@ -1,30 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a data set descriptor to start from: `python data/describe_data.py`.
+"""Writes the draft of a data set descriptor from a COCO-panoptic JSON file.
 
-`describe_categories` reads the categories of a COCO-panoptic JSON file and
-writes them as text format of `DatasetDescriptor`.
+    python data/describe_data.py panoptic_train.json --output=mine.textproto
+
+The categories become classes. The file loads as it is; check which classes are
+things.
 """
 
-import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
 from deeplab2_like import errors
-from deeplab2_like.console import program
-from deeplab2_like.data.coco import entries as coco_entries
+from deeplab2_like.config import textproto
+from deeplab2_like.console import path_flags, program
+from deeplab2_like.labels import coco_json, json_values
+from deeplab2_like.storage import user_paths, whole_files
 
-_DIVISORS = (1000, 10_000, 100_000)
+_ENDING = ".textproto"
+_DIVISORS = (1000, 10_000, 100_000, 1_000_000, 10_000_000)
 _IGNORE_LABELS = (255, 65_535)
+# Limits of descriptors.
+_MAX_PANOPTIC_ID = 2**31 - 1
+_MAX_CATEGORY_ID = 2**24 - 1
+_MAX_DIVISOR = 2**24
+_MAX_BYTES = 2**20
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 
-_JSON = flags.DEFINE_string(
-    "json", None, "The COCO-panoptic JSON file.", flag_values=_FLAGS
+_JSON = path_flags.define(
+    "json",
+    None,
+    "The COCO-panoptic JSON file, if it is not the argument.",
+    flag_values=_FLAGS,
 )
 _NAME = flags.DEFINE_string(
     "name",
@@ -32,7 +44,7 @@ _NAME = flags.DEFINE_string(
     "Name of the data set; that of the JSON file by default.",
     flag_values=_FLAGS,
 )
-_OUTPUT = flags.DEFINE_string(
+_OUTPUT = path_flags.define(
     "output",
     None,
     "File to write, <name>.textproto; printed by default.",
@@ -55,32 +67,154 @@ label_divisor: {divisor}
 """
 
 
-def _count_most_instances(content: dict[str, Any]) -> int:
+def _count_most_instances(content: coco_json.PanopticJson) -> int:
     """Counts the most segments of one category in one image."""
     most = 0
-    for annotation in content.get("annotations", []):
-        counts = Counter(
-            segment.get("category_id")
-            for segment in annotation.get("segments_info", [])
-        )
+    for annotation in content.annotations.values():
+        counts = Counter(segment.category_id for segment in annotation.segments)
         most = max([most, *counts.values()])
     return most
 
 
-def _describe_category(category: dict[str, Any], path: str) -> str:
-    for key in ("id", "name"):
-        if key not in category:
+def _choose_numbers(num_classes: int, most: int) -> tuple[int, int]:
+    """Chooses ignore_label and label_divisor so that ids fit into int32."""
+    # With room for images of more instances, if there is.
+    roomy = [divisor for divisor in _DIVISORS if divisor > 2 * most]
+    enough = [divisor for divisor in _DIVISORS if divisor > most]
+    for divisor in (*roomy, *enough, max(most + 1, 2)):
+        for ignore_label in (*_IGNORE_LABELS, num_classes):
+            if (
+                num_classes <= ignore_label <= _IGNORE_LABELS[-1]
+                and divisor <= _MAX_DIVISOR
+                and (ignore_label + 1) * divisor - 1 <= _MAX_PANOPTIC_ID
+            ):
+                return ignore_label, divisor
+    raise errors.DataError(
+        f"{num_classes} categories with up to {most} segments of one in an "
+        f"image need ids above {_MAX_PANOPTIC_ID} (int32), or class indices "
+        f"above {_IGNORE_LABELS[-1]}. Merge categories or split images."
+    )
+
+
+def _check_categories(content: coco_json.PanopticJson) -> None:
+    if not content.categories:
+        raise errors.DataError(
+            f"{str(content.path)!r} has no categories. Add them: id, name, "
+            "isthing."
+        )
+    for category in content.categories.values():
+        if not category.name:
             raise errors.DataError(
-                f"{path!r} has a category without {key!r}: {category}. Each"
-                " needs id, name and isthing."
+                f"{str(content.path)!r} has a category without 'name': "
+                f"id {category.id}. Each needs id, name and isthing."
             )
-    fields = [f"name: {json.dumps(category['name'], ensure_ascii=False)}"]
-    if category.get("isthing"):
+        if not 0 <= category.id <= _MAX_CATEGORY_ID:
+            raise errors.DataError(
+                f"{str(content.path)!r}: category "
+                f"{json_values.summarize([category.name])} has the id "
+                f"{json_values.describe(category.id)}. Ids of categories are "
+                f"0..{_MAX_CATEGORY_ID}: number them anew, also in "
+                "`annotations`."
+            )
+
+
+def _name_uniquely(
+    categories: Sequence[coco_json.Category],
+) -> tuple[list[str], list[str]]:
+    """Returns a name for each category, and those that occur repeatedly."""
+    twice = json_values.find_duplicates(c.name for c in categories)
+    taken = {c.name for c in categories}
+    names = []
+    for category in categories:
+        name = category.name
+        if name in twice:
+            name = f"{name} ({category.id})"
+            while name in taken:
+                name += "'"
+            taken.add(name)
+        names.append(name)
+    return names, twice
+
+
+def _describe_category(category: coco_json.Category, name: str) -> str:
+    fields = [f"name: {textproto.quote(name)}"]
+    if category.is_thing:
         fields.append("is_thing: true")
-    fields.append(f"category_id: {category['id']}")
-    if category.get("color"):
-        fields.append(f"color: {list(category['color'])}")
+    fields.append(f"category_id: {category.id}")
+    if category.color:
+        fields.append(f"color: {list(category.color)}")
     return f"classes {{ {' '.join(fields)} }}"
+
+
+def _list_notes(
+    categories: Sequence[coco_json.Category], twice: Sequence[str]
+) -> list[str]:
+    """Lists what is to be checked, a sentence each."""
+    notes = []
+    unknown = [c.name for c in categories if c.is_thing is None]
+    if len(unknown) == len(categories):
+        notes.append("The file does not say which classes are things.")
+    elif unknown:
+        notes.append(
+            "The file does not say whether these classes are things, so they "
+            f"are stuff here: {json_values.summarize(unknown, 8)}."
+        )
+    if twice:
+        notes.append(
+            "Several categories have the name "
+            f"{json_values.summarize(twice, 8)}: their ids were added."
+        )
+    by_color: dict[json_values.Color, list[str]] = {}
+    for category in categories:
+        if category.color:
+            by_color.setdefault(category.color, []).append(category.name)
+    notes += [
+        f"{json_values.summarize(names, 8)} have the same color {list(color)}, "
+        "so pictures show all but the first in another one."
+        for color, names in by_color.items()
+        if len(names) > 1
+    ]
+    return notes
+
+
+def describe_with_notes(json_path: str, name: str) -> tuple[str, list[str]]:
+    """Writes a descriptor as `describe_categories` does.
+
+    Args:
+        json_path: The file.
+        name: Name of the data set.
+
+    Returns:
+        The text, and the sentences of its comments that say what to check.
+
+    Raises:
+        errors.DataError: See `describe_categories`.
+    """
+    content = coco_json.load(json_path, ["categories"], ["annotations"])
+    _check_categories(content)
+    categories = sorted(content.categories.values(), key=lambda one: one.id)
+    names, twice = _name_uniquely(categories)
+    most = _count_most_instances(content)
+    ignore_label, divisor = _choose_numbers(len(categories), most)
+    source = os.path.basename(json_path)
+    header = _HEADER.format(
+        source=source if source.isprintable() else repr(source),
+        name=textproto.quote(name),
+        ignore_label=ignore_label,
+        most=most,
+        divisor=divisor,
+    )
+    notes = [*_list_notes(categories, twice), *content.warnings]
+    header += "".join(f"# {note}\n" for note in notes)
+    lines = map(_describe_category, categories, names)
+    text = "\n".join([header, *lines, ""])
+    if len(text.encode()) > _MAX_BYTES:
+        raise errors.DataError(
+            f"{json_path!r} has {len(categories)} categories, whose "
+            f"description is larger than {_MAX_BYTES} bytes, the limit of "
+            "descriptors. Shorten their names or merge categories."
+        )
+    return text, notes
 
 
 def describe_categories(json_path: str, name: str) -> str:
@@ -92,58 +226,44 @@ def describe_categories(json_path: str, name: str) -> str:
 
     Returns:
         Text format of `DatasetDescriptor`: the categories by rising id are
-        classes 0, 1 ...; a comment says what to check.
+        classes 0, 1 ...; comments say what to check.
 
     Raises:
-        errors.DataError: The file cannot be read, or has no categories.
+        errors.DataError: The file cannot be read, has no categories, or has
+            some that no descriptor can have.
     """
-    content = coco_entries.load_json(json_path)
-    categories = content["categories"]
-    if not categories:
-        raise errors.DataError(
-            f"{json_path!r} has no categories. Add them: id, name, isthing."
-        )
-    most = _count_most_instances(content)
-    header = _HEADER.format(
-        source=os.path.basename(json_path),
-        name=json.dumps(name),
-        ignore_label=next(
-            label for label in _IGNORE_LABELS if label >= len(categories)
-        ),
-        most=most,
-        divisor=next(
-            (divisor for divisor in _DIVISORS if divisor > 2 * most),
-            _DIVISORS[-1],
-        ),
-    )
-    lines = [
-        _describe_category(category, json_path)
-        for category in sorted(categories, key=lambda item: item.get("id", -1))
-    ]
-    if all("isthing" not in category for category in categories):
-        header += "# The file does not say which classes are things.\n"
-    return "\n".join([header, *lines, ""])
+    text, _ = describe_with_notes(json_path, name)
+    return text
 
 
 def _main(arguments: Sequence[str]) -> None:
-    path = _JSON.value or (arguments[0] if len(arguments) == 1 else None)
+    given = [_JSON.value] if _JSON.value else []
+    given += [user_paths.expand(argument) for argument in arguments]
+    program.refuse_arguments(given[1:])
+    path = given[0] if given else None
     if not path:
         raise errors.ConfigError(
             "--json is missing. Give the COCO-panoptic JSON file of your data."
         )
-    stem = os.path.splitext(os.path.basename(_OUTPUT.value or path))[0]
-    text = describe_categories(path, _NAME.value or stem)
-    if not _OUTPUT.value:
+    output = _OUTPUT.value
+    if output and not output.endswith(_ENDING):
+        raise errors.ConfigError(
+            f"--output={output} does not end in {_ENDING}, by which programs "
+            f"know the file of a descriptor. Give --output={output}{_ENDING}."
+        )
+    stem = os.path.splitext(os.path.basename(output or path))[0]
+    text, notes = describe_with_notes(path, _NAME.value or stem)
+    if not output:
         print(text, end="")
         return
-    if os.path.exists(_OUTPUT.value):
+    if os.path.exists(output):
         raise errors.DataError(
-            f"{_OUTPUT.value!r} exists already. Remove it, or choose another"
-            " --output."
+            f"{output!r} exists already. Remove it, or choose another --output."
         )
-    with open(_OUTPUT.value, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    print(f"Check which classes are things in {_OUTPUT.value}.")
+    whole_files.write_text(output, text)
+    for note in notes:
+        print(f"Note: {note}", file=sys.stderr)
+    print(f"Check which classes are things in {output}.")
 
 
 def cli() -> None:

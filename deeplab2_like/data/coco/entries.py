@@ -1,27 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the JSON file of a data set in COCO-panoptic layout.
+"""Lists the images of a data set in COCO-panoptic layout.
 
 `load_entries` lists the images with their files and segments, after all checks
 that need no pixels; `samples` loads them.
 """
 
 import dataclasses
-import json
+import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from deeplab2_like import errors
+from deeplab2_like.labels import coco_json, image_ids, json_values
+from deeplab2_like.labels.coco_json import PanopticJson
 from deeplab2_like.labels.descriptor import DatasetDescriptor
-
-MAX_PROBLEMS = 10
-
-_LAYOUT = (
-    "A COCO-panoptic JSON has `images` (id, file_name, height, width),"
-    " `annotations` (one an image: image_id, file_name of the PNG,"
-    " segments_info) and `categories`."
-)
+from deeplab2_like.storage import exif_convention
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,162 +22,75 @@ class Entry:
     """One image of the JSON file.
 
     Attributes:
-        name: File name of the image without extension, unique.
+        name: File name of the image without extension, and with it where
+            images differ in the extension only.
         image_path: Path of the image.
         label_path: Path of the PNG of segment ids; "" without labels.
         size: (height, width) in the JSON; None where it has none.
         segments: `segments_info` of the JSON.
+        prefers_upright: Whether the image is turned as its EXIF orientation
+            says where the size of its label does not show it.
     """
 
     name: str
     image_path: str
     label_path: str = ""
     size: tuple[int, int] | None = None
-    segments: Sequence[dict[str, Any]] = ()
+    segments: Sequence[coco_json.Segment] = ()
+    prefers_upright: bool = True
 
 
-def summarize_names(names: Iterable[Any], limit: int = 3) -> str:
-    """Returns the first few names and how many more there are, as text."""
-    names = list(names)
-    shown = ", ".join(repr(name) for name in names[:limit])
-    more = len(names) - limit
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def load_json(path: str) -> dict[str, Any]:
-    """Loads a COCO-panoptic JSON file and checks which lists it contains.
+def load_json(path: str) -> PanopticJson:
+    """Loads the JSON file of a data set.
 
     Raises:
-        errors.DataError: The file is missing, not JSON, or of another kind.
+        errors.DataError: See `coco_json.load`; `images` and `categories` are
+            required.
     """
-    try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
-    except OSError as error:
-        raise errors.DataError(
-            f"Cannot read the JSON file {path!r}: {error.strerror}."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise errors.DataError(
-            f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg}). It"
-            " may be cut off: write or download it again."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise errors.DataError(
-            f"{path!r} is not a text file. Give the COCO-panoptic JSON file."
-        ) from error
-    keys = ("images", "categories")
-    missing = [
-        key
-        for key in keys
-        if not isinstance(content, dict)
-        or not isinstance(content.get(key), list)
-    ]
-    if missing:
-        raise errors.DataError(
-            f"{path!r} has no list {' and no list '.join(missing)}. {_LAYOUT}"
-        )
-    for annotation in content.get("annotations", [])[:1]:
-        if "segments_info" not in annotation and (
-            "segmentation" in annotation or "bbox" in annotation
-        ):
-            raise errors.DataError(
-                f"{path!r} is a COCO instances (detection) JSON: each of its"
-                " annotations is one object. Needed is the panoptic JSON of the"
-                f" data set (panoptic_*.json). {_LAYOUT}"
-            )
-    return content
+    return coco_json.load(path, ["images", "categories"], ["annotations"])
 
 
-def find_duplicates(values: Iterable[Any]) -> list[Any]:
-    """Finds the values that occur more than once."""
-    return [value for value, n in Counter(values).items() if n > 1]
-
-
-def _find_json_problems(
-    content: dict[str, Any], descriptor: DatasetDescriptor, with_labels: bool
-) -> list[str]:
-    images = content["images"]
-    for key in ("id", "file_name"):
-        missing = sum(key not in image for image in images)
-        if missing:
-            return [f"{missing} entries of `images` have no {key!r}."]
-    problems = []
-    for key in ("id", "file_name"):
-        twice = find_duplicates(image[key] for image in images)
-        if twice:
-            problems.append(
-                f"{len(twice)} images have the same {key} as another:"
-                f" {summarize_names(twice)}."
-            )
-    if not images:
-        problems.append("`images` is empty.")
+def _find_list_problems(content: PanopticJson, with_labels: bool) -> list[str]:
+    if not content.images:
+        return ["`images` is empty."]
     if not with_labels:
-        return problems
-    annotations = content.get("annotations", [])
-    for key in ("image_id", "file_name", "segments_info"):
-        missing = sum(key not in annotation for annotation in annotations)
-        if missing:
-            return [*problems, f"{missing} annotations have no {key!r}."]
-    annotated = [annotation["image_id"] for annotation in annotations]
-    twice = find_duplicates(annotated)
-    if twice:
-        problems.append(
-            f"{len(twice)} images have more than one annotation: image_id"
-            f" {summarize_names(twice)}. All segments of an image belong in"
-            " one."
-        )
-    names = {image["id"]: image["file_name"] for image in images}
-    unknown = [key for key in annotated if key not in names]
+        return []
+    problems = []
+    names = {key: image.file_name for key, image in content.images.items()}
+    unknown = [key for key in content.annotations if key not in names]
     if unknown:
         problems.append(
             f"{len(unknown)} annotations are of images that `images` does not"
-            f" list: image_id {summarize_names(unknown)}."
+            f" list: image_id {json_values.summarize(unknown)}."
         )
-    bare = [names[key] for key in names.keys() - set(annotated)]
+    bare = [names[key] for key in names if key not in content.annotations]
     if bare:
         problems.append(
             f"{len(bare)} images have no annotation:"
-            f" {summarize_names(sorted(bare))}. Remove them from `images`, or"
-            " write this split without labels."
+            f" {json_values.summarize(sorted(bare))}. Remove them from"
+            " `images`, or write this split without labels."
         )
-    return problems + _find_category_problems(content, descriptor)
-
-
-def _find_category_problems(
-    content: dict[str, Any], descriptor: DatasetDescriptor
-) -> list[str]:
-    classes = descriptor.class_of_category()
-    problems = []
-    for category in content["categories"]:
-        index = classes.get(category.get("id"))
-        is_thing = category.get("isthing")
-        if index is None or is_thing is None:
-            continue
-        if bool(is_thing) != descriptor.is_thing(index):
-            kinds = ("stuff", "a thing")
-            problems.append(
-                f"Category {category['id']} ({category.get('name')!r}) is"
-                f" {kinds[bool(is_thing)]} here but class {index}"
-                f" ({descriptor.class_names[index]!r}) of data set"
-                f" {descriptor.name!r} is {kinds[not is_thing]}."
-            )
     return problems
 
 
-def raise_problems(path: str, problems: Sequence[str]) -> None:
-    """Raises one `errors.DataError` that lists all problems, if any.
-
-    Args:
-        path: What cannot be used, for the message.
-        problems: One sentence for each problem.
-    """
-    if not problems:
-        return
-    shown = [f"  {problem}" for problem in problems[:MAX_PROBLEMS]]
-    if len(problems) > MAX_PROBLEMS:
-        shown.append(f"  ... and {len(problems) - MAX_PROBLEMS} more.")
-    raise errors.DataError("\n".join([f"{path}: cannot be used.", *shown]))
+def _find_category_problems(
+    content: PanopticJson, descriptor: DatasetDescriptor
+) -> list[str]:
+    classes = descriptor.class_of_category()
+    problems = []
+    for category in content.categories.values():
+        index = classes.get(category.id)
+        if index is None or category.is_thing is None:
+            continue
+        if category.is_thing != descriptor.is_thing(index):
+            kinds = ("stuff", "a thing")
+            problems.append(
+                f"Category {category.id} ({category.name!r}) is"
+                f" {kinds[category.is_thing]} here but class {index}"
+                f" ({descriptor.class_names[index]!r}) of data set"
+                f" {descriptor.name!r} is {kinds[not category.is_thing]}."
+            )
+    return problems
 
 
 def _find_missing(entries: Sequence[Entry]) -> list[str]:
@@ -193,13 +99,50 @@ def _find_missing(entries: Sequence[Entry]) -> list[str]:
         ("images", [entry.image_path for entry in entries]),
         ("panoptic PNGs", [entry.label_path for entry in entries]),
     ):
-        missing = [path for path in paths if path and not os.path.exists(path)]
+        missing = [path for path in paths if path and not os.path.isfile(path)]
         if missing:
             problems.append(
                 f"{len(missing)} of {len(paths)} {kind} do not exist:"
-                f" {summarize_names(missing)}. Check the folder of the {kind}."
+                f" {', '.join(map(repr, missing[:3]))}. Check the folder of"
+                f" the {kind}."
             )
     return problems
+
+
+def _name_images(file_names: Sequence[str]) -> list[str]:
+    """Returns names that are unique where the file names are."""
+    stems = [os.path.splitext(name)[0] for name in file_names]
+    counts = Counter([*stems, *file_names])
+    return [
+        stem if counts[stem] == 1 else name
+        for stem, name in zip(stems, file_names, strict=True)
+    ]
+
+
+def _make_entries(
+    content: coco_json.PanopticJson, images_folder: str, panoptic_folder: str
+) -> list[Entry]:
+    """Pairs images and annotations, in the order of the file."""
+    images = list(content.images.values())
+    file_names = [
+        image_ids.find_photo(images_folder, image.file_name) for image in images
+    ]
+    names = _name_images(file_names)
+    entries = []
+    for image, file_name, name in zip(images, file_names, names, strict=True):
+        annotation = content.annotations.get(image.id)
+        entries.append(
+            Entry(
+                name=name,
+                image_path=os.path.join(images_folder, file_name),
+                label_path=os.path.join(panoptic_folder, annotation.file_name)
+                if annotation
+                else "",
+                size=image.size,
+                segments=annotation.segments if annotation else (),
+            )
+        )
+    return entries
 
 
 def load_entries(
@@ -209,6 +152,8 @@ def load_entries(
     descriptor: DatasetDescriptor,
     *,
     with_labels: bool = True,
+    exif: str = exif_convention.AUTO,
+    warn: Callable[[str], None] | None = None,
 ) -> list[Entry]:
     """Loads the list of images and checks that their files exist.
 
@@ -219,6 +164,11 @@ def load_entries(
         descriptor: The data set; `category_ids` are those of the JSON.
         with_labels: Whether the annotations are read; if not, only `images`
             and `categories` are needed.
+        exif: Which photos are turned as their EXIF orientation says; see
+            `exif_convention.prefers_upright`.
+        warn: Function that is called with a sentence for each kind of value
+            that was left out, and about photos whose orientation is not
+            certain.
 
     Returns:
         The images, sorted by name.
@@ -226,37 +176,40 @@ def load_entries(
     Raises:
         errors.DataError: There are problems, of which it lists the first ten.
     """
-    content = load_json(json_path)
-    raise_problems(
-        json_path, _find_json_problems(content, descriptor, with_labels)
+    content, problems = coco_json.read(
+        json_path,
+        ["images", "categories"],
+        ["annotations"] if with_labels else [],
     )
-    annotations = {
-        annotation["image_id"]: annotation
-        for annotation in (content["annotations"] if with_labels else [])
-    }
-    entries = []
-    for image in content["images"]:
-        annotation = annotations.get(image["id"])
-        has_size = "height" in image and "width" in image
-        entries.append(
-            Entry(
-                name=os.path.splitext(image["file_name"])[0],
-                image_path=os.path.join(images_folder, image["file_name"]),
-                label_path=os.path.join(
-                    panoptic_folder, annotation["file_name"]
-                )
-                if annotation
-                else "",
-                size=(image["height"], image["width"]) if has_size else None,
-                segments=annotation["segments_info"] if annotation else (),
-            )
-        )
+    if not problems:
+        # With entries left out, images and annotations would not match.
+        problems += _find_list_problems(content, with_labels)
+    if with_labels:
+        problems += _find_category_problems(content, descriptor)
+    coco_json.raise_problems(json_path, problems)
+    entries = _make_entries(content, images_folder, panoptic_folder)
     problems = _find_missing(entries)
-    twice = find_duplicates(entry.name for entry in entries)
+    twice = json_values.find_duplicates(entry.name for entry in entries)
     if twice:
         problems.append(
-            f"{len(twice)} image names differ in their extension only:"
-            f" {summarize_names(twice)}. Names of images must be unique."
+            f"{len(twice)} images have the same file as another:"
+            f" {json_values.summarize(twice)}."
         )
-    raise_problems(json_path, problems)
-    return sorted(entries, key=lambda entry: entry.name)
+    coco_json.raise_problems(json_path, problems)
+    warn = warn or logging.warning
+    for sentence in content.warnings:
+        warn(sentence)
+    prefers_upright = exif_convention.prefers_upright(
+        [
+            exif_convention.Photo(
+                entry.name, entry.image_path, entry.label_path, entry.size
+            )
+            for entry in entries
+        ],
+        exif,
+        warn,
+    )
+    return [
+        dataclasses.replace(entry, prefers_upright=prefers_upright)
+        for entry in sorted(entries, key=lambda entry: entry.name)
+    ]

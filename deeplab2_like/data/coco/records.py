@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from deeplab2_like import errors
+from deeplab2_like.data import class_pixels
 from deeplab2_like.data.coco import samples as coco_samples
-from deeplab2_like.data.coco.entries import Entry, raise_problems
+from deeplab2_like.data.coco.entries import Entry
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import writer as record_writer
+from deeplab2_like.labels import coco_json
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 
 # How many images with problems are looked for before giving up.
@@ -29,24 +31,32 @@ class Summary:
         num_images: Images in the shards.
         num_converted: Images that were rewritten as PNG.
         num_crowds: Crowd segments.
+        num_other_areas: Segments with another `area` in the JSON file than
+            pixels in the PNG.
         max_instances: Most instances of one class in an image.
         instances: Instances by class.
         pixels: Pixels by class; void is under the ignore label.
+        notes: Sentences about what is left out of image files.
     """
 
     paths: list[str] = dataclasses.field(default_factory=list)
     num_images: int = 0
     num_converted: int = 0
     num_crowds: int = 0
+    num_other_areas: int = 0
     max_instances: int = 0
     instances: Counter[int] = dataclasses.field(default_factory=Counter)
     pixels: Counter[int] = dataclasses.field(default_factory=Counter)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def add(self, sample: coco_samples.Sample, label_divisor: int) -> None:
         """Counts one image."""
         self.num_images += 1
         self.num_converted += sample.is_converted
         self.num_crowds += sample.num_crowds
+        self.num_other_areas += sample.num_other_areas
+        if sample.note:
+            self.notes.append(sample.note)
         self.instances.update(sample.instances)
         self.max_instances = max(
             [self.max_instances, *sample.instances.values()]
@@ -144,6 +154,7 @@ def write_coco_records(
             written.
     """
     summary = Summary()
+    counts = _ShardCounts(len(entries), output.num_shards, descriptor)
     problems: list[str] = []
 
     def encode() -> Iterator[bytes]:
@@ -162,6 +173,7 @@ def write_coco_records(
                     break
             elif not problems:
                 summary.add(sample, descriptor.label_divisor)
+                counts.add(sample)
                 yield record_features.encode_example(
                     name=sample.name,
                     image=sample.image,
@@ -169,7 +181,7 @@ def write_coco_records(
                     size=sample.size,
                     panoptic=sample.panoptic,
                 )
-        raise_problems(f"Split {output.split!r}", problems)
+        coco_json.raise_problems(f"Split {output.split!r}", problems)
 
     summary.paths = record_writer.write_shards(
         encode(),
@@ -179,4 +191,49 @@ def write_coco_records(
         output.num_shards,
         overwrite=output.overwrite,
     )
+    counts.store(summary.paths)
     return summary
+
+
+class _ShardCounts:
+    """The pixels by class of each shard, counted while they are written."""
+
+    def __init__(
+        self, num_images: int, num_shards: int, descriptor: DatasetDescriptor
+    ):
+        """Begins with no image.
+
+        Args:
+            num_images: Images of all shards.
+            num_shards: See `writer.compute_shard_sizes`.
+            descriptor: The data set.
+        """
+        self._sizes: list[int] = []
+        if num_images > 0 and num_shards > 0:
+            self._sizes = record_writer.compute_shard_sizes(
+                num_images, num_shards
+            )
+        self._descriptor = descriptor
+        self._counts: list[class_pixels.ClassPixels] = []
+        self._is_complete = True
+
+    def add(self, sample: coco_samples.Sample) -> None:
+        """Counts the next image."""
+        if sample.panoptic is None:
+            self._is_complete = False
+            return
+        is_full = self._counts and (
+            self._counts[-1].num_images == self._sizes[len(self._counts) - 1]
+        )
+        if is_full or not self._counts:
+            classes = self._descriptor.num_classes
+            self._counts.append(class_pixels.ClassPixels.empty(classes))
+        pixels = class_pixels.count_label(sample.panoptic, self._descriptor)
+        self._counts[-1].add_image(pixels, self._descriptor.thing_ids)
+
+    def store(self, paths: Sequence[str]) -> None:
+        """Stores the counts beside the shards, if all images have labels."""
+        if self._is_complete:
+            class_pixels.store_counts(
+                dict(zip(paths, self._counts, strict=True)), self._descriptor
+            )

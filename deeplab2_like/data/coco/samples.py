@@ -12,21 +12,13 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data.coco.entries import (
-    Entry,
-    find_duplicates,
-    summarize_names,
-)
-from deeplab2_like.labels import coco_format, label_map
+from deeplab2_like.data.coco.entries import Entry
+from deeplab2_like.labels import coco_format, json_values, label_map
 from deeplab2_like.labels.descriptor import DatasetDescriptor
-
-_EXIF_ORIENTATION = 0x0112
-_PNG_BIT_DEPTH_BYTE = 24
-# Formats and modes that every reader of the records decodes to equal RGB.
-_KEPT = {("JPEG", "L"), ("JPEG", "RGB"), ("PNG", "L"), ("PNG", "RGB")}
+from deeplab2_like.storage import exif_convention, image_decoding, image_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +36,10 @@ class Sample:
         num_crowds: Number of crowd segments.
         is_converted: Whether the file was rewritten (other format, or rotated
             by its EXIF data).
+        num_other_areas: Number of segments with another `area` in the JSON
+            file than pixels in the PNG; they are read.
+        note: Sentence about what is left out of the file, such as further
+            pages; "" if nothing is.
     """
 
     name: str
@@ -54,95 +50,70 @@ class Sample:
     instances: Counter[int]
     num_crowds: int
     is_converted: bool
+    num_other_areas: int = 0
+    note: str = ""
 
 
-def _rewrite_image(
-    entry: Entry, image: Image.Image, label_size: tuple[int, ...] | None
-) -> tuple[Image.Image, bool]:
-    """Returns the image upright, as RGB, and whether its file must change.
+@dataclasses.dataclass(frozen=True)
+class _ImageOfRecord:
+    """The image of a sample; see `Sample`."""
 
-    The sizes show whether the label belongs to the image as stored or as
-    rotated by its EXIF data; where they fit both, it is rotated.
-    """
-    if image.mode.startswith(("I", "F")):
-        raise errors.DataError(
-            f"Image {entry.name!r} has more than 8 bits a channel"
-            f" ({entry.image_path!r}, mode {image.mode}). Scale it to 8 bits"
-            " first."
-        )
-    if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
-        turned = ImageOps.exif_transpose(image)
-        if label_size in (None, turned.size[::-1]):
-            return turned.convert("RGB"), True
-    if (image.format, image.mode) in _KEPT:
-        return image, False
-    return image.convert("RGB"), True
+    content: bytes
+    file_format: str
+    size: tuple[int, int]
+    is_converted: bool
+    note: str
 
 
 def _load_image(
     entry: Entry, label_size: tuple[int, ...] | None
-) -> tuple[bytes, str, tuple[int, int], bool]:
-    """Returns content, format, size, and whether the file was rewritten."""
+) -> _ImageOfRecord:
+    """Loads an image, turned upright where its label is."""
     try:
-        with open(entry.image_path, "rb") as stream:
-            encoded = stream.read()
-        with Image.open(io.BytesIO(encoded)) as image:
-            image.load()
-            file_format = str(image.format).lower()
-            upright, is_rewritten = _rewrite_image(entry, image, label_size)
-            size = (upright.height, upright.width)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise errors.DataError(
-            f"Image {entry.name!r} cannot be read as an image"
-            f" ({entry.image_path!r}: {error}). Write or download it again."
-        ) from error
-    if is_rewritten:
-        output = io.BytesIO()
-        upright.save(output, format="PNG")
-        encoded, file_format = output.getvalue(), "png"
-    return encoded, file_format, size, is_rewritten
-
-
-def _load_ids(entry: Entry) -> np.ndarray:
-    with open(entry.label_path, "rb") as stream:
-        header = stream.read(_PNG_BIT_DEPTH_BYTE + 1)
-    if header.startswith(b"\x89PNG") and header[_PNG_BIT_DEPTH_BYTE] == 16:
-        raise errors.DataError(
-            f"Image {entry.name!r}: the PNG {entry.label_path!r} has 16 bits a"
-            " channel. A COCO-panoptic PNG has 8: segment id = R + 256 * G +"
-            " 65536 * B."
+        content = image_files.read_file(entry.image_path)
+        image = image_decoding.open_image(content, f"Image {entry.name!r}")
+        is_turned = image.orientation != 1 and exif_convention.is_upright(
+            image, label_size, entry.prefers_upright
         )
-    return coco_format.load_segment_ids(entry.label_path)
+        pixels_hw3 = image.decode(upright=is_turned)
+    except errors.DataError as error:
+        raise errors.DataError(
+            f"{error} The file is {entry.image_path!r}."
+        ) from error
+    is_converted = is_turned or not image.is_plain
+    file_format = image.format.lower()
+    if is_converted:
+        output = io.BytesIO()
+        Image.fromarray(pixels_hw3).save(output, format="PNG")
+        content, file_format = output.getvalue(), "png"
+    height, width = pixels_hw3.shape[:2]
+    return _ImageOfRecord(
+        content, file_format, (height, width), is_converted, image.note
+    )
 
 
 def _find_segment_problems(
     entry: Entry, areas: dict[int, int], descriptor: DatasetDescriptor
 ) -> list[str]:
     classes = descriptor.class_of_category()
-    listed = [segment["id"] for segment in entry.segments]
-    problems = [
-        f"segment {key} is listed more than once"
-        for key in find_duplicates(listed)
-    ]
-    problems += [
-        f"segment {key} ({area} pixels) is in the PNG but not in the JSON"
-        for key, area in areas.items()
-        if key not in set(listed)
-    ]
-    for segment in entry.segments:
-        where = f"segment {segment['id']}"
-        if segment["id"] not in areas:
-            problems.append(f"{where} is in the JSON but not in the PNG")
-        elif segment.get("area", areas[segment["id"]]) != areas[segment["id"]]:
-            problems.append(
-                f"{where} has the area {segment['area']} in the JSON but"
-                f" {areas[segment['id']]} pixels in the PNG"
+    listed = {segment.id for segment in entry.segments}
+    problems = []
+    unlisted = {key: areas[key] for key in areas if key not in listed}
+    if unlisted:
+        problems.append(
+            coco_format.describe_unlisted_ids(
+                entry.label_path, unlisted, len(listed)
             )
-        if segment.get("category_id") not in classes:
+        )
+    for segment in entry.segments:
+        where = f"segment {segment.id}"
+        if segment.id not in areas:
+            problems.append(f"{where} is in the JSON but not in the PNG")
+        if segment.category_id not in classes:
             problems.append(
-                f"{where} has the category_id {segment.get('category_id')},"
+                f"{where} has the category_id {segment.category_id},"
                 f" which data set {descriptor.name!r} does not have (it has"
-                f" {summarize_names(sorted(classes), 8)})"
+                f" {json_values.summarize(sorted(classes), 8)})"
             )
     return problems
 
@@ -163,16 +134,17 @@ def _check_sizes(
 
 def _check_segments(
     entry: Entry, ids_hw: np.ndarray, descriptor: DatasetDescriptor
-) -> None:
+) -> int:
+    """Checks that PNG and JSON have the same segments.
+
+    Returns:
+        Number of segments with another area in the JSON. Tools that compute it
+        from polygons write such; records do not contain it.
+    """
     found = label_map.compute_segments(ids_hw)
     areas = dict(zip(found.ids.tolist(), found.areas.tolist(), strict=True))
     areas.pop(0, None)
-    bare = sum("id" not in segment for segment in entry.segments)
-    problems = (
-        [f"{bare} segments have no id"]
-        if bare
-        else _find_segment_problems(entry, areas, descriptor)
-    )
+    problems = _find_segment_problems(entry, areas, descriptor)
     if problems:
         more = len(problems) - 3
         raise errors.DataError(
@@ -181,6 +153,10 @@ def _check_segments(
             " must agree: write them again, or correct the data set"
             " description."
         )
+    return sum(
+        segment.area is not None and segment.area != areas[segment.id]
+        for segment in entry.segments
+    )
 
 
 def number_segments(
@@ -211,11 +187,11 @@ def number_segments(
     num_crowds = 0
     ids = np.full(len(entry.segments), descriptor.void_id, np.int64)
     for place, segment in enumerate(entry.segments):
-        index = classes[segment["category_id"]]
+        index = classes[segment.category_id]
         if index == descriptor.ignore_label:
             continue
         instance = 0
-        if segment.get("iscrowd"):
+        if segment.is_crowd:
             num_crowds += 1
             if treat_crowd_as_ignore:
                 continue
@@ -257,24 +233,29 @@ def load_sample(
         errors.DataError: A file cannot be read, or the files do not agree.
     """
     if not entry.label_path:
-        image, file_format, size, is_converted = _load_image(entry, None)
+        image = _load_image(entry, entry.size)
         return Sample(
             entry.name,
-            image,
-            file_format,
-            size,
+            image.content,
+            image.file_format,
+            image.size,
             None,
             Counter(),
             0,
-            is_converted,
+            image.is_converted,
+            note=image.note,
         )
-    ids_hw = _load_ids(entry)
-    image, file_format, size, is_converted = _load_image(entry, ids_hw.shape)
+    ids_hw = coco_format.load_segment_ids(entry.label_path)
+    image = _load_image(entry, ids_hw.shape)
     _check_sizes(
         entry,
-        {"the image": size, "the PNG": ids_hw.shape, "the JSON": entry.size},
+        {
+            "the image": image.size,
+            "the PNG": ids_hw.shape,
+            "the JSON": entry.size,
+        },
     )
-    _check_segments(entry, ids_hw, descriptor)
+    num_other_areas = _check_segments(entry, ids_hw, descriptor)
     numbers, instances, num_crowds = number_segments(
         entry, descriptor, treat_crowd_as_ignore=treat_crowd_as_ignore
     )
@@ -282,17 +263,19 @@ def load_sample(
     if entry.segments:
         panoptic = label_map.replace_values(
             ids_hw,
-            np.array([segment["id"] for segment in entry.segments]),
+            np.array([segment.id for segment in entry.segments]),
             numbers,
             default=descriptor.void_id,
         )
     return Sample(
         entry.name,
-        image,
-        file_format,
-        size,
+        image.content,
+        image.file_format,
+        image.size,
         panoptic,
         instances,
         num_crowds,
-        is_converted,
+        image.is_converted,
+        num_other_areas,
+        image.note,
     )

@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
+from deeplab2_like.data import class_pixels
 from deeplab2_like.data.coco import entries as coco_entries
 from deeplab2_like.data.coco import records as coco_records
 from deeplab2_like.data.coco import samples as coco_samples
@@ -43,7 +44,7 @@ def test_records_hold_the_samples(coco):
 
 def test_nothing_is_written_when_an_image_is_bad(coco):
     for annotation in coco.content["annotations"]:
-        annotation["segments_info"][0]["area"] = 9
+        annotation["segments_info"][0]["category_id"] = 8
     with pytest.raises(errors.DataError) as caught:
         coco_records.write_coco_records(
             coco.load(),
@@ -94,13 +95,30 @@ def check_by_segment(sample, entry, data):
     expected = np.full(ids.shape, data.void_id)
     counts = collections.Counter()
     for segment in entry.segments:
-        index = data.category_ids.index(segment["category_id"])
+        index = data.category_ids.index(segment.category_id)
         instance = 0
-        if data.is_thing(index) and not segment["iscrowd"]:
+        if data.is_thing(index) and not segment.is_crowd:
             counts[index] += 1
             instance = counts[index]
-        expected[ids == segment["id"]] = index * data.label_divisor + instance
+        expected[ids == segment.id] = index * data.label_divisor + instance
     np.testing.assert_array_equal(sample.panoptic, expected)
     assert sample.instances == counts
     with Image.open(io.BytesIO(sample.image)) as image:
         assert image.size == sample.size[::-1] == ids.shape[::-1]
+
+
+def test_the_pixels_of_each_shard_are_counted_while_it_is_written(coco):
+    summary = coco_records.write_coco_records(
+        coco.load(),
+        coco.descriptor,
+        coco_records.Output(str(coco.folder / "records"), "val", 2),
+    )
+    found = class_pixels.load_counts(summary.paths, coco.descriptor)
+    assert found.num_images == 2
+    void = coco.descriptor.ignore_label
+    pixels = {n: int(p) for n, p in enumerate(found.pixels) if p}
+    assert pixels == {n: p for n, p in summary.pixels.items() if n != void}
+    (coco.folder / "records" / class_pixels.CACHE_FILE).unlink()
+    again = class_pixels.count_files(summary.paths, coco.descriptor)
+    assert again.image_pixels.tolist() == found.image_pixels.tolist()
+    assert again.thing_image_pixels == found.thing_image_pixels

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the JSON file of COCO's panoptic format, also as other tools write it.
+
+`load` reads a file and raises one error with all of its problems; `read`
+returns the problems, to be raised with others. What is read and what is refused
+is listed in docs/data.md. `coco_format` has the coding of the PNGs.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deeplab2_like import errors
+from deeplab2_like.labels import json_values
+from deeplab2_like.labels.coco_json_entries import (
+    Annotation,
+    Category,
+    Image,
+    Reader,
+    Segment,
+)
+from deeplab2_like.labels.image_ids import IdIndex
+
+_MAX_PROBLEMS = 10
+
+_LAYOUT = (
+    "A COCO-panoptic JSON is an object with `images` (id, file_name, height, "
+    "width), `annotations` (one an image: image_id, file_name of the PNG, "
+    "segments_info) and `categories` (id, name, isthing)."
+)
+# How files of other kinds begin.
+_MAGIC = {
+    ", but compressed by gzip: unpack it": b"\x1f\x8b",
+    ", but a ZIP archive: unpack it": b"PK\x03\x04",
+}
+# Keys by which the annotations of the other format are known.
+_INSTANCE_KEYS = ("segmentation", "bbox", "category_id", "keypoints")
+
+
+@dataclasses.dataclass(frozen=True)
+class PanopticJson:
+    """The content of a file; a list that was not asked for is empty.
+
+    Attributes:
+        path: The file.
+        images: Each image by id, in the order of the file.
+        annotations: Each annotation by image id, in the order of the file.
+        categories: Each category by id, in the order of the file.
+        warnings: A sentence for each kind of value that was left out.
+    """
+
+    path: pathlib.Path
+    images: Mapping[int | str, Image]
+    annotations: Mapping[int | str, Annotation]
+    categories: Mapping[int, Category]
+    warnings: tuple[str, ...] = ()
+
+
+def load(
+    path: str | os.PathLike[str],
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+) -> PanopticJson:
+    """Loads a COCO-panoptic JSON file.
+
+    Args:
+        path: The file.
+        required: Which of the lists "images", "annotations" and "categories"
+            it must have.
+        optional: Which it may have. Other lists are not looked at.
+
+    Raises:
+        DataError: The file is missing, not JSON, of another kind, or has
+            problems, of which the text lists the first ten.
+    """
+    content, problems = read(path, required, optional)
+    raise_problems(str(content.path), problems)
+    return content
+
+
+def read(
+    path: str | os.PathLike[str],
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+) -> tuple[PanopticJson, list[str]]:
+    """Reads a file as `load` does, but returns the problems of its entries.
+
+    Args:
+        path: The file.
+        required: As in `load`.
+        optional: As in `load`.
+
+    Returns:
+        The entries without problems, and a sentence for each kind of problem.
+
+    Raises:
+        DataError: The file is missing, not JSON, or of another kind.
+    """
+    path = pathlib.Path(path)
+    lists = _find_lists(path, _load_content(path), required, optional)
+    reader = Reader()
+    if _is_instances(lists["annotations"]):
+        raise errors.DataError(
+            f"{path} is a COCO instances (detection) JSON: each of its "
+            "annotations is one object. Needed is the panoptic JSON of the "
+            f"data set (panoptic_*.json). {_LAYOUT}"
+        )
+    images = reader.read_images(lists["images"])
+    content = PanopticJson(
+        path,
+        images,
+        reader.read_annotations(lists["annotations"], IdIndex(images)),
+        reader.read_categories(lists["categories"]),
+        tuple(reader.warnings.sentences()),
+    )
+    return content, reader.problems.sentences()
+
+
+def read_segments(entries: Any, where: str) -> tuple[Segment, ...]:
+    """Reads a `segments_info` that is not in a file.
+
+    Args:
+        entries: The list.
+        where: The image, for the message.
+
+    Raises:
+        DataError: It has problems.
+    """
+    reader = Reader()
+    segments = reader.read_segments(entries, where)
+    raise_problems("", reader.problems.sentences())
+    return segments
+
+
+def raise_problems(path: str, problems: Sequence[str]) -> None:
+    """Raises one `errors.DataError` that lists all problems, if any.
+
+    Args:
+        path: What cannot be used, for the message; may be empty.
+        problems: A sentence for each problem.
+    """
+    if not problems:
+        return
+    if len(problems) == 1:
+        raise errors.DataError(
+            f"{path}: {problems[0]}" if path else problems[0]
+        )
+    shown = [f"  {problem}" for problem in problems[:_MAX_PROBLEMS]]
+    if len(problems) > _MAX_PROBLEMS:
+        shown.append(f"  ... and {len(problems) - _MAX_PROBLEMS} more.")
+    head = f"{path}: cannot be used." if path else "It cannot be used."
+    raise errors.DataError("\n".join([head, *shown]))
+
+
+def _find_lists(
+    path: pathlib.Path,
+    content: Any,
+    required: Sequence[str],
+    optional: Sequence[str],
+) -> dict[str, list[Any]]:
+    """Returns the entries of each list; of those not asked for, none."""
+    if not isinstance(content, dict):
+        missing = " and ".join(f"no list `{key}`" for key in required)
+        raise errors.DataError(
+            f"{path} has {missing}: at the top it is "
+            f"{json_values.describe(content)}. {_LAYOUT}"
+        )
+    lists: dict[str, list[Any]] = {
+        key: [] for key in ("images", "annotations", "categories")
+    }
+    faults = []
+    for key in (*required, *optional):
+        value = content.get(key)
+        if isinstance(value, list):
+            lists[key] = value
+        elif value is not None:
+            faults.append(
+                f"no list `{key}`, which is {json_values.describe(value)}"
+            )
+        elif key in required:
+            faults.append(f"no list `{key}`")
+    if faults:
+        raise errors.DataError(f"{path} has {' and '.join(faults)}. {_LAYOUT}")
+    return lists
+
+
+def _is_instances(annotations: Sequence[Any]) -> bool:
+    first = annotations[0] if annotations else None
+    return (
+        isinstance(first, dict)
+        and "segments_info" not in first
+        and any(key in first for key in _INSTANCE_KEYS)
+    )
+
+
+def _load_content(path: pathlib.Path) -> Any:
+    """Loads a JSON file in UTF-8, UTF-16 or UTF-32."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise errors.DataError(
+            f"{path} does not exist. Give the COCO-panoptic JSON file."
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise errors.DataError(
+            f"{path} cannot be read ({reason}). Give the COCO-panoptic JSON "
+            "file."
+        ) from error
+    try:
+        text = data.decode(json.detect_encoding(data))
+    except UnicodeDecodeError as error:
+        kind = next((k for k, v in _MAGIC.items() if data.startswith(v)), "")
+        raise errors.DataError(
+            f"{path} is not a text file{kind}. Give the COCO-panoptic JSON "
+            "file, in UTF-8."
+        ) from error
+    if not text.strip():
+        raise errors.DataError(
+            f"{path} is empty. Write or download the file again."
+        )
+    try:
+        return json.loads(text, object_pairs_hook=_refuse_repeated_keys)
+    except json.JSONDecodeError as error:
+        raise errors.DataError(
+            f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg}). "
+            f"{_explain_error(text, error)}"
+        ) from error
+    except RecursionError as error:
+        raise errors.DataError(
+            f"{path} has lists in lists to a depth that no COCO-panoptic JSON "
+            f"has. {_LAYOUT}"
+        ) from error
+    except ValueError as error:
+        raise errors.DataError(f"{path}: {error}") from error
+
+
+def _explain_error(text: str, error: json.JSONDecodeError) -> str:
+    if text.lstrip().startswith("<"):
+        return "It is a web page or XML: download the JSON file itself."
+    if error.msg == "Extra data":
+        return "Something follows the end of the JSON value: remove it."
+    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterm"):
+        return "The file is cut off: write or download it again."
+    return "Correct this place, or write or download the file again."
+
+
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        for key, value in pairs:
+            if entry[key] != value:
+                raise ValueError(
+                    f"an object has the key {key!r} twice, with "
+                    f"{json_values.describe(value)} and "
+                    f"{json_values.describe(entry[key])}. Remove one."
+                )
+    return entry
