@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from deeplab2_like.data import damage as damage_lib
 from deeplab2_like.data import pipeline, preprocessing
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.protos import dataset_pb2
@@ -46,6 +47,7 @@ def build_training_dataset(
     seed: int | None = None,
     deterministic: bool = False,
     start_step: int = 0,
+    damage: damage_lib.DamageReport | None = None,
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Builds the endless data set of training batches.
@@ -64,6 +66,8 @@ def build_training_dataset(
             deterministic=deterministic,
             start_step=start_step,
             shuffle_buffer_size=options.shuffle_buffer_size,
+            on_damage=dataset_pb2.OnDamage.Name(options.on_damage).lower(),
+            damage=damage,
         ),
         batch_size=options.batch_size,
         input_context=input_context,

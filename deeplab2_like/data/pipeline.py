@@ -7,17 +7,16 @@ both data sets from the options of a config.
 """
 
 import dataclasses
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from deeplab2_like.data import (
-    augmentation,
-    preprocessing,
-    sources,
-)
+from deeplab2_like.data import augmentation, preprocessing, sources
+from deeplab2_like.data import damage as damage_lib
 from deeplab2_like.data.records import decoding
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.graph import checks
@@ -68,7 +67,10 @@ class Reading:
         shuffle_buffer_size: Records from which the next one is drawn; unused
             in deterministic mode, which shuffles the whole data set.
         num_parallel_calls: Examples that are prepared at once.
-        on_damage: See `record_files.scan_files`.
+        on_damage: "fail" stops at images and labels that cannot be decoded
+            and at damaged files, "skip" leaves them out; see also
+            `record_files.scan_files`.
+        damage: Report of what is left out; that of the log when None.
     """
 
     seed: int | None = None
@@ -77,6 +79,7 @@ class Reading:
     shuffle_buffer_size: int = 1000
     num_parallel_calls: int = _AUTOTUNE
     on_damage: str = "fail"
+    damage: damage_lib.DamageReport | None = None
 
 
 def _set_options(
@@ -96,12 +99,22 @@ def _make_training_step(
     options: preprocessing.Preprocessing,
     make_targets: MakeTargets,
     seed: int,
-) -> Callable[[tf.Tensor, tf.Tensor], dict[str, Any]]:
-    """Makes the function from a record and its number to a training example."""
+    *,
+    is_loaded: bool,
+) -> Callable[[Any, tf.Tensor], dict[str, Any]]:
+    """Makes the function from a record and its number to a training example.
+
+    The record is serialized, or the example of `_make_tolerant_load` if
+    `is_loaded`.
+    """
 
     @tf.autograph.experimental.do_not_convert
-    def prepare(record: tf.Tensor, number: tf.Tensor) -> dict[str, Any]:
-        example = decoding.decode_example(record, **dataclasses.asdict(rules))
+    def prepare(record: Any, number: tf.Tensor) -> dict[str, Any]:
+        example = record
+        if not is_loaded:
+            example = decoding.decode_example(
+                record, **dataclasses.asdict(rules)
+            )
         uniform = tf.random.stateless_uniform(
             [augmentation.NUM_DRAWS],
             seed=tf.stack([tf.constant(seed, tf.int64), number]),
@@ -117,6 +130,42 @@ def _make_training_step(
         }
 
     return prepare
+
+
+def _start_report(
+    paths: Sequence[str], reading: Reading
+) -> damage_lib.DamageReport:
+    """Returns the report of what is left out, with the damaged files in it."""
+    damage = reading.damage or damage_lib.DamageReport(logging.warning)
+    for file in record_files.scan_files(paths, on_damage="skip"):
+        if file.problem:
+            damage.add_file(file.problem)
+    return damage
+
+
+def _make_tolerant_load(
+    rules: LabelRules, damage: damage_lib.DamageReport
+) -> sources.Load:
+    """Makes the function that decodes a record and reports a damaged one."""
+
+    def report(name: bytes) -> np.ndarray:
+        damage.add_image(name.decode("utf-8", "replace"))
+        return np.array(False)
+
+    def load(record: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        example = decoding.decode_example(
+            record, **dataclasses.asdict(rules), allows_damage=True
+        )
+        is_good = tf.cond(
+            tf.size(example["image"]) > 0,
+            lambda: tf.constant(True),
+            lambda: tf.ensure_shape(
+                tf.numpy_function(report, [example["name"]], tf.bool), []
+            ),
+        )
+        return is_good, example
+
+    return load
 
 
 def make_training_dataset(
@@ -160,6 +209,9 @@ def make_training_dataset(
         seed = secrets.randbelow(2**31)
     paths = record_files.find_files(file_patterns)
     share = sources.compute_share(batch_size, input_context)
+    load: sources.Load | None = None
+    if reading.on_damage == "skip":
+        load = _make_tolerant_load(rules, _start_report(paths, reading))
     if reading.deterministic:
         data = sources.make_indexed_source(
             record_files.scan_files(paths, on_damage=reading.on_damage),
@@ -167,6 +219,7 @@ def make_training_dataset(
             seed=seed,
             start_step=reading.start_step,
             num_parallel_calls=reading.num_parallel_calls,
+            load=load,
         )
     else:
         data = sources.make_streamed_source(
@@ -176,9 +229,18 @@ def make_training_dataset(
             shuffle_buffer_size=reading.shuffle_buffer_size,
             on_damage=reading.on_damage,
         )
+        if load is not None:
+            data = sources.drop_damaged(
+                data.map(
+                    lambda record, number: (load(record), number),
+                    num_parallel_calls=reading.num_parallel_calls,
+                )
+            )
 
     data = data.map(
-        _make_training_step(rules, options, make_targets, seed),
+        _make_training_step(
+            rules, options, make_targets, seed, is_loaded=load is not None
+        ),
         num_parallel_calls=reading.num_parallel_calls,
     )
     data = data.batch(share.batch, drop_remainder=True).prefetch(_AUTOTUNE)

@@ -9,19 +9,27 @@ files faster, in no particular order. `make_ordered_source` is for evaluation.
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.data.records import files as record_files
+from deeplab2_like.graph import checks
 
 _AUTOTUNE = tf.data.AUTOTUNE
 _CYCLE_FILES = 16
 # deeplab2 shuffles 1000 records whatever their size: 10 GB for Cityscapes.
 _SHUFFLE_BYTES = 2**31
 _SAMPLED_RECORDS = 32
+# Damaged records in a row after which there seem to be no good ones.
+_MAX_DAMAGED = 1000
+
+# Function from a serialized record to whether it is good, a bool scalar, and
+# to a nest of tensors.
+Load = Callable[[tf.Tensor], tuple[tf.Tensor, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +116,7 @@ def make_indexed_source(
     seed: int,
     start_step: int = 0,
     num_parallel_calls: int = _AUTOTUNE,
+    load: Load | None = None,
 ) -> tf.data.Dataset:
     """Reads the records in an order computed from the seed.
 
@@ -122,9 +131,12 @@ def make_indexed_source(
         seed: Seed of the permutations.
         start_step: The first step, from 0.
         num_parallel_calls: Records that are read at once.
+        load: Function that loads a record. One that is not good is replaced
+            by the next good one in the files, so that all others keep their
+            place. None: records stay serialized.
 
     Returns:
-        An endless data set of (serialized record, n).
+        An endless data set of (record, n).
     """
     paths = tf.constant([file.path for file in files])
     counts = [len(file.offsets) for file in files]
@@ -150,16 +162,79 @@ def make_indexed_source(
             (tf.gather(order, numbers % total), numbers)
         )
 
-    def read(
-        index: tf.Tensor, number: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def read_at(index: tf.Tensor) -> tf.Tensor:
         path = tf.gather(paths, tf.gather(file_ids, index))
-        return read_record(path, tf.gather(offsets, index)), number
+        return read_record(path, tf.gather(offsets, index))
+
+    def read(index: tf.Tensor, number: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        if load is None:
+            return read_at(index), number
+        return _load_good(
+            lambda tries: load(read_at((index + tries) % total)), total
+        ), number
 
     epochs = tf.data.Dataset.counter(start=start // total)
     return epochs.flat_map(list_epoch).map(
         read, num_parallel_calls=num_parallel_calls, deterministic=True
     )
+
+
+def _load_good(
+    load_at: Callable[[tf.Tensor], tuple[tf.Tensor, Any]], limit: int
+) -> Any:
+    """Returns the first good record of `load_at(0)`, `load_at(1)` ..."""
+    zero = tf.constant(0, tf.int64)
+    is_good, loaded = load_at(zero)
+
+    def is_searching(tries: tf.Tensor, is_good: tf.Tensor, _: Any) -> tf.Tensor:
+        return ~is_good & (tries < limit)
+
+    def load_next(
+        tries: tf.Tensor, _: tf.Tensor, __: Any
+    ) -> tuple[tf.Tensor, tf.Tensor, Any]:
+        return (tries + 1, *load_at(tries))
+
+    _, is_good, loaded = tf.while_loop(
+        is_searching, load_next, (zero + 1, is_good, loaded)
+    )
+    with checks.after(_check_damage(is_good, limit)):
+        return tf.nest.map_structure(tf.identity, loaded)
+
+
+def _check_damage(is_good: tf.Tensor, count: int) -> tf.Tensor:
+    return checks.check(
+        is_good,
+        lambda: checks.sentence(
+            f"{count} damaged images follow each other, and none can be"
+            " decoded. Look at them with data/check_data.py, and write the"
+            " records again."
+        ),
+    )
+
+
+def drop_damaged(data: tf.data.Dataset) -> tf.data.Dataset:
+    """Leaves out the records that are not good.
+
+    Args:
+        data: Data set of ((whether the record is good, loaded record), n),
+            endless.
+
+    Returns:
+        A data set of (loaded record, n), which fails where very many records
+        in a row are not good.
+    """
+
+    def count(
+        damaged: tf.Tensor, element: tuple[tuple[tf.Tensor, Any], tf.Tensor]
+    ) -> tuple[tf.Tensor, Any]:
+        (is_good, _), _ = element
+        damaged = tf.where(is_good, tf.constant(0, tf.int64), damaged + 1)
+        with checks.after(_check_damage(damaged < _MAX_DAMAGED, _MAX_DAMAGED)):
+            return tf.identity(damaged), element
+
+    data = data.scan(tf.constant(0, tf.int64), count)
+    data = data.filter(lambda loaded, _: loaded[0])
+    return data.map(lambda loaded, number: (loaded[1], number))
 
 
 def _limit_shuffle_buffer(path: str, count: int) -> int:

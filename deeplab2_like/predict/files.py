@@ -2,7 +2,6 @@
 """Predicts image files and folders, as the command deeplab2-predict does."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import time
@@ -10,13 +9,17 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from deeplab2_like import errors
 from deeplab2_like.console import native_logs, progress
+from deeplab2_like.exports import exported_model
+from deeplab2_like.labels import coco_json
+from deeplab2_like.labels import image_ids as image_ids_lib
 from deeplab2_like.predict import predictor as predictor_lib
 from deeplab2_like.results import coco_writer, raw_predictions
-from deeplab2_like.storage import image_files
+from deeplab2_like.storage import image_files, user_paths
 from deeplab2_like.visualize import visualizer
 
 JSON_FILE = "panoptic.json"
@@ -48,6 +51,7 @@ def predict_files(
     image_ids: Mapping[str, int | str] | None = None,
     raw_panoptic_format: str | None = None,
     convert_raw_to_eval_ids: bool = True,
+    exif: str = "apply",
     report: progress.Progress | None = None,
 ) -> PredictedFiles:
     """Predicts files and folders, and writes pictures and a JSON file.
@@ -62,63 +66,70 @@ def predict_files(
         model: Folder that deeplab2-export wrote.
         inputs: Image files and folders.
         out: Folder of the results; created if it does not exist.
-        image_ids: Ids of the images by file name, for the JSON file. When
-            None, the path without extension, as a number where all are
-            numbers.
+        image_ids: Ids of the images for the JSON file, by path below the
+            folder of the images; see `load_image_ids`. Where only one of these
+            images has the name of a file, folders may differ. When None, the
+            path without extension, as a number where all are numbers.
         raw_panoptic_format: Format of label maps that are also written, to
             `out/raw_semantic` and `out/raw_panoptic`, a key of
             `raw_predictions.MAX_INSTANCE`; none when None.
         convert_raw_to_eval_ids: Whether the label maps have the data set's own
             category ids.
+        exif: "apply" turns images upright as their EXIF orientation says,
+            "ignore" takes the pixels as stored, for data sets whose labels
+            were drawn so.
         report: Display of the progress; on standard error when None.
 
     Raises:
         ExportError: The model cannot be used.
         ConfigError: The classes do not fit into `raw_panoptic_format`.
         DataError: An input does not exist, a folder contains no image,
-            `image_ids` lacks an image, or no image can be read. Nothing is
-            written then.
+            `image_ids` lacks an image or leaves open which one it is, or no
+            image can be read. Nothing is written then.
     """
     report = report or progress.Progress()
-    files = image_files.find_images(inputs)
+    model = user_paths.expand_checkpoint(model, "model=")
+    out = user_paths.expand(out, "out=")
+    files = image_files.find_images(
+        [user_paths.expand(path, "The image ") for path in inputs],
+        warn=report.log,
+    )
     ids = _choose_ids(files, image_ids)
     if os.path.exists(out) and not os.path.isdir(out):
         raise errors.DataError(f"--out={out} is a file. Give a folder.")
-    report.log(f"Loading {model} ...")
-    with native_logs.hide_routine():
-        predictor = predictor_lib.Predictor.from_saved_model(model)
-        raw_writer = None
-        if raw_panoptic_format is not None:
-            raw_writer = raw_predictions.RawPredictionWriter(
-                out,
-                predictor.descriptor,
-                panoptic_format=raw_panoptic_format,
-                convert_ids=convert_raw_to_eval_ids,
-            )
-        predictor.warm_up()
-    problems: list[str] = []
-    with (
-        _Results(pathlib.Path(out), predictor, raw_writer) as results,
-        report.phase("Predicting", len(files)) as phase,
-    ):
-        for number, (file, image_id) in enumerate(
-            zip(files, ids, strict=True), 1
-        ):
-            try:
-                results.add(file, image_id)
-            except errors.DataError as error:
-                problems.append(str(error))
-                if len(files) > 1:
-                    report.log(f"Left out: {error}")
-            phase.advance(number)
+    info = exported_model.load_info(model)
+    raw_writer = None
+    if raw_panoptic_format is not None:
+        raw_writer = raw_predictions.RawPredictionWriter(
+            out,
+            exported_model.load_descriptor(model),
+            panoptic_format=raw_panoptic_format,
+            convert_ids=convert_raw_to_eval_ids,
+        )
+    image_files.require_readable(files, info.max_pixels)
+    predictor = _load(model, report)
+    with _Results(pathlib.Path(out), predictor, raw_writer) as results:
+        results.add_files(
+            dict(zip(ids, files, strict=True)), report, upright=exif == "apply"
+        )
     if not results.seconds:
-        raise errors.DataError(problems[0])
+        raise errors.DataError(results.problems[0])
     return PredictedFiles(
         len(results.seconds),
-        problems,
+        results.problems,
         results.json_path,
         1000 * float(np.median(results.seconds)),
     )
+
+
+def _load(model: str, report: progress.Progress) -> predictor_lib.Predictor:
+    """Loads a model, for which TensorFlow is imported."""
+    report.log(f"Loading {model} ...")
+    native_logs.load_tensorflow()
+    with native_logs.hide_routine():
+        predictor = predictor_lib.Predictor.from_saved_model(model)
+        predictor.warm_up()
+    return predictor
 
 
 def _choose_ids(
@@ -127,7 +138,7 @@ def _choose_ids(
 ) -> list[int | str]:
     """Returns the id of each image; see `predict_files`."""
     if known is not None:
-        return [_look_up(file, known) for file in files]
+        return _look_up(files, known)
     names = [file.name for file in files]
     is_numbered = all(name.isascii() and name.isdigit() for name in names)
     if is_numbered and len({int(name) for name in names}) == len(names):
@@ -136,15 +147,26 @@ def _choose_ids(
 
 
 def _look_up(
-    file: image_files.ImageFile, known: Mapping[str, int | str]
-) -> int | str:
-    for name in (file.relative_path, file.path.name):
-        if name in known:
-            return known[name]
-    raise errors.DataError(
-        f"The image {file.path} is not among the {len(known)} images whose ids "
-        "are given. Give the images of that data set only."
-    )
+    files: Sequence[image_files.ImageFile], known: Mapping[str, int | str]
+) -> list[int | str]:
+    """Returns the ids of files in a data set, all different."""
+    index = image_ids_lib.NameIndex(known)
+    found: dict[int | str, image_files.ImageFile] = {}
+    for file in files:
+        image_id = index.find(file.path, file.relative_path)
+        if image_id is None:
+            raise errors.DataError(
+                f"The image {file.path} is not among the {len(known)} images "
+                "whose ids are given. Give the images of that data set only."
+            )
+        other = found.setdefault(image_id, file)
+        if other is not file:
+            raise errors.DataError(
+                f"The images {other.path} and {file.path} would both get the "
+                f"id {image_id!r}, whose image has their file name. Give the "
+                "images of that data set only, each once."
+            )
+    return list(found)
 
 
 def load_image_ids(path: str | os.PathLike[str]) -> dict[str, int | str]:
@@ -153,21 +175,18 @@ def load_image_ids(path: str | os.PathLike[str]) -> dict[str, int | str]:
     Args:
         path: Path of a JSON file in one of COCO's formats.
 
+    Returns:
+        Id of each image by its path below the folder of the images.
+
     Raises:
-        DataError: The file cannot be read or has no list of images.
+        DataError: The file cannot be read, has no list of images, or has an
+            image without id or file name.
     """
-    try:
-        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        ids: dict[str, int | str] = {}
-        for image in content["images"]:
-            name = pathlib.PurePath(image["file_name"])
-            ids[name.as_posix()] = ids[name.name] = image["id"]
-        return ids
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise errors.DataError(
-            f"{path} is no JSON file with a list `images` of file_name and id. "
-            "Give the COCO-panoptic file of the ground truth."
-        ) from error
+    images = coco_json.load(path, ["images"]).images
+    return {
+        image_ids_lib.name_photo(image.file_name): image.id
+        for image in images.values()
+    }
 
 
 class _Results:
@@ -175,6 +194,7 @@ class _Results:
 
     Attributes:
         seconds: Time of the model for each image so far.
+        problems: A sentence for each image that was left out.
         json_path: Path of the COCO-panoptic file.
     """
 
@@ -196,6 +216,7 @@ class _Results:
         self._raw_writer = raw_writer
         self._writer: coco_writer.CocoPanopticWriter | None = None
         self.seconds: list[float] = []
+        self.problems: list[str] = []
         self.json_path = folder / JSON_FILE
 
     def __enter__(self) -> Self:
@@ -206,9 +227,34 @@ class _Results:
         if self._writer is not None:
             self._writer.close()
 
-    def add(self, file: image_files.ImageFile, image_id: int | str) -> None:
-        """Predicts an image file and writes the result."""
-        pixels = self._predictor.load_image(file.path)
+    def add_files(
+        self,
+        files: Mapping[int | str, image_files.ImageFile],
+        report: progress.Progress,
+        *,
+        upright: bool,
+    ) -> None:
+        """Predicts image files, by their ids, and writes the results."""
+        with report.phase("Predicting", len(files), unit="images") as phase:
+            for number, (image_id, file) in enumerate(files.items(), 1):
+                try:
+                    pixels = self._predictor.load_image(
+                        file.path, upright=upright, warn=report.log
+                    )
+                    self.add(file, image_id, pixels)
+                except errors.DataError as error:
+                    self.problems.append(str(error))
+                    if len(files) > 1:
+                        report.log(f"Left out: {error}")
+                phase.advance(number)
+
+    def add(
+        self,
+        file: image_files.ImageFile,
+        image_id: int | str,
+        pixels: npt.NDArray[np.uint8],
+    ) -> None:
+        """Predicts the pixels of an image file and writes the result."""
         start = time.monotonic()
         maps = self._predictor.predict_maps(pixels)
         found = self._predictor.to_result(maps)

@@ -3,7 +3,8 @@
 
 import abc
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from deeplab2_like import errors
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.results.panoptic_result import PanopticResult
-from deeplab2_like.storage import image_files
+from deeplab2_like.storage import image_decoding, image_files
 
 ImageLike = npt.NDArray[np.uint8] | Image.Image | str | os.PathLike[str]
 
@@ -45,7 +46,8 @@ class ImagePredictor(abc.ABC):
 
         Args:
             image: uint8 [H, W, 3], RGB; or a Pillow image; or the path of a
-                file. EXIF orientations are applied.
+                file. EXIF orientations are applied; docs/data.md lists what
+                files are read.
 
         Returns:
             The segments at the size of the image. A model without instances
@@ -73,13 +75,27 @@ class ImagePredictor(abc.ABC):
         """
         return dict(self._run(self.load_image(image)))
 
-    def load_image(self, image: ImageLike) -> npt.NDArray[np.uint8]:
-        """Returns the pixels that `predict` takes: uint8 [H, W, 3], RGB."""
+    def load_image(
+        self,
+        image: ImageLike,
+        *,
+        upright: bool = True,
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> npt.NDArray[np.uint8]:
+        """Returns the pixels that `predict` takes: uint8 [H, W, 3], RGB.
+
+        Args:
+            image: See `predict`, also for errors.
+            upright: Whether the EXIF orientation of a file is applied.
+            warn: See `image_files.load_image`.
+        """
         limit = self.max_pixels
         if isinstance(image, str | os.PathLike):
-            return image_files.load_image(image, limit)
+            return image_files.load_image(
+                image, limit, upright=upright, warn=warn
+            )
         if isinstance(image, Image.Image):
-            image = image_files.from_pillow(image)
+            image = image_decoding.from_pillow(image)
         pixels = np.asarray(image)
         if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
             raise errors.DataError(

@@ -8,28 +8,29 @@ legend (NAME.overlay.png), and for all images panoptic.json, in COCO's panoptic
 format.
 """
 
-import os
+import shlex
 from collections.abc import Sequence
 
 from absl import flags
 
 from deeplab2_like import errors
-from deeplab2_like.console import program, progress
+from deeplab2_like.console import path_flags, program, progress
 from deeplab2_like.predict import files
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 
-_MODEL = flags.DEFINE_string(
+_MODEL = path_flags.define(
     "model",
     None,
-    "Folder of the model, as deeplab2-export wrote it.",
+    "Folder of the model, as deeplab2-export wrote it. Required.",
     flag_values=_FLAGS,
+    holds_checkpoint=True,
 )
-_OUT = flags.DEFINE_string(
-    "out", None, "Folder of the results.", flag_values=_FLAGS
+_OUT = path_flags.define(
+    "out", None, "Folder of the results. Required.", flag_values=_FLAGS
 )
-_IMAGE_JSON = flags.DEFINE_string(
+_IMAGE_JSON = path_flags.define(
     "image_json",
     None,
     "JSON file of the ground truth in COCO's format, whose image ids are taken "
@@ -45,6 +46,14 @@ _RAW_PANOPTIC_FORMAT = flags.DEFINE_enum(
     "Also write the label maps that evaluation servers take, to the folders "
     "raw_semantic and raw_panoptic: class and instance of each pixel, in this "
     "form.",
+    flag_values=_FLAGS,
+)
+_EXIF = flags.DEFINE_enum(
+    "exif",
+    "apply",
+    ("apply", "ignore"),
+    "Whether images are turned upright as their EXIF orientation says; ignore "
+    "takes them as stored, for data sets whose labels were drawn so.",
     flag_values=_FLAGS,
 )
 _CONVERT_RAW_TO_EVAL_IDS = flags.DEFINE_bool(
@@ -64,10 +73,9 @@ def _main(arguments: Sequence[str]) -> None:
     if not arguments:
         raise errors.ConfigError(
             "No image is given. Name images or folders, for example "
-            f"deeplab2-predict --model={model} photo.jpg "
-            f"--out={out}."
+            f"deeplab2-predict --model={shlex.quote(model)} photo.jpg "
+            f"--out={shlex.quote(out)}."
         )
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     report = progress.Progress()
     image_ids = None
     if _IMAGE_JSON.value:
@@ -79,6 +87,7 @@ def _main(arguments: Sequence[str]) -> None:
         image_ids=image_ids,
         raw_panoptic_format=_RAW_PANOPTIC_FORMAT.value,
         convert_raw_to_eval_ids=_CONVERT_RAW_TO_EVAL_IDS.value,
+        exif=_EXIF.value,
         report=report,
     )
     report.log(

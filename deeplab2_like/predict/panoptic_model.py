@@ -23,6 +23,7 @@ from deeplab2_like.exports import exported_model
 from deeplab2_like.inference import any_size, canvas, live_model
 from deeplab2_like.predict.images import ImageLike, ImagePredictor
 from deeplab2_like.predict.predictor import Predictor
+from deeplab2_like.storage import user_paths
 
 ConfigLike = config_lib.Config | str | os.PathLike[str]
 
@@ -153,10 +154,11 @@ def load_model(
         ConfigError: There is no config, or it has problems.
         ExportError: The SavedModel is damaged.
     """
+    path = user_paths.expand_checkpoint(path)
     folder = pathlib.Path(path)
     if (folder / exported_model.SAVED_MODEL_FILE).is_file():
         return Predictor.from_saved_model(folder)
-    prefix = checkpoint_files.find_checkpoint(os.fspath(path))
+    prefix = checkpoint_files.find_checkpoint(path)
     if config is None:
         config = _load_config_beside(prefix)
     model = build_model(config, canvas_size=canvas_size, max_pixels=max_pixels)

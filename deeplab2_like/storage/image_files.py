@@ -1,28 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds image files in folders and reads them safely.
-
-JPEG and PNG are decoded by TensorFlow, as in training and evaluation, other
-formats by Pillow. The EXIF orientation is applied, as in image viewers.
-"""
+"""Finds image files in folders, names them and loads them."""
 
 import dataclasses
-import io
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 
 from deeplab2_like import errors
+from deeplab2_like.storage import image_decoding
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Outputs of programs of this package, which are not found as images.
 OUTPUT_ENDINGS = (".panoptic.png", ".overlay.png")
 OUTPUT_FOLDERS = ("raw_semantic", "raw_panoptic")
-_ORIENTATION = 0x0112
+_MAX_NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +26,8 @@ class ImageFile:
     Attributes:
         path: Path of the file.
         relative_path: Path below the folder that was searched, with "/"; the
-            file name when the file itself was given.
+            file name when the file itself was given. Where two files would
+            have the same, the path of each below the folder of all inputs.
         name: Name for outputs: `relative_path` without extension, with a
             number where that is not unique.
     """
@@ -44,20 +39,24 @@ class ImageFile:
 
 def find_images(
     inputs: Sequence[str | os.PathLike[str]],
+    *,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> list[ImageFile]:
     """Finds the images in files and folders.
 
     Args:
         inputs: Files of any extension, and folders, which are searched
-            recursively for the extensions `SUFFIXES`.
+            recursively for the extensions `image_decoding.SUFFIXES`.
+        warn: Function that is called with a sentence about the files of
+            folders that are passed over, if any.
 
     Returns:
-        The files in the order of `inputs`, those of a folder sorted by name.
+        The files in the order of `inputs`, those of a folder sorted by name,
+        each file once.
 
     Raises:
         DataError: An input does not exist, or a folder contains no image.
     """
-    found: list[tuple[pathlib.Path, pathlib.PurePath]] = []
     missing = [str(entry) for entry in inputs if not os.path.exists(entry)]
     if missing:
         more = f" and {len(missing) - 1} more" * (len(missing) > 1)
@@ -66,42 +65,99 @@ def find_images(
             f"{missing[0]}{more} {verb} not exist. Give image files or folders "
             "with images."
         )
+    found: dict[str, tuple[pathlib.Path, pathlib.PurePath]] = {}
+    passed_over: list[str] = []
     for entry in map(pathlib.Path, inputs):
+        files = [entry]
         if entry.is_dir():
-            files = _search(entry)
-            found += [(file, file.relative_to(entry)) for file in files]
-        else:
-            found.append((entry, pathlib.PurePath(entry.name)))
-    names = _name_uniquely([relative for _, relative in found])
+            files, others = _search(entry)
+            passed_over += others
+        root = entry if entry.is_dir() else entry.parent
+        for file in files:
+            key = os.path.abspath(file)
+            found.setdefault(key, (file, file.relative_to(root)))
+    if passed_over:
+        warn(_describe_passed_over(passed_over))
+    relatives = _keep_apart({key: name for key, (_, name) in found.items()})
     return [
         ImageFile(path, relative.as_posix(), name)
-        for (path, relative), name in zip(found, names, strict=True)
+        for (path, _), relative, name in zip(
+            found.values(), relatives, name_uniquely(relatives), strict=True
+        )
     ]
 
 
-def _search(folder: pathlib.Path) -> list[pathlib.Path]:
-    files = sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not file.name.endswith(OUTPUT_ENDINGS)
-        and not file.name.startswith(".")
-        and not {*OUTPUT_FOLDERS}.intersection(file.relative_to(folder).parts)
-        and file.is_file()
-    )
-    if not files:
+def _search(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[str]]:
+    """Returns the images of a folder and the names of the other files."""
+    known = [s for s in image_decoding.SUFFIXES if image_decoding.can_read(s)]
+    images: list[pathlib.Path] = []
+    others: list[str] = []
+    for file in sorted(folder.rglob("*")):
+        relative = file.relative_to(folder)
+        if (
+            file.name.endswith(OUTPUT_ENDINGS)
+            or file.name.startswith(".")
+            or {*OUTPUT_FOLDERS}.intersection(relative.parts)
+            or not file.is_file()
+        ):
+            continue
+        if file.suffix.lower() in known:
+            images.append(file)
+        else:
+            others.append(relative.as_posix())
+    if not images:
+        more = f" {_describe_passed_over(others)}" if others else ""
         raise errors.DataError(
             f"The folder {folder} holds no image. Looked for are files that "
-            f"end in {', '.join(SUFFIXES)}, also in its folders."
+            f"end in {', '.join(known)}, also in its folders.{more}"
         )
-    return files
+    return images, others
 
 
-def _name_uniquely(paths: Sequence[pathlib.PurePath]) -> list[str]:
-    """Returns names without extension, numbered where they are equal."""
+def _describe_passed_over(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MAX_NAMED])
+    if len(names) > _MAX_NAMED:
+        shown += f" and {len(names) - _MAX_NAMED} more"
+    count = f"{len(names)} files were" if len(names) > 1 else "1 file was"
+    text = f"{count} passed over, of no kind that is read here: {shown}."
+    endings = {pathlib.PurePath(name).suffix.lower() for name in names}
+    return " ".join([text, *image_decoding.list_fixes(endings)])
+
+
+def _keep_apart(
+    relative_paths: dict[str, pathlib.PurePath],
+) -> list[pathlib.PurePath]:
+    """Returns paths that differ, with more folders where they are equal.
+
+    Args:
+        relative_paths: Path below its input of each file, by absolute path.
+    """
+    names = list(relative_paths.values())
+    if len({*names}) == len(names):
+        return names
+    folders = [os.path.dirname(path) for path in relative_paths]
+    try:
+        root = os.path.commonpath(folders)
+    except ValueError:  # On several drives.
+        return names
+    return [
+        pathlib.PurePath(os.path.relpath(path, root)) for path in relative_paths
+    ]
+
+
+def name_uniquely(paths: Iterable[str | pathlib.PurePath]) -> list[str]:
+    """Returns names for the outputs of images.
+
+    Args:
+        paths: Relative paths of the images.
+
+    Returns:
+        The paths without extension, with "/", and with a number where they
+        are equal; capital letters do not count, as on some disks.
+    """
     names: list[str] = []
     used: set[str] = set()
-    for path in paths:
+    for path in map(pathlib.PurePath, paths):
         stem = name = path.with_suffix("").as_posix()
         number = 2
         while name.casefold() in used:
@@ -113,23 +169,70 @@ def _name_uniquely(paths: Sequence[pathlib.PurePath]) -> list[str]:
 
 
 def load_image(
-    path: str | os.PathLike[str], max_pixels: int
+    path: str | os.PathLike[str],
+    max_pixels: int | None = None,
+    *,
+    upright: bool = True,
+    as_in_training: bool = True,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> npt.NDArray[np.uint8]:
     """Reads an image file.
 
     Args:
         path: Path of the file.
         max_pixels: Most pixels of an image; larger ones are refused before
-            they are decoded.
+            they are decoded. None: as many as Pillow allows.
+        upright: Whether the EXIF orientation is applied.
+        as_in_training: See `image_decoding.EncodedImage.decode`.
+        warn: Function that is called with a sentence when the file contains
+            several pictures, of which the first is read.
 
     Returns:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        DataError: The file is missing, damaged, too large or not an image.
+        DataError: The file is missing, damaged, too large, not an image, or
+            has more than 8 bits a channel.
+    """
+    encoded = image_decoding.open_image(
+        read_file(path), str(path), max_pixels=max_pixels
+    )
+    if encoded.note:
+        warn(encoded.note)
+    return encoded.decode(upright=upright, as_in_training=as_in_training)
+
+
+def require_readable(files: Sequence[ImageFile], max_pixels: int) -> None:
+    """Checks that one of several files begins as an image does.
+
+    Args:
+        files: The files, at least one.
+        max_pixels: See `load_image`.
+
+    Raises:
+        DataError: None does; it describes the first file.
+    """
+    first: errors.DataError | None = None
+    for file in files:
+        try:
+            image_decoding.open_image(
+                read_file(file.path), str(file.path), max_pixels=max_pixels
+            )
+            return
+        except errors.DataError as error:
+            first = first or error
+    if first is not None:
+        raise first
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Reads the content of an image file, without decoding it.
+
+    Raises:
+        DataError: There is no file of this path, or it may not be read.
     """
     try:
-        data = pathlib.Path(path).read_bytes()
+        return pathlib.Path(path).read_bytes()
     except IsADirectoryError:
         raise errors.DataError(
             f"{path} is a folder. Give an image file."
@@ -138,88 +241,7 @@ def load_image(
         raise errors.DataError(
             f"{path} does not exist. Give an image file."
         ) from None
-    header = _read_header(path, data, max_pixels)
-    try:
-        if header.format in ("JPEG", "PNG"):
-            return _decode(data, header.getexif().get(_ORIENTATION, 1))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # About the size, checked above.
-            return from_pillow(header)
-    except errors.DataError as error:
-        raise errors.DataError(f"{path}: {error}") from error
-    except (OSError, SyntaxError, ValueError, MemoryError) as error:
+    except OSError as error:
         raise errors.DataError(
-            f"{path} is damaged or incomplete: it begins as a "
-            f"{header.format} of {header.width} x {header.height} pixels but "
-            "cannot be decoded. Copy or save it again."
+            f"{path} cannot be read ({error.strerror}). Check the file."
         ) from error
-
-
-def from_pillow(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Returns the pixels of a Pillow image, upright: uint8 [H, W, 3], RGB.
-
-    Of 16 bits the upper 8 are taken, as in TensorFlow's decoder.
-
-    Raises:
-        DataError: The image has 32 bits a pixel, whose range is not known.
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise errors.DataError(
-            f"The image has 32 bits a pixel (Pillow mode {image.mode}). "
-            "Convert it to 8 bits first."
-        )
-    return np.asarray(image.convert("RGB"))
-
-
-def _read_header(
-    path: str | os.PathLike[str], data: bytes, max_pixels: int
-) -> Image.Image:
-    """Opens an image without decoding it; checks its size."""
-    try:
-        with warnings.catch_warnings():
-            # About Pillow's own limit; `max_pixels` is checked below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            header = Image.open(io.BytesIO(data))
-        width, height = header.size
-    except Image.DecompressionBombError:
-        raise errors.DataError(
-            f"{path} has far more than the {max_pixels} pixels that are "
-            "allowed. Reduce it."
-        ) from None
-    except (OSError, SyntaxError, ValueError) as error:
-        size = f"{len(data)} bytes" if data else "no bytes"
-        raise errors.DataError(
-            f"{path} is not an image, or of an unknown kind ({size}). Give "
-            f"files such as {', '.join(SUFFIXES)}."
-        ) from error
-    if width * height > max_pixels:
-        raise errors.DataError(
-            f"{path} has {width} x {height} pixels. The limit is {max_pixels}"
-            " in all: reduce it, or export the model with a higher "
-            "--max_pixels."
-        )
-    return header
-
-
-def _decode(data: bytes, orientation: int) -> npt.NDArray[np.uint8]:
-    """Decodes a JPEG or PNG as the input pipeline does; turns it upright.
-
-    Raises:
-        ValueError: The data is damaged.
-    """
-    import tensorflow as tf
-
-    try:
-        image = tf.io.decode_image(
-            data, channels=3, expand_animations=False
-        ).numpy()
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError("damaged") from error
-    # The eight orientations of EXIF: mirrored, then turned.
-    if orientation in (2, 4, 5, 7):
-        image = image[:, ::-1]
-    turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
-    return np.ascontiguousarray(np.rot90(image, turns))

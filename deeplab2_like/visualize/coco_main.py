@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Draws the labels or predictions of COCO-panoptic files.
 
-    python -m deeplab2_like.visualize.coco_main --panoptic_json=out/pred.json \
+    deeplab2-draw --panoptic_json=out/panoptic.json --panoptic_folder=out \
         --image_folder=images --output_folder=pictures
 
 writes a picture with a legend for each image. With --truth_json each picture
@@ -9,55 +9,70 @@ contains image, ground truth, prediction and difference.
 """
 
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+import sys
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from absl import flags
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.console import program
-from deeplab2_like.labels import coco_format
+from deeplab2_like.console import path_flags, program
+from deeplab2_like.labels import coco_format, coco_json, image_ids
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.results.panoptic_result import PanopticResult
+from deeplab2_like.storage import (
+    exif_convention,
+    image_decoding,
+    image_files,
+)
 from deeplab2_like.visualize import visualizer
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 
-_PANOPTIC_JSON = flags.DEFINE_string(
+_PANOPTIC_JSON = path_flags.define(
     "panoptic_json",
     None,
-    "COCO-panoptic JSON file of labels or predictions.",
+    "COCO-panoptic JSON file of labels or predictions. Required.",
     flag_values=_FLAGS,
 )
-_PANOPTIC_FOLDER = flags.DEFINE_string(
+_PANOPTIC_FOLDER = path_flags.define(
     "panoptic_folder",
     None,
     "Folder of its PNGs. Default: the path of --panoptic_json without .json.",
     flag_values=_FLAGS,
 )
-_IMAGE_FOLDER = flags.DEFINE_string(
-    "image_folder", None, "Folder of the images.", flag_values=_FLAGS
+_IMAGE_FOLDER = path_flags.define(
+    "image_folder", None, "Folder of the images. Required.", flag_values=_FLAGS
 )
-_OUTPUT_FOLDER = flags.DEFINE_string(
+_OUTPUT_FOLDER = path_flags.define(
     "output_folder",
     None,
-    "Folder of the pictures; created if it does not exist.",
+    "Folder of the pictures; created if it does not exist. Required.",
     flag_values=_FLAGS,
 )
-_TRUTH_JSON = flags.DEFINE_string(
+_TRUTH_JSON = path_flags.define(
     "truth_json",
     None,
     "COCO-panoptic JSON file of the ground truth.",
     flag_values=_FLAGS,
 )
-_TRUTH_FOLDER = flags.DEFINE_string(
+_TRUTH_FOLDER = path_flags.define(
     "truth_folder",
     None,
     "Folder of its PNGs. Default: the path of --truth_json without .json.",
+    flag_values=_FLAGS,
+)
+_EXIF = flags.DEFINE_enum(
+    "exif",
+    exif_convention.AUTO,
+    exif_convention.RULES,
+    "On which pixels labels were drawn: on photos turned upright as their EXIF "
+    "orientation says (apply), or on those that the file stores (ignore). "
+    "Where the size of a label shows it, the size decides; auto: it decides "
+    "for the other photos, too.",
     flag_values=_FLAGS,
 )
 _MAX_IMAGES = flags.DEFINE_integer(
@@ -82,31 +97,53 @@ def _main(arguments: Sequence[str]) -> None:
     truth = None
     if _TRUTH_JSON.value:
         truth = coco_format.load_annotations(_TRUTH_JSON.value)
+    for warning in (*predicted.warnings, *(truth.warnings if truth else ())):
+        _warn(warning)
     descriptor = make_descriptor(truth or predicted)
     folder.mkdir(parents=True, exist_ok=True)
+    paths = _find_images(predicted, truth)
+    prefers_upright = exif_convention.prefers_upright(
+        _list_photos(paths, predicted, truth), _EXIF.value, _warn
+    )
+    # Images of other folders or with other extensions are other images.
+    names = image_files.name_uniquely(
+        entry.file_name for entry in predicted.annotations.values()
+    )
     count = 0
-    for image_id in list(predicted.annotations)[: _MAX_IMAGES.value]:
-        image_hw3 = _load_image(image_id, predicted, truth)
+    drawn_ids = list(predicted.annotations)[: _MAX_IMAGES.value]
+    for image_id, name in zip(drawn_ids, names, strict=False):
+        if image_id not in paths:
+            raise errors.DataError(
+                f"{predicted.path} does not list the file of image {image_id}. "
+                "Give the ground truth's file, which has `images`, as "
+                "--truth_json."
+            )
         result = _load_result(
             image_id, predicted, _PANOPTIC_FOLDER.value, descriptor
+        )
+        drawn = result
+        if truth is not None:
+            drawn = _load_result(
+                image_id, truth, _TRUTH_FOLDER.value, descriptor
+            )
+        image_hw3 = _load_image(
+            image_id, paths[image_id], drawn, prefers_upright
         )
         if truth is None:
             picture = visualizer.visualize(image_hw3, result, descriptor)
         else:
             picture = visualizer.visualize_comparison(
-                image_hw3,
-                _load_result(image_id, truth, _TRUTH_FOLDER.value, descriptor),
-                result,
-                descriptor,
+                image_hw3, drawn, result, descriptor
             )
-        name = predicted.annotations[image_id]["file_name"]
-        Image.fromarray(picture).save(folder / f"{pathlib.Path(name).stem}.png")
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
         count += 1
     print(f"{count} pictures are in {folder}")
 
 
 def make_descriptor(
-    annotations: coco_format.CocoAnnotations,
+    annotations: coco_json.PanopticJson,
 ) -> descriptor_lib.DatasetDescriptor:
     """Makes the descriptor of a data set from the categories of a file.
 
@@ -119,7 +156,7 @@ def make_descriptor(
             f"{annotations.path} has no `categories`, so the segments have no "
             "names. Give the ground truth's file as --truth_json."
         )
-    is_thing = [bool(entry.get("isthing", 1)) for entry in entries]
+    is_thing = [entry.is_thing is not False for entry in entries]
     return descriptor_lib.DatasetDescriptor(
         name=annotations.path.stem,
         num_classes=len(entries),
@@ -127,59 +164,98 @@ def make_descriptor(
         stuff_ids=tuple(i for i, thing in enumerate(is_thing) if not thing),
         ignore_label=len(entries),
         label_divisor=1 << 16,
-        class_names=tuple(
-            str(entry.get("name", entry["id"])) for entry in entries
-        ),
+        class_names=tuple(entry.name or str(entry.id) for entry in entries),
         # The visualizer chooses colors for classes without one.
-        colors=tuple(tuple(entry.get("color", ())) for entry in entries),
-        category_ids=tuple(entry["id"] for entry in entries),
+        colors=tuple(entry.color or () for entry in entries),  # type: ignore[misc]
+        category_ids=tuple(entry.id for entry in entries),
     )
 
 
 def _load_result(
     image_id: int | str,
-    annotations: coco_format.CocoAnnotations,
+    annotations: coco_json.PanopticJson,
     folder: str | None,
     descriptor: descriptor_lib.DatasetDescriptor,
 ) -> PanopticResult:
-    if image_id not in annotations.annotations:
+    found = image_ids.IdIndex(annotations.annotations).find(image_id)
+    if found is None:
         raise errors.DataError(
             f"{annotations.path} has no annotation of image {image_id}. Ids "
             "of images must be the same in both files."
         )
-    annotation = annotations.annotations[image_id]
+    annotation = annotations.annotations[found]
     root = pathlib.Path(folder or annotations.path.with_suffix(""))
-    ids_hw = coco_format.load_segment_ids(root / annotation["file_name"])
+    ids_hw = coco_format.load_segment_ids(root / annotation.file_name)
     return PanopticResult.from_coco(ids_hw, annotation, descriptor)
+
+
+def _find_images(
+    predicted: coco_json.PanopticJson, truth: coco_json.PanopticJson | None
+) -> dict[int | str, pathlib.Path]:
+    """Returns the path of the image of each annotation that has one."""
+    folder = pathlib.Path(_IMAGE_FOLDER.value)
+    index = image_ids.IdIndex(truth.images if truth else ())
+    paths: dict[int | str, pathlib.Path] = {}
+    for image_id in predicted.annotations:
+        entry = predicted.images.get(image_id)
+        found = index.find(image_id)
+        if entry is None and truth is not None and found is not None:
+            entry = truth.images[found]
+        if entry is not None:
+            name = image_ids.find_photo(folder, entry.file_name)
+            paths[image_id] = folder / name
+    return paths
+
+
+def _list_photos(
+    paths: Mapping[int | str, pathlib.Path],
+    predicted: coco_json.PanopticJson,
+    truth: coco_json.PanopticJson | None,
+) -> list[exif_convention.Photo]:
+    """Lists the images with the labels that they are drawn with."""
+    labels = truth or predicted
+    folder = _TRUTH_FOLDER.value if truth else _PANOPTIC_FOLDER.value
+    root = pathlib.Path(folder or labels.path.with_suffix(""))
+    index = image_ids.IdIndex(labels.annotations)
+    photos = []
+    for image_id, path in paths.items():
+        found = index.find(image_id)
+        if found is not None:
+            label = root / labels.annotations[found].file_name
+            photos.append(
+                exif_convention.Photo(path.name, str(path), str(label))
+            )
+    return photos
 
 
 def _load_image(
     image_id: int | str,
-    predicted: coco_format.CocoAnnotations,
-    truth: coco_format.CocoAnnotations | None,
+    path: pathlib.Path,
+    drawn: PanopticResult,
+    prefers_upright: bool,
 ) -> npt.NDArray[np.uint8]:
-    entry: dict[str, Any] | None = predicted.images.get(image_id)
-    if entry is None and truth is not None:
-        entry = truth.images.get(image_id)
-    if entry is None:
-        raise errors.DataError(
-            f"{predicted.path} does not list the file of image {image_id}. "
-            "Give the ground truth's file, which has `images`, as "
-            "--truth_json."
-        )
-    path = pathlib.Path(_IMAGE_FOLDER.value, entry["file_name"])
+    """Loads the image of a result, turned upright where that is."""
     try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except (FileNotFoundError, UnidentifiedImageError) as error:
+        content = image_files.read_file(path)
+    except errors.DataError as error:
         raise errors.DataError(
-            f"Image {image_id}: {path} does not exist or is not a picture. "
-            "Check --image_folder."
+            f"Image {image_id}: {error} Check --image_folder."
         ) from error
+    image = image_decoding.open_image(content, str(path))
+    if image.note:
+        _warn(image.note)
+    upright = exif_convention.is_upright(
+        image, (drawn.height, drawn.width), prefers_upright
+    )
+    return image.decode(upright=upright)
+
+
+def _warn(sentence: str) -> None:
+    print(f"Warning: {sentence}", file=sys.stderr)
 
 
 def cli() -> None:
-    """Draws pictures of COCO-panoptic files."""
+    """Draws COCO-panoptic files (console command deeplab2-draw)."""
     program.run(_main, _FLAGS)
 
 

@@ -93,6 +93,8 @@ def list_errors(
     labeled = max(1, int(counts[:VOID].sum()))
     entries = [legend.LegendEntry("difference")]
     for code, color in COLORS.items():
-        note = f"{100 * counts[code] / labeled:.1f} %"
+        percent = 100 * counts[code] / labeled
+        note = f"{percent:.1f} %" if percent >= 0.1 else "< 0.1 %"
+        note = note if counts[code] else "0"
         entries.append(legend.LegendEntry(_NAMES[code], color, note))
     return entries

@@ -343,6 +343,8 @@ def _list_classes(
 
 
 def _format_share(area: int, total: int) -> str:
+    if not area:
+        return "0"
     percent = 100 * area / max(total, 1)
     return f"{percent:.0f} %" if percent >= 1 else "< 1 %"
 

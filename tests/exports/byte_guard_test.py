@@ -70,10 +70,13 @@ def test_images_are_decoded_as_in_training(decode, kind, channels):
     np.testing.assert_array_equal(decode(data, data), [expected, expected])
 
 
-def test_sixteen_bits_are_reduced_to_eight(decode):
-    pixels = (np.arange(24 * 40).reshape(24, 40) * 60).astype(np.uint16)
-    decoded = decode(_encode(pixels, "PNG"))[0]
-    np.testing.assert_array_equal(decoded[..., 0], pixels >> 8)
+def test_sixteen_bits_are_refused(decode):
+    pixels = (np.arange(24 * 40).reshape(24, 40) * 4).astype(np.uint16)
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=r"\(16 bits\).*Scale it to 8 bits first",
+    ):
+        decode(_encode(pixels, "PNG"))
 
 
 def test_progressive_jpegs_are_decoded(decode):

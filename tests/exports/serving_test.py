@@ -183,12 +183,12 @@ def test_encoded_images_give_what_their_pixels_give(loaded):
         np.testing.assert_array_equal(encoded[name], value)
 
 
-def test_sixteen_bit_images_are_served(loaded):
+def test_sixteen_bit_images_are_refused(loaded):
+    """Which of the bits are in use is not known, see docs/data.md."""
     pixels = _make_image((40, 50)).astype(np.uint16) * 257
     file = tf.io.encode_png(pixels).numpy()
-    encoded = loaded.signatures["encoded"](image_bytes=tf.constant([file]))
-    expected = _serve(loaded, (pixels >> 8).astype(np.uint8))
-    np.testing.assert_array_equal(encoded["panoptic"], expected["panoptic"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="than 8 bits a"):
+        loaded.signatures["encoded"](image_bytes=tf.constant([file]))
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 5, 3), (1, 0, 5, 3), (1, 5, 0, 3)])
@@ -224,7 +224,7 @@ def test_the_signatures_are_the_published_ones(loaded):
     assert _describe_signatures(loaded) == _SIGNATURES.read_text()
 
 
-def test_a_session_loader_gives_the_same_compiled(live, loaded, tmp_path):
+def _save_compiled(live, folder):
     options, system, model = live
     module = serving.ServingModule(
         system,
@@ -233,7 +233,19 @@ def test_a_session_loader_gives_the_same_compiled(live, loaded, tmp_path):
         max_pixels=100_000,
         jit_compile=True,
     )
-    module.save(str(tmp_path))
+    module.save(str(folder))
+
+
+@pytest.mark.parametrize(
+    "is_compiled", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
+def test_a_session_loader_gives_the_same(
+    live, exported, loaded, tmp_path, is_compiled
+):
+    folder = exported
+    if is_compiled:
+        folder = tmp_path
+        _save_compiled(live, folder)
     image = _make_image((80, 70))
     inputs = {
         "serving_default": image[np.newaxis],
@@ -241,7 +253,7 @@ def test_a_session_loader_gives_the_same_compiled(live, loaded, tmp_path):
     }
     expected = _serve(loaded, image)["panoptic"]
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(tmp_path))
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
         for name, fed in inputs.items():
             signature = graph.signature_def[name]
             (tensor,) = signature.inputs.values()

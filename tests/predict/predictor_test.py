@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
+import concurrent.futures
 import json
+import multiprocessing
 import pathlib
+import pickle
 import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors, predict
+from deeplab2_like.exports import exported_model
 from deeplab2_like.labels import coco_format
 from deeplab2_like.results import raw_predictions
 from deeplab2_like.scenes import scene
@@ -33,9 +38,13 @@ def predictor(exported):
 
 @pytest.fixture
 def _loaded(predictor, monkeypatch):
-    """Makes loading fast."""
+    """Makes loading fast, from a folder of any name."""
     monkeypatch.setattr(
         predict.Predictor, "from_saved_model", lambda _: predictor
+    )
+    monkeypatch.setattr(exported_model, "load_info", lambda _: predictor.info)
+    monkeypatch.setattr(
+        exported_model, "load_descriptor", lambda _: predictor.descriptor
     )
 
 
@@ -95,6 +104,114 @@ def test_transformers_tools_can_read_the_result(predictor):
 def test_what_is_no_image_is_one_sentence(predictor, image, message):
     with pytest.raises(errors.DataError, match=message):
         predictor.predict(image)
+
+
+def test_threads_may_share_a_predictor(predictor):
+    images = [_make_image(seed) for seed in range(4)] * 2
+    expected = [predictor.predict_maps(image) for image in images[:4]] * 2
+    with concurrent.futures.ThreadPoolExecutor(4) as executor:
+        found = list(executor.map(predictor.predict_maps, images))
+    for maps, others in zip(found, expected, strict=True):
+        for key in others:
+            np.testing.assert_array_equal(maps[key], others[key])
+
+
+def test_a_pickled_predictor_loads_its_folder_again(
+    predictor, exported, monkeypatch
+):
+    monkeypatch.chdir(exported.parent)
+    relative = predict.Predictor.from_saved_model(exported.name)
+    monkeypatch.chdir("/")
+    again = pickle.loads(pickle.dumps(relative))
+    image = _make_image()
+    np.testing.assert_array_equal(
+        again.predict(image).segmentation, predictor.predict(image).segmentation
+    )
+    loose = predict.Predictor(
+        predictor._model, predictor.info, predictor.descriptor
+    )
+    with pytest.raises(errors.ExportError, match="cannot be pickled"):
+        pickle.dumps(loose)
+
+
+@pytest.mark.slow
+def test_a_spawned_worker_predicts_with_a_pickled_predictor(predictor):
+    image = _make_image()
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, spawn) as executor:
+        maps = executor.submit(predictor.predict_maps, image).result()
+    np.testing.assert_array_equal(
+        maps["panoptic"], predictor.predict_maps(image)["panoptic"]
+    )
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_served_photo_has_the_map_of_the_predicted_file(
+    predictor, tmp_path, kind
+):
+    serve = predictor._model.signatures["encoded"]
+    image = Image.fromarray(_make_image())
+    for orientation in range(1, 9):
+        tags = Image.Exif()
+        tags[0x0112] = orientation
+        path = tmp_path / f"{orientation}.{kind.lower()}"
+        image.save(path, kind, exif=tags)
+        served = serve(image_bytes=tf.constant([path.read_bytes()]))
+        panoptic = served["panoptic"].numpy()[0]
+        assert panoptic.shape == ((120, 80) if orientation > 4 else (80, 120))
+        np.testing.assert_array_equal(
+            panoptic, predictor.predict_maps(path)["panoptic"]
+        )
+
+
+@pytest.mark.usefixtures("_loaded")
+def test_images_of_one_name_in_two_folders_have_outputs_of_their_own(tmp_path):
+    for name in ("north/1.png", "south/1.png", "south/1.jpg"):
+        _write_image(tmp_path / name)
+    out = tmp_path / "out"
+    folders = [tmp_path / "north", tmp_path / "south"]
+    done = predict.predict_files("model", folders, out)
+    names = {p.relative_to(out).as_posix() for p in out.rglob("*.overlay.png")}
+    assert names == {
+        "north/1.overlay.png",
+        "south/1.overlay.png",
+        "south/1-2.overlay.png",
+    }
+    images = json.loads(done.json_path.read_text())["images"]
+    assert {image["file_name"] for image in images} == {
+        "north/1.png",
+        "south/1.png",
+        "south/1.jpg",
+    }
+
+
+@pytest.mark.usefixtures("_loaded")
+@pytest.mark.parametrize("exif", ["apply", "ignore"])
+def test_photos_are_predicted_upright_or_as_stored(tmp_path, exif):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.fromarray(_make_image()).save(tmp_path / "a.jpg", exif=tags)
+    done = predict.predict_files(
+        "model", [tmp_path / "a.jpg"], tmp_path / "out", exif=exif
+    )
+    (image,) = json.loads(done.json_path.read_text())["images"]
+    expected = (120, 80) if exif == "apply" else (80, 120)
+    assert (image["height"], image["width"]) == expected
+
+
+@pytest.mark.usefixtures("_loaded")
+def test_what_a_folder_holds_besides_is_named(tmp_path, capsys):
+    _write_image(tmp_path / "a.png")
+    _write_image(tmp_path / "b.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    page = Image.fromarray(_make_image())
+    page.save(tmp_path / "c.tif", save_all=True, append_images=[page])
+    done = predict.predict_files("model", [tmp_path], tmp_path / "out")
+    assert done.num_images == 3
+    printed = capsys.readouterr().err
+    assert "1 file was passed over" in printed
+    assert "notes.txt" in printed
+    assert "c.tif has 2 pages: the first is read" in printed
 
 
 def test_a_folder_that_is_no_export_is_one_sentence(tmp_path, exported):
@@ -194,20 +311,13 @@ def test_ids_can_be_those_of_the_ground_truth(photos, tmp_path):
     )
     content = json.loads(done.json_path.read_text())
     assert [image["id"] for image in content["images"]] == ["twelve", 11]
-    with pytest.raises(errors.DataError, match=r"half\.png is not among the 4"):
+    with pytest.raises(errors.DataError, match=r"half\.png is not among the 2"):
         predict.predict_files(
             "model",
             [photos / "half.png"],
             tmp_path / "out",
             image_ids=predict.load_image_ids(truth),
         )
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"images": [{"id": 3}]}'])
-def test_a_file_without_image_ids_is_one_sentence(tmp_path, text):
-    (tmp_path / "ids.json").write_text(text)
-    with pytest.raises(errors.DataError, match=r"ids\.json is no JSON file"):
-        predict.load_image_ids(tmp_path / "ids.json")
 
 
 @pytest.mark.usefixtures("_loaded")
@@ -251,11 +361,11 @@ def test_label_maps_are_written_on_request(
         raw_panoptic_format="three_channel_png",
         convert_raw_to_eval_ids=converts,
     )
-    raw = {p.relative_to(out).as_posix() for p in out.glob("raw_*/*")}
+    raw = {p.relative_to(out).as_posix() for p in out.glob("raw_*/**/*.png")}
     assert raw == {
         f"raw_{kind}/{name}.png"
         for kind in ("semantic", "panoptic")
-        for name in ("a", "a-2")
+        for name in ("a", "sub/a")
     }
     maps = predictor.predict_maps(photos / "a.png")
     semantic = np.asarray(Image.open(out / "raw_semantic/a.png"))
@@ -332,7 +442,7 @@ def test_help_shows_the_flags_without_tensorflow():
     for program in ("predict.main", "exports.main"):
         done = _run_program("--help", program=program)
         assert done.returncode == 0
-        assert "--out:" in done.stdout
+        assert "--out=PATH" in done.stdout
     code = (
         "import sys, deeplab2_like.predict, deeplab2_like.exports.main; "
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"

@@ -5,7 +5,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from deeplab2_like import errors
-from deeplab2_like.storage import image_files
+from deeplab2_like.storage import image_decoding, image_files
 
 _LIMIT = 10_000
 
@@ -30,7 +30,6 @@ def _find(*inputs):
 def test_a_folder_is_searched_with_its_folders(tmp_path):
     for name in ("b.PNG", "a.jpg", "sub/deep/c.webp"):
         _write(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no image")
     assert _find(tmp_path) == [
         ("a.jpg", "a"),
         ("b.PNG", "b"),
@@ -44,11 +43,65 @@ def test_results_of_an_earlier_run_are_not_images(tmp_path):
     assert _find(tmp_path) == [("a.jpg", "a")]
 
 
-def test_names_are_unique(tmp_path):
-    for name in ("x/1.jpg", "x/1.png", "y/1.jpg", "y/1-2.jpg"):
+def test_other_files_are_counted_and_named(tmp_path):
+    _write(tmp_path / "a.jpg")
+    names = ["b.svg", "sub/c.json", *(f"{n}.txt" for n in range(5))]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("no image")
+    (tmp_path / ".hidden").write_text("")
+    warnings = []
+    image_files.find_images([tmp_path], warn=warnings.append)
+    assert warnings == [
+        "7 files were passed over, of no kind that is read here: 0.txt, "
+        "1.txt, 2.txt, 3.txt, 4.txt and 2 more."
+    ]
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(errors.DataError, match="7 files were passed over"):
+        image_files.find_images([tmp_path])
+
+
+def test_photos_that_cannot_be_read_here_are_named_with_the_remedy(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        image_decoding, "can_read", lambda suffix: suffix != ".heic"
+    )
+    _write(tmp_path / "a.jpg")
+    (tmp_path / "b.HEIC").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"1 file was .*b\.HEIC.*pillow-heif"):
+        assert _find(tmp_path) == [("a.jpg", "a")]
+
+
+def test_images_of_several_folders_keep_them_apart(tmp_path):
+    for name in ("north/1.jpg", "south/1.jpg", "south/2.jpg"):
         _write(tmp_path / name)
-    found = _find(tmp_path / "x", tmp_path / "y")
-    assert [name for _, name in found] == ["1", "1-2", "1-2-2", "1-3"]
+    expected = [
+        ("north/1.jpg", "north/1"),
+        ("south/1.jpg", "south/1"),
+        ("south/2.jpg", "south/2"),
+    ]
+    assert _find(tmp_path) == expected
+    assert _find(tmp_path / "north", tmp_path / "south") == expected
+    files = [tmp_path / name for name, _ in expected]
+    assert _find(*files) == expected
+    assert _find(files[0], files[2]) == [("1.jpg", "1"), ("2.jpg", "2")]
+    assert _find(tmp_path / "south", files[1]) == [
+        ("1.jpg", "1"),
+        ("2.jpg", "2"),
+    ]
+
+
+def test_names_of_outputs_are_unique(tmp_path):
+    for name in ("1.jpg", "1.png", "1-2.jpg", "sub/1.jpg"):
+        _write(tmp_path / name)
+    assert _find(tmp_path) == [
+        ("1-2.jpg", "1-2"),
+        ("1.jpg", "1"),
+        ("1.png", "1-3"),
+        ("sub/1.jpg", "sub/1"),
+    ]
+    assert image_files.name_uniquely(["a.jpg", "A.png"]) == ["a", "A-2"]
 
 
 def test_named_files_may_have_any_extension(tmp_path):
@@ -101,11 +154,27 @@ def test_other_kinds_and_colors_become_rgb(tmp_path, ending):
 
 
 @pytest.mark.parametrize("ending", ["png", "tif"])
-def test_of_sixteen_bits_the_upper_eight_are_taken(tmp_path, ending):
-    pixels = (np.arange(35).reshape(5, 7) * 1800).astype(np.uint16)
+def test_sixteen_bits_are_refused(tmp_path, ending):
+    pixels = (np.arange(35).reshape(5, 7) * 100).astype(np.uint16)
     path = _write(tmp_path / f"a.{ending}", pixels)
-    loaded = image_files.load_image(path, _LIMIT)
-    np.testing.assert_array_equal(loaded[..., 0], pixels >> 8)
+    with pytest.raises(errors.DataError, match=r"has more.*8 bits first"):
+        image_files.load_image(path, _LIMIT)
+
+
+def test_the_first_of_several_pages_is_read_with_a_warning(tmp_path):
+    first, second = map(Image.fromarray, (_make_pixels(), _make_pixels(seed=1)))
+    path = tmp_path / "a.tif"
+    first.save(path, save_all=True, append_images=[second])
+    with pytest.warns(UserWarning, match=r"a\.tif has 2 pages"):
+        loaded = image_files.load_image(path, _LIMIT)
+    np.testing.assert_array_equal(loaded, _make_pixels())
+
+
+def test_a_wrong_extension_does_not_matter(tmp_path):
+    path = _write(tmp_path / "a.jpg", format="PNG")
+    np.testing.assert_array_equal(
+        image_files.load_image(path, _LIMIT), _make_pixels()
+    )
 
 
 def test_images_without_a_range_are_refused(tmp_path):

@@ -210,6 +210,26 @@ def test_a_comparison_has_four_panels_or_two_without_truth(descriptor):
     assert two.shape[1] > 2 * 192
 
 
+def test_the_legend_of_a_comparison_says_0_for_what_is_absent(descriptor):
+    labels = _make_labels()
+    without = np.where(labels // 1000 == 0, labels, 0)
+    truth, prediction = (
+        PanopticResult.from_label(label, descriptor)
+        for label in (labels, without)
+    )
+    entries = visualizer._list_classes([truth, prediction], descriptor)
+    notes = {entry.name: entry.note for entry in entries}
+    assert notes == {"road": "100 %", "car": "0", "sky": "0"}
+    errors_hw = difference.compute_errors(truth, truth)
+    heading, *shares = difference.list_errors(errors_hw)
+    assert heading.note == ""
+    assert [entry.note for entry in shares] == ["0", "0"]
+    errors_hw[0, 0] = difference.WRONG_CLASS
+    errors_hw[0, 1:7] = difference.WRONG_INSTANCE
+    shares = difference.list_errors(errors_hw)[1:]
+    assert [entry.note for entry in shares] == ["< 0.1 %", "0.1 %"]
+
+
 def test_a_legend_without_room_counts_what_it_hides():
     entries = [legend.LegendEntry(f"class {i}", _RED) for i in range(50)]
     crowded = legend.make_legend(entries, 100, 20)

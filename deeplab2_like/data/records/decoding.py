@@ -1,75 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decodes records to images and panoptic labels, in the graph.
 
-In reading order: `decode_image`, `check_label_range`, `decode_label` and
-`decode_example`, which decodes a whole record. A record that cannot be used
-raises an error in the graph whose message names the image: see `graph_errors`.
+In reading order: `check_label_range`, `decode_label` and `decode_example`,
+which decodes a whole record. A record that cannot be used raises an error in
+the graph whose message names the image: see `graph_errors`.
 """
 
 import tensorflow as tf
 
 from deeplab2_like.data.records import features as record_features
+from deeplab2_like.data.records import images
 from deeplab2_like.graph import checks
 
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-_JPEG_START = b"\xff\xd8\xff"
-_PNG_BIT_DEPTH_BYTE = 24
 _PNG_COLOR_TYPE_BYTE = 25
-
-
-def _starts_with(encoded: tf.Tensor, start: bytes) -> tf.Tensor:
-    return tf.strings.substr(encoded, 0, len(start)) == start
-
-
-def _png_header_byte(encoded: tf.Tensor, position: int) -> tf.Tensor:
-    byte = tf.strings.substr(encoded, position, 1)
-    return tf.cast(tf.io.decode_raw(byte, tf.uint8)[0], tf.int32)
-
-
-def decode_image(encoded: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG or PNG to RGB.
-
-    Greyscale is repeated, a palette is applied, alpha is dropped, CMYK is
-    converted and 16 bits are reduced to 8.
-
-    Args:
-        encoded: string scalar, the bytes of the file.
-        name: string scalar, the image in messages.
-
-    Returns:
-        uint8 [H, W, 3].
-
-    Raises:
-        tf.errors.InvalidArgumentError: The file is neither a JPEG nor a PNG,
-            or is damaged; see `graph_errors.as_data_error`.
-    """
-    is_known = _starts_with(encoded, _PNG_START) | _starts_with(
-        encoded, _JPEG_START
-    )
-
-    def describe() -> tf.Tensor:
-        return tf.where(
-            tf.strings.length(encoded) == 0,
-            checks.sentence(
-                "The record of image '",
-                name,
-                f"' has no image: its feature {record_features.IMAGE!r} is"
-                " missing or empty.",
-            ),
-            checks.sentence(
-                "Image '",
-                name,
-                "' is neither a JPEG nor a PNG. Convert it, and write the"
-                " records again.",
-            ),
-        )
-
-    with checks.after(checks.check(is_known, describe)):
-        image = tf.io.decode_image(
-            tf.identity(encoded), channels=3, expand_animations=False
-        )
-    image.set_shape([None, None, 3])
-    return image
 
 
 def _decode_raw_label(
@@ -99,7 +42,7 @@ def _check_png(
     encoded: tf.Tensor, name: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the check that a PNG is grey, and its bits a channel."""
-    is_png = _starts_with(encoded, _PNG_START) & (
+    is_png = images.starts_with(encoded, images.PNG_START) & (
         tf.strings.length(encoded) > _PNG_COLOR_TYPE_BYTE
     )
     is_png = checks.check(
@@ -111,8 +54,8 @@ def _check_png(
         ),
     )
     with checks.after(is_png):
-        bits = _png_header_byte(encoded, _PNG_BIT_DEPTH_BYTE)
-        color_type = _png_header_byte(encoded, _PNG_COLOR_TYPE_BYTE)
+        bits = images.read_png_byte(encoded, images.PNG_BIT_DEPTH_BYTE)
+        color_type = images.read_png_byte(encoded, _PNG_COLOR_TYPE_BYTE)
     is_grey = checks.check(
         (color_type == 0) & ((bits == 8) | (bits == 16)),
         lambda: checks.sentence(
@@ -130,24 +73,32 @@ def _check_png(
 
 
 def _decode_png_label(
-    encoded: tf.Tensor, size: tf.Tensor, name: tf.Tensor
+    encoded: tf.Tensor, size: tf.Tensor, name: tf.Tensor, allows_damage: bool
 ) -> tf.Tensor:
     is_grey, bits = _check_png(encoded, name)
+
+    def decode_as(dtype: tf.DType) -> tf.Tensor:
+        decoded = images.decode_or_empty(
+            lambda data: tf.io.decode_png(data, channels=1, dtype=dtype),
+            encoded,
+            1,
+        )
+        return tf.cast(decoded, tf.int32)
+
     with checks.after(is_grey):
         # Decoding 16 bits as 8 would silently keep the high byte, decoding 8
         # as 16 would multiply by 257.
         label = tf.cond(
             bits == 16,
-            lambda: tf.cast(
-                tf.io.decode_png(encoded, channels=1, dtype=tf.uint16), tf.int32
-            ),
-            lambda: tf.cast(
-                tf.io.decode_png(encoded, channels=1, dtype=tf.uint8), tf.int32
-            ),
+            lambda: decode_as(tf.uint16),
+            lambda: decode_as(tf.uint8),
         )[:, :, 0]
+    is_whole = images.check_not_empty(
+        label, "The label PNG of image", name, allows_damage
+    )
     label_size = tf.shape(label)
     is_same = checks.check(
-        tf.reduce_all(label_size == size),
+        tf.reduce_all(label_size == size) | (tf.size(label) == 0),
         lambda: checks.sentence(
             "Image '",
             name,
@@ -158,7 +109,7 @@ def _decode_png_label(
             ". The two must be equal.",
         ),
     )
-    with checks.after(is_same):
+    with checks.after(is_whole, is_same):
         return tf.identity(label)
 
 
@@ -220,6 +171,7 @@ def decode_label(
     ignore_label: int,
     label_divisor: int,
     is_required: bool,
+    allows_damage: bool = False,
 ) -> tf.Tensor:
     """Decodes the label of a parsed record and checks its size and range.
 
@@ -231,6 +183,8 @@ def decode_label(
         label_divisor: See `check_label_range`.
         is_required: Whether a record without a label is an error; if not, its
             label is void everywhere.
+        allows_damage: Whether a damaged PNG is no error but gives a label
+            without pixels.
 
     Returns:
         int32 [H, W], class * label_divisor + instance; the instance is 0 for
@@ -268,7 +222,10 @@ def decode_label(
         return tf.cond(
             is_raw,
             lambda: _decode_raw_label(encoded, size, name),
-            lambda: _decode_png_label(encoded, size, name) * label_divisor,
+            lambda: (
+                _decode_png_label(encoded, size, name, allows_damage)
+                * label_divisor
+            ),
         )
 
     with tf.control_dependencies([is_present, is_known]):
@@ -295,6 +252,7 @@ def decode_example(
     ignore_label: int,
     label_divisor: int,
     is_label_required: bool = True,
+    allows_damage: bool = False,
 ) -> dict[str, tf.Tensor]:
     """Decodes a serialized record: its image, its label and its name.
 
@@ -304,21 +262,40 @@ def decode_example(
         ignore_label: See `check_label_range`.
         label_divisor: See `check_label_range`.
         is_label_required: See `decode_label`.
+        allows_damage: Whether a damaged image or label is no error; image and
+            label have no pixels then.
 
     Returns:
         "image" uint8 [H, W, 3], "panoptic" int32 [H, W], "name" string [].
 
     Raises:
-        tf.errors.InvalidArgumentError: See `decode_image` and `decode_label`.
+        tf.errors.InvalidArgumentError: See `images.decode_image` and
+            `decode_label`.
     """
     parsed = record_features.parse_example(serialized)
-    image = decode_image(parsed["image"], parsed["name"])
-    panoptic = decode_label(
-        parsed,
-        tf.shape(image)[:2],
-        num_classes=num_classes,
-        ignore_label=ignore_label,
-        label_divisor=label_divisor,
-        is_required=is_label_required,
+    image = images.decode_image(
+        parsed["image"], parsed["name"], allows_damage=allows_damage
     )
+
+    def decode_label_of_image() -> tf.Tensor:
+        return decode_label(
+            parsed,
+            tf.shape(image)[:2],
+            num_classes=num_classes,
+            ignore_label=ignore_label,
+            label_divisor=label_divisor,
+            is_required=is_label_required,
+            allows_damage=allows_damage,
+        )
+
+    if not allows_damage:
+        panoptic = decode_label_of_image()
+        return {"image": image, "panoptic": panoptic, "name": parsed["name"]}
+    panoptic = tf.cond(
+        tf.size(image) > 0,
+        decode_label_of_image,
+        lambda: tf.zeros([0, 0], tf.int32),
+    )
+    panoptic.set_shape([None, None])
+    image = image[: tf.shape(panoptic)[0]]  # None where the label is damaged.
     return {"image": image, "panoptic": panoptic, "name": parsed["name"]}

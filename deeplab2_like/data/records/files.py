@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds TFRecord files, and the records in them by their headers alone.
+"""Finds the records in TFRecord files by the headers of records alone.
 
-In reading order: `find_files` (patterns to paths), `scan_file` and
-`scan_files` (files to positions of records).
+In reading order: `scan_file` and `scan_files` (files to positions of records).
+`find_files` (patterns to paths) is from `paths`, which needs no TensorFlow.
 """
 
 import dataclasses
 import os
-import re
 import sys
 from collections.abc import Sequence
 
@@ -15,88 +14,21 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
+from deeplab2_like.data.records.paths import SHARD, find_files
+from deeplab2_like.storage import user_paths
 
-SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})(.*)$")
+__all__ = [
+    "SHARD",
+    "RecordFile",
+    "compute_masked_crc",
+    "find_files",
+    "scan_file",
+    "scan_files",
+]
+
 # A record is: length (uint64), checksum of it (uint32), data, checksum.
 _HEADER_BYTES = 12
 _FRAME_BYTES = 16
-
-
-def _check_shards(paths: Sequence[str], pattern: str) -> None:
-    """Raises an error for two versions of one split, and for empty files."""
-    counts: dict[str, set[str]] = {}
-    for path in paths:
-        match = SHARD.match(path)
-        if match:
-            counts.setdefault(match[1] + match[4], set()).add(match[3])
-    for prefix, totals in counts.items():
-        if len(totals) > 1:
-            raise errors.DataError(
-                f"File pattern {pattern!r} matches {len(totals)} versions of"
-                f" {os.path.basename(prefix)!r}: of"
-                f" {' and of '.join(sorted(totals))} shards. Remove one"
-                " version, or give a pattern that matches one, for example"
-                f" '...-of-{max(totals)}...'."
-            )
-    empty = [path for path in paths if tf.io.gfile.stat(path).length == 0]
-    # deeplab2 writes n / shards images to a shard, rounded up, so that the last
-    # shards can be empty: this is allowed.
-    while empty and empty[-1] == paths[-1] and SHARD.match(empty[-1]):
-        paths = paths[:-1]
-        empty.pop()
-    if empty or not paths:
-        raise errors.DataError(
-            f"File pattern {pattern!r} matches"
-            f" {len(empty) or 'only'} empty files (0 bytes)"
-            f"{', first ' + repr(empty[0]) if empty else ''}. Write or copy"
-            " them again."
-        )
-
-
-def find_files(patterns: str | Sequence[str]) -> list[str]:
-    """Finds the record files of a data set.
-
-    Args:
-        patterns: Glob patterns, each of which must match a file. Paths that
-            `tf.io.gfile` knows (gs://...) are allowed.
-
-    Returns:
-        The paths, sorted, each once.
-
-    Raises:
-        errors.DataError: There is no pattern, or one that matches no file, an
-            empty file, a folder or two versions of a split.
-    """
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-    if not any(patterns):
-        raise errors.DataError(
-            "There is no file pattern. Set file_pattern in the data set options"
-            ' of the config, for example "/data/scenes/train-*.tfrecord".'
-        )
-    found: set[str] = set()
-    for pattern in patterns:
-        try:
-            paths = sorted(tf.io.gfile.glob(pattern))
-        except tf.errors.OpError as error:
-            raise errors.DataError(
-                f"File pattern {pattern!r} cannot be looked up:"
-                f" {error.message}."
-            ) from error
-        if not paths:
-            raise errors.DataError(
-                f"File pattern {pattern!r} matches no file (looked in"
-                f" {os.path.dirname(os.path.abspath(pattern))!r}). Correct it,"
-                " or write the records first (data/README.md)."
-            )
-        folders = [path for path in paths if tf.io.gfile.isdir(path)]
-        if folders:
-            raise errors.DataError(
-                f"File pattern {pattern!r} matches the folder {folders[0]!r}."
-                " It must match files: add for example '/train-*.tfrecord'."
-            )
-        _check_shards(paths, pattern)
-        found.update(paths)
-    return sorted(found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +85,7 @@ def _read_headers(
     offsets: list[int] = []
     headers: list[bytes] = []
     offset = 0
-    if "://" in path:
+    if user_paths.is_remote(path):
         size = tf.io.gfile.stat(path).length
         stream = tf.io.gfile.GFile(path, "rb")
     else:

@@ -217,10 +217,55 @@ def test_an_image_that_is_not_one_is_named(encoded):
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
-def test_a_damaged_image_is_a_data_error(file_format):
+def test_a_damaged_image_is_named_or_allowed(file_format):
     encoded, _ = make_image(size=(64, 64), file_format=file_format)
-    record = make_record((64, 64), IMAGE=encoded[: len(encoded) // 3])
-    assert "cannot be decoded" in decode_to_error(record)
+    for length in (len(encoded) // 3, len(encoded) - 20):
+        record = make_record((64, 64), IMAGE=encoded[:length])
+        message = decode_to_error(record)
+        assert "Image 'some/image' is damaged or incomplete and cannot be" in (
+            message
+        )
+        assert "on_damage: SKIP" in message
+        decoded = decode(record, allows_damage=True)
+        assert decoded["image"].shape == (0, 0, 3)
+        assert decoded["panoptic"].shape == (0, 0)
+        assert decoded["name"] == b"some/image"
+
+
+def test_a_damaged_label_is_named_or_allowed():
+    label = make_png(np.arange(35, dtype=np.uint8).reshape(5, 7) % 3)
+    record = make_record(LABEL=label[:-30], LABEL_FORMAT=b"png")
+    message = decode_to_error(record)
+    assert "The label PNG of image 'some/image' is damaged" in message
+    decoded = decode(record, allows_damage=True)
+    assert decoded["image"].size == decoded["panoptic"].size == 0
+
+
+def test_good_records_and_other_faults_are_as_without_allowing_damage():
+    record = make_record()
+    plain, allowing = decode(record), decode(record, allows_damage=True)
+    for key, value in plain.items():
+        np.testing.assert_array_equal(allowing[key], value)
+    record = make_record(LABEL=b"\0" * 4 * 34)
+    message = decode_to_error(record, allows_damage=True)
+    assert "label of image 'some/image' has 136 bytes" in message
+
+
+def test_sixteen_bits_are_refused():
+    pixels = (np.arange(35).reshape(5, 7) * 100).astype(np.uint16)
+    message = decode_to_error(make_record(IMAGE=make_png(pixels)))
+    assert "Image 'some/image' has more than 8 bits a channel (16" in message
+    assert "Scale it to 8 bits first" in message
+
+
+def test_pixels_are_those_that_are_stored_whatever_exif_says():
+    stream = io.BytesIO()
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    image = Image.fromarray(np.arange(35, dtype=np.uint8).reshape(5, 7))
+    image.save(stream, "PNG", exif=tags)
+    decoded = decode(make_record(IMAGE=stream.getvalue()))
+    np.testing.assert_array_equal(decoded["image"][..., 0], np.asarray(image))
 
 
 def test_an_unknown_label_format_is_named():
