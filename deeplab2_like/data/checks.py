@@ -22,6 +22,7 @@ from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.data.records import writer as record_writer
 from deeplab2_like.labels import label_map
+from deeplab2_like.storage import exif
 
 _READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
 
@@ -39,6 +40,9 @@ class Report:
         pixels: Pixels by class; void is under the ignore label.
         instances: Segments with an instance number by class.
         max_instances: Most segments with an instance number in an image.
+        max_class_instances: Most of them of one class in an image.
+        num_turned: Images whose file has an EXIF orientation. It is not
+            applied to records: labels are drawn on the pixels as stored.
     """
 
     num_files: int = 0
@@ -49,6 +53,8 @@ class Report:
     pixels: Counter[int] = dataclasses.field(default_factory=Counter)
     instances: Counter[int] = dataclasses.field(default_factory=Counter)
     max_instances: int = 0
+    max_class_instances: int = 0
+    num_turned: int = 0
 
     def add(self, panoptic_hw: np.ndarray, label_divisor: int) -> None:
         """Counts one image by its label, int32 [H, W]."""
@@ -60,25 +66,37 @@ class Report:
         self.sizes[height, width] += 1
         for index, area in zip(classes, segments.areas, strict=True):
             self.pixels[int(index)] += int(area)
-        self.instances.update(classes[is_instance].tolist())
+        by_class = Counter(classes[is_instance].tolist())
+        self.instances.update(by_class)
+        self.max_class_instances = max(
+            [self.max_class_instances, *by_class.values()]
+        )
         self.max_instances = max(self.max_instances, int(is_instance.sum()))
 
 
 def _make_decoder(
-    rules: pipeline.LabelRules, is_label_required: bool
+    rules: pipeline.LabelRules,
+    is_label_required: bool,
+    allows_damage: bool = False,
 ) -> Callable[..., dict[str, tf.Tensor]]:
     @tf.function(
         input_signature=[
             tf.TensorSpec([], tf.string),
             tf.TensorSpec([], tf.int64),
-        ]
+        ],
+        autograph=False,
     )
     def decode(path: tf.Tensor, offset: tf.Tensor) -> dict[str, tf.Tensor]:
-        return decoding.decode_example(
-            sources.read_record(path, offset),
+        record = sources.read_record(path, offset)
+        example = decoding.decode_example(
+            record,
             **dataclasses.asdict(rules),
             is_label_required=is_label_required,
+            allows_damage=allows_damage,
         )
+        return example | {
+            "file": record_features.parse_example(record)["image"]
+        }
 
     return decode
 
@@ -99,6 +117,7 @@ def check_first_record(
     rules: pipeline.LabelRules,
     *,
     is_label_required: bool = True,
+    allows_damage: bool = False,
 ) -> None:
     """Decodes the first record, so that errors are found early.
 
@@ -106,6 +125,7 @@ def check_first_record(
         file_patterns: Glob patterns of TFRecord files.
         rules: The labels that are allowed.
         is_label_required: Whether a record without a label is an error.
+        allows_damage: Whether a damaged image or label is no error.
 
     Raises:
         errors.DataError: There is no record, or the first cannot be used.
@@ -115,7 +135,8 @@ def check_first_record(
     if not len(first.offsets):
         raise errors.DataError(f"{first.problem}. Write or copy it again.")
     try:
-        _make_decoder(rules, is_label_required)(path, first.offsets[0])
+        decode = _make_decoder(rules, is_label_required, allows_damage)
+        decode(path, first.offsets[0])
     except _READ_ERRORS as error:
         problem = graph_errors.as_data_error(error)
         if problem is None:
@@ -148,21 +169,24 @@ def check_records(
     file_patterns: Sequence[str],
     rules: pipeline.LabelRules,
     *,
-    records_per_file: int = 8,
+    records_per_file: int = -1,
     is_label_required: bool = True,
     with_checksums: bool = False,
     report_file: Callable[[int], None] | None = None,
+    report_label: Callable[[str, np.ndarray], None] | None = None,
 ) -> Report:
     """Checks record files.
 
     Args:
         file_patterns: Glob patterns of TFRecord files.
         rules: The labels that are allowed.
-        records_per_file: Records of each file that are decoded, spread over
-            the file; -1: all.
+        records_per_file: Records of each file that are decoded and counted,
+            spread over the file; -1: all.
         is_label_required: Whether a record without a label is a problem.
         with_checksums: Whether files are compared with MANIFEST.sha256.
         report_file: Function that is called with the number of files done.
+        report_label: Function that is called with the path of the file and the
+            label, int32 [H, W], of each record without a problem.
 
     Returns:
         The findings.
@@ -192,7 +216,12 @@ def check_records(
                 )
                 continue
             names[example["name"].numpy().decode()] += 1
-            result.add(example["panoptic"].numpy(), rules.label_divisor)
+            panoptic = example["panoptic"].numpy()
+            result.add(panoptic, rules.label_divisor)
+            if report_label:
+                report_label(path, panoptic)
+            orientation = exif.read_orientation(example["file"].numpy())
+            result.num_turned += orientation not in (None, 1)
         if report_file:
             report_file(done + 1)
     result.problems += [

@@ -2,6 +2,7 @@
 """Losses: pure functions of predictions and targets, one value per image."""
 
 from deeplab2_like.losses import (
+    class_weights,
     cross_entropy,
     detection,
     grid_masks,
@@ -11,6 +12,7 @@ from deeplab2_like.losses import (
 )
 
 __all__ = [
+    "class_weights",
     "cross_entropy",
     "detection",
     "grid_masks",

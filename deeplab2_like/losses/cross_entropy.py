@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mean cross entropy of all pixels of the batch, or of the hardest ones."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
+
+from deeplab2_like.losses import class_weights as class_weights_lib
 
 
 def compute_mean_cross_entropy(
-    logits_bhwc: tf.Tensor, labels_bhw: tf.Tensor, *, ignore_label: int
+    logits_bhwc: tf.Tensor,
+    labels_bhw: tf.Tensor,
+    *,
+    ignore_label: int,
+    class_weights: Sequence[float] | None = None,
 ) -> tf.Tensor:
     """Computes the softmax cross entropy, averaged over the batch.
 
@@ -16,12 +24,17 @@ def compute_mean_cross_entropy(
         logits_bhwc: float [B, H, W, C].
         labels_bhw: int32 [B, H, W], 0..C-1 or `ignore_label`.
         ignore_label: Pixels of this label do not count.
+        class_weights: Factors of the errors, one for each channel; 1 each
+            when None.
 
     Returns:
         float32 [B], whose mean is the loss: the sum of each image times B,
-        divided by the number of pixels that count in all images.
+        divided by the number of pixels that count in all images, whatever
+        their weights.
     """
-    error, is_counted = _compute_errors(logits_bhwc, labels_bhw, ignore_label)
+    error, is_counted = _compute_errors(
+        logits_bhwc, labels_bhw, ignore_label, class_weights
+    )
     return share_over_batch(
         tf.reduce_sum(error, axis=[1, 2]),
         tf.reduce_sum(tf.cast(is_counted, tf.float32), axis=[1, 2]),
@@ -34,6 +47,7 @@ def compute_hardest_cross_entropy(
     *,
     ignore_label: int,
     share: float,
+    class_weights: Sequence[float] | None = None,
 ) -> tf.Tensor:
     """Computes the softmax cross entropy of the hardest pixels of the batch.
 
@@ -46,11 +60,15 @@ def compute_hardest_cross_entropy(
         labels_bhw: int32 [B, H, W], 0..C-1 or `ignore_label`.
         ignore_label: Pixels of this label have no error.
         share: Share of the pixels that are kept, in (0, 1].
+        class_weights: Factors of the errors, one for each channel, which so
+            decide too which pixels are the hardest; 1 each when None.
 
     Returns:
         float32 [B], whose mean is the loss.
     """
-    error, _ = _compute_errors(logits_bhwc, labels_bhw, ignore_label)
+    error, _ = _compute_errors(
+        logits_bhwc, labels_bhw, ignore_label, class_weights
+    )
     number = tf.cast(tf.size(error), tf.float64)
     # A share such as 0.2 has no exact binary representation: 0.2 * 10 is more
     # than 2 in some precisions, and must not be rounded up to 3.
@@ -101,14 +119,19 @@ def _count(flags: tf.Tensor) -> tf.Tensor:
 
 
 def _compute_errors(
-    logits_bhwc: tf.Tensor, labels_bhw: tf.Tensor, ignore_label: int
+    logits_bhwc: tf.Tensor,
+    labels_bhw: tf.Tensor,
+    ignore_label: int,
+    class_weights: Sequence[float] | None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the errors, 0 where ignored, and which pixels count."""
+    """Returns the weighted errors, 0 where ignored, and which pixels count."""
     is_counted = labels_bhw != ignore_label
+    labels = tf.where(is_counted, labels_bhw, 0)
     error = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=tf.where(is_counted, labels_bhw, 0),
-        logits=tf.cast(logits_bhwc, tf.float32),
+        labels=labels, logits=tf.cast(logits_bhwc, tf.float32)
     )
+    if class_weights is not None:
+        error *= class_weights_lib.look_up(labels, class_weights)
     return tf.where(is_counted, error, 0.0), is_counted
 
 

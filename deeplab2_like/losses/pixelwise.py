@@ -8,9 +8,12 @@ mean is over the pixels whose weighted error is not zero. Pixels that are
 predicted exactly therefore do not count in the mean.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
+
+from deeplab2_like.losses import class_weights as class_weights_lib
 
 PixelError = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -45,8 +48,9 @@ def compute_mean_of_hardest(
     """Averages the largest errors of each image that are not zero.
 
     Hard pixel mining: Yang et al., "DeeperLab" (arXiv:1902.05093), section
-    3.4. Of H * W errors the round(top_k_percent * H * W) largest are kept
-    (half to even); those of them that are zero do not count in the mean.
+    3.4. Of H * W errors the round(top_k_percent * H * W) largest are kept,
+    computed in float32 and rounded half to even as in deeplab2: 0.1 of 25
+    pixels keeps 2. Those of them that are zero do not count in the mean.
 
     Args:
         error_bhw: float32 [B, H, W], weighted errors, not negative.
@@ -62,7 +66,7 @@ def compute_mean_of_hardest(
         keep = tf.cast(tf.round(top_k_percent * num_pixels), tf.int32)
         static = error_bhw.shape[1:].num_elements()
         if static is not None:  # XLA needs a static number.
-            keep = round(top_k_percent * static)
+            keep = int(np.round(np.float32(top_k_percent) * np.float32(static)))
         error = tf.math.top_k(error, keep, sorted=False).values
     count = tf.reduce_sum(tf.cast(error != 0.0, tf.float32), axis=1)
     return tf.math.divide_no_nan(tf.reduce_sum(error, axis=1), count)
@@ -75,6 +79,7 @@ def compute_semantic_loss(
     *,
     ignore_label: int,
     top_k_percent: float = 1.0,
+    class_weights: Sequence[float] | None = None,
 ) -> tf.Tensor:
     """Computes the softmax cross entropy of the hardest pixels.
 
@@ -85,15 +90,19 @@ def compute_semantic_loss(
         weights_bhw: float32 [B, H, W], not negative.
         ignore_label: Pixels of this label do not count.
         top_k_percent: See `compute_mean_of_hardest`.
+        class_weights: Factors of `weights_bhw`, one for each class, which so
+            decide too which pixels are the hardest; 1 each when None.
 
     Returns:
         float32 [B].
     """
     is_counted = labels_bhw != ignore_label
+    labels = tf.where(is_counted, labels_bhw, 0)
     error = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=tf.where(is_counted, labels_bhw, 0),
-        logits=tf.cast(logits_bhwc, tf.float32),
+        labels=labels, logits=tf.cast(logits_bhwc, tf.float32)
     )
+    if class_weights is not None:
+        weights_bhw *= class_weights_lib.look_up(labels, class_weights)
     weighted = error * tf.where(is_counted, weights_bhw, 0.0)
     return compute_mean_of_hardest(weighted, top_k_percent)
 

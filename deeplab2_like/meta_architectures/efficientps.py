@@ -121,6 +121,7 @@ class EfficientPS(pyramid_system.PyramidSystem):
         share = read_decimal(self._loss_options.semantic_loss.top_k_percent)
         rules: dict[str, Any] = {
             "ignore_label": boxes_masks.NO_CHANNEL,
+            "class_weights": self._channel_weights(),
         }
         if share < 1.0:
             return cross_entropy.compute_hardest_cross_entropy(

@@ -154,6 +154,7 @@ class PanopticDeepLab(system.System):
                     targets["semantic_weight"],
                     ignore_label=self.descriptor.ignore_label,
                     top_k_percent=semantic.top_k_percent,
+                    class_weights=self._class_weights(),
                 )
             )
         for field, (output, target, weight) in _REGRESSIONS.items():

@@ -57,6 +57,7 @@ class PanopticFPN(pyramid_system.PyramidSystem):
                 logits,
                 targets["semantic"],
                 ignore_label=boxes_masks.NO_CHANNEL,
+                class_weights=self._channel_weights(),
             )
         if self.has_instances:
             losses |= detection.compute_instance_losses(outputs)

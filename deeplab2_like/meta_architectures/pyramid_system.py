@@ -94,6 +94,13 @@ class PyramidSystem(system.System):
                 channels[category] = 0
         return channels
 
+    def _channel_weights(self) -> list[float] | None:
+        """Returns the weight of each channel in the semantic loss, if any."""
+        weights = self._class_weights()
+        if weights is None:
+            return None
+        return [weights[category] for category in self._channel_classes]
+
     def build_model(self, *, synchronize_batch_norm: bool) -> keras.Model:
         """Builds the network with all its variables."""
         learns_weights = self._loss_options.learn_weights

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deeplab2_like import errors
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.model import weight_decay
@@ -71,6 +72,27 @@ class System(abc.ABC):
             **shared: The arguments of `postprocess` functions that are those
                 of all systems.
         """
+
+    def _class_weights(self) -> tuple[float, ...] | None:
+        """Returns the weight of each class in the semantic loss, if any.
+
+        Raises:
+            ConfigError: The weights depend on pixels that were not counted.
+        """
+        options = self._loss_options.semantic_loss
+        if options.class_weights:
+            return tuple(options.class_weights)
+        if options.class_weight:
+            given = {entry.name: entry.weight for entry in options.class_weight}
+            names = self.descriptor.class_names
+            return tuple(given.get(name, 1.0) for name in names)
+        if options.balance:
+            raise errors.ConfigError(
+                "The weights of semantic_loss { balance: ... } follow from the "
+                "training records, whose pixels were not counted. Train by "
+                "deeplab2-train, or give class_weights."
+            )
+        return None
 
     def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
         """Returns the kernels of convolutions and dense layers."""

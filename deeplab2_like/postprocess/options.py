@@ -17,12 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
+from deeplab2_like.config.names import MAX_CENTERS
 from deeplab2_like.config.solov2_grids import GRIDS, SMALLEST_MASKS
 from deeplab2_like.labels.descriptor import DatasetDescriptor
-
-# The number of centers that are kept when a config does not limit them.
-# Times and table sizes are in proportion to it.
-MAX_CENTERS = 2048
 
 
 @dataclasses.dataclass(frozen=True)

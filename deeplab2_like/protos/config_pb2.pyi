@@ -7,6 +7,7 @@ from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
 from deeplab2_like.protos.dataset_pb2 import DatasetOptions as DatasetOptions
 from deeplab2_like.protos.dataset_pb2 import PaddingMode as PaddingMode
+from deeplab2_like.protos.dataset_pb2 import OnDamage as OnDamage
 from deeplab2_like.protos.evaluator_pb2 import EvaluatorOptions as EvaluatorOptions
 from deeplab2_like.protos.evaluator_pb2 import PanopticQualityVariant as PanopticQualityVariant
 from deeplab2_like.protos.model_pb2 import DecoderOptions as DecoderOptions
@@ -17,12 +18,17 @@ from deeplab2_like.protos.model_pb2 import ModelOptions as ModelOptions
 from deeplab2_like.protos.trainer_pb2 import SolverOptions as SolverOptions
 from deeplab2_like.protos.trainer_pb2 import LossOptions as LossOptions
 from deeplab2_like.protos.trainer_pb2 import TrainerOptions as TrainerOptions
+from deeplab2_like.protos.trainer_pb2 import KeptOptimizer as KeptOptimizer
 
 DESCRIPTOR: _descriptor.FileDescriptor
 CONSTANT: _dataset_pb2.PaddingMode
 REFLECT: _dataset_pb2.PaddingMode
+FAIL: _dataset_pb2.OnDamage
+SKIP: _dataset_pb2.OnDamage
 PANOPTICAPI: _evaluator_pb2.PanopticQualityVariant
 DEEPLAB2: _evaluator_pb2.PanopticQualityVariant
+ALL: _trainer_pb2.KeptOptimizer
+LAST: _trainer_pb2.KeptOptimizer
 
 class ExperimentOptions(_message.Message):
     __slots__ = ("experiment_name", "model_options", "trainer_options", "train_dataset_options", "evaluator_options", "eval_dataset_options")

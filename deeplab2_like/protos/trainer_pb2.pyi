@@ -1,8 +1,17 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class KeptOptimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ALL: _ClassVar[KeptOptimizer]
+    LAST: _ClassVar[KeptOptimizer]
+ALL: KeptOptimizer
+LAST: KeptOptimizer
 
 class SolverOptions(_message.Message):
     __slots__ = ("use_sync_batchnorm", "learning_policy", "base_learning_rate", "poly_learning_power", "poly_end_learning_rate", "warmup_steps", "optimizer", "weight_decay", "use_gradient_clipping", "clip_gradient_norm", "training_number_of_steps", "batchnorm_momentum", "batchnorm_epsilon", "backbone_learning_rate_multiplier", "adamw_weight_decay", "ema_decay")
@@ -43,14 +52,37 @@ class SolverOptions(_message.Message):
 class LossOptions(_message.Message):
     __slots__ = ("semantic_loss", "center_loss", "regression_loss", "motion_loss", "next_regression_loss", "pq_style_loss", "mask_id_cross_entropy_loss", "instance_discrimination_loss", "depth_loss", "proposal_loss", "proposal_box_loss", "class_loss", "box_loss", "mask_loss", "soft_panoptic_quality_loss", "learn_weights", "cell_loss")
     class SingleLossOptions(_message.Message):
-        __slots__ = ("name", "weight", "top_k_percent")
+        __slots__ = ("name", "weight", "top_k_percent", "class_weight", "class_weights", "balance", "max_class_weight")
+        class ClassBalance(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+            __slots__ = ()
+            NONE: _ClassVar[LossOptions.SingleLossOptions.ClassBalance]
+            INVERSE_FREQUENCY: _ClassVar[LossOptions.SingleLossOptions.ClassBalance]
+            MEDIAN_FREQUENCY: _ClassVar[LossOptions.SingleLossOptions.ClassBalance]
+        NONE: LossOptions.SingleLossOptions.ClassBalance
+        INVERSE_FREQUENCY: LossOptions.SingleLossOptions.ClassBalance
+        MEDIAN_FREQUENCY: LossOptions.SingleLossOptions.ClassBalance
+        class ClassWeight(_message.Message):
+            __slots__ = ("name", "weight")
+            NAME_FIELD_NUMBER: _ClassVar[int]
+            WEIGHT_FIELD_NUMBER: _ClassVar[int]
+            name: str
+            weight: float
+            def __init__(self, name: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
         NAME_FIELD_NUMBER: _ClassVar[int]
         WEIGHT_FIELD_NUMBER: _ClassVar[int]
         TOP_K_PERCENT_FIELD_NUMBER: _ClassVar[int]
+        CLASS_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+        CLASS_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+        BALANCE_FIELD_NUMBER: _ClassVar[int]
+        MAX_CLASS_WEIGHT_FIELD_NUMBER: _ClassVar[int]
         name: str
         weight: float
         top_k_percent: float
-        def __init__(self, name: _Optional[str] = ..., weight: _Optional[float] = ..., top_k_percent: _Optional[float] = ...) -> None: ...
+        class_weight: _containers.RepeatedCompositeFieldContainer[LossOptions.SingleLossOptions.ClassWeight]
+        class_weights: _containers.RepeatedScalarFieldContainer[float]
+        balance: LossOptions.SingleLossOptions.ClassBalance
+        max_class_weight: float
+        def __init__(self, name: _Optional[str] = ..., weight: _Optional[float] = ..., top_k_percent: _Optional[float] = ..., class_weight: _Optional[_Iterable[_Union[LossOptions.SingleLossOptions.ClassWeight, _Mapping]]] = ..., class_weights: _Optional[_Iterable[float]] = ..., balance: _Optional[_Union[LossOptions.SingleLossOptions.ClassBalance, str]] = ..., max_class_weight: _Optional[float] = ...) -> None: ...
     SEMANTIC_LOSS_FIELD_NUMBER: _ClassVar[int]
     CENTER_LOSS_FIELD_NUMBER: _ClassVar[int]
     REGRESSION_LOSS_FIELD_NUMBER: _ClassVar[int]
@@ -88,7 +120,7 @@ class LossOptions(_message.Message):
     def __init__(self, semantic_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., center_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., regression_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., motion_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., next_regression_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., pq_style_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., mask_id_cross_entropy_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., instance_discrimination_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., depth_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., proposal_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., proposal_box_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., class_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., box_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., mask_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., soft_panoptic_quality_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., learn_weights: bool = ..., cell_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ...) -> None: ...
 
 class TrainerOptions(_message.Message):
-    __slots__ = ("num_checkpoints_to_keep", "save_checkpoints_steps", "save_summaries_steps", "steps_per_loop", "loss_options", "solver_options", "seed", "deterministic", "compute_precision")
+    __slots__ = ("num_checkpoints_to_keep", "save_checkpoints_steps", "save_summaries_steps", "steps_per_loop", "loss_options", "solver_options", "seed", "deterministic", "compute_precision", "keep_optimizer")
     NUM_CHECKPOINTS_TO_KEEP_FIELD_NUMBER: _ClassVar[int]
     SAVE_CHECKPOINTS_STEPS_FIELD_NUMBER: _ClassVar[int]
     SAVE_SUMMARIES_STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +130,7 @@ class TrainerOptions(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     DETERMINISTIC_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_PRECISION_FIELD_NUMBER: _ClassVar[int]
+    KEEP_OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
     num_checkpoints_to_keep: int
     save_checkpoints_steps: int
     save_summaries_steps: int
@@ -107,4 +140,5 @@ class TrainerOptions(_message.Message):
     seed: int
     deterministic: bool
     compute_precision: str
-    def __init__(self, num_checkpoints_to_keep: _Optional[int] = ..., save_checkpoints_steps: _Optional[int] = ..., save_summaries_steps: _Optional[int] = ..., steps_per_loop: _Optional[int] = ..., loss_options: _Optional[_Union[LossOptions, _Mapping]] = ..., solver_options: _Optional[_Union[SolverOptions, _Mapping]] = ..., seed: _Optional[int] = ..., deterministic: bool = ..., compute_precision: _Optional[str] = ...) -> None: ...
+    keep_optimizer: KeptOptimizer
+    def __init__(self, num_checkpoints_to_keep: _Optional[int] = ..., save_checkpoints_steps: _Optional[int] = ..., save_summaries_steps: _Optional[int] = ..., steps_per_loop: _Optional[int] = ..., loss_options: _Optional[_Union[LossOptions, _Mapping]] = ..., solver_options: _Optional[_Union[SolverOptions, _Mapping]] = ..., seed: _Optional[int] = ..., deterministic: bool = ..., compute_precision: _Optional[str] = ..., keep_optimizer: _Optional[_Union[KeptOptimizer, str]] = ...) -> None: ...

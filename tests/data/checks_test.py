@@ -65,10 +65,29 @@ def test_each_problem_names_file_record_and_image(tmp_path):
     assert report.num_checked == 2
     wrong_range, cut, text, twice = report.problems
     assert "record 1, image 'range': The label of" in wrong_range
-    assert "record 2, image 'cut': An image or label" in cut
+    assert "record 2, image 'cut': Image 'cut' is damaged" in cut
     assert "record 3, image 'text': Image 'text' is neither" in text
     assert "2 records have the image name 'good'" in twice
     assert "train-00000-of-00001" in wrong_range
+
+
+def test_sixteen_bits_and_orientations_are_found(tmp_path):
+    deep, turned = io.BytesIO(), io.BytesIO()
+    ramp = np.arange(20, dtype=np.uint16).reshape(4, 5) * 200
+    Image.fromarray(ramp).save(deep, format="PNG")
+    tags = Image.Exif()
+    tags[0x0112] = 3
+    Image.new("RGB", (5, 4)).save(turned, format="JPEG", exif=tags)
+    pattern = write(
+        tmp_path,
+        make_record("deep", image=deep.getvalue()),
+        make_record("turned", image=turned.getvalue()),
+        make_record("plain"),
+    )
+    report = check(pattern)
+    (problem,) = report.problems
+    assert "Image 'deep' has more than 8 bits a channel" in problem
+    assert report.num_turned == 1
 
 
 def test_only_some_records_may_be_decoded(tmp_path):
@@ -77,6 +96,15 @@ def test_only_some_records_may_be_decoded(tmp_path):
     assert check(pattern, records_per_file=2).num_checked == 4
     assert check(pattern, records_per_file=-1).num_checked == 9
     assert check(pattern, records_per_file=0).num_checked == 0
+
+
+def test_all_records_are_counted_unless_a_sample_is_asked_for(tmp_path):
+    label = np.full((4, 5), 11)
+    data = [make_record(str(index), label) for index in range(20)]
+    pattern = write(tmp_path, *data)
+    report = check(pattern)
+    assert report.num_checked == report.instances[1] == 20
+    assert check(pattern, records_per_file=8).instances[1] == 8
 
 
 def test_damaged_and_missing_files_are_problems(tmp_path):

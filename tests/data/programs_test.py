@@ -8,13 +8,16 @@ import sys
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 from PIL import Image
 
 from deeplab2_like import errors
 from deeplab2_like.data.coco import describe_main
 from deeplab2_like.labels import descriptor
+from deeplab2_like.protos import dataset_pb2
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+RECORDS = "records [v1]*"  # TensorFlow reads it as a pattern.
 PROGRAMS = ["check_data", "convert_coco_panoptic", "describe_data"]
 
 
@@ -67,7 +70,7 @@ def convert(folder):
         "--panoptic=panoptic",
         "--dataset=mine.textproto",
         "--split=val",
-        "--output_dir=records",
+        f"--output_dir={RECORDS}",
         folder=folder,
     )
 
@@ -75,7 +78,7 @@ def convert(folder):
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_works_from_anywhere_and_lists_the_flags(program):
     _, output, _ = run(program, "--help")
-    flag = {"describe_data": "--json:"}.get(program, "--dataset:")
+    flag = {"describe_data": "--json="}.get(program, "--dataset=")
     assert flag in output
 
 
@@ -98,17 +101,30 @@ def test_own_data_from_json_to_checked_records(tmp_path):
     assert code == 0, error
     assert "1 images in 1 files" in output
     assert "1 instances" in output
+    options = dataset_pb2.DatasetOptions()
+    printed = output.splitlines()[-1].removeprefix("For a config: ")
+    text_format.Parse(printed, options)
     code, output, error = run(
         "check_data",
-        "--file_pattern=records/val-*",
+        f"--file_pattern={options.file_pattern[0]}",
         "--dataset=mine.textproto",
         "--checksums",
         folder=tmp_path,
     )
     assert code == 0, error
     assert "No problems found" in output
+    assert "1 records, 1 of them decoded and counted\n" in output
+    assert (tmp_path / RECORDS / "class_pixels.json").exists()
+    code, _, error = run(
+        "check_data",
+        f"--file_pattern={RECORDS}/val-*",
+        "--dataset=mine.textproto",
+        folder=tmp_path,
+    )
+    assert code == 0, error
 
 
+@pytest.mark.slow
 def test_problems_end_with_code_3_and_no_traceback(tmp_path):
     make_data(tmp_path, area=13)
     text = describe_main.describe_categories(
@@ -119,6 +135,60 @@ def test_problems_end_with_code_3_and_no_traceback(tmp_path):
     assert code == 3
     assert "Traceback" not in error
     assert "Image 'one': segment 1799 has the area 13" in error
+
+
+def test_a_tilde_is_the_home_folder_and_no_folder_of_that_name(tmp_path):
+    make_data(tmp_path)
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "data" / "describe_data.py"),
+            "~/panoptic.json",
+            "--output=~/mine.textproto",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin", "HOME": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mine.textproto").exists()
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "message"),
+    [
+        ("describe_data", ["a.json", "b.json"], "Unexpected argument 'b.json'"),
+        ("check_data", ["--dataset=scene"], "--file_pattern is missing"),
+        (
+            "check_data",
+            ["--dataset=scene", "--file_pattern=x"],
+            'the data set "scene" is not known',
+        ),
+        ("convert_coco_panoptic", ["--split=a/b"], "--json is missing"),
+        (
+            "make_scenes",
+            ["--format=png"],
+            "--format=png is not one of tfrecord",
+        ),
+    ],
+)
+def test_wrong_usage_ends_with_code_2(program, flags, message):
+    code, output, error = run(program, *flags)
+    assert code == 2
+    assert error.startswith("Error: ")
+    assert message in error
+    assert not output
+
+
+def test_records_that_do_not_exist_are_named_without_tensorflow():
+    code, _, error = run(
+        "check_data", "--dataset=scenes", "--file_pattern=nowhere/train-*"
+    )
+    assert code == 3
+    assert error.startswith("Error: File pattern 'nowhere/train-*' matches no")
 
 
 def test_a_missing_flag_is_named():
@@ -136,7 +206,13 @@ def test_the_divisor_fits_the_instances(tmp_path):
         "images": [],
         "categories": [{"id": n, "name": str(n)} for n in range(300)],
         "annotations": [
-            {"segments_info": [{"category_id": 1}] * 600},
+            {
+                "image_id": 1,
+                "file_name": "1.png",
+                "segments_info": [
+                    {"id": n, "category_id": 1} for n in range(1, 601)
+                ],
+            },
         ],
     }
     path.write_text(json.dumps(content))

@@ -63,6 +63,34 @@ def test_unknown_sizes_and_xla_give_the_eager_result(top_k_percent):
     np.testing.assert_allclose(jitted(error), eager, rtol=1e-6)
 
 
+@pytest.mark.parametrize("mode", ["static", "unknown", "xla", "xla_unknown"])
+@pytest.mark.parametrize(
+    ("size", "share", "expected"),
+    [((5, 5), 0.1, 2), ((3, 5), 0.3, 4), ((5, 6), 0.15, 4), ((5, 7), 0.1, 4)],
+)
+def test_the_number_of_hardest_pixels_is_rounded_as_in_the_reference(
+    mode, size, share, expected
+):
+    """In float32, half to even; float64 would keep 3, 5, 5 and 4 pixels."""
+    # A field of a config is float32.
+    share = float(np.float32(share))
+    values = np.arange(1, 1 + size[0] * size[1], dtype=np.float32)
+    error = values.reshape(1, *size)
+
+    def compute(x):
+        return pixelwise.compute_mean_of_hardest(x, share)
+
+    if mode != "static":
+        is_unknown = mode.endswith("unknown")
+        compute = tf.function(
+            compute,
+            jit_compile=mode.startswith("xla"),
+            input_signature=[tf.TensorSpec([None] * 3)] if is_unknown else None,
+        )
+    loss = compute(tf.constant(error))
+    np.testing.assert_allclose(loss, [values[-expected:].mean()], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("pixel_error", "expected"),
     [

@@ -60,6 +60,13 @@ def check(
             )
     _check_scales(split.augmentations, f"{name}.augmentations", report)
     _check_padding(split, name, stride, report)
+    if name == _EVAL and split.on_damage != dataset_pb2.FAIL:
+        report.add(
+            f"{name}.on_damage",
+            dataset_pb2.OnDamage.Name(split.on_damage),
+            "scores are of all images of a split",
+            "Remove the field here; it belongs to train_dataset_options.",
+        )
 
 
 def _check_crop(

@@ -237,6 +237,11 @@ _TRAINER: dict[str, Rule] = {
     ),
     "SingleLossOptions.weight": _FROM_ZERO,
     "SingleLossOptions.top_k_percent": _TOP,
+    "SingleLossOptions.class_weights": _ABOVE_ZERO,
+    "SingleLossOptions.balance": Free(),
+    "SingleLossOptions.max_class_weight": _ABOVE_ZERO,
+    "ClassWeight.name": Free(),
+    "ClassWeight.weight": _ABOVE_ZERO,
     "LossOptions.learn_weights": Free(),
     "TrainerOptions.num_checkpoints_to_keep": _COUNT,
     "TrainerOptions.save_checkpoints_steps": _COUNT,
@@ -245,6 +250,7 @@ _TRAINER: dict[str, Rule] = {
     "TrainerOptions.seed": _FROM_ZERO,
     "TrainerOptions.deterministic": Free(),
     "TrainerOptions.compute_precision": OneOf(names.COMPUTE_PRECISIONS),
+    "TrainerOptions.keep_optimizer": Free(),
 }
 _DATASET: dict[str, Rule] = {
     # Its names are the files of configs/datasets: the loader checks them.
@@ -279,6 +285,7 @@ _DATASET: dict[str, Rule] = {
     "DatasetOptions.pad_to_multiple_of": Range(0, 16384),
     "DatasetOptions.padding_mode": Free(),
     "DatasetOptions.shuffle_buffer_size": _COUNT,
+    "DatasetOptions.on_damage": Free(),
 }
 _EVALUATOR: dict[str, Rule] = {
     "EvaluatorOptions.eval_steps": MinusOneOr(_COUNT),
@@ -298,7 +305,9 @@ _EVALUATOR: dict[str, Rule] = {
     "EvaluatorOptions.convert_raw_to_eval_ids": Free(),
     "EvaluatorOptions.eval_scales": Range(0, 8, low_is_open=True),
     "EvaluatorOptions.merge_semantic_and_instance_with_tf_op": Free(),
-    "EvaluatorOptions.raw_panoptic_format": OneOf(names.RAW_PANOPTIC_FORMATS),
+    "EvaluatorOptions.raw_panoptic_format": OneOf(
+        tuple(names.RAW_PANOPTIC_FORMATS)
+    ),
     "EvaluatorOptions.detailed_ap_metrics": Free(),
     "EvaluatorOptions.thing_area_limit": Refused("MaX-DeepLab", 0),
     "EvaluatorOptions.transformer_class_confidence_threshold": _FRACTION,

@@ -4,6 +4,7 @@
 from deeplab2_like.config import names
 from deeplab2_like.config.report import Report
 from deeplab2_like.config.rules import Datasets
+from deeplab2_like.config.rules import classes as class_rules
 from deeplab2_like.config.rules import efficientps as efficientps_rules
 from deeplab2_like.config.rules import panoptic_fpn as panoptic_fpn_rules
 from deeplab2_like.config.rules import pyramid as pyramid_rules
@@ -30,13 +31,6 @@ def check(options: config_pb2.ExperimentOptions, report: Report) -> None:
             f"it must be a multiple of steps_per_loop ({loop})",
             f"Write save_summaries_steps: {above}, or a steps_per_loop that "
             "divides it.",
-        )
-    if loop > 0 and trainer.save_checkpoints_steps % loop:
-        report.warn(
-            f"{path}.save_checkpoints_steps",
-            trainer.save_checkpoints_steps,
-            f"checkpoints are written at the end of a loop of {loop} steps",
-            "Use a multiple of steps_per_loop.",
         )
     _check_solver(trainer.solver_options, f"{path}.solver_options", report)
     _check_losses(options, report)
@@ -133,12 +127,16 @@ def check_evaluator(
     evaluator = options.evaluator_options
     path = "evaluator_options"
     descriptor = datasets.get(options.eval_dataset_options.dataset)
-    field, count = _limit_of_instances(options)
+    field, given, most = _limit_of_instances(options)
     limit = descriptor.label_divisor if descriptor else 0
-    if descriptor and count >= limit:
+    if descriptor:
+        class_rules.check_raw_instances(
+            evaluator, min(most, limit - 1), field, report
+        )
+    if descriptor and most >= limit:
         report.warn(
             field,
-            count,
+            given,
             f'a class of "{descriptor.name}" has ids for at most {limit - 1} '
             f"instances (label_divisor {limit}); of more, those of lowest "
             "score become void",
@@ -157,13 +155,16 @@ def check_evaluator(
 
 def _limit_of_instances(
     options: config_pb2.ExperimentOptions,
-) -> tuple[str, int]:
-    """Returns the field that limits the instances, and its value."""
+) -> tuple[str, int, int]:
+    """Returns the field that limits the instances, its value and the limit."""
     model = options.model_options
     system = model.WhichOneof("meta_architecture")
     if system == "panoptic_deeplab":
-        centers = options.evaluator_options.keep_k_centers
-        return "evaluator_options.keep_k_centers", centers
+        given = options.evaluator_options.keep_k_centers
+        most = given if given > 0 else names.MAX_CENTERS
+        if not model.panoptic_deeplab.instance.enable:
+            most = 0
+        return "evaluator_options.keep_k_centers", given, most
     if system == "panoptic_fpn":
         branch = "instance"
     elif system == "efficientps":
@@ -171,6 +172,6 @@ def _limit_of_instances(
     else:
         branch = None
     if branch is None:
-        return "", 0
+        return "", 0, 0
     count = getattr(getattr(model, system), branch).max_detections
-    return f"model_options.{system}.{branch}.max_detections", count
+    return f"model_options.{system}.{branch}.max_detections", count, count

@@ -29,6 +29,14 @@ def test_padding_to_a_multiple_is_for_evaluation_only(find_problems):
     assert found.path == "train_dataset_options.pad_to_multiple_of"
 
 
+def test_damaged_images_are_left_out_of_training_only(find_problems):
+    fragment = "{ on_damage: SKIP }"
+    assert not find_problems(f"train_dataset_options {fragment}")
+    (found,) = find_problems(f"eval_dataset_options {fragment}")
+    assert found.path == "eval_dataset_options.on_damage"
+    assert not find_problems("eval_dataset_options { on_damage: FAIL }")
+
+
 def test_the_multiple_fits_the_stride_and_the_smallest_canvas(find_problems):
     (found,) = find_problems("eval_dataset_options { pad_to_multiple_of: 24 }")
     assert "multiple of output_stride (16)" in found.rule
