@@ -17,6 +17,7 @@ from google.protobuf import text_format
 from deeplab2_like import errors
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2, dataset_descriptor_pb2
+from deeplab2_like.storage import json_files
 
 SAVED_MODEL_FILE = "saved_model.pb"
 README_FILE = "README.md"
@@ -39,11 +40,13 @@ class ExportInfo:
         max_pixels: Most pixels of a request, all its images together.
         canvas_size: [height, width] that every image is padded to; None where
             the canvas depends on the image.
-        jit_compile: Whether post-processing is compiled by XLA.
+        jit_compile: Whether post-processing is compiled by XLA, so that the
+            model does not run where XLA is switched off.
         compute_precision: Precision of the network, "float32" or "bfloat16".
         versions: Versions of this package, TensorFlow, Keras and Python.
         parity: Result of the comparison with the live model: "images", their
-            number, and "equal_pixels", in 0..1.
+            number, "equal_pixels", in 0..1, and "without_xla", whether one of
+            them was compared with XLA switched off too.
         format: Version of the format of `export.json`.
     """
 
@@ -79,8 +82,7 @@ def write(
     for name, message in ((CONFIG_FILE, options), (DATASET_FILE, dataset)):
         text = text_format.MessageToString(message)
         (folder / name).write_text(text, encoding="utf-8")
-    text = json.dumps(dataclasses.asdict(info), indent=1)
-    (folder / INFO_FILE).write_text(text + "\n", encoding="utf-8")
+    json_files.write_json(folder / INFO_FILE, dataclasses.asdict(info))
 
 
 def load_info(directory: str | os.PathLike[str]) -> ExportInfo:

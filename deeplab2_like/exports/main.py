@@ -6,8 +6,8 @@
 The SavedModel is compared with the live model and only kept if they agree.
 """
 
-import os
 import pathlib
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,10 @@ from absl import flags
 
 from deeplab2_like import config as config_lib
 from deeplab2_like import errors
+from deeplab2_like.checkpoints import presence
 from deeplab2_like.config import run_config
-from deeplab2_like.console import native_logs, program, progress
+from deeplab2_like.console import native_logs, path_flags, program, progress
+from deeplab2_like.exports import target
 from deeplab2_like.storage import image_files
 
 if TYPE_CHECKING:
@@ -25,23 +27,29 @@ if TYPE_CHECKING:
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 
-_MODEL_DIR = flags.DEFINE_string(
+_MODEL_DIR = path_flags.define(
     "model_dir",
     None,
     "Folder of the training run to export.",
     flag_values=_FLAGS,
+    holds_checkpoint=True,
 )
-_OUT = flags.DEFINE_string(
-    "out", None, "Folder of the SavedModel to write.", flag_values=_FLAGS
+_OUT = path_flags.define(
+    "out",
+    None,
+    "Folder of the SavedModel to write. Required.",
+    flag_values=_FLAGS,
+    holds_checkpoint=True,
 )
-_CHECKPOINT = flags.DEFINE_string(
+_CHECKPOINT = path_flags.define(
     "checkpoint",
     None,
     "Checkpoint to export, such as run/ckpt-1000; the newest of --model_dir "
     "when not given. Checkpoints of deeplab2 work too.",
     flag_values=_FLAGS,
+    holds_checkpoint=True,
 )
-_CONFIG_FILE = flags.DEFINE_string(
+_CONFIG_FILE = path_flags.define(
     "config_file",
     None,
     "Config, a file or a shipped one's name; needed only without --model_dir, "
@@ -72,11 +80,13 @@ _MAX_PIXELS = flags.DEFINE_integer(
 _JIT_COMPILE_VALUES = {"auto": None, "true": True, "false": False}
 _JIT_COMPILE = flags.DEFINE_enum(
     "jit_compile",
-    "auto",
+    "false",
     list(_JIT_COMPILE_VALUES),
     "Whether XLA compiles the post-processing: several times faster, but the "
-    "first image of each canvas size takes seconds. auto: when all images "
-    "have one large canvas.",
+    "first image of each canvas size takes seconds, and TensorFlow Serving "
+    "runs it only when started with --xla_cpu_compilation_enabled=true (on a "
+    "GPU --xla_gpu_compilation_enabled=true). auto: when all images have one "
+    "large canvas.",
     flag_values=_FLAGS,
 )
 _FOLD_BATCH_NORMS = flags.DEFINE_bool(
@@ -86,9 +96,8 @@ _FOLD_BATCH_NORMS = flags.DEFINE_bool(
     "the same but for rounding.",
     flag_values=_FLAGS,
 )
-_PARITY_IMAGES = flags.DEFINE_list(
+_PARITY_IMAGES = path_flags.define_list(
     "parity_images",
-    [],
     "Images or folders on which the SavedModel is compared with the live "
     "model before it is kept; drawn scenes when not given.",
     flag_values=_FLAGS,
@@ -109,9 +118,13 @@ def _load_images(
 ) -> "Iterator[parity.NamedImage] | None":
     if not _PARITY_IMAGES.value:
         return None
-    found = image_files.find_images(_PARITY_IMAGES.value)
+    warn = progress.Progress().log
+    found = image_files.find_images(_PARITY_IMAGES.value, warn=warn)
     return (
-        (str(entry.path), image_files.load_image(entry.path, max_pixels))
+        (
+            str(entry.path),
+            image_files.load_image(entry.path, max_pixels, warn=warn),
+        )
         for entry in found
     )
 
@@ -138,8 +151,13 @@ def _main(arguments: Sequence[str]) -> None:
     else:
         config = run_config.load_checked(_MODEL_DIR.value, overrides)
     images = _load_images(_MAX_PIXELS.value)
+    target.check(str(_OUT.value), overwrite=_OVERWRITE.value)
+    presence.require(
+        _CHECKPOINT.value or _MODEL_DIR.value,
+        "--checkpoint=" if _CHECKPOINT.value else "--model_dir=",
+    )
     # Nothing that takes long is imported before the user's input is checked.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    native_logs.load_tensorflow()
     with native_logs.hide_routine():
         from deeplab2_like.exports import saved_model
 
@@ -169,7 +187,10 @@ def _report(out: str, report: progress.Progress) -> None:
     report.log(f"Exported to {out} ({size / 1e6:.1f} MB).")
     report.log(f"How to load and serve it: {out}/README.md.")
     report.log("Next, on images of your own:")
-    report.log(f"  deeplab2-predict --model={out} IMAGE... --out=predictions")
+    quoted = shlex.quote(out)
+    report.log(
+        f"  deeplab2-predict --model={quoted} IMAGE... --out=predictions"
+    )
 
 
 def cli() -> None:

@@ -2,7 +2,7 @@
 """Compares a SavedModel with the live model that it was exported from."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.data import preprocessing as preprocessing_lib
-from deeplab2_like.exports import serving
+from deeplab2_like.exports import serving, xla_off
 from deeplab2_like.inference import canvas as canvas_lib
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.postprocess.prediction import Prediction
@@ -25,9 +25,9 @@ MIN_EQUAL_PIXELS = 0.9999
 MAX_TIPPED_PIXELS = 16
 
 NamedImage = tuple[str, npt.NDArray[np.uint8]]
-Predict = Callable[
-    [npt.NDArray[np.uint8]], tuple[npt.NDArray[np.int32], set[int] | None]
-]
+# Panoptic ids, or classes; and the ids of the segments, if there are any.
+_Expected = tuple[npt.NDArray[np.int32], set[int] | None]
+Predict = Callable[[npt.NDArray[np.uint8]], _Expected]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,17 +39,37 @@ class Parity:
         num_pixels: Number of their pixels.
         num_equal: Number of the pixels with the same id.
         problems: Sentences about images with other segments.
+        is_checked_without_xla: Whether the smallest image was compared also
+            with XLA switched off.
     """
 
     num_images: int
     num_pixels: int
     num_equal: int
     problems: list[str]
+    is_checked_without_xla: bool = False
 
     @property
     def equal_pixels(self) -> float:
         """Share of the pixels with the same id, 0..1."""
         return self.num_equal / self.num_pixels
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the facts for `ExportInfo.parity`."""
+        return {
+            "images": self.num_images,
+            "equal_pixels": self.equal_pixels,
+            "without_xla": self.is_checked_without_xla,
+        }
+
+    def describe(self) -> str:
+        """Returns a sentence for models that agree."""
+        without = ", also without XLA" if self.is_checked_without_xla else ""
+        return (
+            f"The SavedModel gives the same as the model{without}: "
+            f"{self.equal_pixels:.4%} of the pixels and all segments of "
+            f"{self.num_images} images"
+        )
 
     @property
     def is_good(self) -> bool:
@@ -121,9 +141,7 @@ def make_live_predictor(
             valid_size,
         )
 
-    def predict(
-        image_hwc: npt.NDArray[np.uint8],
-    ) -> tuple[npt.NDArray[np.int32], set[int] | None]:
+    def predict(image_hwc: npt.NDArray[np.uint8]) -> _Expected:
         height, width = image_hwc.shape[:2]
         canvas, _, valid_size = preprocessing_lib.make_evaluation_canvas(
             tf.constant(image_hwc),
@@ -155,6 +173,8 @@ def compare(
     model: keras.Model,
     preprocessing: preprocessing_lib.Preprocessing,
     images: Iterable[NamedImage],
+    *,
+    needs_xla: bool,
 ) -> Parity:
     """Loads a SavedModel and compares it with the live model.
 
@@ -164,29 +184,72 @@ def compare(
         model: The live model.
         preprocessing: Options of preprocessing.
         images: Images to compare on, which are loaded one at a time.
+        needs_xla: Whether the SavedModel was compiled by XLA. If not, the
+            smallest image is also compared with XLA switched off, as it is in
+            TensorFlow Serving.
+
+    Raises:
+        ExportError: The SavedModel does not run without XLA.
     """
     loaded = tf.saved_model.load(directory)
     serve = loaded.signatures[serving.IMAGES_SIGNATURE]
-    equal = total = count = 0
-    problems = []
     predict_live = make_live_predictor(system, model, preprocessing)
+    parts = []
+    smallest: tuple[NamedImage, _Expected] | None = None
     for name, image in images:
-        expected, segments = predict_live(image)
+        expected = predict_live(image)
         outputs = serve(images=tf.constant(image[np.newaxis]))
-        key = "semantic" if segments is None else "panoptic"
-        equal += int(np.sum(outputs[key].numpy()[0] == expected))
-        total += expected.size
-        count += 1
-        if segments is not None:
-            problems += _compare_segments(name, outputs, segments)
-    return Parity(count, total, equal, problems)
+        parts.append(_compare_image(name, outputs, expected))
+        if smallest is None or image.size < smallest[0][1].size:
+            smallest = (name, image), expected
+    count, is_checked = len(parts), False
+    if smallest is not None and not needs_xla:
+        (name, image), expected = smallest
+        without_xla = _predict_without_xla(directory, image)
+        if without_xla is not None:
+            name = f"{name}, without XLA"
+            parts.append(_compare_image(name, without_xla, expected))
+            is_checked = True
+    return Parity(
+        count,
+        sum(part.num_pixels for part in parts),
+        sum(part.num_equal for part in parts),
+        [problem for part in parts for problem in part.problems],
+        is_checked,
+    )
+
+
+def _predict_without_xla(
+    directory: str, image_hw3: npt.NDArray[np.uint8]
+) -> dict[str, npt.NDArray[Any]] | None:
+    try:
+        return xla_off.predict(directory, image_hw3)
+    except xla_off.WithoutXlaError as error:
+        raise errors.ExportError(
+            "The written SavedModel does not run with XLA switched off, which "
+            f"TensorFlow Serving does: {error} It was removed. Please report "
+            "it; --jit_compile=true writes a model that needs XLA."
+        ) from error
+
+
+def _compare_image(
+    name: str, outputs: Mapping[str, Any], expected: _Expected
+) -> Parity:
+    """Compares the outputs for one image with those of the live model."""
+    map_hw, segments = expected
+    key = "semantic" if segments is None else "panoptic"
+    equal = int(np.sum(np.asarray(outputs[key])[0] == map_hw))
+    problems = []
+    if segments is not None:
+        problems = _compare_segments(name, outputs, segments)
+    return Parity(1, map_hw.size, equal, problems)
 
 
 def _compare_segments(
-    name: str, outputs: dict[str, Any], expected: set[int]
+    name: str, outputs: Mapping[str, Any], expected: set[int]
 ) -> list[str]:
-    is_valid = outputs["segment_is_valid"].numpy()[0]
-    found = set(outputs["segment_id"].numpy()[0][is_valid].tolist())
+    is_valid = np.asarray(outputs["segment_is_valid"])[0]
+    found = set(np.asarray(outputs["segment_id"])[0][is_valid].tolist())
     if found == expected:
         return []
     missing, extra = expected - found, found - expected

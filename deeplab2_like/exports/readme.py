@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The README of an exported model, which describes how to use it."""
 
+from deeplab2_like.exports import xla_off
 from deeplab2_like.exports.exported_model import ExportInfo
 from deeplab2_like.labels import descriptor as descriptor_lib
 
@@ -36,8 +37,11 @@ deeplab2-predict --model=path/to/this/folder photo.jpg --out=results
 | `encoded` | `image_bytes` string [B] | JPEG or PNG files of equal size |
 
 All images of a request have the same size, together at most {max_pixels}
-pixels; from request to request B, H and W may differ. Anything else ends the
-request with INVALID_ARGUMENT and a sentence about what is wrong.
+pixels; from request to request B, H and W may differ. Files have 8 bits a
+channel. They are turned upright as their EXIF orientation says, as viewers show
+them; their size is that of the upright image, and so is that of the maps.
+Anything else ends the request with INVALID_ARGUMENT and a sentence about what
+is wrong.
 
 | output | | |
 |---|---|---|
@@ -52,7 +56,8 @@ request with INVALID_ARGUMENT and a sentence about what is wrong.
 
 ## TensorFlow Serving
 
-Copy this folder to `models/{name}/1` and serve `models/{name}`. A request:
+Copy this folder to `models/{name}/1` and serve `models/{name}`.{server}
+A request:
 
 ```
 curl -d '{{"signature_name": "encoded", "instances": [{{"b64": "..."}}]}}' \\
@@ -76,6 +81,25 @@ _PANOPTIC_ROW = (
 )
 
 
+_COMPILED = """ Because the
+model is compiled by XLA, which the server switches off, it answers with an
+error unless the server is started with a flag, on a GPU with
+`{gpu}`:
+
+```
+tensorflow_model_server --rest_api_port=8501 --model_name={name} \\
+  --model_base_path=/models/{name} {flag}
+```
+"""
+
+
+def choose_name(experiment_name: str) -> str:
+    """Returns the name of a model, from that of the experiment."""
+    if not experiment_name or "$" in experiment_name:
+        return "model"  # A placeholder that was not filled.
+    return experiment_name
+
+
 def make_readme(
     info: ExportInfo, descriptor: descriptor_lib.DatasetDescriptor
 ) -> str:
@@ -95,14 +119,15 @@ def make_readme(
             f"Each image is padded to height {height} and width {width}; "
             "larger ones are\nreduced to fit."
         )
-    name = info.experiment_name
-    if not name or "$" in name:  # A placeholder that was not filled.
-        name = "model"
-    jit = ""
+    name = choose_name(info.experiment_name)
+    jit = server = ""
     if info.jit_compile:
         jit = (
             "\nPost-processing is compiled by XLA: the first request of each "
             "size of\ncanvas takes longer."
+        )
+        server = _COMPILED.format(
+            name=name, flag=xla_off.SERVER_FLAG, gpu=xla_off.SERVER_FLAG_GPU
         )
     row = _PANOPTIC_ROW.format(
         divisor=descriptor.label_divisor, void=descriptor.void_id
@@ -121,6 +146,7 @@ def make_readme(
         panoptic_row=row if info.has_instances else "",
         canvas=canvas,
         jit=jit,
+        server=server,
         dataset=descriptor.name,
         classes="".join(rows),
         ignore_label=descriptor.ignore_label,

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exports a checkpoint as a SavedModel, after comparing it with the model."""
 
-import contextlib
 import dataclasses
 import math
-import os
 import pathlib
-import platform
+import shlex
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,13 +17,20 @@ from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import run_config
 from deeplab2_like.console import native_logs, progress, version
-from deeplab2_like.exports import exported_model, readme, serving, warmup
+from deeplab2_like.exports import (
+    exported_model,
+    readme,
+    serving,
+    target,
+    warmup,
+    xla_off,
+)
 from deeplab2_like.exports import parity as parity_lib
 from deeplab2_like.inference import any_size, live_model
 from deeplab2_like.inference import canvas as canvas_lib
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.model import folding
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import user_paths
 
 # Compiling takes seconds. On two CPU cores an image of 2 million pixels then
 # takes 0.2 s less, and one of 33,000 pixels 5 ms less.
@@ -41,9 +45,10 @@ class ExportOptions:
         canvas: Canvas that images are padded to; see
             `canvas.build_preprocessing`.
         max_pixels: Most pixels of a request, all its images together.
-        jit_compile: Whether XLA compiles the post-processing. None: if all
-            images have one canvas, so that it is compiled once, and the canvas
-            is large, so that it saves more than a few milliseconds an image.
+        jit_compile: Whether XLA compiles the post-processing, which TensorFlow
+            Serving then has to be told. None: if all images have one canvas,
+            so that it is compiled once, and the canvas is large, so that it
+            saves more than a few milliseconds an image.
         writes_warmup: Whether to write requests that TensorFlow Serving runs
             before a model goes live.
         overwrite: Whether an earlier export may be replaced.
@@ -54,7 +59,7 @@ class ExportOptions:
 
     canvas: str = canvas_lib.CONFIG
     max_pixels: int = any_size.DEFAULT_MAX_PIXELS
-    jit_compile: bool | None = None
+    jit_compile: bool | None = False
     writes_warmup: bool = True
     overwrite: bool = False
     folds_batch_norms: bool = True
@@ -100,9 +105,13 @@ def export(
             "There is nothing to export. Give the folder of a training run, or "
             "both a config and a checkpoint."
         )
-    config = config or run_config.load_checked(str(model_dir))
-    checkpoint = checkpoint_files.find_checkpoint(checkpoint or str(model_dir))
-    with _new_folder(out, overwrite=options.overwrite) as folder:
+    out = user_paths.expand_checkpoint(out, "out=")
+    source = user_paths.expand_checkpoint(checkpoint or str(model_dir))
+    config = config or run_config.load_checked(
+        user_paths.expand(str(model_dir), "model_dir=")
+    )
+    checkpoint = checkpoint_files.find_checkpoint(source)
+    with target.new_folder(out, overwrite=options.overwrite) as folder:
         with native_logs.hide_routine():
             live = live_model.build(config.options, options.canvas)
             step = initialization.restore_all(checkpoint, live.network)
@@ -117,7 +126,8 @@ def export(
         # Folding changes the order of products, which matters in bfloat16:
         # there the SavedModel is compared with the folded network.
         is_exact = live.network.compute_dtype == "float32"
-        parity = _compare(folder, live if is_exact else exported, images)
+        compared = live if is_exact else exported
+        parity = _compare(folder, compared, images, needs_xla=jit_compile)
         info = exported_model.ExportInfo(
             experiment_name=config.options.experiment_name,
             checkpoint=checkpoint,
@@ -127,18 +137,26 @@ def export(
             canvas_size=None if size is None else list(size),
             jit_compile=jit_compile,
             compute_precision=config.options.trainer_options.compute_precision,
-            versions=_versions(),
-            parity={
-                "images": parity.num_images,
-                "equal_pixels": parity.equal_pixels,
-            },
+            versions=version.list_versions(),
+            parity=parity.as_dict(),
         )
         _write_extras(folder, config, info, live, options)
-    report.log(
-        f"The SavedModel gives the same as the model: {parity.equal_pixels:.4%}"
-        f" of the pixels and all segments of {parity.num_images} images"
-    )
+    report.log(parity.describe())
+    if jit_compile:
+        report.log(f"warning: {describe_server(config)}")
     return info
+
+
+def describe_server(config: config_lib.Config) -> str:
+    """Returns a sentence about serving a compiled model of a config."""
+    name = shlex.quote(readme.choose_name(config.options.experiment_name))
+    return (
+        "This model is compiled by XLA, which TensorFlow Serving switches off: "
+        "start it as tensorflow_model_server --rest_api_port=8501 "
+        f"--model_name={name} --model_base_path=/models/{name} "
+        f"{xla_off.SERVER_FLAG} (on a GPU {xla_off.SERVER_FLAG_GPU}), or "
+        "export with --jit_compile=false."
+    )
 
 
 def _check_max_pixels(max_pixels: int) -> None:
@@ -188,12 +206,19 @@ def _compare(
     folder: pathlib.Path,
     live: live_model.LiveModel,
     images: Iterable[parity_lib.NamedImage] | None,
+    *,
+    needs_xla: bool,
 ) -> parity_lib.Parity:
     if images is None:
         images = parity_lib.make_images(live.typical_size)
     with native_logs.hide_routine():
         parity = parity_lib.compare(
-            str(folder), live.system, live.network, live.preprocessing, images
+            str(folder),
+            live.system,
+            live.network,
+            live.preprocessing,
+            images,
+            needs_xla=needs_xla,
         )
     parity_lib.require(parity)
     return parity
@@ -231,55 +256,3 @@ def _make_warmup(size: Sequence[int]) -> list[bytes]:
             serving.BYTES_SIGNATURE, {"image_bytes": [encoded]}
         ),
     ]
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "deeplab2_like": version.VERSION,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "python": platform.python_version(),
-    }
-
-
-@contextlib.contextmanager
-def _new_folder(out: str, *, overwrite: bool) -> Iterator[pathlib.Path]:
-    """Creates a folder that becomes `out` if the block ends without an error.
-
-    Raises:
-        ExportError: `out` exists and may not be replaced, or the disk is full.
-    """
-    target = pathlib.Path(os.path.abspath(out))
-    _check_target(target, overwrite=overwrite)
-    try:
-        with whole_files.new_folder(target) as folder:
-            yield folder
-    except (tf.errors.OpError, OSError) as error:
-        if not whole_files.is_disk_full(error):
-            raise
-        raise errors.ExportError(
-            f"{whole_files.describe_full_disk(target.parent)} Nothing was "
-            "written; free some space and run again."
-        ) from error
-
-
-def _check_target(target: pathlib.Path, *, overwrite: bool) -> None:
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise errors.ExportError(f"--out={target} is a file. Give a folder.")
-    if not any(target.iterdir()):
-        return
-    is_export = (
-        target / exported_model.EXTRA_FOLDER / exported_model.INFO_FILE
-    ).exists()
-    if not is_export:
-        raise errors.ExportError(
-            f"--out={target} is not empty, and it is no earlier export that "
-            "--overwrite could replace. Give a new folder."
-        )
-    if not overwrite:
-        raise errors.ExportError(
-            f"--out={target} holds an earlier export. Give another folder, or "
-            "--overwrite to replace it."
-        )

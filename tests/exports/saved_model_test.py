@@ -18,7 +18,8 @@ def test_the_folder_explains_itself(exported, tiny_run):
     assert info.step == 7
     assert info.experiment_name == "tiny"
     assert info.canvas_size == [65, 129]
-    assert not info.jit_compile  # Compiling does not pay on so small a canvas.
+    assert not info.jit_compile
+    assert info.parity["without_xla"]
     assert info.parity["images"] == 4
     assert info.parity["equal_pixels"] >= 0.9999
     assert exported_model.load_descriptor(exported) == descriptor.load("scenes")
@@ -29,6 +30,7 @@ def test_the_folder_explains_itself(exported, tiny_run):
     readme = (exported / "README.md").read_text()
     assert "tf.saved_model.load" in readme
     assert "| 5 | car | thing | 6 |" in readme
+    assert "xla" not in readme.lower()
     warmup = extra / "tf_serving_warmup_requests"
     requests = list(tf.data.TFRecordDataset(str(warmup)))
     assert len(requests) == 2
@@ -50,7 +52,7 @@ def test_an_earlier_export_is_replaced_only_on_request(
         saved_model.export(str(tiny_run), str(out))
     assert (out / "mark").exists()
     good = parity.Parity(1, 1, 1, [])
-    monkeypatch.setattr(parity, "compare", lambda *_: good)
+    monkeypatch.setattr(parity, "compare", lambda *_, **__: good)
     options = saved_model.ExportOptions(overwrite=True, writes_warmup=False)
     saved_model.export(str(tiny_run), str(out), options)
     assert not (out / "mark").exists()
@@ -68,6 +70,7 @@ def test_a_folder_of_other_things_is_never_replaced(tiny_run, tmp_path):
         saved_model.export(str(tiny_run), str(tmp_path / "thesis.tex"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quick")
 def test_a_model_that_differs_is_not_kept(tiny_run, tmp_path, monkeypatch):
     assign = initialization.restore_all
