@@ -10,35 +10,38 @@ prints what became of each variable. Optimizers are not converted; where a
 checkpoint of this package has averaged weights, these are taken.
 """
 
-import os
 from collections.abc import Sequence
 
 from absl import flags
 
 from deeplab2_like import config as config_lib
-from deeplab2_like.console import native_logs, program, progress
+from deeplab2_like.checkpoints import presence
+from deeplab2_like.console import native_logs, path_flags, program, progress
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 
-_FROM = flags.DEFINE_string(
+_FROM = path_flags.define(
     "from",
     None,
     "Checkpoint to read: a folder, a prefix such as run/ckpt-1000, one of its "
-    "files, or a weights file of keras.applications (.h5, .keras).",
+    "files, or a weights file of keras.applications (.h5, .keras). Required.",
     flag_values=_FLAGS,
+    holds_checkpoint=True,
 )
-_TO = flags.DEFINE_string(
+_TO = path_flags.define(
     "to",
     None,
     "Checkpoint to write: a prefix such as converted/ckpt-1000; or a folder "
-    "(one that exists, or a name that ends with /), for ckpt-<step> in it.",
+    "(one that exists, or a name that ends with /), for ckpt-<step> in it. "
+    "Required.",
     flag_values=_FLAGS,
+    holds_checkpoint=True,
 )
-_CONFIG_FILE = flags.DEFINE_string(
+_CONFIG_FILE = path_flags.define(
     "config_file",
     None,
-    "Config of the model, a file or a shipped one's name.",
+    "Config of the model, a file or a shipped one's name. Required.",
     flag_values=_FLAGS,
 )
 _CONFIG_OVERRIDE = flags.DEFINE_multi_string(
@@ -78,7 +81,8 @@ def _main(arguments: Sequence[str]) -> None:
     _check_flags(arguments)
     config = config_lib.load(_CONFIG_FILE.value, _CONFIG_OVERRIDE.value)
     # Nothing that takes long is imported before the user's input is checked.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    presence.require(str(_FROM.value), "--from=")
+    native_logs.load_tensorflow()
     report = progress.Progress()
     with native_logs.hide_routine():
         from deeplab2_like.checkpoints import conversion

@@ -16,12 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.checkpoints import object_graph
+from deeplab2_like.checkpoints import object_graph, presence
+from deeplab2_like.storage import user_paths
 
 _STATE_FILE = "checkpoint"
 _BOOKKEEPING = {object_graph.GRAPH_KEY, "save_counter"}
 _READ_ERRORS = (tf.errors.OpError, IndexError, ValueError, RuntimeError)
-_KERAS_ENDINGS = (".h5", ".hdf5", ".keras")
 # The last bytes of a file in TensorFlow's table format: an index, or a whole
 # checkpoint of TensorFlow's first format.
 _TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
@@ -35,20 +35,18 @@ def find_checkpoint(path: str) -> str:
             `run/ckpt-1000`, or one of the files that belong to it.
 
     Raises:
+        ConfigError: TensorFlow would read the path as a pattern.
         CheckpointError: There is no checkpoint, or it is of another kind.
     """
+    path = user_paths.expand_checkpoint(path, "The checkpoint ")
     if tf.io.gfile.isdir(path):
         return _find_in_folder(path)
-    prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
+    prefix = presence.prefix_of(path)
     if tf.io.gfile.exists(prefix + ".index"):
         return prefix
     if tf.io.gfile.exists(path):
         raise errors.CheckpointError(_describe_other_file(path))
-    raise errors.CheckpointError(
-        f"There is no checkpoint {prefix}: the file {prefix}.index does not "
-        "exist. Give a folder, a prefix such as run/ckpt-1000, or an .index "
-        "file."
-    )
+    raise errors.CheckpointError(presence.describe_missing(path))
 
 
 def _find_in_folder(path: str) -> str:
@@ -65,7 +63,7 @@ def _find_in_folder(path: str) -> str:
         found = tf.train.latest_checkpoint(path)
         if found:
             return found
-    indices = tf.io.gfile.glob(f"{path}/*.index")
+    indices = [file for file in list_files(path) if file.endswith(".index")]
     if len(indices) == 1:
         return indices[0].removesuffix(".index")
     if indices:
@@ -74,10 +72,7 @@ def _find_in_folder(path: str) -> str:
             f"The folder {path} holds several checkpoints, and nothing says "
             f"which is the latest: give the prefix of one of {names}."
         )
-    raise errors.CheckpointError(
-        f"The folder {path} holds no checkpoint. Give a folder with "
-        "ckpt-*.index files, or the prefix of a checkpoint."
-    )
+    raise errors.CheckpointError(presence.describe_empty_folder(path))
 
 
 def _describe_other_file(path: str) -> str:
@@ -110,14 +105,26 @@ def describe_tensorflow1(path: str) -> str:
 
 def is_keras_file(path: str) -> bool:
     """Returns whether a path is that of a Keras weights or model file."""
-    return path.lower().endswith(_KERAS_ENDINGS)
+    return user_paths.is_keras_file(path)
+
+
+def list_files(directory: str) -> list[str]:
+    """Lists the paths of what is in a folder, sorted; [] if it is none.
+
+    The folder's name is not read as a pattern, as `tf.io.gfile.glob` does.
+    """
+    if not tf.io.gfile.isdir(directory):
+        return []
+    names = (name.rstrip("/") for name in tf.io.gfile.listdir(directory))
+    folder = directory.rstrip("/")
+    return [f"{folder}/{name}" for name in sorted(names)]
 
 
 def list_checkpoints(directory: str) -> list[str]:
     """Lists the prefixes of the `ckpt-<step>` in a folder, oldest first."""
     steps = {}
-    for file in tf.io.gfile.glob(f"{directory}/ckpt-*.index"):
-        match = re.search(r"ckpt-(\d+)\.index$", file)
+    for file in list_files(directory):
+        match = re.search(r"/ckpt-(\d+)\.index$", file)
         if match:
             steps[int(match[1])] = file.removesuffix(".index")
     return [steps[step] for step in sorted(steps)]
@@ -163,8 +170,9 @@ def repair_state_file(directory: str) -> None:
 
 def purge_unfinished(directory: str) -> None:
     """Deletes the partial checkpoints of processes that were killed."""
-    for leftover in tf.io.gfile.glob(f"{directory}/ckpt-*_temp"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for path in list_files(directory):
+        if re.search(r"/ckpt-[^/]*_temp$", path):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -195,6 +203,37 @@ def read_checkpoint(prefix: str) -> dict[str, np.ndarray]:
     return {
         object_graph.readable_name(key): value for key, value in values.items()
     }
+
+
+def read_step(prefix: str) -> int:
+    """Reads the step of a checkpoint, and checks that all of it can be read.
+
+    Returns:
+        The step; 0 where there is none.
+
+    Raises:
+        CheckpointError: The files are damaged or incomplete.
+    """
+    keys = [
+        key
+        for key in list_keys(prefix)
+        if object_graph.readable_name(key) == "global_step"
+    ]
+    values = list(read_values(prefix, keys).values())
+    return int(values[0]) if values else 0
+
+
+def list_names(prefix: str) -> list[str]:
+    """Lists the names of the values that `read_checkpoint` returns.
+
+    Raises:
+        CheckpointError: The index is damaged.
+    """
+    return [
+        object_graph.readable_name(key)
+        for key in list_keys(prefix)
+        if not _is_bookkeeping(key)
+    ]
 
 
 def _is_bookkeeping(key: str) -> bool:

@@ -42,7 +42,11 @@ def check_target(target: str, *, overwrite: bool) -> None:
             the folder holds others.
     """
     if target.endswith("/") or tf.io.gfile.isdir(target):
-        found = tf.io.gfile.glob(f"{target.rstrip('/')}/*.index")
+        found = [
+            file
+            for file in checkpoint_files.list_files(target.rstrip("/"))
+            if file.endswith(".index")
+        ]
         if found and not overwrite:
             raise errors.CheckpointError(
                 f"The folder {target} already holds the checkpoint "
@@ -121,11 +125,9 @@ def _move(temporary: str, folder: str, name: str) -> None:
 
     Without an index the others are no checkpoint.
     """
-    for old in [
-        f"{folder}/{name}.index",
-        *tf.io.gfile.glob(f"{folder}/{name}.data-*-of-*"),
-    ]:
-        if tf.io.gfile.exists(old):
+    part = re.compile(re.escape(name) + r"\.(index|data-\d+-of-\d+)")
+    for old in checkpoint_files.list_files(folder):
+        if part.fullmatch(old.rpartition("/")[2]):
             tf.io.gfile.remove(old)
     files = sorted(tf.io.gfile.listdir(temporary))
     for file in sorted(files, key=lambda file: file.endswith(".index")):

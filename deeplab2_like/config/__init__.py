@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads, completes and checks configs; needs protobuf, not TensorFlow.
 
-Programs call `load`. `python -m deeplab2_like.config FILE...` checks configs on
-the command line.
+Programs call `load`; the command is `deeplab2-check-config FILE...`.
 """
 
 from deeplab2_like.config import names, sizes
@@ -16,6 +15,7 @@ from deeplab2_like.config.loader import (
 )
 from deeplab2_like.config.paths import list_configs, list_datasets
 from deeplab2_like.config.problems import InvalidConfigError, Problem
+from deeplab2_like.config.validation import list_dataset_warnings
 
 __all__ = [
     "Config",
@@ -23,6 +23,7 @@ __all__ = [
     "Problem",
     "check_dataset",
     "list_configs",
+    "list_dataset_warnings",
     "list_datasets",
     "load",
     "load_dataset",

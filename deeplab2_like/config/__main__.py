@@ -3,7 +3,5 @@
 
 from deeplab2_like.config import check_main
 
-__doc__ = check_main.__doc__  # Shown by --help.
-
 if __name__ == "__main__":
     check_main.cli()

@@ -15,7 +15,13 @@ from collections.abc import Sequence
 from absl import flags
 
 from deeplab2_like import errors
-from deeplab2_like.config import explain, loader, paths, problems
+from deeplab2_like.config import (
+    explain,
+    loader,
+    paths,
+    problems,
+    validation,
+)
 from deeplab2_like.console import program
 
 # Of this program only: others use the same names.
@@ -69,7 +75,11 @@ def check_file(
     try:
         path = paths.find_config(name)
         if _DESCRIPTOR_HEADER.search(paths.read_text(path)):
-            loader.read_dataset(path)
+            descriptor = loader.read_dataset(path)
+            for warning in validation.list_dataset_warnings(
+                descriptor, str(path)
+            ):
+                print(warning)
             print(f"{name}: ok")
             return True
         config = loader.load(path, overrides)
@@ -106,7 +116,8 @@ def _main(arguments: Sequence[str]) -> None:
         print("data sets:", *paths.list_datasets(), sep="\n  ")
     if not arguments and _EXPLAIN.value is None and not _LIST.value:
         raise errors.ConfigError(
-            "No file is given: name at least one FILE, or --explain, or --list."
+            "No file is given: name at least one FILE, or --explain, or "
+            "--list. Usage: deeplab2-check-config FILE..."
         )
     results = [
         check_file(name, _CONFIG_OVERRIDE.value, _PRINT_RESOLVED.value)

@@ -11,7 +11,13 @@ from collections.abc import Mapping, Sequence
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from deeplab2_like.config import paths, placeholders, textproto, validation
+from deeplab2_like.config import (
+    path_fields,
+    paths,
+    placeholders,
+    textproto,
+    validation,
+)
 from deeplab2_like.config.problems import (
     ERROR,
     NOTE,
@@ -175,6 +181,7 @@ def parse(
     variables = os.environ if environ is None else environ
     unfilled = placeholders.fill(options, variables)
     report = Report(places, source)
+    path_fields.expand(options, report)
     folder = pathlib.Path(source).parent
     datasets = _load_datasets(options, folder, unfilled, report)
     validation.complete(options, datasets)

@@ -43,16 +43,20 @@ OTHER_LOSSES = (
     "sigmoid_focal",
     "dice",
 )
+# The number of centers that are kept when a config does not limit them. Times
+# and table sizes of the post-processing are in proportion to it.
+MAX_CENTERS = 2048
 # Of EfficientNet; the first is that of the published weights.
 ACTIVATIONS = ("swish", "leaky_relu")
 # Of Matrix NMS.
 DECAYS = ("gaussian", "linear")
 COMPUTE_PRECISIONS = ("float32", "bfloat16")
-RAW_PANOPTIC_FORMATS = (
-    "two_channel_png",
-    "three_channel_png",
-    "two_channel_numpy_array",
-)
+# The largest instance number of each format.
+RAW_PANOPTIC_FORMATS = {
+    "two_channel_png": 255,
+    "three_channel_png": 65535,
+    "two_channel_numpy_array": 2**31 - 1,
+}
 AUTOAUGMENT_POLICIES = (
     "simple_classification_policy",
     "simple_classification_policy_magnitude_scale_0.2",

@@ -7,6 +7,7 @@ checkout that the package is imported from.
 
 import fnmatch
 import importlib.util
+import os
 import pathlib
 
 from deeplab2_like.config.problems import (
@@ -14,6 +15,7 @@ from deeplab2_like.config.problems import (
     Problem,
     nearest_first,
 )
+from deeplab2_like.storage import user_paths
 
 SUFFIX = ".textproto"
 DATASETS = "datasets"
@@ -99,6 +101,16 @@ def _find_shipped(name: str) -> pathlib.Path | None:
     return None
 
 
+def _expand(name: str, what: str) -> str:
+    """Returns a path with `~` replaced; raises an error for unusable ones."""
+    problem = user_paths.find_problem(name)
+    if problem:
+        raise InvalidConfigError(
+            [Problem("", "", f"{what} {name!r} {problem}")]
+        )
+    return os.path.expanduser(name)
+
+
 def find_config(name_or_path: str) -> pathlib.Path:
     """Returns the path of a config.
 
@@ -109,7 +121,7 @@ def find_config(name_or_path: str) -> pathlib.Path:
     Raises:
         InvalidConfigError: There is none; the text lists the known names.
     """
-    name = str(name_or_path)
+    name = _expand(str(name_or_path), "Config")
     path = pathlib.Path(name)
     if name and _is_file(path):
         return path
@@ -152,6 +164,7 @@ def find_dataset(name: str, folder: pathlib.Path | None) -> pathlib.Path | None:
             first, so that both files can be moved together.
     """
     if name.endswith(SUFFIX):
+        name = _expand(name, "The data set")
         bases = ([folder] if folder is not None else []) + [pathlib.Path()]
         for base in bases:
             if _is_file(base / name):

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from deeplab2_like.config import textproto
-from deeplab2_like.config.report import iterate_fields
+from deeplab2_like.config.report import assign, iterate_fields
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -39,11 +38,7 @@ def fill(message: Message, values: Mapping[str, str]) -> dict[str, list[str]]:
         filled = _PLACEHOLDER.sub(
             lambda match: values.get(match[1], match[0]), value
         )
-        if textproto.is_repeated(field):
-            index = int(path[path.rindex("[") + 1 : -1])
-            getattr(holder, field.name)[index] = filled
-        else:
-            setattr(holder, field.name, filled)
+        assign(path, holder, field, filled)
         missing = [name for name in find(value) if name not in values]
         if missing:
             unfilled[path] = missing

@@ -91,7 +91,8 @@ def show(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        text = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + text.replace("\n", "\\n") + '"'
     if isinstance(value, list | tuple):
         return "[" + ", ".join(show(item) for item in value) + "]"
     return str(value)
@@ -118,3 +119,21 @@ def iterate_fields(
             if field.message_type is not None:
                 found += iterate_fields(item, f"{item_path}.")
     return found
+
+
+def assign(
+    path: str, holder: Message, field: textproto.Field, value: object
+) -> None:
+    """Sets a field that `iterate_fields` listed.
+
+    Args:
+        path: Path of the field, with the index of a value in a list.
+        holder: The message that holds the field; is changed.
+        field: The field.
+        value: The new value.
+    """
+    if textproto.is_repeated(field):
+        index = int(path[path.rindex("[") + 1 : -1])
+        getattr(holder, field.name)[index] = value
+    else:
+        setattr(holder, field.name, value)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from google.protobuf import text_format
+from google.protobuf import text_format, wrappers_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
@@ -303,6 +303,20 @@ def _fits_integer(value: str, field: Field) -> bool:
     number = int(digits, 8 if octal else 0) * (-1 if value[0] == "-" else 1)
     low, high = _INT_RANGES[field.type]
     return low <= number <= high
+
+
+def quote(text: str) -> str:
+    """Writes a text value in text format, as `parse` reads it.
+
+    Args:
+        text: Any text. Halves of characters (surrogates), which UTF-8 does not
+            have, become question marks.
+    """
+    content = text.encode("utf-8", "replace").decode("utf-8")
+    field = text_format.MessageToString(
+        wrappers_pb2.StringValue(value=content), as_utf8=True, as_one_line=True
+    )
+    return field.strip().removeprefix("value: ") or '""'
 
 
 def parse(

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from google.protobuf.message import Message
 
 from deeplab2_like.config import textproto
+from deeplab2_like.config.problems import WARNING, Problem
 from deeplab2_like.config.report import Report, iterate_fields
 from deeplab2_like.config.rules import Datasets
+from deeplab2_like.config.rules import class_weights as class_weight_rules
+from deeplab2_like.config.rules import classes as class_rules
 from deeplab2_like.config.rules import dataset as dataset_rules
 from deeplab2_like.config.rules import fields as field_rules
 from deeplab2_like.config.rules import model as model_rules
@@ -68,7 +71,9 @@ def check_options(
     for name in ("train_dataset_options", "eval_dataset_options"):
         dataset_rules.check(options, name, report)
     dataset_rules.check_pair(options, datasets, report)
+    class_rules.check(options, datasets, report)
     trainer_rules.check(options, report)
+    class_weight_rules.check(options, datasets, report)
     trainer_rules.check_evaluator(options, datasets, report)
 
 
@@ -78,6 +83,21 @@ def check_dataset(
     """Adds all problems of a data set descriptor to a report."""
     _check_fields(descriptor, {}, report)
     dataset_rules.check_descriptor(descriptor, report)
+    class_rules.check_descriptor(descriptor, report)
+
+
+def list_dataset_warnings(
+    descriptor: dataset_descriptor_pb2.DatasetDescriptor, source: str = ""
+) -> list[Problem]:
+    """Lists the warnings about a data set descriptor.
+
+    Args:
+        descriptor: The descriptor; not changed.
+        source: Its name or file, for the messages.
+    """
+    report = Report({}, source)
+    check_dataset(descriptor, report)
+    return [p for p in report.problems if p.severity == WARNING]
 
 
 def may_be_unfilled(holder: Message, field: textproto.Field) -> bool:

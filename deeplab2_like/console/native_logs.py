@@ -13,15 +13,31 @@ _ROUTINE = re.compile(
     rb"All log messages before absl::InitializeLog|Compiled cluster using XLA"
     rb"|failed call to cuInit|oneDNN supports DT_"
     rb"|XLA service .* initialized|StreamExecutor device"
+    rb"|Unable to register cu(FFT|DNN|BLAS) factory"
+    rb"|computation placer already registered"
+    rb"|Started server with target"
 )
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow and looks for devices, without routine lines.
+
+    Programs call it after the checks that do without TensorFlow. The first look
+    for devices logs an error on machines without a GPU, which is none.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with hide_routine():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
 
 
 @contextlib.contextmanager
 def hide_routine() -> Iterator[None]:
     """Hides routine lines that a block writes to standard error.
 
-    All other lines appear when the block ends. Use it at the start of a
-    program, before a progress line is shown.
+    All other lines appear when the block ends. Use it before a progress line is
+    shown.
     """
     try:
         descriptor = sys.stderr.fileno()

@@ -4,20 +4,26 @@
 A program is a module `main.py` or `..._main.py` with its own `FlagValues`, a
 function `_main` and a function `cli`, which calls `run`. `run` parses the
 flags, calls `_main` and turns each `UserError` into its text on standard error
-and its exit code. `--debug` shows the traceback.
+and its exit code. `--debug` shows the traceback, `--version` the versions.
 """
 
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from absl import app, flags, logging
 
 from deeplab2_like import errors
+from deeplab2_like.console import usage, version
 from deeplab2_like.storage import whole_files
 
 _DEBUG = flags.DEFINE_bool(
     "debug", False, "Show the Python traceback of an error."
 )
+flags.DEFINE_bool("version", False, "Print the versions in use and exit.")
+_COMMON_FLAGS = ("debug", "version")
+_HELP_FLAGS = {"--help", "-help", "-h", "--helpshort", "-?"}
 
 
 def _describe_os_error(error: OSError) -> str:
@@ -90,6 +96,8 @@ def run(
                 raise
             print(f"Error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
+        except BrokenPipeError:
+            _end_without_reader()
         except OSError as error:
             if _DEBUG.value:
                 raise
@@ -100,13 +108,29 @@ def run(
             sys.exit(130)
 
     command = list(sys.argv if argv is None else argv)
-    own_flags = list(flags.FLAGS.get_flags_for_module(main.__module__))
+    # absl knows the main module by the name of its file, too.
+    own_flags = {
+        flag.name: flag
+        for module in (main.__module__, sys.argv[0])
+        for flag in flags.FLAGS.get_key_flags_for_module(module)
+    }
     if flag_values is not None:
-        own_flags += [flag_values[name] for name in flag_values]
+        own_flags |= {name: flag_values[name] for name in flag_values}
         flags.FLAGS.append_flag_values(flag_values)
         flag_values.mark_as_parsed()
-    _handle_help(main.__module__, own_flags, command)
+    try:
+        _answer_questions(main.__module__, own_flags, command)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _end_without_reader()
     app.run(guarded, argv=command, flags_parser=_parse_flags)
+
+
+def _end_without_reader() -> NoReturn:
+    """Exits where nobody reads the output any more, as in `... | head`."""
+    # Python would complain when it flushes the output at the end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
 
 
 def _parse_flags(command: Sequence[str]) -> list[str]:
@@ -114,18 +138,25 @@ def _parse_flags(command: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(command)
     except flags.Error as error:
-        print(f"Error: {str(error).rstrip('.')}. See --help.", file=sys.stderr)
+        text = usage.describe_error(error, flags.FLAGS)
+        if isinstance(error.__context__, errors.UserError):
+            text = str(error.__context__)
+        print(f"Error: {text}", file=sys.stderr)
         sys.exit(errors.ConfigError.exit_code)
 
 
-def _handle_help(
-    module: str, own_flags: Sequence[flags.Flag], command: Sequence[str]
+def _answer_questions(
+    module: str, own_flags: Mapping[str, flags.Flag], command: Sequence[str]
 ) -> None:
-    """Shows the program's own flags and exits when `command` asks for it."""
-    for flag in [*own_flags, flags.FLAGS["debug"]]:
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    own = sys.modules["__main__"]
-    own.__doc__ = own.__doc__ or sys.modules[module].__doc__
-    if {"--help", "-help", "-h"} & set(command[1:]):
-        app.usage(shorthelp=True, writeto_stdout=True)
+    """Prints the help or the versions and exits when `command` asks for it."""
+    asked = set(command[1:])
+    if "--" in asked:
+        asked = set(command[1 : command.index("--", 1)])
+    if _HELP_FLAGS & asked:
+        text = sys.modules[module].__doc__ or ""
+        shown = {**own_flags, **{n: flags.FLAGS[n] for n in _COMMON_FLAGS}}
+        print(usage.describe_program(text, shown.values()), flush=True)
+        sys.exit(0)
+    if {"--version", "-version"} & asked:
+        print(version.describe())
         sys.exit(0)

@@ -39,6 +39,10 @@ NAMES = (
     "AR_medium",
     "AR_large",
 )
+_OTHER_PYCOCOTOOLS = (
+    "AP is not computed: the installed pycocotools has no "
+    "`COCOeval._paramsEval`, which is needed. Install pycocotools 2.0.11."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,6 +226,13 @@ class AveragePrecision:
         """
         evaluation = _make_cocoeval()
         num_images = len(self._images)
+        if not hasattr(evaluation, "_paramsEval"):
+            return AveragePrecisionResult(
+                np.full([len(NAMES)], -1.0),
+                dict.fromkeys(self._thing_ids, math.nan),
+                num_images,
+                (_OTHER_PYCOCOTOOLS,),
+            )
         # pycocotools numbers classes and images from 0 in these lists.
         evaluation.params.catIds = list(range(len(self._thing_ids)))
         evaluation.params.imgIds = list(range(num_images))

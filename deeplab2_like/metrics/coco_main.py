@@ -1,55 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Program that computes PQ of COCO-panoptic files against a ground truth.
+r"""Scores COCO-panoptic predictions against a ground truth.
 
-    python -m deeplab2_like.metrics.coco_main \
-        --gt_json=panoptic_val.json --gt_folder=panoptic/val \
-        --pred_json=out/pred.json
+    deeplab2-score --gt_json=panoptic_val.json --gt_folder=panoptic/val \
+        --pred_json=out/panoptic.json --pred_folder=out
 
 prints a table of classes and, with --output_json, writes the numbers. They are
 those of panopticapi.
 """
 
 import dataclasses
-import json
-import math
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
-from deeplab2_like.console import program
+from deeplab2_like.console import path_flags, program
 from deeplab2_like.metrics import coco_panoptic
+from deeplab2_like.storage import json_files
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 
-_GT_JSON = flags.DEFINE_string(
+_GT_JSON = path_flags.define(
     "gt_json",
     None,
-    "COCO-panoptic JSON file of the ground truth.",
+    "COCO-panoptic JSON file of the ground truth. Required.",
     flag_values=_FLAGS,
 )
-_GT_FOLDER = flags.DEFINE_string(
+_GT_FOLDER = path_flags.define(
     "gt_folder",
     None,
     "Folder of its PNGs. Default: the path of --gt_json without .json.",
     flag_values=_FLAGS,
 )
-_PRED_JSON = flags.DEFINE_string(
+_PRED_JSON = path_flags.define(
     "pred_json",
     None,
-    "COCO-panoptic JSON file of the predictions.",
+    "COCO-panoptic JSON file of the predictions. Required.",
     flag_values=_FLAGS,
 )
-_PRED_FOLDER = flags.DEFINE_string(
+_PRED_FOLDER = path_flags.define(
     "pred_folder",
     None,
     "Folder of its PNGs. Default: the path of --pred_json without .json.",
     flag_values=_FLAGS,
 )
-_OUTPUT_JSON = flags.DEFINE_string(
+_OUTPUT_JSON = path_flags.define(
     "output_json",
     None,
     "Where to write the numbers as JSON; nowhere if unset.",
@@ -70,25 +67,13 @@ def _main(arguments: Sequence[str]) -> None:
     for warning in result.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
     if _OUTPUT_JSON.value:
-        content = _without_nan(dataclasses.asdict(result))
         path = pathlib.Path(_OUTPUT_JSON.value)
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        json_files.write_json(path, dataclasses.asdict(result))
         print(f"\nwritten: {path}")
 
 
-def _without_nan(value: Any) -> Any:
-    """Replaces NaN, which JSON does not have, by None."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return value
-
-
 def cli() -> None:
-    """Computes and prints the qualities of COCO-panoptic predictions."""
+    """Scores COCO-panoptic predictions (console command deeplab2-score)."""
     program.run(_main, _FLAGS)
 
 

@@ -1,22 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Program that draws `scenes`: `python data/make_scenes.py`."""
+"""Draws the embedded data set `scenes`: record files, or images and JSON.
 
-import os
+    python data/make_scenes.py --out=scenes [--format=coco]
+
+Needs no download; the same seed gives the same bytes on every machine.
+"""
+
 import pathlib
+import shlex
 import time
 from collections.abc import Sequence
 
 from absl import flags
 
 from deeplab2_like import errors
-from deeplab2_like.console import program, progress
-from deeplab2_like.scenes import scene
+from deeplab2_like.console import native_logs, path_flags, program, progress
+from deeplab2_like.scenes import records as scenes_records
+from deeplab2_like.storage import user_paths
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 
-_OUT = flags.DEFINE_string(
-    "out", None, "Folder for the data.", flag_values=_FLAGS
+_OUT = path_flags.define(
+    "out", None, "Folder for the data. Required.", flag_values=_FLAGS
 )
 _COUNT = flags.DEFINE_integer(
     "count", 0, "Scenes; 0: 800 train, 100 others.", flag_values=_FLAGS
@@ -62,15 +68,17 @@ def _main(arguments: Sequence[str]) -> None:
     program.refuse_arguments(arguments)
     out = pathlib.Path(program.require(_OUT, "the folder to write", "scenes"))
     size = _parse_size(_SIZE.value)
-    for split in _SPLIT.value:
-        scene.compute_seed(split, 0, _SEED.value)
+    counts = {
+        split: _COUNT.value or (800 if split == "train" else 100)
+        for split in _SPLIT.value
+    }
+    for split, count in counts.items():
+        scenes_records.check_arguments(split, count, size, _SEED.value)
     if _FORMAT.value == "tfrecord":
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from deeplab2_like.scenes import records as scenes_records
+        native_logs.load_tensorflow()
 
     report = progress.Progress()
-    for split in _SPLIT.value:
-        count = _COUNT.value or (800 if split == "train" else 100)
+    for split, count in counts.items():
         start = time.monotonic()
         with report.phase(f"Drawing {count} {split} scenes", count) as phase:
             if _FORMAT.value == "coco":
@@ -103,13 +111,16 @@ def _next_step(out: pathlib.Path) -> str:
     """Returns a suggestion of the next command."""
     split = _SPLIT.value[0]
     if _FORMAT.value == "coco":
+        labels = shlex.quote(str(out / f"panoptic_{split}.json"))
+        images = shlex.quote(str(out / split))
         return (
-            "Next: python -m deeplab2_like.visualize.coco_main --help shows how"
-            f" to draw {out / f'panoptic_{split}.json'}"
+            f"Next: deeplab2-draw --panoptic_json={labels}"
+            f" --image_folder={images} --output_folder=pictures"
         )
+    pattern = f"{user_paths.escape_pattern(out / split)}-*.tfrecord"
     return (
         "Next: python data/check_data.py --dataset=scenes"
-        f" --file_pattern='{out / f'{split}-*.tfrecord'}'"
+        f" --file_pattern={shlex.quote(pattern)}"
     )
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Program that draws examples of `scenes` in one picture.
+"""Draws examples of `scenes` in one picture.
 
-python -m deeplab2_like.scenes.overview_main --out=scenes.jpg
+    python -m deeplab2_like.scenes.overview_main --out=scenes.jpg
+
+writes scenes below each other, each with its labels beside it.
 """
 
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from absl import flags
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.console import program
+from deeplab2_like.console import path_flags, program
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.scenes import scene as scene_lib
 from deeplab2_like.visualize import visualizer
@@ -19,8 +21,8 @@ from deeplab2_like.visualize import visualizer
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 
-_OUT = flags.DEFINE_string(
-    "out", None, "The picture, PNG or JPEG.", flag_values=_FLAGS
+_OUT = path_flags.define(
+    "out", None, "The picture, PNG or JPEG. Required.", flag_values=_FLAGS
 )
 _SEEDS = flags.DEFINE_list(
     "seeds", ["0", "15", "20", "11"], "Scenes to show.", flag_values=_FLAGS

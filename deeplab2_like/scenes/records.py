@@ -27,7 +27,20 @@ def name_scene(split: str, index: int) -> str:
     return f"{split}_{index:06d}"
 
 
-def _check(split: str, count: int, size: tuple[int, int], seed: int) -> None:
+def check_arguments(
+    split: str, count: int, size: tuple[int, int], seed: int
+) -> None:
+    """Checks what `write_records` and `write_coco` are to draw.
+
+    Args:
+        split: Name of the split.
+        count: Number of scenes.
+        size: Height and width in pixels.
+        seed: Seed of all scenes.
+
+    Raises:
+        DataError: A number is too small, or the split does not exist.
+    """
     if count < 1:
         raise errors.DataError(
             f"Cannot draw {count} scenes for the split {split!r}. Ask for 1 or"
@@ -91,7 +104,7 @@ def write_records(
     Raises:
         DataError: An argument is out of range, or older records exist.
     """
-    _check(split, count, size, seed)
+    check_arguments(split, count, size, seed)
     from deeplab2_like.data.records import features as record_features
     from deeplab2_like.data.records import writer as record_writer
 
@@ -133,7 +146,7 @@ def write_coco(
     Raises:
         DataError: An argument is out of range, or older files exist.
     """
-    _check(split, count, size, seed)
+    check_arguments(split, count, size, seed)
     descriptor = descriptor_lib.load("scenes")
     root = pathlib.Path(folder)
     images, panoptic = root / split, root / f"panoptic_{split}"
@@ -185,7 +198,7 @@ def write_pictures(
     Raises:
         DataError: An argument is out of range.
     """
-    _check(split, count, size, seed)
+    check_arguments(split, count, size, seed)
     root = pathlib.Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -114,7 +114,9 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     Yields:
         The folder to write the content to.
     """
-    target = pathlib.Path(os.path.abspath(path))
+    target = pathlib.Path(path)
+    if target.name in ("", ".."):  # "." and the like have no name to extend.
+        target = pathlib.Path(os.path.abspath(path))
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     earlier = target.with_name(f".{target.name}.replaced-{os.getpid()}")
     try:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains and evaluates models.
+"""Trains a model.
 
     deeplab2-train --config_file=CONFIG --model_dir=RUN
-    deeplab2-evaluate --config_file=CONFIG --model_dir=RUN
 
-RUN is the folder of the run.
+CONFIG is a file, or the name of a shipped config as `deeplab2-check-config
+--list` prints them. RUN is the folder of the run: checkpoints, summaries for
+TensorBoard, the config. The same command again continues from the newest
+checkpoint. With --mode=train_and_eval the model is evaluated as it is trained;
+`deeplab2-evaluate` evaluates a run.
 """
 
 from collections.abc import Sequence
@@ -12,39 +15,39 @@ from collections.abc import Sequence
 from absl import flags
 
 from deeplab2_like import config as config_lib
-from deeplab2_like.console import program
+from deeplab2_like.console import path_flags, program
 from deeplab2_like.trainer import run_options, runs
-
-MODES = ("train", "eval", "train_and_eval", "continuous_eval")
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 
-_CONFIG_FILE = flags.DEFINE_string(
+_CONFIG_FILE = path_flags.define(
     "config_file",
     None,
     "Config of the run: a file, or the name of a shipped config such as "
-    "scenes/panoptic_deeplab_mobilenet_v3_small_os16.",
+    "scenes/panoptic_deeplab_mobilenet_v3_small_os16. Required.",
     flag_values=_FLAGS,
 )
-_MODEL_DIR = flags.DEFINE_string(
+_MODEL_DIR = path_flags.define(
     "model_dir",
     None,
-    "Folder of the run: checkpoints, summaries, config.",
+    "Folder of the run: checkpoints, summaries, config. Required.",
     flag_values=_FLAGS,
+    holds_checkpoint=True,
 )
 _MODE = flags.DEFINE_enum(
     "mode",
-    None,
-    MODES,
-    "What to do; continuous_eval evaluates each new checkpoint of a folder.",
+    "train",
+    run_options.MODES,
+    "What to do; eval and continuous_eval are those of deeplab2-evaluate.",
     flag_values=_FLAGS,
 )
 _CONFIG_OVERRIDE = flags.DEFINE_multi_string(
     "config_override",
     [],
-    "Text format fragment that is merged over the config; repeated fields "
-    "replace. May be given several times.",
+    "Text format fragment that is merged over the config, for example "
+    "'trainer_options { seed: 1 }'; repeated fields replace. May be given "
+    "several times.",
     flag_values=_FLAGS,
 )
 _MASTER = flags.DEFINE_string(
@@ -74,7 +77,7 @@ _REPAIR = flags.DEFINE_bool(
 )
 
 
-def _run(mode: str, arguments: Sequence[str]) -> None:
+def _main(arguments: Sequence[str]) -> None:
     program.refuse_arguments(arguments)
     config_file = program.require(
         _CONFIG_FILE, "a config", "configs/scenes/....textproto"
@@ -87,31 +90,12 @@ def _run(mode: str, arguments: Sequence[str]) -> None:
         allow_config_change=_ALLOW_CONFIG_CHANGE.value,
         repair_checkpoint_state=_REPAIR.value,
     )
-    if mode == "eval":
-        runs.evaluate(model_dir, config, options=options)
-    elif mode == "continuous_eval":
-        runs.evaluate_continuously(model_dir, config, options=options)
-    else:
-        runs.train(
-            config,
-            model_dir,
-            evaluate=mode == "train_and_eval",
-            options=options,
-        )
+    runs.run(config, model_dir, _MODE.value, options)
 
 
 def cli() -> None:
     """Trains, or runs the given --mode (console command deeplab2-train)."""
-    program.run(
-        lambda arguments: _run(_MODE.value or "train", arguments), _FLAGS
-    )
-
-
-def evaluate_cli() -> None:
-    """Evaluates a model folder (console command deeplab2-evaluate)."""
-    program.run(
-        lambda arguments: _run(_MODE.value or "eval", arguments), _FLAGS
-    )
+    program.run(_main, _FLAGS)
 
 
 if __name__ == "__main__":

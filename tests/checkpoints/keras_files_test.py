@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weights of keras.applications give the outputs of keras.applications."""
 
+import functools
 import gc
 import types
 import zipfile
@@ -86,10 +87,17 @@ def with_classifier():
     return net, _compute_endpoints(net, _make_image())
 
 
-def _load(path, variant="b0", **options):
-    """Returns our net with the weights of a file, and what it left over."""
+@functools.lru_cache(maxsize=1)
+def _build_net(variant, **options):
+    """Builds our net, or returns the last one."""
     net = EfficientNet(variant, **options)
     net.build((None, None, None, 3))
+    return net
+
+
+def _load(path, variant="b0", **options):
+    """Returns our net with the weights of a file, and what it left over."""
+    net = _build_net(variant, **options)
     values, unused = keras_files.load_encoder(
         str(path), types.SimpleNamespace(backbone=net)
     )
@@ -203,6 +211,7 @@ def test_every_variant_gives_the_outputs_of_keras(number, tmp_path):
     assert net.count_params() == theirs.count_params() - 1
     path.unlink()
     keras.backend.clear_session()
+    _build_net.cache_clear()
     del theirs, net
     gc.collect()
 

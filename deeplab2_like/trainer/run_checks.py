@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of a run that need no TensorFlow, made before it is imported."""
+
+import json
+import os
+
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import presence
+from deeplab2_like.config import Config
+from deeplab2_like.data.records import paths as record_paths
+from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.protos import config_pb2
+from deeplab2_like.results import raw_predictions
+from deeplab2_like.trainer import model_folder, run_options
+
+
+def check(
+    config: Config,
+    model_dir: str,
+    mode: str,
+    options: run_options.RunOptions,
+) -> None:
+    """Checks what a run reads and writes; changes nothing.
+
+    Args:
+        config: The checked config.
+        model_dir: The model folder.
+        mode: Mode of the run, one of `run_options.MODES`.
+        options: Options of the run.
+
+    Raises:
+        ConfigError: The options do not support the mode.
+        DataError: There are no records.
+        CheckpointError: The folder was made by another config, another trainer
+            uses it, or it has no checkpoint to evaluate.
+    """
+    trains = mode in run_options.TRAINING_MODES
+    config.require_filled(*_list_needed_fields(mode))
+    if trains:
+        _check_trainable(config.options)
+    if mode != "train":
+        _check_evaluable(config.options)
+    if trains and _is_first_worker():
+        model_folder.check(
+            model_dir,
+            config.options,
+            allow_config_change=options.allow_config_change,
+        )
+    initial_checkpoint = config.options.model_options.initial_checkpoint
+    if trains and initial_checkpoint and not presence.may_hold(model_dir):
+        presence.require(initial_checkpoint, "initial_checkpoint=")
+    if mode == "eval":
+        presence.require(model_dir, "model_dir=")
+    if trains:
+        record_paths.find_files(
+            config.options.train_dataset_options.file_pattern
+        )
+    if mode != "train":
+        record_paths.find_files(
+            config.options.eval_dataset_options.file_pattern
+        )
+
+
+def _list_needed_fields(mode: str) -> list[str]:
+    """Lists the fields whose placeholders a mode needs filled."""
+    fields: list[str] = []
+    if mode in run_options.TRAINING_MODES:
+        fields += ["train_dataset_options", "model_options.initial_checkpoint"]
+    if mode != "train":
+        fields += ["eval_dataset_options"]
+    return fields
+
+
+def _check_trainable(options: config_pb2.ExperimentOptions) -> None:
+    """Checks the options that only training uses."""
+    policy = options.train_dataset_options.augmentations.autoaugment_policy_name
+    if policy:
+        raise errors.ConfigError(
+            "train_dataset_options.augmentations.autoaugment_policy_name is "
+            f"{policy!r}, and no policy can be trained with yet. Remove it: "
+            "--config_override='train_dataset_options { augmentations { "
+            'autoaugment_policy_name: "" } }\'.'
+        )
+
+
+def _check_evaluable(options: config_pb2.ExperimentOptions) -> None:
+    """Checks the options that only evaluation uses."""
+    evaluator = options.evaluator_options
+    descriptor = descriptor_lib.load(options.eval_dataset_options.dataset)
+    if evaluator.save_raw_predictions:
+        raw_predictions.check_format(
+            descriptor,
+            panoptic_format=evaluator.raw_panoptic_format,
+            convert_ids=evaluator.convert_raw_to_eval_ids,
+        )
+    saves = evaluator.save_raw_predictions or evaluator.save_predictions
+    if not options.eval_dataset_options.decode_groundtruth_label and not saves:
+        raise errors.ConfigError(
+            "eval_dataset_options.decode_groundtruth_label is false, so that "
+            "nothing can be scored, and nothing is to be saved either. Set "
+            "evaluator_options.save_raw_predictions or save_predictions to "
+            "true."
+        )
+
+
+def _is_first_worker() -> bool:
+    """Returns whether this process may write the model folder.
+
+    TF_CONFIG decides; `distribution.is_chief` asks TensorFlow.
+    """
+    try:
+        cluster_config = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        task = cluster_config.get("task", {})
+        if "chief" in cluster_config.get("cluster", {}):
+            return bool(task.get("type") == "chief")
+        return not task.get("index")
+    except (ValueError, AttributeError, TypeError):
+        return True  # `distribution` describes what is wrong with it.
