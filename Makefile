@@ -16,15 +16,16 @@ FAST_TESTS = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile \
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
-.PHONY: help install demo benchmark test test-slow test-reference check format \
-	protos check-protos clean
+.PHONY: help install demo benchmark test test-slow test-reference \
+	test-bounds check format protos check-protos clean
 
 help:
 	@echo "make demo            train, evaluate, export and predict on drawn scenes"
-	@echo "make benchmark       measure each aim in 6 minutes, into OUT=results.jsonl"
+	@echo "make benchmark       measure time and memory in 7 minutes, OUT=results.jsonl"
 	@echo "make test            the tests"
 	@echo "make test-slow       the tests that take minutes each"
 	@echo "make test-reference  only the comparisons with golden data"
+	@echo "make test-bounds     a part of the tests with the lowest and highest versions"
 	@echo "make check           lint, types, import directions, tests"
 	@echo "make format          format the code"
 	@echo "make protos          generate deeplab2_like/protos from protos/"
@@ -54,6 +55,44 @@ test-slow: $(STAMP)
 test-reference: $(STAMP)
 	$(BIN)/python -m pytest -q -m reference --reference-complete tests/reference
 
+# Python of the environments with the lowest and highest versions.
+PYTHON_LOWEST ?= $(PYTHON)
+PYTHON_HIGHEST ?= $(PYTHON)
+# A part for each part of the package: config, labels, storage, steps of
+# training, files that are saved and loaded, export and prediction.
+BOUNDS_TESTS := tests/config/loader_test.py tests/labels/descriptor_test.py \
+	tests/storage/image_files_test.py tests/trainer/fused_adam_test.py \
+	tests/trainer/option_pairs_test.py tests/compatibility \
+	tests/exports/saved_model_test.py
+
+.venv-lowest/.installed: setup.cfg
+	$(PYTHON_LOWEST) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --upgrade pip
+	$(PYTHON) tests/bounds.py lowest > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet \
+		-c .venv-lowest/constraints.txt --editable '.[train]' hypothesis pytest
+	@touch $@
+
+# Of tf-models-official only Orbit is used; it asks for an older TensorFlow.
+.venv-highest/.installed: setup.cfg
+	$(PYTHON_HIGHEST) -m venv --clear .venv-highest
+	.venv-highest/bin/python -m pip install --quiet --upgrade pip
+	$(PYTHON) tests/bounds.py highest > .venv-highest/requirements.txt
+	.venv-highest/bin/python -m pip install --quiet --upgrade \
+		-r .venv-highest/requirements.txt hypothesis pytest
+	.venv-highest/bin/python -m pip install --quiet --no-deps \
+		--editable . tf-models-official
+	@touch $@
+
+test-bounds: .venv-lowest/.installed .venv-highest/.installed
+	for set in lowest highest; do \
+		echo "The $$set versions:"; \
+		.venv-$$set/bin/python -m pip list 2>/dev/null | grep -iE \
+			'^(absl-py|h5py|keras|numpy|pillow|protobuf|rich|tensorflow) '; \
+		.venv-$$set/bin/python -m pytest -m "not slow" $(BOUNDS_TESTS) \
+			|| exit 1; \
+	done
+
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -81,4 +120,4 @@ check-protos: protos
 	git diff --exit-code -- deeplab2_like/protos
 
 clean:
-	rm -rf $(VENV) .venv-protos demo build *.egg-info
+	rm -rf $(VENV) .venv-protos .venv-lowest .venv-highest demo build *.egg-info

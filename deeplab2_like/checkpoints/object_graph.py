@@ -11,11 +11,24 @@ and which one depends on what else was saved (an optimizer, for example).
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+from deeplab2_like import errors
+
+# Neither is public. Where they are gone, nothing fails that does without.
+try:
+    from tensorflow.core.protobuf import trackable_object_graph_pb2
+except ImportError:
+    trackable_object_graph_pb2 = None
+_Trackable: Any
+try:
+    _Trackable = tf.__internal__.tracking.AutoTrackable
+except AttributeError:
+    _Trackable = tf.Module
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -35,7 +48,15 @@ class ObjectGraph:
 
         Raises:
             ValueError: It is not an object graph.
+            InstallError: This TensorFlow has no code to parse it.
         """
+        if trackable_object_graph_pb2 is None:
+            raise errors.InstallError(
+                "Checkpoints of objects, such as those of deeplab2, cannot be "
+                f"read with TensorFlow {tf.__version__}, which has no "
+                "`tensorflow.core.protobuf.trackable_object_graph_pb2`. "
+                "Install TensorFlow 2.21."
+            )
         graph = trackable_object_graph_pb2.TrackableObjectGraph()
         try:
             graph.ParseFromString(serialized)
@@ -94,7 +115,7 @@ def readable_name(key: str) -> str:
     return re.sub(r"\.(S|\.)", lambda m: "/" if m[1] == "S" else ".", key)
 
 
-class _Object(tf.__internal__.tracking.AutoTrackable):
+class _Object(_Trackable):
     """Tracks its attributes; tf.Module has further ones of its own."""
 
 

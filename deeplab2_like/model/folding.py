@@ -7,6 +7,9 @@ which is computed together with the convolution and the activation. Depthwise
 convolutions, whose batch norms TensorFlow does not fuse by itself, gain most.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -44,8 +47,23 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
 
 
 def iterate_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Returns all layers of a model, including those within layers."""
-    return list(model._flatten_layers(include_self=False))
+    """Returns all layers of a model, including those within layers.
+
+    Keras has no public way to those within layers: they are the attributes.
+    """
+    found: dict[int, keras.layers.Layer] = {}
+    pending: list[Any] = list(vars(model).values())
+    while pending:
+        value = pending.pop()
+        if isinstance(value, keras.layers.Layer):
+            if id(value) not in found and value is not model:
+                found[id(value)] = value
+                pending.extend(vars(value).values())
+        elif isinstance(value, Mapping):
+            pending.extend(value.values())
+        elif isinstance(value, list | tuple):
+            pending.extend(value)
+    return list(found.values())
 
 
 def _fold(kernel: keras.Variable, bn: BatchNorm, shape: list[int]) -> None:

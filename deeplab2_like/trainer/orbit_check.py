@@ -2,6 +2,7 @@
 """Checks that TensorFlow's Orbit is installed, before it is imported."""
 
 import importlib.util
+import pathlib
 
 from deeplab2_like import errors
 
@@ -19,14 +20,14 @@ def require_orbit() -> None:
     Raises:
         InstallError: Orbit is not installed, or it is the other package.
     """
-    if importlib.util.find_spec("orbit") is None:
+    found = importlib.util.find_spec("orbit")
+    if found is None:
         raise errors.InstallError(
             f"Training needs Orbit, which is not installed. {_HOW_TO_INSTALL}"
         )
-    try:
-        is_real = importlib.util.find_spec("orbit.controller") is not None
-    except ModuleNotFoundError:  # The other `orbit` may be a single file.
-        is_real = False
+    # A look for orbit.controller by `find_spec` would import orbit.
+    folders = map(pathlib.Path, found.submodule_search_locations or ())
+    is_real = any((folder / "controller.py").is_file() for folder in folders)
     if not is_real:
         raise errors.InstallError(
             "The installed package `orbit` is not TensorFlow's Orbit (the "

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adam as one operation: the steps of Keras, on one device and on two."""
 
+import inspect
+import sys
+import textwrap
+
 import keras
 import numpy as np
 import pytest
@@ -52,6 +56,80 @@ def test_steps_and_moments_are_those_of_keras(
     assert names == expected_names
     for some, other in zip(values, expected, strict=True):
         np.testing.assert_allclose(some, other, rtol=1e-5, atol=1e-7)
+
+
+def _rename_in_keras(monkeypatch, changes):
+    """Changes names in the source of Adam, as a release of Keras may."""
+    adam = keras.optimizers.Adam
+    for method in ("build", "update_step"):
+        source = textwrap.dedent(inspect.getsource(getattr(adam, method)))
+        for old, new in changes.items():
+            source = source.replace(old, new)
+        source = source.replace("super()", "super(Adam, self)")
+        names = dict(vars(sys.modules[adam.__module__]))
+        exec(source, names)
+        monkeypatch.setattr(adam, method, names[method])
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """Returns the list that warnings of this module are appended to."""
+    texts = []
+    monkeypatch.setattr(
+        fused_adam.logging,
+        "warning",
+        lambda text, *values: texts.append(text % values),
+    )
+    fused_adam._warn.cache_clear()
+    yield texts
+    fused_adam._warn.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"self._momentums": "self._first_moments"},
+        {"self._velocities": "self._second_moments"},
+        {"self._get_variable_index": "self._index_of"},
+        {"gradient": "grad"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+@pytest.mark.parametrize(("fused", "plain", "options"), _PAIRS)
+def test_a_keras_of_other_names_takes_its_own_step_with_one_warning(
+    fused, plain, options, changes, monkeypatch, warnings
+):
+    names, expected = _train(plain, {**options, "name": "adam"})
+    if "self._get_variable_index" in changes:
+        base = keras.optimizers.Optimizer
+        index_of = base._get_variable_index
+        monkeypatch.setattr(base, "_index_of", index_of, raising=False)
+        owner = next(
+            c for c in base.__mro__ if "_get_variable_index" in vars(c)
+        )
+        monkeypatch.delattr(owner, "_get_variable_index")
+    _rename_in_keras(monkeypatch, changes)
+    some_names, values = _train(fused, {**options, "name": "adam"})
+    assert some_names == names
+    for some, other in zip(values, expected, strict=True):
+        np.testing.assert_array_equal(some, other)
+    assert len(warnings) == 1
+    old = next(iter(changes)).removeprefix("self.")
+    assert old in warnings[0]
+    assert keras.__version__ in warnings[0]
+
+
+def test_no_warning_with_the_installed_keras(warnings):
+    _train(fused_adam.FusedAdam, {"name": "adam"})
+    assert warnings == []
+
+
+def test_amsgrad_is_that_of_keras():
+    options = {"name": "adam", "amsgrad": True}
+    _, values = _train(fused_adam.FusedAdam, options)
+    _, expected = _train(keras.optimizers.Adam, options)
+    for some, other in zip(values, expected, strict=True):
+        np.testing.assert_array_equal(some, other)
 
 
 _PROGRAM = """

@@ -9,13 +9,18 @@ matrix products would be rounded to bfloat16 on TPUs and to TensorFloat-32 on
 GPUs, which is too coarse for offsets of hundreds of pixels.
 """
 
+import functools
+
 import tensorflow as tf
+from absl import logging
 
 # TensorFlow has no public function for this.
 try:
     from tensorflow.python.ops import control_flow_util
-except ImportError:
-    control_flow_util = None
+
+    _is_in_xla = control_flow_util.GraphOrParentsInXlaContext
+except (ImportError, AttributeError):
+    _is_in_xla = None
 
 
 def resize_align_corners(x_bhwc: tf.Tensor, size) -> tf.Tensor:
@@ -72,10 +77,21 @@ def scaled_size(size, factor: float):
 
 def _is_compiled_by_xla() -> bool:
     """Returns whether the code being traced will be compiled by XLA."""
-    if tf.executing_eagerly() or control_flow_util is None:
+    if tf.executing_eagerly():
         return False
-    return control_flow_util.GraphOrParentsInXlaContext(
-        tf.compat.v1.get_default_graph()
+    if _is_in_xla is None:
+        _warn_of_slow_xla()
+        return False
+    return _is_in_xla(tf.compat.v1.get_default_graph())
+
+
+@functools.cache
+def _warn_of_slow_xla() -> None:
+    """Warns, once a process."""
+    logging.warning(
+        "TensorFlow %s does not report whether XLA compiles a graph. Resizing "
+        "takes longer in what it compiles; the results are the same.",
+        tf.__version__,
     )
 
 
