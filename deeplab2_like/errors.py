@@ -47,3 +47,9 @@ class InstallError(UserError):
     """A package that is missing, or another package of the same name."""
 
     exit_code = 7
+
+
+class WorkerError(TrainingError):
+    """Another worker of the run is gone; the same command continues it."""
+
+    exit_code = 75

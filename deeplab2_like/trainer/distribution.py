@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The distribution strategy, its shared files and its batch sizes."""
 
-import json
-import os
-
 import tensorflow as tf
 
 from deeplab2_like import errors
+from deeplab2_like.trainer import workers
 
 
 def build_strategy(
@@ -24,7 +22,8 @@ def build_strategy(
 
     Raises:
         ConfigError: There are fewer GPUs than `num_gpus`, both a TPU and GPUs
-            are given, TF_CONFIG is damaged, or the TPU cannot be reached.
+            are given, TF_CONFIG is damaged, or TPU or workers cannot be
+            reached.
     """
     if master and num_gpus > 0:
         raise errors.ConfigError(
@@ -33,8 +32,9 @@ def build_strategy(
         )
     if master:
         return _build_tpu_strategy(master)
-    if len(_cluster_workers()) > 1:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    cluster = workers.read_cluster()
+    if cluster is not None:
+        return _build_workers_strategy(cluster)
     available = len(tf.config.list_physical_devices("GPU"))
     wanted = available if num_gpus == -1 else num_gpus
     if wanted > available:
@@ -49,18 +49,18 @@ def build_strategy(
     return tf.distribute.OneDeviceStrategy("GPU:0" if wanted else "CPU:0")
 
 
-def _cluster_workers() -> list[str]:
-    text = os.environ.get("TF_CONFIG", "")
-    if not text:
-        return []
+def _build_workers_strategy(
+    cluster: workers.Cluster,
+) -> tf.distribute.MultiWorkerMirroredStrategy:
+    own = cluster.workers[cluster.own]
     try:
-        return list(json.loads(text).get("cluster", {}).get("worker", []))
-    except (ValueError, AttributeError):
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        reason = str(error).split("\n")[0][:200]
         raise errors.ConfigError(
-            "The environment variable TF_CONFIG is not the JSON that "
-            f"TensorFlow describes a cluster with: {text[:80]!r}. Fix it, or "
-            "unset it to train on one machine."
-        ) from None
+            f"{own} cannot start ({reason}). Its address in TF_CONFIG has to "
+            "be one of this machine, with a port that no other program uses."
+        ) from error
 
 
 def _build_tpu_strategy(master: str) -> tf.distribute.TPUStrategy:
@@ -89,6 +89,21 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     if resolver.task_type == "chief":
         return True
     return resolver.task_type == "worker" and resolver.task_id == 0
+
+
+def choose_folder(strategy: tf.distribute.Strategy, model_dir: str) -> str:
+    """Returns the folder for checkpoints and summaries of this process.
+
+    Every worker saves and evaluates, but only the chief may write to the model
+    folder itself; the others have a folder each in it.
+
+    Args:
+        strategy: The distribution strategy.
+        model_dir: The model folder.
+    """
+    if is_chief(strategy):
+        return model_dir
+    return f"{model_dir}/worker_{strategy.cluster_resolver.task_id}"
 
 
 def check_batch_size(

@@ -143,6 +143,7 @@ class AveragedWeights:
             decay: Share of the old average, in (0, 1).
         """
         self._decay = decay
+        self._strategy = tf.distribute.get_strategy()
         self._sources = [
             variable
             for variable in variables
@@ -167,15 +168,16 @@ class AveragedWeights:
         """
         step = tf.cast(step, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + step) / (10.0 + step))
-        strategy = tf.distribute.get_strategy()
 
         def move(average, value):
             weight = tf.cast(1.0 - decay, average.dtype)
             average.assign_add((value - average) * weight)
 
+        # Orbit calls this outside of the strategy's scope, where the strategy
+        # of the moment is that for one device.
         for source in self._sources:
             average = self.variables[source.path]
-            strategy.extended.update(average, move, args=(source.value,))
+            self._strategy.extended.update(average, move, args=(source.value,))
 
     def reset(self) -> None:
         """Restarts the averages at the current values."""

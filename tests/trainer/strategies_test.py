@@ -4,9 +4,12 @@
 import json
 import os
 import pathlib
+import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -111,7 +114,7 @@ def _free_ports(count):
             item.close()
 
 
-def _start_workers(config_file, folder):
+def _launch_workers(config_file, folder, *overrides):
     hosts = [f"localhost:{port}" for port in _free_ports(2)]
     processes = []
     for index in range(2):
@@ -127,6 +130,7 @@ def _start_workers(config_file, folder):
                     "--mode=train_and_eval",
                     f"--config_file={config_file}",
                     f"--model_dir={folder}",
+                    *(f"--config_override={text}" for text in overrides),
                 ],
                 env={**os.environ, "TF_CONFIG": json.dumps(cluster)},
                 stdout=subprocess.PIPE,
@@ -134,6 +138,11 @@ def _start_workers(config_file, folder):
                 text=True,
             )
         )
+    return processes, hosts
+
+
+def _start_workers(config_file, folder, *overrides):
+    processes, _ = _launch_workers(config_file, folder, *overrides)
     return [process.communicate()[0] for process in processes], processes
 
 
@@ -152,3 +161,90 @@ def test_two_workers_train_evaluate_and_continue(config_file, tmp_path):
         assert "Already trained to step 4" in text
     _, again = _read(folder)
     assert again == scores
+
+
+def test_averaged_weights_of_two_workers_are_those_of_one_device(
+    config_file, tmp_path
+):
+    average = "trainer_options { solver_options { ema_decay: 0.9 } }"
+    one, two = tmp_path / "one", tmp_path / "two"
+    _train(1, config_file, one, average)
+    texts, processes = _start_workers(config_file, two, _COMPARABLE, average)
+    for text, process in zip(texts, processes, strict=True):
+        assert process.returncode == 0, text
+    values_one, scores_one = _read(one)
+    values_two, scores_two = _read(two)
+    middle_one, middle_two = _read(one, 2)[0], _read(two, 2)[0]
+    names = [name for name in values_one if name.startswith("average/")]
+    assert names
+    for name in names:
+        change = values_one[name] - middle_one[name]
+        np.testing.assert_allclose(
+            values_two[name] - middle_two[name],
+            change,
+            atol=0.02 * np.abs(change).max() + 1e-6,
+            err_msg=name,
+        )
+    assert scores_one.keys() == scores_two.keys()
+
+
+_LONG = (
+    "trainer_options { save_checkpoints_steps: 4 solver_options { "
+    "training_number_of_steps: 100000 } }"
+)
+
+
+def _list_saved(folder):
+    return checkpoint_files.list_checkpoints(str(folder))
+
+
+def _signal_in_training(config_file, folder, number):
+    """Sends a signal to worker 1 when both have saved a checkpoint."""
+    processes, hosts = _launch_workers(config_file, folder, _LONG)
+    try:
+        own = folder / "worker_1"
+        while not (list(own.glob("ckpt-*.index")) and _list_saved(folder)):
+            for process in processes:
+                assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.2)
+        processes[1].send_signal(number)
+        texts = [p.communicate(timeout=900)[0] for p in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    return texts, [process.returncode for process in processes], hosts
+
+
+def test_sigterm_to_one_worker_stops_all_with_the_state_saved(
+    config_file, tmp_path
+):
+    folder = tmp_path / "run"
+    texts, codes, _ = _signal_in_training(config_file, folder, signal.SIGTERM)
+    assert codes == [75, 75], texts
+    steps = [
+        int(re.search(r"Stopped as asked.* after step (\d+), which", text)[1])
+        for text in texts
+    ]
+    assert steps[0] == steps[1]
+    assert "with the other workers" in texts[0]
+    for part in (folder, folder / "worker_1"):
+        assert _list_saved(part)[-1].endswith(f"/ckpt-{steps[0]}")
+    assert not (folder / "training.lock").exists()
+
+
+def test_a_killed_worker_is_named_to_the_user_of_the_other(
+    config_file, tmp_path
+):
+    folder = tmp_path / "run"
+    texts, codes, hosts = _signal_in_training(
+        config_file, folder, signal.SIGKILL
+    )
+    assert codes == [75, -signal.SIGKILL], texts
+    step = _list_saved(folder)[-1].rpartition("-")[2]
+    last = texts[0].strip().splitlines()[-1]
+    assert last.startswith(f"Error: Worker 1 ({hosts[1]}) is gone: ")
+    assert last.endswith(f"training continues from step {step}.")
+    assert "Traceback" not in texts[0]
+    assert "grpc" not in texts[0]
+    assert not (folder / "training.lock").exists()
