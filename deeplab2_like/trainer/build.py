@@ -3,56 +3,14 @@
 
 import keras
 
-from deeplab2_like import errors
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.protos import (
-    config_pb2,
     evaluator_pb2,
     trainer_pb2,
 )
 from deeplab2_like.results import raw_predictions
 from deeplab2_like.trainer import optimizers, prediction_saver, schedules
-
-
-def check_trainable(options: config_pb2.ExperimentOptions) -> None:
-    """Checks the options that only training uses.
-
-    Raises:
-        ConfigError: Training does not support the options.
-    """
-    policy = options.train_dataset_options.augmentations.autoaugment_policy_name
-    if policy:
-        raise errors.ConfigError(
-            "train_dataset_options.augmentations.autoaugment_policy_name is "
-            f"{policy!r}, and no policy can be trained with yet. Remove it: "
-            "--config_override='train_dataset_options { augmentations { "
-            'autoaugment_policy_name: "" } }\'.'
-        )
-
-
-def check_evaluable(options: config_pb2.ExperimentOptions) -> None:
-    """Checks the options that only evaluation uses.
-
-    Raises:
-        ConfigError: Evaluation does not support the options.
-    """
-    evaluator = options.evaluator_options
-    descriptor = descriptor_lib.load(options.eval_dataset_options.dataset)
-    if evaluator.save_raw_predictions:
-        raw_predictions.check_format(
-            descriptor,
-            panoptic_format=evaluator.raw_panoptic_format,
-            convert_ids=evaluator.convert_raw_to_eval_ids,
-        )
-    saves = evaluator.save_raw_predictions or evaluator.save_predictions
-    if not options.eval_dataset_options.decode_groundtruth_label and not saves:
-        raise errors.ConfigError(
-            "eval_dataset_options.decode_groundtruth_label is false, so that "
-            "nothing can be scored, and nothing is to be saved either. Set "
-            "evaluator_options.save_raw_predictions or save_predictions to "
-            "true."
-        )
 
 
 def build_saver(

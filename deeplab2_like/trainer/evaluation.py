@@ -2,8 +2,6 @@
 """Evaluates models at the original sizes of images, for Orbit."""
 
 import dataclasses
-import json
-import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,35 +12,19 @@ import tensorflow as tf
 
 from deeplab2_like.console import progress
 from deeplab2_like.meta_architectures import contract
-from deeplab2_like.metrics import (
-    average_precision,
-    mean_iou,
-    panoptic_quality,
-)
 from deeplab2_like.results import original_size
-from deeplab2_like.trainer import optimizers, prediction_saver
+from deeplab2_like.trainer import (
+    evaluated_sizes,
+    optimizers,
+    prediction_saver,
+    scores,
+)
 
 Batch = Mapping[str, Any]
-RESULTS_FILE = "metrics.json"
 _NO_LABELS = (
     "Nothing was scored: eval_dataset_options.decode_groundtruth_label is "
     "false."
 )
-# Names of COCO's numbers in deeplab2.
-_AP_SUMMARIES = {
-    "AP": "AP_Mask",
-    "AP50": "AP_Mask_@IoU=0.5",
-    "AP75": "AP_Mask_@IoU=0.75",
-    "AP_small": "AP_Mask_small",
-    "AP_medium": "AP_Mask_medium",
-    "AP_large": "AP_Mask_large",
-    "AR1": "AR_Mask_maxdets=1",
-    "AR10": "AR_Mask_maxdets=10",
-    "AR100": "AR_Mask_maxdets=100",
-    "AR_small": "AR_Mask_small",
-    "AR_medium": "AR_Mask_medium",
-    "AR_large": "AR_Mask_large",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +37,14 @@ class ScoreOptions:
         pq_variant: Variant of the panoptic quality; see `PanopticQuality`.
         detailed_ap: Whether all twelve numbers of COCO's mask AP are
             summaries, not only the main one.
+        size_rules: What the images' sizes are compared with; None for no
+            warning of images that are made smaller.
     """
 
     has_labels: bool = True
     pq_variant: str = "panopticapi"
     detailed_ap: bool = False
+    size_rules: evaluated_sizes.SizeRules | None = None
 
 
 class Evaluator(orbit.AbstractEvaluator):
@@ -75,7 +60,7 @@ class Evaluator(orbit.AbstractEvaluator):
         model: keras.Model,
         make_dataset: Callable[[], tf.data.Dataset],
         *,
-        directory: str,
+        write_results: Callable[[Mapping[str, Any]], None] | None = None,
         scoring: ScoreOptions | None = None,
         make_saver: Callable[[], prediction_saver.PredictionSaver]
         | None = None,
@@ -89,7 +74,8 @@ class Evaluator(orbit.AbstractEvaluator):
             model: The model that `system` built.
             make_dataset: Function that makes the evaluation batches, from the
                 beginning; see `data.pipeline.make_evaluation_dataset`.
-            directory: Folder of the file `metrics.json`.
+            write_results: Function that writes the results of an evaluation
+                with labels; they are not written when None.
             scoring: Options of the scores; the defaults when None.
             make_saver: Function that makes the saver of predictions of an
                 evaluation; nothing is saved when None.
@@ -99,7 +85,7 @@ class Evaluator(orbit.AbstractEvaluator):
         self._system = system
         self._model = model
         self._make_dataset = make_dataset
-        self._directory = pathlib.Path(directory)
+        self._write_results = write_results or (lambda _: None)
         self._scoring = scoring or ScoreOptions()
         self._make_saver = make_saver or (
             lambda: prediction_saver.PredictionSaver(system.descriptor)
@@ -120,7 +106,7 @@ class Evaluator(orbit.AbstractEvaluator):
             num_steps: Integer scalar.
 
         Returns:
-            The finite summaries by name.
+            The finite summaries by name, and those of each class.
         """
         if self._average is None:
             return self._evaluate(int(num_steps))
@@ -131,34 +117,47 @@ class Evaluator(orbit.AbstractEvaluator):
             self._average.swap()
 
     def _evaluate(self, num_batches: int) -> dict[str, float]:
-        scores = Scores(self._system, self._scoring)
+        options = self._scoring
+        found = scores.Scores(
+            self._system,
+            pq_variant=options.pq_variant,
+            detailed_ap=options.detailed_ap,
+        )
+        rules = options.size_rules
+        sizes = evaluated_sizes.EvaluatedSizes(rules) if rules else None
         saver = self._make_saver()
         dataset = self._make_dataset()
         if num_batches >= 0:
             dataset = dataset.take(num_batches)
         total = int(dataset.cardinality())
+        images = 0
         with self._progress.phase(
-            "Evaluating", total if total >= 0 else None
+            "Evaluating", total if total >= 0 else None, unit="batches"
         ) as phase:
-            for done, (batch, outputs) in enumerate(self._predict(dataset)):
+            for done, (batch, outputs) in enumerate(self._predict(dataset), 1):
                 for image in original_size.restore_images(batch, outputs):
-                    if self._scoring.has_labels:
-                        scores.update(image)
+                    if options.has_labels:
+                        found.update(image)
                     saver.add(image)
-                scores.update_losses(outputs["losses"])
-                phase.advance(done + 1)
+                found.update_losses(outputs["losses"])
+                if sizes is not None:
+                    sizes.add_batch(batch)
+                images += len(batch["name"])
+                phase.advance(done, images=images)
         for line in saver.describe():
             self._progress.log(line)
-        if not self._scoring.has_labels:
-            self.results = {"summaries": {}, "warnings": [_NO_LABELS]}
+        warnings = sizes.warnings() if sizes is not None else []
+        if not options.has_labels:
+            warnings = [_NO_LABELS, *warnings]
+            self.results = {"summaries": {}, "warnings": warnings}
             return {}
-        self.results = scores.results()
-        self._write_results()
-        return {
-            name: value
-            for name, value in self.results["summaries"].items()
-            if np.isfinite(value)
-        }
+        self.results = found.results()
+        self.results["warnings"] += warnings
+        self._write_results(self.results)
+        summaries = self.results["summaries"] | scores.class_summaries(
+            self.results
+        )
+        return {k: v for k, v in summaries.items() if np.isfinite(v)}
 
     def _predict(
         self, dataset: tf.data.Dataset
@@ -230,87 +229,3 @@ class Evaluator(orbit.AbstractEvaluator):
             outputs, canvas_size, inputs["valid_size"]
         )
         return {"losses": losses, **prediction.as_dict()}
-
-    def _write_results(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_without_nan(self.results), indent=1)
-        (self._directory / RESULTS_FILE).write_text(text + "\n")
-
-
-def _without_nan(value: Any) -> Any:
-    """Returns values with None for NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
-
-
-class Scores:
-    """All metrics of one evaluation."""
-
-    def __init__(
-        self, system: contract.MetaArchitecture, scoring: ScoreOptions
-    ):
-        """Creates the metrics.
-
-        Args:
-            system: System of the model.
-            scoring: Options of the scores.
-        """
-        self._detailed_ap = scoring.detailed_ap
-        descriptor = system.descriptor
-        self._label_divisor = descriptor.label_divisor
-        self._iou = mean_iou.MeanIoU(descriptor)
-        self._has_instances = system.has_instances
-        self._pq = panoptic_quality.PanopticQuality(
-            descriptor, variant=scoring.pq_variant
-        )
-        self._ap = average_precision.AveragePrecision(descriptor)
-        self._losses: dict[str, list[float]] = {}
-
-    def update(self, image: original_size.RestoredImage) -> None:
-        """Adds an image."""
-        true = image.true_panoptic
-        self._iou.update(
-            true // self._label_divisor, image.semantic, names=[image.name]
-        )
-        if self._has_instances:
-            self._pq.update(true, image.panoptic, names=[image.name])
-            self._ap.update(
-                true,
-                image.panoptic,
-                image.segments["id"],
-                image.segments["score"],
-                names=[image.name],
-            )
-
-    def update_losses(self, losses: Mapping[str, np.ndarray]) -> None:
-        """Adds the losses of a batch, float32 [B] each, by name."""
-        for name, values in losses.items():
-            self._losses.setdefault(name, []).extend(values.tolist())
-
-    def results(self) -> dict[str, Any]:
-        """Returns the results; see `runs.evaluate`."""
-        iou = self._iou.result()
-        summaries = {"evaluation/iou/IoU": iou.scalars()["mIoU"]}
-        results: dict[str, Any] = {"summaries": summaries, "warnings": []}
-        for name, values in self._losses.items():
-            summaries[f"losses/eval_{name}"] = float(np.mean(values))
-        if self._losses:
-            parts = [np.asarray(values) for values in self._losses.values()]
-            summaries["losses/eval_total_loss"] = float(np.mean(sum(parts)))
-        if self._has_instances:
-            quality = self._pq.result()
-            precision = self._ap.result()
-            for name, value in quality.scalars().items():
-                summaries[f"evaluation/pq/{name}"] = value
-            for key, value in precision.scalars().items():
-                if key == "AP" or self._detailed_ap:
-                    summaries[f"evaluation/ap/{_AP_SUMMARIES[key]}"] = value
-            results["table"] = quality.table()
-            results["average_precision"] = precision.scalars()
-            results["warnings"] = [*quality.warnings, *precision.warnings]
-        results["warnings"] += iou.warnings
-        results["iou_per_class"] = iou.per_class.tolist()
-        return results

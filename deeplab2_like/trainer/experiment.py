@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the objects of a run, trains and evaluates."""
 
-import contextlib
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -14,20 +12,30 @@ from deeplab2_like import errors
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import Config
-from deeplab2_like.console import progress
+from deeplab2_like.console import progress, version
 from deeplab2_like.data import build as data_build
+from deeplab2_like.data import damage
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build
+from deeplab2_like.protos import trainer_pb2
+from deeplab2_like.storage import json_files
 from deeplab2_like.trainer import (
     build,
     checkpoint_manager,
     distribution,
+    evaluated_sizes,
     evaluation,
+    event_files,
+    model_folder,
+    optimizers,
     prediction_saver,
     run_options,
-    stopping,
     training,
+    training_loop,
+    workers,
 )
+
+RESULTS_FILE = "metrics.json"
 
 
 class Experiment:
@@ -59,6 +67,7 @@ class Experiment:
         self._model_dir = model_dir
         self._strategy = strategy
         self._report = report
+        self._damage = damage.DamageReport(report.log)
         self.results: dict[str, Any] = {}
         seed = self._trainer_options.seed
         keras.utils.set_random_seed(seed)
@@ -96,81 +105,88 @@ class Experiment:
         with self._strategy.scope():
             trainer, state = self._build_trainer()
             start = self._restore(trainer, state)
-        total = self._solver.training_number_of_steps
-        if start >= total:
-            self._report.log(f"Already trained to step {start}.")
+        self._check_workers(start)
         trainer.train_dataset = self._training_dataset(start)
+        directory = self._output_directory()
+        self._remove_summaries(directory, start)
+        options = self._trainer_options
+        keep = options.num_checkpoints_to_keep
+        keeps_optimizer = options.keep_optimizer == trainer_pb2.ALL
+        self._report.log(
+            checkpoint_manager.describe_size(
+                state, keep=keep, keeps_optimizer=keeps_optimizer
+            )
+        )
         manager = checkpoint_manager.make_manager(
-            self._output_directory(),
+            directory,
             state,
             trainer.global_step,
-            keep=self._trainer_options.num_checkpoints_to_keep,
-            interval_steps=self._trainer_options.save_checkpoints_steps,
+            keep=keep,
+            interval_steps=options.save_checkpoints_steps,
+            keeps_optimizer=keeps_optimizer,
         )
-        with self._strategy.scope():
-            evaluator = (
-                self._build_evaluator(trainer.average) if evaluate else None
-            )
-        self._report.log("Tracing the training step ...")
-        with (
-            self._report.phase("Training", total) as phase,
-            stopping.watch_sigterm() as is_stopping,
-        ):
-
-            def after_loop(output: Mapping[str, tf.Tensor]) -> None:
-                step = int(trainer.global_step.numpy())
-                phase.advance(step, _short_values(output))
-                if on_step is not None:
-                    on_step(step, {k: float(v) for k, v in output.items()})
-                if is_stopping():
-                    manager.save(checkpoint_number=step, check_interval=False)
-                    raise stopping.StopRequestedError()
-
-            with _quiet_orbit():
-                controller = orbit.Controller(
-                    global_step=trainer.global_step,
-                    trainer=trainer,
-                    evaluator=evaluator,
-                    strategy=self._strategy,
-                    train_actions=[after_loop],
-                    steps_per_loop=self._trainer_options.steps_per_loop,
-                    checkpoint_manager=manager,
-                    summary_dir=f"{self._output_directory()}/train",
-                    eval_summary_dir=f"{self._output_directory()}/eval",
-                    summary_interval=self._trainer_options.save_summaries_steps,
+        evaluator = None
+        if evaluate:
+            with self._strategy.scope():
+                evaluator = self._build_evaluator(
+                    trainer.average,
+                    lambda: (
+                        f"{directory}/ckpt-{trainer.global_step.numpy()}",
+                        int(trainer.global_step.numpy()),
+                    ),
                 )
-                try:
-                    self._run_controller(controller, total, evaluate)
-                except stopping.StopRequestedError:
-                    step = int(trainer.global_step.numpy())
-                    self._report.log(
-                        f"Stopped as asked after step {step}, which is saved. "
-                        "The same command continues."
-                    )
-                    raise SystemExit(stopping.EXIT_CODE) from None
+        loop = training_loop.TrainingLoop(
+            self._options,
+            trainer,
+            evaluator,
+            manager,
+            self._strategy,
+            directory=directory,
+            report=self._report,
+            unlock=lambda: model_folder.unlock(self._model_dir),
+        )
+        try:
+            loop.run(on_step)
+        finally:
+            if self._damage.summary():
+                self._report.log(self._damage.summary())
         if evaluator is not None:
             self._show_results(evaluator)
 
-    def _run_controller(
-        self, controller: orbit.Controller, total: int, evaluate: bool
-    ) -> None:
-        if not evaluate:
-            controller.train(total)
-            return
-        evaluator_options = self._options.evaluator_options
-        step = int(controller.global_step.numpy())
-        while True:
-            step = min(step + evaluator_options.eval_interval, total)
-            # A checkpoint is saved first, so that no training can be lost.
-            controller.train(step)
-            controller.evaluate(evaluator_options.eval_steps)
-            if step >= total:
-                return
+    def _check_workers(self, start: int) -> None:
+        """Checks that all workers will run the same loops of steps."""
+        fields = (
+            "steps_per_loop",
+            "save_checkpoints_steps",
+            "save_summaries_steps",
+        )
+        workers.check_same(
+            self._strategy,
+            {
+                "the step that they start from": start,
+                "training_number_of_steps": (
+                    self._solver.training_number_of_steps
+                ),
+                **{
+                    name: getattr(self._trainer_options, name)
+                    for name in fields
+                },
+            },
+        )
+
+    def _remove_summaries(self, directory: str, start: int) -> None:
+        """Removes the summaries of steps that are done again."""
+        for part in ("train", "eval"):
+            event_files.remove_steps(
+                f"{directory}/{part}",
+                lambda step: step > start,
+                is_shared=part == "eval",
+            )
 
     def evaluate(self) -> None:
         """Evaluates the newest checkpoint of the model folder."""
         prefix = checkpoint_files.find_checkpoint(self._model_dir)
-        self._evaluate_checkpoint(prefix)
+        self.evaluate_checkpoint(prefix)
 
     def evaluate_continuously(self) -> None:
         """Evaluates each new checkpoint until the last step or a timeout."""
@@ -181,7 +197,7 @@ class Experiment:
             self._model_dir, timeout=seconds
         ):
             try:
-                step = self._evaluate_checkpoint(prefix)
+                step = self.evaluate_checkpoint(prefix)
             except errors.CheckpointError as error:
                 # The trainer deleted it while it was read.
                 if tf.io.gfile.exists(f"{prefix}.index"):
@@ -191,8 +207,15 @@ class Experiment:
             if step >= total:
                 return
 
-    def _evaluate_checkpoint(self, prefix: str) -> int:
-        """Evaluates one checkpoint and returns its step."""
+    def evaluate_checkpoint(self, prefix: str) -> int:
+        """Evaluates one checkpoint and returns its step.
+
+        Args:
+            prefix: Prefix of the checkpoint.
+
+        Raises:
+            CheckpointError: It is damaged or of another model.
+        """
         values = checkpoint_files.read_checkpoint(prefix)
         initialization.assign_all(
             prefix, checkpoint_files.model_values(values), self._model
@@ -200,13 +223,20 @@ class Experiment:
         step = tf.Variable(int(values.get("global_step", 0)), dtype=tf.int64)
         self._report.log(f"Evaluating {prefix} (step {int(step)})")
         with self._strategy.scope():
-            evaluator = self._build_evaluator(None)
-        with _quiet_orbit():
+            evaluator = self._build_evaluator(
+                None, lambda: (prefix, int(step.numpy()))
+            )
+        directory = f"{self._output_directory()}/eval"
+        if distribution.is_chief(self._strategy):
+            event_files.remove_steps(
+                directory, lambda n: n == int(step.numpy()), is_shared=True
+            )
+        with training_loop.quiet_orbit():
             controller = orbit.Controller(
                 global_step=step,
                 evaluator=evaluator,
                 strategy=self._strategy,
-                eval_summary_dir=f"{self._output_directory()}/eval",
+                eval_summary_dir=directory,
             )
             controller.evaluate(self._options.evaluator_options.eval_steps)
         self._show_results(evaluator)
@@ -272,6 +302,7 @@ class Experiment:
                 seed=self._trainer_options.seed,
                 deterministic=self._trainer_options.deterministic,
                 start_step=start_step,
+                damage=self._damage,
                 input_context=context,
             )
 
@@ -279,7 +310,18 @@ class Experiment:
             return make()
         return self._strategy.distribute_datasets_from_function(make)
 
-    def _build_evaluator(self, average) -> evaluation.Evaluator:
+    def _build_evaluator(
+        self,
+        average: optimizers.AveragedWeights | None,
+        find_checkpoint: Callable[[], tuple[str, int]],
+    ) -> evaluation.Evaluator:
+        """Builds the evaluator.
+
+        Args:
+            average: Weights to evaluate in place of the model's own.
+            find_checkpoint: Function that returns the prefix and the step of
+                the checkpoint that is evaluated.
+        """
         options = self._options.evaluator_options
         data = self._options.eval_dataset_options
         has_labels = data.decode_groundtruth_label
@@ -304,24 +346,42 @@ class Experiment:
             self._system,
             self._model,
             make_dataset,
-            directory=f"{self._output_directory()}/eval",
+            write_results=lambda results: self._write_results(
+                results, *find_checkpoint()
+            ),
             scoring=evaluation.ScoreOptions(
                 has_labels=has_labels,
                 pq_variant=build.pq_variant(options),
                 detailed_ap=options.detailed_ap_metrics,
+                size_rules=evaluated_sizes.SizeRules.from_options(
+                    self._options
+                ),
             ),
             make_saver=make_saver,
             average=average,
             report=self._report,
         )
 
+    def _write_results(
+        self, results: Mapping[str, Any], prefix: str, step: int
+    ) -> None:
+        data = self._options.eval_dataset_options
+        facts = {
+            "experiment": self._options.experiment_name,
+            "checkpoint": prefix,
+            "step": step,
+            "data_set": self._system.descriptor.name,
+            "file_pattern": list(data.file_pattern),
+            "pq_variant": build.pq_variant(self._options.evaluator_options),
+            "versions": version.list_versions(),
+        }
+        json_files.write_json(
+            f"{self._output_directory()}/eval/{RESULTS_FILE}",
+            facts | dict(results),
+        )
+
     def _output_directory(self) -> str:
-        if distribution.is_chief(self._strategy):
-            return self._model_dir
-        # Every worker saves and evaluates, but only the chief may write to
-        # the model folder itself.
-        task = self._strategy.cluster_resolver.task_id
-        return f"{self._model_dir}/worker_{task}"
+        return distribution.choose_folder(self._strategy, self._model_dir)
 
     def _prediction_directory(self) -> str:
         override = self._options.evaluator_options.override_save_dir
@@ -338,19 +398,3 @@ class Experiment:
                 self._report.log(f"{name} {value:.4f}")
         for warning in self.results["warnings"]:
             self._report.log(str(warning))
-
-
-def _short_values(output: Mapping[str, tf.Tensor]) -> dict[str, float]:
-    """Returns the numbers for the line of the progress."""
-    return {
-        name.removeprefix("losses/train_").removesuffix("_loss"): float(value)
-        for name, value in output.items()
-        if name.startswith("losses/") or name == "learning_rate"
-    }
-
-
-@contextlib.contextmanager
-def _quiet_orbit() -> Iterator[None]:
-    """Hides Orbit's own lines on standard output."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield

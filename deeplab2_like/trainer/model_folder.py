@@ -12,23 +12,35 @@ from collections.abc import Iterator, Mapping
 from google.protobuf import text_format
 
 from deeplab2_like import errors
-from deeplab2_like.config import report, run_config
+from deeplab2_like.config import run_config
 from deeplab2_like.protos import config_pb2
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import json_files, whole_files
+from deeplab2_like.trainer import config_changes
 
 _LOCK_FILE = "training.lock"
 
-# Fields that may change when a run continues; none affects the weights.
-_FREE_FIELDS = (
-    "evaluator_options",
-    "eval_dataset_options",
-    "trainer_options.num_checkpoints_to_keep",
-    "trainer_options.save_checkpoints_steps",
-    "trainer_options.save_summaries_steps",
-    "trainer_options.steps_per_loop",
-    "train_dataset_options.file_pattern",
-    "model_options.initial_checkpoint",
-)
+
+def check(
+    directory: str,
+    options: config_pb2.ExperimentOptions,
+    *,
+    allow_config_change: bool = False,
+) -> None:
+    """Checks that a folder can be trained in; changes nothing.
+
+    Args:
+        directory: The model folder, which need not exist.
+        options: See `prepare`.
+        allow_config_change: See `prepare`.
+
+    Raises:
+        CheckpointError: See `prepare`; or another trainer uses the folder.
+    """
+    folder = pathlib.Path(directory)
+    _check_writable(folder)
+    if folder.exists():
+        _compare(folder, options, allow_config_change)
+        _refuse_other_trainer(folder / _LOCK_FILE)
 
 
 def prepare(
@@ -50,8 +62,8 @@ def prepare(
             accepted.
 
     Returns:
-        The differences from the config that made the folder; empty when there
-        are none or the folder is new.
+        The differences from the config that made the folder that matter for
+        the training; empty when there are none or the folder is new.
 
     Raises:
         CheckpointError: The folder cannot be written, or it was made by
@@ -59,26 +71,40 @@ def prepare(
     """
     folder = pathlib.Path(directory)
     _make_writable(folder)
-    file = folder / run_config.CONFIG_FILE
+    differences = _compare(folder, options, allow_config_change)
     kept, descriptors = _plan_descriptors(folder, options)
-    differences: list[str] = []
-    if file.exists():
-        differences = compare_configs(
-            run_config.load_run_config(directory), kept
-        )
-        differences += _changed_descriptors(folder, descriptors)
-        if differences and not allow_config_change:
-            listed = "\n  ".join(differences)
-            raise errors.CheckpointError(
-                f"{directory} was made by another config:\n  {listed}\nUse "
-                "another --model_dir, the config that made it "
-                f"({file}), or --allow_config_change."
-            )
     for name, content in descriptors.items():
         whole_files.write_text(folder / name, content)
     text = text_format.MessageToString(kept)
-    whole_files.write_text(file, f"# sha256 of this config: {sha256}\n{text}")
+    whole_files.write_text(
+        folder / run_config.CONFIG_FILE,
+        f"# sha256 of this config: {sha256}\n{text}",
+    )
     return differences
+
+
+def _compare(
+    folder: pathlib.Path,
+    options: config_pb2.ExperimentOptions,
+    allow_config_change: bool,
+) -> list[str]:
+    """Lists the differences from the folder's config; see `prepare`."""
+    file = folder / run_config.CONFIG_FILE
+    if not file.exists():
+        return []
+    kept, descriptors = _plan_descriptors(folder, options)
+    differences, harmless = config_changes.compare_configs(
+        run_config.load_run_config(str(folder)), kept
+    )
+    differences += _changed_descriptors(folder, descriptors)
+    if differences and not allow_config_change:
+        listed = "\n  ".join(differences)
+        raise errors.CheckpointError(
+            f"{folder} was made by another config:\n  {listed}\nUse another "
+            f"--model_dir, the config that made it ({file}), or "
+            "--allow_config_change."
+        )
+    return differences + harmless
 
 
 def _plan_descriptors(
@@ -113,34 +139,10 @@ def _changed_descriptors(
         for name, content in descriptors.items()
         if name.startswith("train_")
         and (folder / name).exists()
-        and (folder / name).read_text(encoding="utf-8") != content
+        and not config_changes.has_equal_labels(
+            (folder / name).read_text(encoding="utf-8"), content
+        )
     ]
-
-
-def compare_configs(
-    old: config_pb2.ExperimentOptions, new: config_pb2.ExperimentOptions
-) -> list[str]:
-    """Lists the fields that differ and matter for continuing a run."""
-    old_values, new_values = _list_values(old), _list_values(new)
-    differences = []
-    for path in sorted({*old_values, *new_values}):
-        if path.startswith(_FREE_FIELDS):
-            continue
-        before, after = old_values.get(path), new_values.get(path)
-        if before != after:
-            differences.append(f"{path}: was {before}, is now {after}")
-    return differences
-
-
-def _list_values(
-    options: config_pb2.ExperimentOptions,
-) -> dict[str, object]:
-    """Returns the values that are set, by path."""
-    return {
-        path: value
-        for path, _, field, value in report.iterate_fields(options)
-        if field.message_type is None
-    }
 
 
 def _make_writable(folder: pathlib.Path) -> None:
@@ -154,7 +156,19 @@ def _make_writable(folder: pathlib.Path) -> None:
         raise errors.CheckpointError(
             f"Cannot create --model_dir={folder}: {error.strerror}."
         ) from error
-    if not os.access(folder, os.W_OK):
+    _check_writable(folder)
+
+
+def _check_writable(folder: pathlib.Path) -> None:
+    """Checks that a folder can be written, or created."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise errors.CheckpointError(
+            f"--model_dir={folder}: {existing} is a file. Give a folder."
+        )
+    if not os.access(existing, os.W_OK):
         raise errors.CheckpointError(
             f"--model_dir={folder} is not writable for this user."
         )
@@ -188,27 +202,44 @@ def training_lock(directory: str) -> Iterator[None]:
     while True:
         try:
             with file.open("x", encoding="utf-8") as stream:
-                json.dump(owner, stream)
+                stream.write(json_files.to_line(owner))
             break
         except FileExistsError:
-            _take_over_or_refuse(file)
+            _refuse_other_trainer(file)
+            file.unlink(missing_ok=True)  # Its process has ended.
     try:
         yield
     finally:
         file.unlink(missing_ok=True)
 
 
-def _take_over_or_refuse(file: pathlib.Path) -> None:
-    """Deletes a lock whose process has ended; raises for others."""
+def unlock(directory: str) -> None:
+    """Deletes the lock of this process, if it has one."""
+    file = pathlib.Path(directory) / _LOCK_FILE
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        owner = json.loads(file.read_text(encoding="utf-8"))
+        is_own = owner["host"] == socket.gethostname()
+        if is_own and int(owner["process"]) == os.getpid():
+            file.unlink()
+
+
+def _refuse_other_trainer(file: pathlib.Path) -> None:
+    """Raises if the process of a lock may be alive."""
+    if not file.exists():
+        return
     try:
         other = json.loads(file.read_text(encoding="utf-8"))
         host, process = other["host"], int(other["process"])
         since = other["since"]
-    except (OSError, ValueError, KeyError):  # Half written by a killed process.
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # Half written by a killed process.
         host, process, since = socket.gethostname(), -1, "unknown"
     is_here = host == socket.gethostname()
     if is_here and (process in (-1, os.getpid()) or not _is_alive(process)):
-        file.unlink(missing_ok=True)
         return
     raise errors.CheckpointError(
         f"{file.parent} is in use by a trainer on {host}, process {process}, "

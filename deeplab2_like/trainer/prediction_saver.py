@@ -16,8 +16,8 @@ from deeplab2_like.trainer import summaries
 class PredictionSaver:
     """A saver of pictures of the first images and of label maps of all.
 
-    Pictures are written to TensorBoard and optionally to files
-    `000000_comparison.png`, `000001_comparison.png` and so on.
+    Pictures are written to TensorBoard and optionally to files that are named
+    after their images: `NAME_comparison.png`, `sequence/FRAME_comparison.png`.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class PredictionSaver:
         self._raw_writer = raw_writer
         self._has_labels = has_labels
         self._num_images = 0
+        self._names: set[str] = set()
 
     def add(self, image: original_size.RestoredImage) -> None:
         """Saves the next image."""
@@ -54,9 +55,10 @@ class PredictionSaver:
             picture = summaries.make_picture(
                 image, self._descriptor, has_label=self._has_labels
             )
-            summaries.write_summary(picture, index)
+            name = self._choose_name(image.name)
+            summaries.write_summary(picture, name)
             if self._picture_folder is not None:
-                self._write_picture(picture, self._picture_folder, index)
+                self._write_picture(picture, self._picture_folder, name)
         if self._raw_writer is not None:
             self._raw_writer.write(image.name, image.semantic, image.panoptic)
         self._num_images += 1
@@ -74,15 +76,24 @@ class PredictionSaver:
             )
         return lines
 
+    def _choose_name(self, image_name: str) -> str:
+        """Returns a name for the picture of an image that no other one has."""
+        folder = self._picture_folder or "the folder of the pictures"
+        name = raw_predictions.choose_path(image_name, folder).as_posix()
+        if name in self._names:
+            name = f"{name}_{self._num_images:06d}"
+        self._names.add(name)
+        return name
+
     def _write_picture(
         self,
         picture_hw3: npt.NDArray[np.uint8],
         folder: pathlib.Path,
-        index: int,
+        name: str,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         kind = "comparison" if self._has_labels else "prediction"
-        path = folder / f"{index:06d}_{kind}.png"
+        path = folder / f"{name}_{kind}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
         with whole_files.open_whole(path) as file:
             picture = Image.fromarray(picture_hw3)
             picture.save(file, format="PNG", compress_level=3)

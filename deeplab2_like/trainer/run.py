@@ -2,6 +2,7 @@
 """Runs an experiment, after all checks that take no long time."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,15 +14,18 @@ from deeplab2_like.config import Config
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import checks, graph_errors, pipeline
 from deeplab2_like.labels import descriptor as descriptor_lib
-from deeplab2_like.protos import config_pb2
+from deeplab2_like.protos import config_pb2, dataset_pb2
 from deeplab2_like.storage import whole_files
 from deeplab2_like.trainer import (
-    build,
+    checkpoint_manager,
+    class_balance,
     distribution,
     experiment,
     model_folder,
+    run_checks,
     run_options,
     training,
+    workers,
 )
 
 
@@ -39,7 +43,7 @@ def run_experiment(
     Args:
         config: The checked config.
         model_dir: The model folder; created for training.
-        mode: Mode of the run, one of `main.MODES`.
+        mode: Mode of the run, one of `run_options.MODES`.
         options: See `runs.train`.
         on_step: See `runs.train`.
         report: See `runs.train`.
@@ -55,12 +59,11 @@ def run_experiment(
     options = options or run_options.RunOptions()
     report = report or progress.Progress()
     tf.get_logger().setLevel("ERROR")  # Users cannot act on its warnings.
-    trains = mode in ("train", "train_and_eval")
-    config.require_filled(*_needed_fields(mode))
-    if trains:
-        build.check_trainable(config.options)
-    if mode != "train":
-        build.check_evaluable(config.options)
+    trains = mode in run_options.TRAINING_MODES
+    run_checks.check(config, model_dir, mode, options)
+    cluster = None if options.master else workers.read_cluster()
+    if cluster is not None:
+        report.log(workers.describe_start(cluster))
     with native_logs.hide_routine():
         # Workers have to connect before any operation is run.
         strategy = distribution.build_strategy(options.master, options.num_gpus)
@@ -68,30 +71,77 @@ def run_experiment(
     _check_first_records(config.options, mode)
     chief = distribution.is_chief(strategy)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(workers.translated_errors(cluster, model_dir))
+        stack.enter_context(_translated_errors(model_dir))
         if trains and chief:
-            model_folder.prepare(
+            for change in model_folder.prepare(
                 model_dir,
                 config.options,
                 sha256=config.sha256,
                 allow_config_change=options.allow_config_change,
-            )
+            ):
+                report.log(f"Changed since the run began: {change}")
             stack.enter_context(model_folder.training_lock(model_dir))
             checkpoint_files.purge_unfinished(model_dir)
         if options.repair_checkpoint_state:
             checkpoint_files.repair_state_file(model_dir)
         for warning in config.warnings:
             report.log(str(warning))
+        trained = _find_trained(config, model_dir, report) if trains else None
+        if trained is not None and mode == "train":
+            return {}  # Nothing is built for that.
+        config = _with_class_weights(config, model_dir, mode, report, chief)
         run = experiment.Experiment(config, model_dir, strategy, report)
-        stack.enter_context(_translated_errors(model_dir))
-        if mode == "train":
-            run.train(on_step=on_step)
-        elif mode == "train_and_eval":
-            run.train(evaluate=True, on_step=on_step)
+        if trained is not None:
+            run.evaluate_checkpoint(trained)
+        elif trains:
+            run.train(evaluate=mode == "train_and_eval", on_step=on_step)
         elif mode == "eval":
             run.evaluate()
         else:
             run.evaluate_continuously()
         return run.results
+
+
+def _find_trained(
+    config: Config, model_dir: str, report: progress.Progress
+) -> str | None:
+    """Returns the checkpoint of a run that is complete; None before that."""
+    solver = config.options.trainer_options.solver_options
+    total = solver.training_number_of_steps
+    trained = checkpoint_manager.find_trained(model_dir, total)
+    if trained is None:
+        return None
+    prefix, step = trained
+    report.log(
+        f"Already trained to step {step} of {total}: {prefix}. Raise "
+        "trainer_options.solver_options.training_number_of_steps to train on."
+    )
+    return prefix
+
+
+def _with_class_weights(
+    config: Config,
+    model_dir: str,
+    mode: str,
+    report: progress.Progress,
+    is_chief: bool,
+) -> Config:
+    """Returns the config with numbers as weights of classes.
+
+    It also warns of classes that are known not to occur in the records.
+    """
+    trains = mode in run_options.TRAINING_MODES
+    resolved = class_balance.resolve(
+        config.options,
+        model_dir,
+        report,
+        trains=trains,
+        writes=trains and is_chief,
+    )
+    for warning in class_balance.list_absence_warnings(resolved, mode):
+        report.log(warning)
+    return dataclasses.replace(config, options=resolved)
 
 
 def _start_xla() -> None:
@@ -100,22 +150,12 @@ def _start_xla() -> None:
     tf.function(lambda x: x + 1.0, jit_compile=True, autograph=False)(one)
 
 
-def _needed_fields(mode: str) -> list[str]:
-    """Lists the fields whose placeholders a mode needs filled."""
-    fields: list[str] = []
-    if mode in ("train", "train_and_eval"):
-        fields += ["train_dataset_options", "model_options.initial_checkpoint"]
-    if mode != "train":
-        fields += ["eval_dataset_options"]
-    return fields
-
-
 def _check_first_records(
     options: config_pb2.ExperimentOptions, mode: str
 ) -> None:
     """Decodes a record of each split, so that errors are found early."""
     splits = []
-    if mode in ("train", "train_and_eval"):
+    if mode in run_options.TRAINING_MODES:
         splits.append((options.train_dataset_options, True))
     if mode != "train":
         data = options.eval_dataset_options
@@ -126,6 +166,7 @@ def _check_first_records(
             split.file_pattern,
             pipeline.LabelRules.from_descriptor(descriptor),
             is_label_required=is_label_required,
+            allows_damage=split.on_damage == dataset_pb2.SKIP,
         )
 
 

@@ -4,6 +4,9 @@
 import dataclasses
 from collections.abc import Callable
 
+MODES = ("train", "eval", "train_and_eval", "continuous_eval")
+TRAINING_MODES = ("train", "train_and_eval")
+
 # Called with the step reached and the values since the call before.
 OnStep = Callable[[int, dict[str, float]], None]
 

@@ -43,11 +43,11 @@ def make_picture(
     return visualizer.visualize_comparison(pixels, true, predicted, descriptor)
 
 
-def write_summary(picture_hw3: npt.NDArray[np.uint8], index: int) -> None:
+def write_summary(picture_hw3: npt.NDArray[np.uint8], name: str) -> None:
     """Writes a picture as a summary of TensorBoard.
 
     Args:
         picture_hw3: uint8 [H, W, 3].
-        index: Number of the picture, a part of its tag.
+        name: Name of the picture, a part of its tag.
     """
-    tf.summary.image(f"pictures/{index:02d}", picture_hw3[None])
+    tf.summary.image(f"pictures/{name}", picture_hw3[None])

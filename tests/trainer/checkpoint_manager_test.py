@@ -53,6 +53,48 @@ def test_the_newest_checkpoint_is_restored_with_all_its_values(folder):
     assert values == {30}
 
 
+def _list_saved(folder, steps, *, start=0, interval=50, last=None):
+    step = tf.Variable(start, dtype=tf.int64)
+    manager = checkpoint_manager.make_manager(
+        str(folder), _make_state(0), step, keep=9, interval_steps=interval
+    )
+    for value in steps:
+        step.assign(value)
+        manager.save(checkpoint_number=step)
+    if last is not None:
+        step.assign(last)
+        manager.save_now()
+        manager.save_now()
+    prefixes = checkpoint_files.list_checkpoints(str(folder))
+    assert manager.last_step == int(prefixes[-1].rpartition("-")[2])
+    return [int(prefix.rpartition("-")[2]) for prefix in prefixes]
+
+
+def test_checkpoints_fall_on_multiples_also_after_a_stop(tmp_path):
+    # As by loops of ten steps, a stop at 70, and then the rest.
+    assert _list_saved(tmp_path, range(10, 70, 10), last=70) == [50, 70]
+    more = _list_saved(tmp_path, range(80, 170, 10), start=70, last=160)
+    assert more == [50, 70, 100, 150, 160]
+
+
+def test_the_step_that_was_restored_is_not_saved_again(folder):
+    before = (folder / "ckpt-30.index").stat().st_mtime_ns
+    assert _list_saved(folder, [30], start=30, interval=10) == [10, 20, 30]
+    assert (folder / "ckpt-30.index").stat().st_mtime_ns == before
+
+
+def test_a_complete_run_is_found_unless_it_is_damaged(folder):
+    found = checkpoint_manager.find_trained(str(folder), 30)
+    assert found == (str(folder / "ckpt-30"), 30)
+    assert checkpoint_manager.find_trained(str(folder), 31) is None
+    assert checkpoint_manager.find_trained(str(folder / "no"), 1) is None
+    _truncate(folder / "ckpt-30.data-00000-of-00001")
+    assert checkpoint_manager.find_trained(str(folder), 30) is None
+    (folder / "checkpoint").write_text("")
+    with pytest.raises(errors.CheckpointError, match="--repair"):
+        checkpoint_manager.find_trained(str(folder), 30)
+
+
 def test_an_empty_folder_restores_nothing(tmp_path):
     assert _restore(tmp_path) == (None, 0, {0})
 

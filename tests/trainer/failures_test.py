@@ -16,6 +16,7 @@ def _run(config_file, folder, *overrides):
     return run.run_experiment(loaded, str(folder), "train")
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_keeps_only_finite_checkpoints(
     config_file, tmp_path
 ):

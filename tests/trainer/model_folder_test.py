@@ -36,12 +36,12 @@ def test_the_same_config_is_accepted_again(tmp_path):
 
 def test_another_config_is_refused_with_the_differences(tmp_path):
     _prepare(tmp_path, _make_options())
-    other = _make_options(steps=200)
+    other = _make_options(steps=50)
     other.train_dataset_options.crop_size[1] = 257
     with pytest.raises(errors.CheckpointError) as info:
         _prepare(tmp_path, other)
     text = str(info.value)
-    assert "training_number_of_steps: was 100, is now 200" in text
+    assert "training_number_of_steps: was 100, is now 50" in text
     assert "crop_size[1]: was 129, is now 257" in text
     assert run_config.load_run_config(str(tmp_path)) == _make_options()
 
@@ -49,9 +49,18 @@ def test_another_config_is_refused_with_the_differences(tmp_path):
 def test_another_config_is_accepted_on_request(tmp_path):
     _prepare(tmp_path, _make_options())
     differences = _prepare(
-        tmp_path, _make_options(steps=200), allow_config_change=True
+        tmp_path, _make_options(steps=50), allow_config_change=True
     )
     assert len(differences) == 1
+
+
+def test_a_longer_training_needs_no_request_and_is_told(tmp_path):
+    _prepare(tmp_path, _make_options())
+    (difference,) = _prepare(tmp_path, _make_options(steps=200))
+    assert "training_number_of_steps: was 100, is now 200" in difference
+    kept = run_config.load_run_config(str(tmp_path))
+    solver = kept.trainer_options.solver_options
+    assert solver.training_number_of_steps == 200
 
 
 def _make_options_of_own_dataset(folder, text):
@@ -89,6 +98,16 @@ def test_another_descriptor_of_the_same_name_is_refused(tmp_path):
     assert (run / "train_cells.textproto").read_text() == "name: 'a'"
 
 
+def test_comments_and_colors_of_a_descriptor_may_change(tmp_path):
+    run = tmp_path / "run"
+    _prepare(run, _make_options_of_own_dataset(tmp_path / "a", "name: 'a'"))
+    other = _make_options_of_own_dataset(
+        tmp_path / "b", "# Of today.\nname: 'a' description: 'cells'"
+    )
+    assert _prepare(run, other) == []
+    assert "cells" in (run / "train_cells.textproto").read_text()
+
+
 def test_what_does_not_touch_the_weights_may_change(tmp_path):
     _prepare(tmp_path, _make_options())
     other = _make_options()
@@ -122,6 +141,18 @@ def test_a_second_trainer_is_refused_and_the_lock_is_given_back(tmp_path):
     with model_folder.training_lock(str(tmp_path)):
         assert json.loads(lock.read_text())["process"] == os.getpid()
     assert not lock.exists()
+
+
+def test_only_the_own_lock_is_given_back_in_a_hurry(tmp_path):
+    lock = tmp_path / "training.lock"
+    model_folder.unlock(str(tmp_path))
+    lock.write_text(json.dumps({"host": "another-host", "process": 1}))
+    model_folder.unlock(str(tmp_path))
+    assert lock.exists()
+    lock.unlink()
+    with model_folder.training_lock(str(tmp_path)):
+        model_folder.unlock(str(tmp_path))
+        assert not lock.exists()
 
 
 @pytest.mark.parametrize("process", [2**22 + 1, None])

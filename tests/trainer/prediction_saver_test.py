@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab2_like import errors
 from deeplab2_like.labels import descriptor
 from deeplab2_like.results import original_size, raw_predictions
 from deeplab2_like.trainer import prediction_saver
@@ -48,16 +49,40 @@ def test_the_first_images_are_drawn_and_all_are_written(
     kind = "comparison" if has_labels else "prediction"
     folders = ["raw_panoptic"] * has_instances + ["raw_semantic"]
     assert _list(tmp_path) == [
-        f"000000_{kind}.png",
-        f"000001_{kind}.png",
+        f"munich_0_{kind}.png",
+        f"munich_1_{kind}.png",
         *(f"{f}/munich_{i}.png" for f in folders for i in range(3)),
     ]
-    picture = np.asarray(Image.open(tmp_path / f"000000_{kind}.png"))
+    picture = np.asarray(Image.open(tmp_path / f"munich_0_{kind}.png"))
     assert picture.shape[2] == 3
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
     first, second = saver.describe()
     assert first == f"2 pictures are in {tmp_path}"
     assert second == f"The label maps of 3 images are in {tmp_path}"
+
+
+def test_pictures_keep_the_folders_of_frames_and_replace_no_other(tmp_path):
+    saver = prediction_saver.PredictionSaver(
+        _CITY, num_pictures=4, picture_folder=str(tmp_path)
+    )
+    for name in ("0001/000000.png", "0002/000000.png", "a.b", "a.b"):
+        saver.add(_make_image(name))
+    assert _list(tmp_path) == [
+        "0001/000000_comparison.png",
+        "0002/000000_comparison.png",
+        "a.b_000003_comparison.png",
+        "a.b_comparison.png",
+    ]
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/a", ""])
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, name):
+    saver = prediction_saver.PredictionSaver(
+        _CITY, num_pictures=1, picture_folder=str(tmp_path / "vis")
+    )
+    with pytest.raises(errors.DataError, match="cannot become a file name"):
+        saver.add(_make_image(name))
+    assert not _list(tmp_path)
 
 
 def test_nothing_is_written_unless_asked_for(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs of the training program, whole ones and ones that must stop early."""
 
+import collections
+import io
 import json
 import os
 import pathlib
@@ -11,9 +13,12 @@ import sys
 
 import numpy as np
 import pytest
+import rich.console
+import tensorflow as tf
 
 from deeplab2_like import config, errors
 from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.console import progress
 from deeplab2_like.trainer import run
 
 _PROGRAM = pathlib.Path(__file__).parents[2] / "trainer" / "main.py"
@@ -40,6 +45,8 @@ def _start(config_file, model_dir, *arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A test run in the background of a script would pass on SIG_IGN.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -67,6 +74,109 @@ def test_the_same_command_finds_that_all_is_done_and_evaluates(
     results = _run_in_process(config_file, folder, "train_and_eval")
     again = _run_in_process(config_file, folder, "train_and_eval")
     assert again["summaries"] == results["summaries"]
+
+
+_ODD_LOOPS = (
+    "trainer_options { steps_per_loop: 4 save_summaries_steps: 4 "
+    "save_checkpoints_steps: 3 num_checkpoints_to_keep: 9 "
+    "solver_options { training_number_of_steps: 8 base_learning_rate: 0.003 "
+    "poly_learning_power: 0 ema_decay: 0.9 } }"
+)
+
+
+def _make_report():
+    stream = io.StringIO()
+    console = rich.console.Console(file=stream, width=200)
+    return progress.Progress(console), stream
+
+
+def _count_summaries(folder, tag):
+    """Counts the summaries of each step in the event files of a folder."""
+    found = collections.Counter()
+    for path in folder.glob("*tfevents*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            found.update(
+                event.step for v in event.summary.value if v.tag == tag
+            )
+    return found
+
+
+def _list_steps(folder):
+    prefixes = checkpoint_files.list_checkpoints(str(folder))
+    return [int(prefix.rpartition("-")[2]) for prefix in prefixes]
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_the_same_command_does_the_rest_once(
+    config_file, tmp_path
+):
+    folder = tmp_path / "run"
+    steps, rates = [], set()
+
+    def interrupt(step, values):
+        steps.append(step)
+        rates.add(values["learning_rate"])
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    report, text = _make_report()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as info:
+            _run_in_process(
+                config_file,
+                folder,
+                "train",
+                _ODD_LOOPS,
+                on_step=interrupt,
+                report=report,
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert info.value.code == 130
+    assert steps == [3, 4]
+    assert rates == {0.003}
+    assert _list_steps(folder) == [3, 4]
+    assert "Stopped at step 4, which is saved. The same command cont" in (
+        text.getvalue()
+    )
+    assert "Checkpoints of" in text.getvalue()
+    assert not (folder / "training.lock").exists()
+
+    # As a process leaves it that is killed between summary and checkpoint.
+    writer = tf.summary.create_file_writer(str(folder / "train"))
+    with writer.as_default():
+        for step in (5, 8):
+            tf.summary.scalar("learning_rate", 1.0, step=step)
+    writer.close()
+    report, text = _make_report()
+    _run_in_process(
+        config_file, folder, "train_and_eval", _ODD_LOOPS, report=report
+    )
+    assert "Training 4/8 ..." in text.getvalue()
+    assert "Training 8/8" in text.getvalue()
+    assert _list_steps(folder) == [3, 4, 6, 8]
+    assert _count_summaries(folder / "train", "learning_rate") == {4: 1, 8: 1}
+    tag = "evaluation/iou/IoU"
+    assert _count_summaries(folder / "eval", tag) == {8: 1}
+
+    # Nothing is left to do: no model is built, and nothing traced.
+    report, text = _make_report()
+    assert not _run_in_process(
+        config_file, folder, "train", _ODD_LOOPS, report=report
+    )
+    assert "Already trained to step 8 of 8" in text.getvalue()
+    assert "Tracing" not in text.getvalue()
+    assert "M parameters" not in text.getvalue()
+    # It is evaluated again, with the same numbers, and without an optimizer.
+    first = (folder / "eval" / "metrics.json").read_text()
+    report, text = _make_report()
+    _run_in_process(
+        config_file, folder, "train_and_eval", _ODD_LOOPS, report=report
+    )
+    assert "Tracing" not in text.getvalue()
+    assert (folder / "eval" / "metrics.json").read_text() == first
+    assert _count_summaries(folder / "eval", tag) == {8: 1}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +234,9 @@ def test_evaluating_a_folder_without_checkpoint_is_one_sentence(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+)
 def test_a_stopped_run_continues_to_the_same_weights(
     config_file, tmp_path, signal_number
 ):
@@ -137,13 +249,14 @@ def test_a_stopped_run_continues_to_the_same_weights(
     _wait_for_checkpoint(process, folder)
     os.kill(process.pid, signal_number)
     code = process.wait()
-    expected = -9 if signal_number == signal.SIGKILL else 75
+    expected = {signal.SIGKILL: -9, signal.SIGTERM: 75, signal.SIGINT: 130}
+    expected = expected[signal_number]
     text = process.stdout.read()
     assert code == expected, text
     steps = checkpoint_files.list_checkpoints(str(folder))
     assert not steps[-1].endswith("ckpt-12")
-    if signal_number == signal.SIGTERM:
-        step = re.search(r"after step (\d+), which is saved", text)[1]
+    if signal_number != signal.SIGKILL:
+        step = re.search(r"(after|at) step (\d+), which is saved", text)[2]
         assert steps[-1].endswith(f"ckpt-{step}")
 
     continued = _start(config_file, folder, long)
@@ -154,6 +267,11 @@ def test_a_stopped_run_continues_to_the_same_weights(
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    whole, stopped = (
+        _count_summaries(tmp_path / name / "train", "losses/train_total_loss")
+        for name in ("whole", "stopped")
+    )
+    assert whole == stopped == dict.fromkeys(range(2, 14, 2), 1)
 
 
 def _wait_for_checkpoint(process, folder):

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop around the steps: checkpoints, summaries, evaluations, stops."""
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import orbit
+import tensorflow as tf
+
+from deeplab2_like.config import decimals
+from deeplab2_like.console import progress
+from deeplab2_like.protos import config_pb2
+from deeplab2_like.trainer import (
+    checkpoint_manager,
+    evaluation,
+    run_options,
+    stopping,
+    training,
+    workers,
+)
+
+
+class LoopLengths:
+    """The number of steps of each loop, as Orbit asks for it.
+
+    Loops end at multiples of each of the given numbers.
+    """
+
+    def __init__(
+        self,
+        multiples: Sequence[int],
+        total: int,
+        watch: stopping.Watch,
+        strategy: tf.distribute.Strategy,
+    ):
+        """Stores the numbers.
+
+        Args:
+            multiples: Numbers of steps, at least 1.
+            total: The last step.
+            watch: Watch whose signals end the training.
+            strategy: The distribution strategy; its workers stop together.
+        """
+        self._multiples = multiples
+        self._total = total
+        self._watch = watch
+        self._strategy = strategy
+
+    def __call__(self, step: int) -> int:
+        """Returns the number of steps after `step`.
+
+        Raises:
+            StopRequestedError: A signal was received, by this process or by
+                another worker.
+        """
+        is_asked = self._watch.received is not None
+        if workers.agree_to_stop(self._strategy, is_asked):
+            raise stopping.StopRequestedError()
+        step = int(step)
+        steps = min(number - step % number for number in self._multiples)
+        steps = max(1, min(steps, self._total - step))
+        noun = "step" if steps == 1 else "steps"
+        self._watch.plan(
+            f"Stopping after this loop of {steps} {noun}, at step "
+            f"{step + steps}"
+        )
+        return steps
+
+
+class TrainingSummaries(orbit.utils.SummaryManager):
+    """Writes summaries of training: at multiples of a number of steps.
+
+    Values are means over the steps since the summaries before; the learning
+    rate is that of the last step.
+    """
+
+    def __init__(
+        self, folder: str, step: tf.Variable, interval: int, last: int
+    ):
+        """Creates the writer; writes nothing yet.
+
+        Args:
+            folder: Folder of the event files.
+            step: The step counter.
+            interval: Number of steps from summary to summary.
+            last: The last step, which has summaries in any case.
+        """
+        super().__init__(folder, tf.summary.scalar, global_step=step)
+        self._step = step
+        self._interval = interval
+        self._last = last
+        self._begin = self._seen = int(step.numpy())
+        self._sums: dict[str, float] = {}
+
+    def write_summaries(self, summary_dict: Mapping[str, float]) -> None:
+        """Adds the values of a loop, and writes when it is time.
+
+        Args:
+            summary_dict: Means over the steps of the loop by name, and
+                "steps_per_second".
+        """
+        step = int(self._step.numpy())
+        steps, self._seen = step - self._seen, step
+        values = {name: float(value) for name, value in summary_dict.items()}
+        # The mean of a rate is that of the seconds of a step.
+        rate = values.pop("steps_per_second", 0.0)
+        values["seconds"] = 1.0 / rate if rate > 0 else 0.0
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + steps * value
+        if step % self._interval and step < self._last:
+            return
+        total = max(1, step - self._begin)
+        means = {name: value / total for name, value in self._sums.items()}
+        seconds = means.pop("seconds")
+        if seconds > 0:
+            means["steps_per_second"] = 1.0 / seconds
+        if "learning_rate" in values:
+            means["learning_rate"] = values["learning_rate"]
+        self._sums, self._begin = {}, step
+        super().write_summaries(means)
+
+
+class TrainingLoop:
+    """Trains from the present step to the last one of a config."""
+
+    def __init__(
+        self,
+        options: config_pb2.ExperimentOptions,
+        trainer: training.Trainer,
+        evaluator: evaluation.Evaluator | None,
+        manager: checkpoint_manager.CheckpointManager,
+        strategy: tf.distribute.Strategy,
+        *,
+        directory: str,
+        report: progress.Progress,
+        unlock: Callable[[], None] = lambda: None,
+    ):
+        """Stores the parts of the run.
+
+        Args:
+            options: The config.
+            trainer: The trainer, restored, with its data.
+            evaluator: Evaluates every `evaluator_options.eval_interval` steps
+                and at the end; None for no evaluation.
+            manager: Writer of the checkpoints.
+            strategy: The distribution strategy.
+            directory: Folder of the summaries.
+            report: Display of the progress.
+            unlock: Function that releases the model folder, for a process that
+                ends at once.
+        """
+        self._options = options
+        self._trainer = trainer
+        self._evaluator = evaluator
+        self._manager = manager
+        self._strategy = strategy
+        self._directory = directory
+        self._report = report
+        self._unlock = unlock
+        self._total = (
+            options.trainer_options.solver_options.training_number_of_steps
+        )
+
+    def run(self, on_step: run_options.OnStep | None = None) -> None:
+        """Trains, and evaluates if there is an evaluator.
+
+        Args:
+            on_step: See `runs.train`.
+
+        Raises:
+            SystemExit: The process received SIGINT or SIGTERM.
+        """
+        start = self._current_step()
+        self._report.log("Tracing the training step ...")
+        with (
+            self._report.phase(
+                "Training", self._total, start=start, unit="steps"
+            ) as phase,
+            stopping.Watch(
+                self._report.log, before_exit=self._prepare_exit
+            ) as watch,
+            quiet_orbit(),
+        ):
+            controller = self._make_controller(
+                watch, self._make_action(phase, on_step)
+            )
+            try:
+                self._run_controller(controller, watch)
+                workers.wait_for_all(self._strategy)
+            except stopping.StopRequestedError:
+                self._manager.save_now()
+                # None ends before all have saved.
+                workers.wait_for_all(self._strategy)
+                self._stop(watch)
+            except KeyboardInterrupt:
+                self._report.log(self._describe_loss())
+                raise SystemExit(stopping.INTERRUPT_CODE) from None
+
+    def _make_action(
+        self, phase: progress.Phase, on_step: run_options.OnStep | None
+    ) -> orbit.Action:
+        start = self._current_step()
+        batch_size = self._options.train_dataset_options.batch_size
+
+        def after_loop(output: Mapping[str, tf.Tensor]) -> None:
+            step = self._current_step()
+            images = (step - start) * batch_size
+            phase.advance(step, _short_values(output), images=images)
+            if on_step is not None:
+                values = {k: float(v) for k, v in output.items()}
+                if "learning_rate" in values:
+                    rate = decimals.read_decimal(values["learning_rate"])
+                    values["learning_rate"] = rate
+                on_step(step, values)
+
+        return after_loop
+
+    def _make_controller(
+        self, watch: stopping.Watch, action: orbit.Action
+    ) -> orbit.Controller:
+        trainer_options = self._options.trainer_options
+        interval = trainer_options.save_summaries_steps
+        multiples = [
+            trainer_options.steps_per_loop,
+            trainer_options.save_checkpoints_steps,
+            interval,
+        ]
+        if self._evaluator is not None:
+            multiples.append(self._options.evaluator_options.eval_interval)
+        lengths = LoopLengths(multiples, self._total, watch, self._strategy)
+        return orbit.Controller(
+            global_step=self._trainer.global_step,
+            trainer=self._trainer,
+            evaluator=self._evaluator,
+            strategy=self._strategy,
+            train_actions=[action],
+            steps_per_loop=lengths,
+            checkpoint_manager=self._manager,
+            summary_interval=interval,
+            summary_manager=TrainingSummaries(
+                f"{self._directory}/train",
+                self._trainer.global_step,
+                interval,
+                self._total,
+            ),
+            eval_summary_dir=f"{self._directory}/eval",
+        )
+
+    def _run_controller(
+        self, controller: orbit.Controller, watch: stopping.Watch
+    ) -> None:
+        if self._evaluator is None:
+            controller.train(self._total)
+            return
+        evaluator_options = self._options.evaluator_options
+        interval = evaluator_options.eval_interval
+        step = self._current_step()
+        while step < self._total:
+            step = min(step + interval - step % interval, self._total)
+            # A checkpoint is saved first, so that no training can be lost.
+            controller.train(step)
+            if workers.count_processes(self._strategy) > 1:
+                # The others would wait for this one, so all go on.
+                watch.plan("Stopping after the evaluation")
+                controller.evaluate(evaluator_options.eval_steps)
+                continue
+            watch.plan("Stopping the evaluation")
+            with watch.interruptible():
+                controller.evaluate(evaluator_options.eval_steps)
+
+    def _current_step(self) -> int:
+        return int(self._trainer.global_step.numpy())
+
+    def _stop(self, watch: stopping.Watch) -> None:
+        step = self._current_step()
+        if watch.received != stopping.INTERRUPT:
+            asked = " with the other workers" * (watch.received is None)
+            self._report.log(
+                f"Stopped as asked{asked} after step {step}, which is saved. "
+                "The same command continues."
+            )
+            raise SystemExit(stopping.EXIT_CODE) from None
+        self._report.log(
+            f"Stopped at step {step}, which is saved. The same command "
+            "continues."
+        )
+        raise SystemExit(stopping.INTERRUPT_CODE) from None
+
+    def _describe_loss(self) -> str:
+        saved = self._manager.last_step
+        if saved is None:
+            return "Stopped at once. Nothing was saved yet."
+        return (
+            f"Stopped at once. The same command continues from step {saved}, "
+            "the last one that was saved."
+        )
+
+    def _prepare_exit(self) -> None:
+        """Leaves terminal and folder as they were; called from a thread."""
+        self._unlock()
+        self._report.console.show_cursor(True)
+        self._report.log(f"\n{self._describe_loss()}")
+
+
+def _short_values(output: Mapping[str, tf.Tensor]) -> dict[str, float]:
+    """Returns the numbers for the line of the progress, the total first."""
+    values = {
+        name.removeprefix("losses/train_").removesuffix("_loss"): float(value)
+        for name, value in output.items()
+        if name.startswith("losses/") or name == "learning_rate"
+    }
+    return {
+        name: values[name]
+        for name in sorted(values, key=lambda name: name != "total")
+    }
+
+
+@contextlib.contextmanager
+def quiet_orbit() -> Iterator[None]:
+    """Hides Orbit's own lines on standard output."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import tensorflow as tf
+
+from deeplab2_like.trainer import stopping, training_loop
+
+
+def _list_ends(multiples, total, start=0):
+    watch = stopping.Watch(lambda _: None)
+    lengths = training_loop.LoopLengths(
+        multiples, total, watch, tf.distribute.get_strategy()
+    )
+    ends, step = [], start
+    while step < total:
+        step += lengths(step)
+        ends.append(step)
+    return ends
+
+
+@pytest.mark.parametrize("start", [0, 3, 10, 99, 110])
+def test_loops_end_at_every_multiple_wherever_they_start(start):
+    ends = _list_ends([10, 50, 20], 160, start)
+    assert ends == [s for s in range(10, 170, 10) if s > start]
+
+
+def test_checkpoints_are_hit_where_loops_do_not_divide_them():
+    assert _list_ends([40, 50, 1000], 130) == [40, 50, 80, 100, 120, 130]
+    assert _list_ends([1000, 50, 1000], 130) == [50, 100, 130]
+    assert _list_ends([1, 50, 1000], 3) == [1, 2, 3]
+
+
+def test_a_signal_ends_the_loops():
+    watch = stopping.Watch(lambda _: None)
+    lengths = training_loop.LoopLengths(
+        [10], 100, watch, tf.distribute.get_strategy()
+    )
+    assert lengths(0) == 10
+    watch.received = stopping.INTERRUPT
+    with pytest.raises(stopping.StopRequestedError):
+        lengths(10)
+
+
+def _read(folder, tag):
+    found = {}
+    for path in sorted(folder.glob("*tfevents*")):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                if value.tag == tag:
+                    assert event.step not in found
+                    found[event.step] = float(tf.make_ndarray(value.tensor))
+    return found
+
+
+def test_summaries_are_means_at_multiples_and_at_the_end(tmp_path):
+    step = tf.Variable(10, dtype=tf.int64)
+    summaries = training_loop.TrainingSummaries(str(tmp_path), step, 20, 50)
+    for now, loss, rate in ((15, 1.0, 5.0), (20, 3.0, 1.0), (40, 4.0, 2.0)):
+        step.assign(now)
+        summaries.write_summaries(
+            {
+                "loss": loss,
+                "learning_rate": 0.1 * loss,
+                "steps_per_second": rate,
+            }
+        )
+    step.assign(50)
+    summaries.write_summaries({"loss": 5.0, "steps_per_second": 2.0})
+    summaries.flush()
+    assert _read(tmp_path, "loss") == {20: 2.0, 40: 4.0, 50: 5.0}
+    rates = _read(tmp_path, "steps_per_second")
+    # Ten steps in 1 + 5 seconds.
+    assert rates == pytest.approx({20: 10 / 6, 40: 2.0, 50: 2.0})
+    assert _read(tmp_path, "learning_rate") == pytest.approx({20: 0.3, 40: 0.4})
