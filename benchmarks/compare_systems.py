@@ -33,7 +33,8 @@ sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from deeplab2_like import config as config_lib  # noqa: E402
 from deeplab2_like import errors  # noqa: E402
-from deeplab2_like.console import program  # noqa: E402
+from deeplab2_like.console import path_flags, program  # noqa: E402
+from deeplab2_like.storage import json_files  # noqa: E402
 
 _STAGES = ("steps", "train", "times", "table")
 _SOFT_QUALITY = (
@@ -68,7 +69,9 @@ SYSTEMS = {
 _STEPS_OF = {"panoptic_fpn_soft_quality": "panoptic_fpn"}
 _SCORES = ("PQ", "PQ_things", "PQ_stuff")
 
-_WORK = flags.DEFINE_string("work", None, "Folder of the runs.")
+_WORK = path_flags.define(
+    "work", None, "Folder of the runs. Required.", holds_checkpoint=True
+)
 _DATA = flags.DEFINE_string("data", "nuclei", "Data set: a folder of configs/.")
 _SYSTEMS = flags.DEFINE_list("systems", list(SYSTEMS), "Systems to compare.")
 _SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds of the runs.")
@@ -98,7 +101,7 @@ def _load(path: pathlib.Path) -> Any:
 
 
 def _save(path: pathlib.Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    json_files.write_json(path, value)
 
 
 def _train(
@@ -223,17 +226,16 @@ def _measure_time(system: str, work: pathlib.Path) -> None:
 
 def _time_images(saved: pathlib.Path) -> float:
     """Returns the median of the milliseconds that an image takes."""
-    import tensorflow as tf
-
     from benchmarks import measuring
     from deeplab2_like import predict
+    from deeplab2_like.data.records import paths as record_paths
 
-    files = sorted(tf.io.gfile.glob(os.environ.get("VAL_SET", "")))
-    if not files:
+    pattern = os.environ.get("VAL_SET", "")
+    if not pattern:
         raise errors.DataError(
-            "VAL_SET matches no record file. Set it in the environment, as for "
-            "the training."
+            "VAL_SET is missing in the environment. Set it as for the training."
         )
+    files = record_paths.find_files(pattern)
     wanted = tuple(int(side) for side in _IMAGE_SIZE.value)
     image = _find_image(files, wanted)
     predictor = predict.Predictor.from_saved_model(saved)

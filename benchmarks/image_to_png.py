@@ -49,6 +49,7 @@ def _export(folder: pathlib.Path, precision: str) -> pathlib.Path:
     saved_model.export(
         None,
         str(out),
+        saved_model.ExportOptions(jit_compile=True),
         config=config,
         checkpoint=checkpoint.write(str(folder / "random")),
         images=[("drawn", image)],

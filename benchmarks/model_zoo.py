@@ -20,11 +20,11 @@ sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from deeplab2_like import config as config_lib  # noqa: E402
 from deeplab2_like import errors  # noqa: E402
-from deeplab2_like.console import program  # noqa: E402
+from deeplab2_like.console import path_flags, program  # noqa: E402
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
-_OUT = flags.DEFINE_string(
+_OUT = path_flags.define(
     "out",
     None,
     "Markdown file whose table, between the lines BEGIN and END, is replaced.",
@@ -131,7 +131,7 @@ def replace_table(text: str, lines: Sequence[str]) -> str:
 
 
 def _main(arguments: Sequence[str]) -> None:
-    del arguments
+    program.refuse_arguments(arguments)
     configs = [n for n in config_lib.list_configs() if _CONFIGS.value in n]
     lines = list(make_table(configs))
     if not _OUT.value:

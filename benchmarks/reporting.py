@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements as lines of JSON and as a table beside the reference's figures.
+"""Measurements as lines of JSON, and as a table.
 
 A line contains one `measuring.Measurement` with its time, machine and versions.
-`reference_figures.json` contains the figures of the reference for the same
-work, in another run on a machine of the same kind, and how many times faster
-this project aims to be.
+Times of two runs are not compared: the machine, and what else it did, decide as
+much as the code. Ratios are of measurements of one run, see `BASELINES`.
 """
 
 import dataclasses
@@ -19,35 +18,20 @@ from typing import Any
 
 from benchmarks import measuring
 from deeplab2_like import errors
+from deeplab2_like.storage import json_files
 
-REFERENCE_FILE = pathlib.Path(__file__).with_name("reference_figures.json")
+# Prefix of the measurements of the machine's limits.
+MACHINE = "machine/"
+# Beginning of a measurement's name, and that of one of the same work by another
+# way, whose time over its own is its ratio.
+BASELINES = {
+    "mask_merging/objects": "mask_merging/full_size_objects",
+    "mask_merging/whole_image": "mask_merging/full_size_whole_image",
+    "forward_bfloat16/": "forward/",
+    "image_to_png_bfloat16/": "image_to_png/",
+}
 _PACKAGES = ("tensorflow", "keras", "numpy", "deeplab2-like")
 _BUSY = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class Reference:
-    """Figures of the reference for the same work.
-
-    Attributes:
-        wall_ms: Median of the wall times in milliseconds.
-        memory_mb: Memory in 10**6 bytes; None: not known.
-        aim: How many times faster this project aims to be; None: no aim.
-    """
-
-    wall_ms: float
-    memory_mb: float | None = None
-    aim: float | None = None
-
-
-def load_reference(
-    path: str | os.PathLike[str] = REFERENCE_FILE,
-) -> dict[str, Reference]:
-    """Loads the reference's figures by the name of the measurement."""
-    content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    return {
-        name: Reference(**fields) for name, fields in content["figures"].items()
-    }
 
 
 def describe_machine() -> dict[str, Any]:
@@ -96,7 +80,7 @@ def to_line(
         measurement: The measurement.
         context: Result of `describe_machine`.
     """
-    return json.dumps({**dataclasses.asdict(measurement), **context})
+    return json_files.to_line({**dataclasses.asdict(measurement), **context})
 
 
 def append_lines(
@@ -143,64 +127,69 @@ def load_lines(
     return measurements
 
 
-def make_table(
-    measurements: Sequence[measuring.Measurement],
-    reference: Mapping[str, Reference],
-) -> str:
-    """Makes a table with the ratio to the reference beside each figure."""
-    rows = [_make_row(m, reference.get(m.name)) for m in measurements]
-    header = (
-        "measurement",
-        "median ms",
-        "least ms",
-        "CPU ms",
-        "peak MB",
-        "reference ms*",
-        "times faster",
-        "aim",
-        "",
-    )
-    lines = [*_align([header, *rows])]
-    lines.append(
-        "* google-research/deeplab2, or what reference_figures.json names, in"
-        " another run on a machine of the same kind; its MB behind the slash."
-    )
+def describe_source(path: str | os.PathLike[str]) -> str:
+    """Describes the machine of a file of JSON lines, by its last line."""
+    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+    content = json.loads(next(line for line in reversed(lines) if line.strip()))
+    machine = content.get("machine", {})
+    return (
+        f"{machine.get('processor', 'unknown processor')}, "
+        f"{machine.get('cores', 'unknown')} cores, {content.get('time', '')}"
+    ).rstrip(", ")
+
+
+def make_table(measurements: Sequence[measuring.Measurement]) -> str:
+    """Makes a table of the measurements of one run.
+
+    Below it are the limits of the machine, where they were measured, and the
+    ratios to `BASELINES` that were measured too.
+    """
+    header = ("measurement", "median ms", "least ms", "CPU ms", "peak MB")
+    lines = [*_align([header, *map(_make_row, measurements)])]
     busy = [m for m in measurements if (m.other_load or 0) > _BUSY]
     if busy:
         most = max(m.other_load or 0 for m in busy)
         lines.append(
             f"The machine did other work during {len(busy)} of "
             f"{len(measurements)} measurements (up to {most:.1f} processors):"
-            " their wall times, and the ratios, are too pessimistic."
+            " their wall times, and the ratios, are unreliable."
         )
     for measurement in measurements:
         for name, value in measurement.values.items():
             lines.append(f"{measurement.name}: {name} {value:.4g}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_list_ratios(measurements)])
 
 
-def _make_row(
-    measurement: measuring.Measurement, reference: Reference | None
-) -> tuple[str, ...]:
-    row = [
+def _make_row(measurement: measuring.Measurement) -> tuple[str, ...]:
+    return (
         measurement.name,
         f"{measurement.wall_ms:.1f}",
         f"{measurement.wall_ms_min:.1f}",
         f"{measurement.cpu_ms:.1f}",
         _number(measurement.peak_mb, ".0f"),
-    ]
-    if reference is None:
-        return (*row, "", "", "", "")
-    ratio = reference.wall_ms / measurement.wall_ms
-    memory = _number(reference.memory_mb, ".0f")
-    row.append(
-        f"{reference.wall_ms:.0f}" + (f" / {memory} MB" if memory else "")
     )
-    row.append(f"{ratio:.2f} (other run)")
-    if reference.aim is None:
-        return (*row, "", "")
-    verdict = "reached" if ratio >= reference.aim else "missed"
-    return (*row, f"{reference.aim:g}", verdict)
+
+
+def _list_ratios(
+    measurements: Sequence[measuring.Measurement],
+) -> list[str]:
+    """Lists sentences about measurements and their baselines."""
+    by_name = {m.name: m for m in measurements}
+    lines = []
+    for measurement in measurements:
+        for start, other in BASELINES.items():
+            name = measurement.name
+            if not name.startswith(start) or "/part/" in name:
+                continue
+            baseline = by_name.get(name.replace(start, other, 1))
+            if baseline is not None:
+                ratio = baseline.wall_ms / measurement.wall_ms
+                lines.append(
+                    f"{name}: {ratio:.2f} times faster than {baseline.name}"
+                )
+    if lines:
+        lines.insert(0, "Ratios of this run:")
+    return lines
 
 
 def _number(value: float | None, form: str) -> str:

@@ -21,18 +21,18 @@ from absl import flags
 
 from benchmarks import measuring, reporting
 from deeplab2_like import errors
-from deeplab2_like.console import program
+from deeplab2_like.console import path_flags, program
 
 # TensorFlow reads them when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-_INPUTS = flags.DEFINE_string(
+_INPUTS = path_flags.define(
     "inputs",
     None,
     "Folder of .npz files to measure on; drawn inputs when not given.",
 )
-_OUT = flags.DEFINE_string(
+_OUT = path_flags.define(
     "out", None, "File to which the measurements are appended, as JSON lines."
 )
 _QUICK = flags.DEFINE_bool("quick", False, "Few runs: for a first look.")
@@ -131,12 +131,13 @@ def run(cases: Mapping[str, Case]) -> None:
             print(reporting.to_line(measurement, context))
         if _OUT.value:
             reporting.append_lines(_OUT.value, measurements, context)
-        print(
-            reporting.make_table(measurements, reporting.load_reference()),
-            flush=True,
-        )
+        print(reporting.make_table(measurements), flush=True)
 
     main.__module__ = "__main__"
+    for flag in (_INPUTS, _OUT, _QUICK, _CASE, _MEMORY):
+        flags.FLAGS.register_key_flag_for_module(
+            sys.argv[0], flags.FLAGS[flag.name]
+        )
     program.run(main)
 
 

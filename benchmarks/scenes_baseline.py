@@ -30,7 +30,7 @@ _VAL = flags.DEFINE_integer(
 
 
 def _main(arguments: Sequence[str]) -> None:
-    del arguments
+    program.refuse_arguments(arguments)
     height, width = baseline.SIZE
     start = time.perf_counter()
     results = baseline.score_colors(_TRAIN.value, _VAL.value)

@@ -72,7 +72,7 @@ def _print_contents(count: int) -> None:
 
 
 def _main(arguments: Sequence[str]) -> None:
-    del arguments
+    program.refuse_arguments(arguments)
     print(
         f"{platform.machine()}, Python {platform.python_version()}, NumPy"
         f" {np.__version__}; {_COUNT.value} scenes of {_SIZE[0]}x{_SIZE[1]}"

@@ -18,7 +18,7 @@ import json
 import pathlib
 import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def _write(arguments: argparse.Namespace) -> None:
 
     from benchmarks import pure_functions
 
-    folder = pathlib.Path(arguments.write)
+    folder = pathlib.Path(arguments.write).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     size = tuple(arguments.size)
     precision = (
@@ -149,7 +149,7 @@ def _run(arguments: argparse.Namespace) -> None:
     jax.config.update("jax_enable_x64", True)
     device = jax.devices()[0]
     print(f"JAX {jax.__version__} on {device.device_kind}")
-    for path in sorted(pathlib.Path(arguments.run).glob("*.json")):
+    for path in sorted(pathlib.Path(arguments.run).expanduser().glob("*.json")):
         description = json.loads(path.read_text())
         with gzip.open(path.with_suffix(".mlir.gz"), "rb") as file:
             program = file.read()
@@ -244,9 +244,18 @@ def _compare(found: list[Any], expected: list[Any]) -> dict[str, float]:
     }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors look like those of the other programs."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints an error and exits."""
+        print(f"Error: {message.rstrip('.')}. See --help.", file=sys.stderr)
+        sys.exit(2)
+
+
 def main() -> None:
     """Runs the program."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--write", help="folder to write, with TensorFlow")

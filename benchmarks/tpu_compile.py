@@ -27,7 +27,7 @@ from absl import flags
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from deeplab2_like import errors  # noqa: E402
-from deeplab2_like.console import program  # noqa: E402
+from deeplab2_like.console import path_flags, program  # noqa: E402
 
 _BACKBONES = flags.DEFINE_list(
     "backbones", ["resnet50", "mobilenet_v3_large"], "Networks to compile."
@@ -52,8 +52,9 @@ _EFFORT = flags.DEFINE_float(
     lower_bound=-1.0,
     upper_bound=1.0,
 )
-_OUT = flags.DEFINE_string("out", None, "File of JSON lines to append to.")
-_STEP = flags.DEFINE_string("step", None, "Used by the program itself.")
+_OUT = path_flags.define("out", None, "File of JSON lines to append to.")
+# A flag without a text is not shown: the program itself uses it.
+_STEP = flags.DEFINE_string("step", None, "")
 
 # bfloat16 operations and bytes a second of a v5e, by its data sheet. The
 # compiler's own estimate of the time is not a number for some functions.
