@@ -5,6 +5,7 @@ import ast
 import configparser
 import importlib
 import pathlib
+import re
 import tomllib
 
 import pytest
@@ -111,6 +112,16 @@ def test_every_console_command_names_a_function():
         assert callable(getattr(importlib.import_module(module), function)), (
             name
         )
+
+
+def test_every_requirement_has_the_bounds_that_were_tried():
+    setup = _read_setup()
+    lines = [
+        *setup["options"]["install_requires"].split(),
+        *setup["options.extras_require"]["train"].split(),
+    ]
+    for line in lines:
+        assert re.fullmatch(r"[\w-]+(>=[\d.]+,<[\d.]+|~=[\d.]+)", line), line
 
 
 def test_root_folders_are_no_packages():

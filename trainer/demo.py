@@ -7,7 +7,6 @@ Needs no download. Ends with the scores on scenes that were not trained on, and
 where everything is. Exits with 1 when PQ is below --min_pq.
 """
 
-import json
 import math
 import os
 import pathlib
@@ -20,12 +19,17 @@ sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 from absl import flags  # noqa: E402
 
 from deeplab2_like.console import (  # noqa: E402
+    native_logs,
+    path_flags,
     program,
     progress,
 )
+from deeplab2_like.storage import json_files  # noqa: E402
 
-_OUT = flags.DEFINE_string("out", "demo", "Folder for everything; replaced.")
-_CONFIG = flags.DEFINE_string(
+_OUT = path_flags.define(
+    "out", "demo", "Folder for everything; replaced.", holds_checkpoint=True
+)
+_CONFIG = path_flags.define(
     "config_file",
     "scenes/panoptic_deeplab_mobilenet_v3_small_os16",
     "The config to train.",
@@ -43,6 +47,7 @@ _OVERRIDE = flags.DEFINE_multi_string(
 
 
 def _draw(folder: pathlib.Path, report: progress.Progress) -> None:
+    native_logs.load_tensorflow()
     from deeplab2_like.scenes import records as scenes_records
 
     for split, count in (
@@ -129,7 +134,7 @@ def _describe(out: pathlib.Path, results: dict, seconds: float) -> list[str]:
 
 
 def _main(arguments: list[str]) -> None:
-    del arguments
+    program.refuse_arguments(arguments)
     start = time.monotonic()
     out = pathlib.Path(_OUT.value)
     report = progress.Progress()
@@ -140,7 +145,7 @@ def _main(arguments: list[str]) -> None:
     _export_and_predict(out / "run", out, report)
     quality = results["summaries"]["evaluation/pq/PQ"]
     seconds = time.monotonic() - start
-    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    json_files.write_json(out / "results.json", results)
     print("\n".join(_describe(out, results, seconds)))
     if not quality >= _MIN_PQ.value:
         print(f"PQ is below {_MIN_PQ.value:.2f}: something is wrong.")

@@ -100,6 +100,7 @@ def test_any_size_works(size, assert_equal, random_scenes, class_rules):
     assert_equal(process, scenes, class_rules, CENTER_RULES)
 
 
+@pytest.mark.slow
 def test_unlimited_centers(assert_equal, random_scenes, class_rules):
     center_rules = options.CenterRules(0.2, 1, -1)
     process = _full_size(class_rules, center_rules, "graph")

@@ -59,6 +59,7 @@ def test_every_fusion_has_its_features():
     ]
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_and_reach_every_block():
     backbone = MaXDeepLabL(16, Variation(**_TINY), recompute=True)
     backbone.build((None, None, None, 3))
