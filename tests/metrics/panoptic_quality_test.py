@@ -173,6 +173,17 @@ def test_a_void_truth_asks_for_nothing_and_forgives_everything(dataset):
     assert result.all.num_classes == 0
 
 
+def test_a_truth_of_crowds_alone_asks_for_nothing(dataset):
+    """Crowd forgives its own class; another class on it is wrong."""
+    thing, other = dataset.thing_ids[:2]
+    crowd = np.full((4, 4), thing * dataset.label_divisor)
+    same = _score(dataset, [(crowd, crowd + 1)]).result()
+    assert same.all.num_classes == 0
+    wrong = np.full((4, 4), other * dataset.label_divisor + 1)
+    result = _score(dataset, [(crowd, wrong)]).result()
+    assert (result.all.pq, result.all.fp, result.all.fn) == (0.0, 1, 0)
+
+
 def test_a_prediction_without_segments_misses_everything(make_maps, dataset):
     truth, _ = make_maps(0)
     void = np.full(truth.shape, 255000)

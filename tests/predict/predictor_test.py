@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import pathlib
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,25 @@ def test_threads_may_share_a_predictor(predictor):
     for maps, others in zip(found, expected, strict=True):
         for key in others:
             np.testing.assert_array_equal(maps[key], others[key])
+
+
+def _measure_memory():
+    """Returns the resident memory of this process in MB."""
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read in /proc")
+def test_images_of_240_sizes_take_no_more_memory_than_of_a_few(predictor):
+    sizes = [(40 + n % 16, 50 + n // 16) for n in range(240)]
+    images = [_make_image(n, size) for n, size in enumerate(sizes)]
+    for image in images[:40]:
+        predictor.predict(image)
+    before = _measure_memory()
+    for image in images[40:]:
+        assert predictor.predict(image).segmentation.shape == image.shape[:2]
+    assert _measure_memory() - before < 150
 
 
 def test_a_pickled_predictor_loads_its_folder_again(

@@ -19,7 +19,7 @@ import tensorflow as tf
 from deeplab2_like import config, errors
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.console import progress
-from deeplab2_like.trainer import run
+from deeplab2_like.trainer import run, run_options
 
 _PROGRAM = pathlib.Path(__file__).parents[2] / "trainer" / "main.py"
 _TWELVE_DETERMINISTIC_STEPS = (
@@ -74,6 +74,36 @@ def test_the_same_command_finds_that_all_is_done_and_evaluates(
     results = _run_in_process(config_file, folder, "train_and_eval")
     again = _run_in_process(config_file, folder, "train_and_eval")
     assert again["summaries"] == results["summaries"]
+
+
+@pytest.mark.slow
+def test_a_run_continues_with_another_rate_when_that_is_allowed(
+    config_file, tmp_path
+):
+    folder = tmp_path / "run"
+    _run_in_process(config_file, folder, "train")
+    changed = (
+        "trainer_options { solver_options { base_learning_rate: 0.0625 "
+        "training_number_of_steps: 6 poly_learning_power: 0 } }"
+    )
+    with pytest.raises(errors.ConfigError, match="base_learning_rate"):
+        _run_in_process(config_file, folder, "train", changed)
+    _run_in_process(
+        config_file,
+        folder,
+        "train",
+        changed,
+        options=run_options.RunOptions(allow_config_change=True),
+    )
+    assert _list_steps(folder)[-1] == 6
+    rates = [
+        tf.make_ndarray(value.tensor).item()
+        for path in folder.glob("train/*tfevents*")
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if value.tag == "learning_rate" and event.step == 6
+    ]
+    assert rates == [0.0625]
 
 
 _ODD_LOOPS = (
