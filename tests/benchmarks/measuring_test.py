@@ -78,6 +78,7 @@ def test_other_results_can_be_added():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("memory", "first"),
     [(measuring.Memory.FIRST_RUN, 0), (measuring.Memory.WARM, 2)],

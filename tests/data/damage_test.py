@@ -83,6 +83,7 @@ def test_damaged_images_are_left_out_and_counted(tmp_path, mode):
     assert "'image_2', 'image_4'" in report.summary()
 
 
+@pytest.mark.slow
 def test_deterministic_training_keeps_the_places_of_good_images(tmp_path):
     good, damaged = tmp_path / "good", tmp_path / "damaged"
     mode = {"deterministic": True, "seed": 0}

@@ -19,7 +19,6 @@ def test_the_folder_explains_itself(exported, tiny_run):
     assert info.experiment_name == "tiny"
     assert info.canvas_size == [65, 129]
     assert not info.jit_compile
-    assert info.parity["without_xla"]
     assert info.parity["images"] == 4
     assert info.parity["equal_pixels"] >= 0.9999
     assert exported_model.load_descriptor(exported) == descriptor.load("scenes")

@@ -263,6 +263,7 @@ def test_a_session_loader_gives_the_same(
             np.testing.assert_array_equal(fetched, expected)
 
 
+@pytest.mark.slow
 def test_it_loads_without_keras_and_this_package(exported, loaded, tmp_path):
     image = _make_image((80, 70))
     np.save(tmp_path / "image.npy", image)

@@ -91,6 +91,13 @@ def test_a_compiled_export_names_the_flag_and_does_not_run_without_it(
         xla_off.predict(str(out), scene.make_scene(0, (64, 64)).image)
 
 
+@pytest.mark.slow
+def test_an_export_that_is_not_compiled_runs_without_xla(tiny_run, tmp_path):
+    options = saved_model.ExportOptions(writes_warmup=False)
+    info = saved_model.export(str(tiny_run), str(tmp_path / "saved"), options)
+    assert info.parity["without_xla"]
+
+
 def test_names_that_a_shell_would_read_are_quoted(tiny_run):
     config = run_config.load_checked(str(tiny_run), ["experiment_name: 'a b'"])
     assert "--model_name='a b'" in saved_model.describe_server(config)

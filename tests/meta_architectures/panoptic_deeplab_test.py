@@ -102,6 +102,7 @@ def test_weights_are_a_group_of_their_own_without_decay(learned):
     assert not any(v is model.log_variances.values for v in decayed)
 
 
+@pytest.mark.slow
 def test_evaluation_sees_the_learned_weights_and_prediction_does_not(
     learned, batch
 ):

@@ -34,12 +34,13 @@ def test_the_whole_inference_is_the_same_in_every_mode(tiny, built):
     ("tiny", "mode"),
     [
         ("panoptic_fpn", "graph"),
-        pytest.param("panoptic_fpn", "xla", marks=pytest.mark.slow),
-        pytest.param("efficientps", "xla", marks=pytest.mark.slow),
-        pytest.param("efficientps_solov2", "xla", marks=pytest.mark.slow),
+        ("panoptic_fpn", "xla"),
+        ("efficientps", "xla"),
+        ("efficientps_solov2", "xla"),
     ],
     indirect=["tiny"],
 )
+@pytest.mark.slow
 def test_a_training_step_equals_eager_mode(tiny, mode, compute_total):
     system, model = tiny.build()
     images, targets, _ = tiny.make_batch(system, [0, 1])

@@ -135,10 +135,15 @@ def test_padding_belongs_to_nothing():
     ("size", "valid_size"),
     [
         ((65, 97), (64, 96)),
-        ((65, 97), (62, 94)),
-        ((65, 97), (65, 97)),
-        ((64, 96), (60, 92)),
-        ((64, 96), (61, 95)),
+        *(
+            pytest.param(*sizes, marks=pytest.mark.slow)
+            for sizes in (
+                ((65, 97), (62, 94)),
+                ((65, 97), (65, 97)),
+                ((64, 96), (60, 92)),
+                ((64, 96), (61, 95)),
+            )
+        ),
     ],
 )
 def test_an_object_reaches_the_border_of_an_image_in_a_canvas(size, valid_size):

@@ -93,9 +93,8 @@ def test_little_stuff_is_void(postprocess, make_one_object, fusion_classes):
     assert void[0, 0]
 
 
-@pytest.mark.parametrize(
-    "mode", ["graph", pytest.param("xla", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["graph", "xla"])
 def test_a_batch_gives_what_its_images_give(
     mode, postprocess, make_fusion_case
 ):

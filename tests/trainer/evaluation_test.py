@@ -144,6 +144,7 @@ def unlabelled(tmp_path):
     return f'file_pattern: "{path}" decode_groundtruth_label: false'
 
 
+@pytest.mark.slow
 def test_images_without_labels_are_only_predicted(evaluate, unlabelled):
     folder, results = evaluate(
         f"eval_dataset_options {{ {unlabelled} }}",

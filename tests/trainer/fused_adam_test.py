@@ -165,6 +165,7 @@ print(json.dumps([
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_equal_one_device(run_on_two_devices):
     for one, two in run_on_two_devices(_PROGRAM):
         np.testing.assert_allclose(one, two, rtol=1e-6)

@@ -50,6 +50,7 @@ def _start(config_file, model_dir, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_leaves_a_complete_model_folder(
     config_file, tmp_path
 ):

@@ -9,15 +9,12 @@ from deeplab2_like.testing import harness
 _TINY = {"stem_width": 1 / 16, "width": 1 / 64, "depth": 0.34}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variation", "recompute"),
     [
         (Variation(**_TINY, switchable_beyond_stride=32), False),
-        pytest.param(
-            Variation(**_TINY, keep_prob=0.8, squeeze_excite=True),
-            True,
-            marks=pytest.mark.slow,
-        ),
+        (Variation(**_TINY, keep_prob=0.8, squeeze_excite=True), True),
     ],
 )
 def test_small_ones_pass_the_harness(variation, recompute, tmp_path):

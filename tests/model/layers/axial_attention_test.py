@@ -16,8 +16,14 @@ from deeplab2_like.testing import harness
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: AxialAttention(16, 4, name="attention"),
-        lambda: AxialAttention2D(8, 2, name="attention"),
+        pytest.param(
+            lambda: AxialAttention(16, 4, name="attention"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            lambda: AxialAttention2D(8, 2, name="attention"),
+            marks=pytest.mark.slow,
+        ),
         lambda: AxialAttention2D(
             16, strides=2, activation="none", name="attention"
         ),

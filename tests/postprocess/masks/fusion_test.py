@@ -212,6 +212,7 @@ def test_modes_agree_bit_by_bit(make_fusion_case):
             np.testing.assert_array_equal(other.is_kept, results[0].is_kept)
 
 
+@pytest.mark.slow
 def test_masks_of_the_whole_image_need_only_a_window(make_fusion_case):
     """Reading a part of a large mask gives the same as reading all of it."""
     rng = np.random.default_rng(2)
