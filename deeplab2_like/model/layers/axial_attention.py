@@ -18,8 +18,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deeplab2_like.model.layers.activations import activation_of
 from deeplab2_like.model.layers.batch_norm import BatchNorm
-from deeplab2_like.model.layers.convolution import activation_of
 from deeplab2_like.model.layers.normalized_sum import NormalizedSum
 
 # Positions further apart than MAX_DISTANCE share an encoding.
@@ -212,7 +212,7 @@ class AxialAttention2D(keras.layers.Layer):
         filters: Channels of the output.
         num_heads: Number of heads, a divisor of half of `filters`.
         strides: Stride of the output.
-        activation: A key of `convolution.ACTIVATIONS`.
+        activation: A key of `activations.ACTIVATIONS`.
         batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 

@@ -1,47 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convolution + batch normalization + activation, in three forms.
 
-In reading order: activations, the padding rule, the base class, `ConvBNAct`,
+In reading order: the padding rule, the base class, `ConvBNAct`,
 `DepthwiseConvBNAct`, `SeparableConvBNAct`.
 """
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from deeplab2_like.model.layers import atrous
+from deeplab2_like.model.layers.activations import activation_of
 from deeplab2_like.model.layers.batch_norm import BatchNorm
 
-
-def hard_swish(x: tf.Tensor) -> tf.Tensor:
-    """Returns x * relu6(x + 3) / 6 (MobileNetV3, arXiv:1905.02244, 5.2)."""
-    return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
-
-
-ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
-    "none": tf.identity,
-    "relu": tf.nn.relu,
-    # The slope of in-place activated batch norm (arXiv:1712.02616).
-    "leaky_relu": functools.partial(tf.nn.leaky_relu, alpha=0.01),
-    "hard_swish": hard_swish,
-    "swish": tf.nn.silu,
-}
-
-
-def activation_of(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns the activation called `name`.
-
-    Raises:
-        ValueError: There is no such activation.
-    """
-    if name not in ACTIVATIONS:
-        raise ValueError(
-            f"activation is {name!r} - known are {', '.join(ACTIVATIONS)}."
-        )
-    return ACTIVATIONS[name]
+PADDINGS = ("symmetric", "same")
 
 
 def pad_for_stride(
@@ -51,8 +25,9 @@ def pad_for_stride(
 
     Both sides get (k - 1) // 2 zeros, k the dilated kernel size, so that the
     first output sits on the first pixel for every size, and the output size
-    is (size - 1) // stride + 1. Padding 'same' would shift even sizes by a
-    pixel. deeplab2: `Conv2DSame`.
+    is (size - 1) // stride + 1. TensorFlow's "same" gives that size too, but
+    pads an even size by one zero less at the top and left, which moves the
+    outputs by a pixel. deeplab2: `Conv2DSame`.
     """
     pad = dilation_rate * (kernel_size - 1) // 2
     if pad == 0:
@@ -82,6 +57,7 @@ class _ConvBase(keras.layers.Layer):
         activation: See `ConvBNAct`.
         batch_norm: See `ConvBNAct`.
         gamma_initializer: See `ConvBNAct`.
+        padding: See `ConvBNAct`.
     """
 
     def __init__(
@@ -93,6 +69,7 @@ class _ConvBase(keras.layers.Layer):
         activation: str,
         batch_norm: Mapping[str, Any] | None,
         gamma_initializer: str,
+        padding: str,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -106,12 +83,18 @@ class _ConvBase(keras.layers.Layer):
                 f"strides is {strides} and dilation_rate is {dilation_rate} "
                 "- one of them must be 1."
             )
+        if padding not in PADDINGS:
+            raise ValueError(
+                f"padding is {padding!r} - known are {', '.join(PADDINGS)}."
+            )
         self.kernel_size = kernel_size
         self.strides = strides
         self.dilation_rate = dilation_rate
         self.activation = activation
         self.batch_norm = dict(batch_norm or {})
         self.gamma_initializer = gamma_initializer
+        self.padding = padding
+        self._pads = strides > 1 and padding == "symmetric"
         self.bn = BatchNorm(
             **self.batch_norm,
             gamma_initializer=gamma_initializer,
@@ -123,7 +106,7 @@ class _ConvBase(keras.layers.Layer):
     def _convolution_options(self) -> dict[str, Any]:
         return {
             "strides": self.strides,
-            "padding": "valid" if self.strides > 1 else "same",
+            "padding": "valid" if self._pads else "same",
             "dilation_rate": self.dilation_rate,
             "use_bias": False,
             "dtype": self.dtype_policy,
@@ -131,7 +114,7 @@ class _ConvBase(keras.layers.Layer):
 
     def _apply(self, convolution, inputs, training):
         x = inputs
-        if self.strides > 1:
+        if self._pads:
             x = pad_for_stride(x, self.kernel_size, 1)
         return self.normalize(convolution(x), training)
 
@@ -148,6 +131,7 @@ class _ConvBase(keras.layers.Layer):
             "activation": self.activation,
             "batch_norm": dict(self.batch_norm),
             "gamma_initializer": self.gamma_initializer,
+            "padding": self.padding,
         }
 
 
@@ -158,12 +142,15 @@ class ConvBNAct(_ConvBase):
     Args:
         filters: Output channels.
         kernel_size: Odd side of the kernel.
-        strides: 1, padded 'same', or more, padded by `pad_for_stride`.
+        strides: 1, padded 'same', or more, padded as `padding` says.
         dilation_rate: Atrous rate; strides must be 1 when it is more than 1.
         activation: A key of `ACTIVATIONS`.
         batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
         gamma_initializer: Initializer of the factors of the batch norm;
             "zeros" starts a residual block as the identity.
+        padding: How a convolution with a stride is padded by zeros: a key of
+            `PADDINGS`, "symmetric" by `pad_for_stride`, "same" as TensorFlow
+            does, according to the size of the input.
     """
 
     def __init__(
@@ -176,6 +163,7 @@ class ConvBNAct(_ConvBase):
         activation: str = "relu",
         batch_norm: Mapping[str, Any] | None = None,
         gamma_initializer: str = "ones",
+        padding: str = "symmetric",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -185,6 +173,7 @@ class ConvBNAct(_ConvBase):
             activation=activation,
             batch_norm=batch_norm,
             gamma_initializer=gamma_initializer,
+            padding=padding,
             **kwargs,
         )
         self.filters = filters
@@ -228,6 +217,7 @@ class DepthwiseConvBNAct(_ConvBase):
         dilation_rate: Atrous rate, a number or (height, width).
         activation: A key of `ACTIVATIONS`.
         batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
+        padding: See `ConvBNAct`.
     """
 
     def __init__(
@@ -238,6 +228,7 @@ class DepthwiseConvBNAct(_ConvBase):
         dilation_rate: int | Sequence[int] = 1,
         activation: str = "relu",
         batch_norm: Mapping[str, Any] | None = None,
+        padding: str = "symmetric",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -247,6 +238,7 @@ class DepthwiseConvBNAct(_ConvBase):
             activation=activation,
             batch_norm=batch_norm,
             gamma_initializer="ones",
+            padding=padding,
             **kwargs,
         )
         self.depthwise_conv = keras.layers.DepthwiseConv2D(

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from deeplab2_like.model.layers.convolution import activation_of
+from deeplab2_like.model.layers.activations import activation_of
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")
@@ -19,7 +19,7 @@ class SqueezeExcite(keras.layers.Layer):
     Args:
         reduced_filters: Channels between the two 1x1 convolutions.
         activation: Activation between the convolutions, a key of
-            `convolution.ACTIVATIONS`.
+            `activations.ACTIVATIONS`.
     """
 
     def __init__(

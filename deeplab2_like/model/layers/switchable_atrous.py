@@ -16,11 +16,9 @@ import keras
 import tensorflow as tf
 
 from deeplab2_like.model.layers import atrous
+from deeplab2_like.model.layers.activations import activation_of
 from deeplab2_like.model.layers.batch_norm import BatchNorm
-from deeplab2_like.model.layers.convolution import (
-    activation_of,
-    pad_for_stride,
-)
+from deeplab2_like.model.layers.convolution import pad_for_stride
 
 _LARGE_RATE = 3
 _SWITCH_WINDOW = 5
