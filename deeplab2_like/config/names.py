@@ -6,6 +6,7 @@ another system.
 """
 
 EFFICIENTNETS = tuple(f"efficientnet_b{number}" for number in range(8))
+EFFICIENTNET_LITES = tuple(f"efficientnet_lite{n}" for n in range(5))
 BACKBONES = (
     "resnet50",
     "resnet50_beta",
@@ -25,6 +26,7 @@ BACKBONES = (
     "mobilenet_v3_large",
     "mobilenet_v3_small",
     *EFFICIENTNETS,
+    *EFFICIENTNET_LITES,
 )
 # Backbones that exist only with squeeze-and-excite.
 MOBILENETS = ("mobilenet_v3_large", "mobilenet_v3_small")
@@ -46,8 +48,10 @@ OTHER_LOSSES = (
 # The number of centers that are kept when a config does not limit them. Times
 # and table sizes of the post-processing are in proportion to it.
 MAX_CENTERS = 2048
-# Of EfficientNet; the first is that of the published weights.
-ACTIVATIONS = ("swish", "leaky_relu")
+# Of EfficientNet; published weights have the first, those of Lite the last.
+ACTIVATIONS = ("swish", "leaky_relu", "relu6")
+# Of convolutions with a stride.
+PADDINGS = ("symmetric", "same")
 # Of Matrix NMS.
 DECAYS = ("gaussian", "linear")
 COMPUTE_PRECISIONS = ("float32", "bfloat16")

@@ -116,7 +116,9 @@ def build_backbone(
         arguments["squeeze_excite"] = options.use_squeeze_and_excite
         arguments["keep_prob"] = read_decimal(options.drop_path_keep_prob)
         arguments["drop_path_schedule"] = options.drop_path_schedule
-        arguments["activation"] = options.activation
+        for field in ("activation", "padding"):
+            if options.HasField(field):
+                arguments[field] = getattr(options, field)
     return builders[options.name](options.output_stride, **arguments)
 
 
@@ -150,7 +152,7 @@ _RESNETS: _Builders = {**_PLAIN_RESNETS, **_LARGE_RESNETS}
 
 
 # Networks that were published with squeeze-and-excite.
-_GATED = {*_FIXED_BACKBONES, *efficientnet.BUILDERS}
+_GATED = {*_FIXED_BACKBONES, *names.EFFICIENTNETS}
 
 
 def _variation(options: _Backbone) -> Variation:

@@ -42,10 +42,15 @@ _PLAIN: Mapping[str, object] = {
     "use_sac_beyond_stride": -1,
     "recompute": False,
     "activation": "swish",
+    "padding": "",
 }
-_RESNET_FIELDS = frozenset(_PLAIN) - {"activation"}
+_RESNET_FIELDS = frozenset(_PLAIN) - {"activation", "padding"}
 # They have no 3x3 convolutions to switch.
 _FULLY_AXIAL_FIELDS = _RESNET_FIELDS - {"use_sac_beyond_stride"}
+_LITE_FIELDS = frozenset(
+    {"drop_path_keep_prob", "drop_path_schedule", "activation", "padding"}
+)
+_EFFICIENTNET_FIELDS = _LITE_FIELDS | {"use_squeeze_and_excite"}
 _SUPPORTED: Mapping[str, frozenset[str]] = {
     "resnet50": _RESNET_FIELDS,
     "resnet50_beta": _RESNET_FIELDS,
@@ -62,15 +67,9 @@ _SUPPORTED: Mapping[str, frozenset[str]] = {
     "max_deeplab_l_backbone": _RESNET_FIELDS,
     "mobilenet_v3_large": frozenset({"use_squeeze_and_excite"}),
     "mobilenet_v3_small": frozenset({"use_squeeze_and_excite"}),
+    **dict.fromkeys(names.EFFICIENTNETS, _EFFICIENTNET_FIELDS),
+    **dict.fromkeys(names.EFFICIENTNET_LITES, _LITE_FIELDS),
 }
-_EFFICIENTNET_FIELDS = frozenset(
-    {
-        "use_squeeze_and_excite",
-        "drop_path_keep_prob",
-        "drop_path_schedule",
-        "activation",
-    }
-)
 _MASK_TRANSFORMERS = ("max_deeplab_s", "max_deeplab_l")
 # The largest stride at which there are 3x3 convolutions, where it is not 32.
 _LAST_SAC_STRIDE: Mapping[str, int] = {
@@ -129,8 +128,6 @@ def find_conflicts(options: _Backbone) -> Iterator[Finding]:
 def _find_unsupported(options: _Backbone) -> Iterator[Finding]:
     """Yields the fields that the network does not have at all."""
     supported = _SUPPORTED.get(options.name, frozenset())
-    if options.name in names.EFFICIENTNETS:
-        supported = _EFFICIENTNET_FIELDS
     for field, plain in _PLAIN.items():
         value = getattr(options, field)
         if field not in supported and value != plain:

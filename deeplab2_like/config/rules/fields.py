@@ -167,6 +167,7 @@ _MODEL: dict[str, Rule] = {
     "BackboneOptions.use_sac_beyond_stride": OneOf((-1, 4, 8, 16, 32)),
     "BackboneOptions.recompute": Free(),
     "BackboneOptions.activation": OneOf(names.ACTIVATIONS),
+    "BackboneOptions.padding": OneOf(names.PADDINGS),
     "DeeplabV3Options.num_classes": _CHANNELS,
     "DeeplabV3PlusOptions.num_classes": _CHANNELS,
     "PanopticFpnOptions.pyramid_channels": _CHANNELS,

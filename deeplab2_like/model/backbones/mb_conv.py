@@ -25,7 +25,7 @@ class MBConv(keras.layers.Layer):
         expansion: Channels of the depthwise convolution / input channels; 1:
             the 1x1 expansion does not exist.
         depthwise: Arguments of `DepthwiseConvBNAct` (kernel_size, strides,
-            dilation_rate) without the activation.
+            dilation_rate, padding) without the activation.
         squeeze_excite: Whether the gates exist, with a quarter of the *input*
             channels inside.
         activation: A key of `ACTIVATIONS`; the gates always have swish.

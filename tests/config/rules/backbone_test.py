@@ -63,6 +63,20 @@ def test_mobilenets_have_their_gates(name):
     assert _fields(f'name: "{name}"') == ["use_squeeze_and_excite"]
 
 
+@pytest.mark.parametrize("name", names.EFFICIENTNET_LITES)
+def test_lite_nets_have_no_gates(name):
+    assert not _fields(f'name: "{name}" activation: "relu6" padding: "same"')
+    text = f'name: "{name}" use_squeeze_and_excite: true'
+    assert _fields(text) == ["use_squeeze_and_excite"]
+
+
+@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v3_small"])
+def test_only_efficientnets_choose_their_padding(name):
+    gates = "use_squeeze_and_excite: true" if "mobilenet" in name else ""
+    assert _fields(f'name: "{name}" padding: "same" {gates}') == ["padding"]
+    assert not _fields('name: "efficientnet_b0" padding: "same"')
+
+
 @pytest.mark.parametrize("name", ["max_deeplab_s", "max_deeplab_l"])
 def test_mask_transformers_are_refused_by_name(name):
     (found,) = _find(f'name: "{name}" use_sac_beyond_stride: 32')

@@ -10,32 +10,20 @@ from deeplab2_like.config import names
 from deeplab2_like.model.backbones.efficientnet import (
     STAGES,
     VARIANTS,
-    ChannelAffine,
     EfficientNet,
 )
-from deeplab2_like.model.build_backbone import build_backbone
+from deeplab2_like.model.build_backbone import build_backbone, build_named
 from deeplab2_like.protos import model_pb2
 from deeplab2_like.testing import harness
 
 
-def test_the_normalisation_is_that_of_imagenet():
-    layer = ChannelAffine(name="normalize")
-    layer.build((None, None, None, 3))
-    pixels = np.array([0.0, 100.0, 255.0], np.float32)
-    image = np.broadcast_to(pixels[None, :, None, None], (1, 3, 2, 3))
-    mean, deviation = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-    np.testing.assert_allclose(
-        layer(image / 127.5 - 1.0),
-        (image / 255.0 - mean) / deviation,
-        atol=1e-5,
-    )
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("output_stride", [16, 32])
-def test_the_net_passes_the_harness(output_stride, tmp_path):
+@pytest.mark.parametrize(
+    ("variant", "output_stride"), [("b0", 16), ("b0", 32), ("lite0", 16)]
+)
+def test_the_net_passes_the_harness(variant, output_stride, tmp_path):
     harness.check_model(
-        lambda: EfficientNet("b0", output_stride, keep_prob=0.8),
+        lambda: EfficientNet(variant, output_stride, keep_prob=0.8),
         tmp_path,
         takes_bytes=False,
         tolerance=harness.Tolerance(bfloat16=0.3),
@@ -60,12 +48,14 @@ def test_endpoints_have_their_strides_at_any_size(output_stride, size):
 @pytest.mark.parametrize(
     ("variant", "channels"),
     [
+        ("lite2", [16, 24, 48, 120, 1280]),
+        ("lite4", [24, 32, 56, 160, 1280]),
         ("b0", [16, 24, 40, 112, 1280]),
         ("b4", [24, 32, 56, 160, 1792]),
         ("b5", [24, 40, 64, 176, 2048]),
     ],
 )
-def test_endpoints_have_the_channels_of_efficientps(variant, channels):
+def test_endpoints_have_the_channels_of_their_stages(variant, channels):
     backbone = EfficientNet(variant)
     assert list(backbone.output_channels.values()) == channels
 
@@ -90,6 +80,54 @@ def test_without_gates_the_net_has_the_other_parameters(variant, published):
             channels = block.project.filters
     count = sum(math.prod(v.shape) for v in net.trainable_variables)
     assert count + gates == published
+
+
+@pytest.mark.parametrize(
+    ("variant", "published"),
+    [
+        ("lite0", 4_652_008),
+        ("lite2", 6_092_072),
+        pytest.param("lite1", 5_416_680, marks=pytest.mark.slow),
+        # Of these the table of their authors has two digits.
+        pytest.param("lite3", 8.2e6, marks=pytest.mark.slow),
+        pytest.param("lite4", 13.0e6, marks=pytest.mark.slow),
+    ],
+)
+def test_lite_nets_have_their_published_sizes(variant, published):
+    """Published: with a classifier of 1000 classes on 1280 channels."""
+    with tf.Graph().as_default():
+        net = EfficientNet(variant)
+        net.build((None, None, None, 3))
+    count = sum(math.prod(v.shape) for v in net.trainable_variables)
+    rel = 0.0 if isinstance(published, int) else 0.004
+    assert count + 1281 * 1000 == pytest.approx(published, rel=rel, abs=0.0)
+
+
+def test_lite_nets_are_as_published():
+    net = EfficientNet("lite1")
+    net.build((None, None, None, 3))
+    assert [len(blocks) for blocks in net.stages] == [1, 3, 3, 4, 4, 5, 1]
+    assert net.stem.activation == net.top.activation == "relu6"
+    for block in (block for blocks in net.stages for block in blocks):
+        assert block.squeeze_excite is None
+        assert block.depthwise.activation == "relu6"
+        assert block.depthwise.padding == "same"
+    image = np.array([0.0, 127.0, 255.0], np.float32).reshape(1, 1, 1, 3)
+    np.testing.assert_allclose(
+        net.normalize(image / 127.5 - 1.0), (image - 127.0) / 128.0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("size", "is_equal"), [((65, 97), 1), ((64, 96), 0)])
+def test_paddings_differ_at_even_sizes_only(size, is_equal):
+    nets = [EfficientNet("lite0", padding=p) for p in ("symmetric", "same")]
+    for net in nets:
+        net.build((None, None, None, 3))
+    nets[1].set_weights(nets[0].get_weights())
+    image = np.random.default_rng(0).uniform(-1, 1, (1, *size, 3)).astype("f4")
+    ours, theirs = (net(image)["res5"].numpy() for net in nets)
+    assert ours.shape == theirs.shape
+    assert np.allclose(ours, theirs, atol=1e-4 * ours.max()) == is_equal
 
 
 def test_the_activation_is_the_same_everywhere_but_after_projections():
@@ -161,7 +199,9 @@ def test_wrong_values_are_refused():
         EfficientNet("b0", 4)
     with pytest.raises(ValueError, match="drop_path_schedule is 'cubic'"):
         EfficientNet("b0", drop_path_schedule="cubic")
-    assert len(VARIANTS) == 8
+    with pytest.raises(ValueError, match="padding is 'valid'"):
+        EfficientNet("b0", padding="valid")
+    assert len(VARIANTS) == 13
 
 
 @pytest.mark.parametrize(
@@ -191,9 +231,27 @@ def test_configs_build_every_variant(name):
     assert 0.8 < last < 0.82
 
 
+def test_configs_build_lite_nets_as_published_or_changed():
+    config = build_named("efficientnet_lite0", 16).get_config()
+    assert config["variant"] == "lite0"
+    assert not config["squeeze_excite"]
+    assert (config["activation"], config["padding"]) == ("relu6", "same")
+    changed = build_backbone(
+        model_pb2.ModelOptions.BackboneOptions(
+            name="efficientnet_lite0",
+            activation="leaky_relu",
+            padding="symmetric",
+        )
+    ).get_config()
+    assert changed["activation"] == "leaky_relu"
+    assert changed["padding"] == "symmetric"
+
+
 def test_what_it_does_not_have_is_refused():
     options = model_pb2.ModelOptions.BackboneOptions(
         name="efficientnet_b0", use_sac_beyond_stride=32
     )
     with pytest.raises(errors.ConfigError, match="does not have it"):
         build_backbone(options)
+    with pytest.raises(errors.ConfigError, match="lite0 does not have it"):
+        build_named("efficientnet_lite0", use_squeeze_and_excite=True)
