@@ -5,6 +5,8 @@
 another system.
 """
 
+from collections.abc import Mapping
+
 EFFICIENTNETS = tuple(f"efficientnet_b{number}" for number in range(8))
 EFFICIENTNET_LITES = tuple(f"efficientnet_lite{n}" for n in range(5))
 BACKBONES = (
@@ -30,6 +32,14 @@ BACKBONES = (
 )
 # Backbones that exist only with squeeze-and-excite.
 MOBILENETS = ("mobilenet_v3_large", "mobilenet_v3_small")
+# Of backbones; the first is the default.
+GRAPHS = ("deeplab2", "keras", "torchvision", "detectron2")
+# The graphs that a backbone has besides the default.
+OTHER_GRAPHS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("resnet50", "resnet101"), GRAPHS[1:]),
+    **dict.fromkeys(MOBILENETS, ("keras", "torchvision")),
+    **dict.fromkeys(EFFICIENTNETS, ("keras",)),
+}
 OUTPUT_STRIDES = (8, 16, 32)
 # Backbone endpoints, high resolution first.
 FEATURE_KEYS = ("res1", "res2", "res3", "res4", "res5")

@@ -116,15 +116,17 @@ def build_backbone(
         arguments["squeeze_excite"] = options.use_squeeze_and_excite
         arguments["keep_prob"] = read_decimal(options.drop_path_keep_prob)
         arguments["drop_path_schedule"] = options.drop_path_schedule
-        for field in ("activation", "padding"):
-            if options.HasField(field):
-                arguments[field] = getattr(options, field)
+        if options.HasField("activation"):
+            arguments["activation"] = options.activation
+        arguments["padding"] = _padding(options)
+    elif options.name in names.OTHER_GRAPHS:
+        arguments["graph"] = options.graph
     return builders[options.name](options.output_stride, **arguments)
 
 
 _Builders = Mapping[str, Callable[..., keras.Model]]
 
-# Networks that a config cannot vary.
+# Networks whose widths and depths a config cannot vary.
 _FIXED_BACKBONES: _Builders = {
     "mobilenet_v3_large": mobilenet_v3.mobilenet_v3_large,
     "mobilenet_v3_small": mobilenet_v3.mobilenet_v3_small,
@@ -169,6 +171,13 @@ def _variation(options: _Backbone) -> Variation:
         switchable_beyond_stride=options.use_sac_beyond_stride,
         squeeze_excite=options.use_squeeze_and_excite,
     )
+
+
+def _padding(options: _Backbone) -> str | None:
+    """Returns the padding that the config sets for an EfficientNet."""
+    if options.HasField("padding"):
+        return options.padding
+    return "same" if options.graph == "keras" else None
 
 
 def _is_recomputed(options: _Backbone) -> bool:

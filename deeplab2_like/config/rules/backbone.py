@@ -121,6 +121,7 @@ def find_conflicts(options: _Backbone) -> Iterator[Finding]:
             "Write use_squeeze_and_excite: true.",
         )
     yield from _find_unsupported(options)
+    yield from _find_other_graph(options)
     yield from _find_axial_switch(options)
     yield from _find_uneven_heads(options)
 
@@ -137,6 +138,18 @@ def _find_unsupported(options: _Backbone) -> Iterator[Finding]:
                 f"{options.name} does not have it",
                 "Remove the field.",
             )
+
+
+def _find_other_graph(options: _Backbone) -> Iterator[Finding]:
+    """Yields a graph that the network does not have."""
+    known = (names.GRAPHS[0], *names.OTHER_GRAPHS.get(options.name, ()))
+    if options.graph not in known and options.graph in names.GRAPHS:
+        yield Finding(
+            "graph",
+            options.graph,
+            f"{options.name} has " + " and ".join(known) + " only",
+            "Remove the field." if len(known) == 1 else "Write one of these.",
+        )
 
 
 def _find_axial_switch(options: _Backbone) -> Iterator[Finding]:

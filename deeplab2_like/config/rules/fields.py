@@ -168,6 +168,7 @@ _MODEL: dict[str, Rule] = {
     "BackboneOptions.recompute": Free(),
     "BackboneOptions.activation": OneOf(names.ACTIVATIONS),
     "BackboneOptions.padding": OneOf(names.PADDINGS),
+    "BackboneOptions.graph": OneOf(names.GRAPHS),
     "DeeplabV3Options.num_classes": _CHANNELS,
     "DeeplabV3PlusOptions.num_classes": _CHANNELS,
     "PanopticFpnOptions.pyramid_channels": _CHANNELS,

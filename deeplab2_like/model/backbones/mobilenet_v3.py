@@ -3,7 +3,8 @@
 
 Howard et al., arXiv:1905.02244, tables 1 and 2. As in deeplab2 the endpoints
 are the depthwise outputs (expanded, before squeeze-and-excite) of the last
-block of each resolution, and the gates are sigmoids.
+block of each resolution, and the gates are sigmoids, unless another graph is
+chosen.
 
 In reading order: the tables, the plan of strides and rates, the block, the
 network.
@@ -15,6 +16,7 @@ from typing import Any
 
 import keras
 
+from deeplab2_like.model.backbones import graphs
 from deeplab2_like.model.layers.convolution import (
     ConvBNAct,
     DepthwiseConvBNAct,
@@ -138,11 +140,12 @@ class InvertedBottleneck(keras.layers.Layer):
             input channels when `expand` is false.
         expand: Whether the 1x1 expansion exists.
         depthwise: Arguments of `DepthwiseConvBNAct` (kernel_size, strides,
-            dilation_rate) without the activation.
+            dilation_rate, padding) without the activation.
         activation: Activation of expansion and depthwise convolution, a key of
             `ACTIVATIONS`.
         squeeze_excite: Whether the gates exist, with a quarter of the
-            channels inside.
+            channels inside; a key of `squeeze_excite.GATES` if they are not
+            sigmoids.
         residual: Whether the input is added where channels and size agree.
         batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
@@ -155,7 +158,7 @@ class InvertedBottleneck(keras.layers.Layer):
         depthwise: Mapping[str, Any],
         expand: bool = True,
         activation: str = "relu",
-        squeeze_excite: bool = False,
+        squeeze_excite: bool | str = False,
         residual: bool = True,
         batch_norm: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -184,6 +187,7 @@ class InvertedBottleneck(keras.layers.Layer):
         if squeeze_excite:
             self.squeeze_excite = SqueezeExcite(
                 round_to_divisor(0.25 * expanded_filters),
+                gate="sigmoid" if squeeze_excite is True else squeeze_excite,
                 dtype=self.dtype_policy,
                 name="squeeze_excite",
             )
@@ -234,6 +238,7 @@ class MobileNetV3(keras.Model):
     Args:
         variant: "small" or "large".
         output_stride: 8, 16 or 32.
+        graph: A key of `graphs.MOBILENETS`.
         batch_norm: Keyword arguments of `BatchNorm` (None: its defaults).
     """
 
@@ -242,6 +247,7 @@ class MobileNetV3(keras.Model):
         variant: str,
         output_stride: int = 32,
         *,
+        graph: str = graphs.DEFAULT,
         batch_norm: Mapping[str, Any] | None = None,
         name: str = "backbone",
         **kwargs: Any,
@@ -257,14 +263,21 @@ class MobileNetV3(keras.Model):
             )
         self.variant = variant
         self.output_stride = output_stride
+        self.graph = graph
         self.batch_norm = dict(batch_norm or {})
         self._spec = VARIANTS[variant]
-        options = {"batch_norm": self.batch_norm, "dtype": self.dtype_policy}
+        self._graph = graphs.graph_of(graph, graphs.MOBILENETS)
+        self.normalize = self._graph.make_normalization(self.dtype_policy)
+        options = {
+            "batch_norm": self._graph.adapt_batch_norm(batch_norm),
+            "dtype": self.dtype_policy,
+        }
         self.stem = ConvBNAct(
             self._spec.stem_filters,
             3,
             strides=2,
             activation="hard_swish",
+            padding=self._graph.padding,
             name="block0",
             **options,
         )
@@ -292,10 +305,11 @@ class MobileNetV3(keras.Model):
                         "kernel_size": spec.kernel_size,
                         "strides": strides,
                         "dilation_rate": rate,
+                        "padding": self._graph.padding,
                     },
                     expand=spec.expansion > 1,
                     activation=spec.activation,
-                    squeeze_excite=spec.squeeze_excite,
+                    squeeze_excite=spec.squeeze_excite and self._graph.gate,
                     residual=spec.strides == 1,
                     name=f"block{number}",
                     **options,
@@ -318,6 +332,8 @@ class MobileNetV3(keras.Model):
 
     def build(self, input_shape):
         """Makes the variables for `input_shape` [B, H, W, C]."""
+        if self.normalize is not None:
+            self.normalize.build(input_shape)
         self.stem.build(input_shape)
         channels = self._spec.stem_filters
         for block, spec in zip(self.blocks, self._spec.blocks, strict=True):
@@ -329,14 +345,15 @@ class MobileNetV3(keras.Model):
         """Returns the feature maps.
 
         Args:
-            inputs: float [B, H, W, 3], normalized to -1..1.
+            inputs: float [B, H, W, 3], RGB, -1..1.
             training: Batch statistics.
 
         Returns:
             {"res1" ... "res5": float [B, h, w, C]}, strides 2, 4, 8, 16, 32
             up to the output stride.
         """
-        x = self.stem(inputs, training=training)
+        x = inputs if self.normalize is None else self.normalize(inputs)
+        x = self.stem(x, training=training)
         by_block = [x]
         for block in self.blocks:
             x, expanded = block(x, training=training)
@@ -349,6 +366,7 @@ class MobileNetV3(keras.Model):
         return super().get_config() | {
             "variant": self.variant,
             "output_stride": self.output_stride,
+            "graph": self.graph,
             "batch_norm": dict(self.batch_norm),
         }
 

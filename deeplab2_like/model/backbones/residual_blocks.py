@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from deeplab2_like.model.backbones.stages import BlockPlan
 from deeplab2_like.model.layers.axial_attention import AxialAttention2D
-from deeplab2_like.model.layers.convolution import ConvBNAct
+from deeplab2_like.model.layers.convolution import ConvBNAct, pad_for_stride
 from deeplab2_like.model.layers.drop_path import DropPath
 from deeplab2_like.model.layers.recompute import call_recomputed
 from deeplab2_like.model.layers.simple_squeeze_excite import (
@@ -150,6 +150,19 @@ class BottleneckBlock(ResidualBlock):
 
     def _make_branch(self) -> list[keras.layers.Layer]:
         return [
+            *self._make_strided(),
+            self._conv(
+                self.filters[2],
+                1,
+                "expand",
+                activation="none",
+                gamma_initializer="zeros",
+            ),
+        ]
+
+    def _make_strided(self) -> list[keras.layers.Layer]:
+        """Returns the first two convolutions, one of which has the stride."""
+        return [
             self._conv(self.filters[0], 1, "reduce"),
             self._conv(
                 self.filters[1],
@@ -158,12 +171,26 @@ class BottleneckBlock(ResidualBlock):
                 strides=self.stride,
                 dilation_rate=self.dilation_rate,
             ),
+        ]
+
+
+@keras.saving.register_keras_serializable("deeplab2_like")
+class BottleneckV1Block(BottleneckBlock):
+    """1x1 convolution with the stride, 3x3, 1x1: three values of filters.
+
+    As first published (arXiv:1512.03385), and in caffe's, `keras.applications`'
+    and detectron2's (STRIDE_IN_1X1) networks. The 3x3 convolution is behind the
+    stride, and so dilates as the blocks after it do.
+    """
+
+    def _make_strided(self) -> list[keras.layers.Layer]:
+        return [
+            self._conv(self.filters[0], 1, "reduce", strides=self.stride),
             self._conv(
-                self.filters[2],
-                1,
-                "expand",
-                activation="none",
-                gamma_initializer="zeros",
+                self.filters[1],
+                3,
+                "spatial",
+                dilation_rate=self.next_dilation_rate,
             ),
         ]
 
@@ -232,6 +259,7 @@ class AxialBlock(ResidualBlock):
 
 BLOCKS: Mapping[str, type[ResidualBlock]] = {
     "bottleneck": BottleneckBlock,
+    "bottleneck_v1": BottleneckV1Block,
     "basic": BasicBlock,
     "axial": AxialBlock,
 }
@@ -339,6 +367,21 @@ class DeepStem(keras.layers.Layer):
             "filters": self.base_filters,
             "batch_norm": dict(self.batch_norm),
         }
+
+
+def pool_stem(inputs: tf.Tensor) -> tf.Tensor:
+    """Pools 3x3 pixels with stride 2 behind an activated stem.
+
+    The padding are zeros, one on each side; no activated value is below them.
+
+    Args:
+        inputs: float [B, H, W, C], not negative.
+
+    Returns:
+        float [B, (H-1)//2+1, (W-1)//2+1, C], maxima.
+    """
+    padded = pad_for_stride(inputs, 3, 1)
+    return tf.nn.max_pool2d(padded, 3, strides=2, padding="VALID")
 
 
 def plain_stem(kernel_size: int, filters: int, **kwargs: Any) -> ConvBNAct:

@@ -3,7 +3,8 @@
 
 He et al., arXiv:1512.03385, as in deeplab2: the 3x3 convolution carries the
 stride, there is no max pooling (the first block of stage 2 has stride 2), and
-the last batch norm of a branch starts at zero.
+the last batch norm of a branch starts at zero. The graphs of other libraries
+are options: see `graphs.py`.
 
 In reading order: the network, then its plain variants by name. The wide and
 the axial ones are in `wide_resnet.py` and `axial_resnet.py`; stages are
@@ -18,11 +19,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deeplab2_like.model.backbones import graphs
 from deeplab2_like.model.backbones.residual_blocks import (
     DeepStem,
     call_blocks,
     make_blocks,
     plain_stem,
+    pool_stem,
 )
 from deeplab2_like.model.backbones.stages import (
     BlockOptions,
@@ -37,6 +40,9 @@ STEMS: Mapping[str, Callable[..., keras.layers.Layer]] = {
     "deep": DeepStem,
 }
 
+# The stage whose stride a max pooling may have.
+_POOLED_STAGE = 2
+
 
 @keras.saving.register_keras_serializable("deeplab2_like")
 class ResNet(keras.Model):
@@ -48,6 +54,7 @@ class ResNet(keras.Model):
         output_stride: 8, 16 or 32.
         stem: Key of `STEMS`.
         stem_filters: Channels of the stem (of its first convolution).
+        graph: A key of `graphs.RESNETS`.
         block_options: `BlockOptions`, or a dictionary of its fields (None:
             its defaults).
         recompute: Whether training keeps only the inputs of blocks for the
@@ -63,13 +70,13 @@ class ResNet(keras.Model):
         *,
         stem: str = "conv7",
         stem_filters: int = 64,
+        graph: str = graphs.DEFAULT,
         block_options: BlockOptions | Mapping[str, Any] | None = None,
         recompute: bool = False,
         batch_norm: Mapping[str, Any] | None = None,
-        name: str = "backbone",
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(**({"name": "backbone"} | kwargs))
         if output_stride not in (8, 16, 32):
             raise ValueError(
                 f"output_stride is {output_stride} - 8, 16 and 32 are allowed."
@@ -82,19 +89,39 @@ class ResNet(keras.Model):
         self.output_stride = output_stride
         self.stem_kind = stem
         self.stem_filters = stem_filters
+        self.graph = graph
         self.block_options = BlockOptions.of(block_options)
         self.recompute = recompute
         self.batch_norm = dict(batch_norm or {})
-        options = {"batch_norm": self.batch_norm, "dtype": self.dtype_policy}
+        self._graph = graphs.graph_of(graph, graphs.RESNETS)
+        self.normalize = self._graph.make_normalization(self.dtype_policy)
+        options = {
+            "batch_norm": self._graph.adapt_batch_norm(batch_norm),
+            "dtype": self.dtype_policy,
+        }
         self.stem = STEMS[stem](stem_filters, name="stem", **options)
         self.stages = []
         stride = 2
-        for spec in self.stage_specs:
+        for spec in map(self._adapt_stage, self.stage_specs):
+            if self._is_pooled(spec):
+                stride *= 2
             plans = plan_stage(spec, stride, output_stride, self.block_options)
             self.stages.append(
                 make_blocks(plans, f"stage{spec.number}", **options)
             )
             stride *= spec.stride
+
+    def _adapt_stage(self, spec: StageSpec) -> StageSpec:
+        """Returns a stage as it is in the graph."""
+        if self._is_pooled(spec):
+            spec = dataclasses.replace(spec, stride=1)
+        if self._graph.strides_first and spec.block == "bottleneck":
+            spec = dataclasses.replace(spec, block="bottleneck_v1")
+        return spec
+
+    def _is_pooled(self, spec: StageSpec) -> bool:
+        """Returns whether a max pooling has the stride of a stage."""
+        return self._graph.pools_stem and spec.number == _POOLED_STAGE
 
     @property
     def output_channels(self) -> dict[str, int]:
@@ -107,6 +134,8 @@ class ResNet(keras.Model):
 
     def build(self, input_shape):
         """Makes the variables for `input_shape` [B, H, W, C]."""
+        if self.normalize is not None:
+            self.normalize.build(input_shape)
         self.stem.build(input_shape)
         channels = self.stem.filters
         for blocks in self.stages:
@@ -118,7 +147,7 @@ class ResNet(keras.Model):
         """Returns the feature maps.
 
         Args:
-            inputs: float [B, H, W, 3], normalized to -1..1.
+            inputs: float [B, H, W, 3], RGB, -1..1.
             training: Batch statistics and drop path.
 
         Returns:
@@ -126,10 +155,13 @@ class ResNet(keras.Model):
             "res5": after the activation}, strides 2, 4, 8, 16, 32 up to the
             output stride.
         """
-        x = self.stem(inputs, training=training)
+        x = inputs if self.normalize is None else self.normalize(inputs)
+        x = self.stem(x, training=training)
         activated = tf.nn.relu(x)
         endpoints = {"stage1": x, "res1": activated}
         for spec, blocks in zip(self.stage_specs, self.stages, strict=True):
+            if self._is_pooled(spec):
+                activated = pool_stem(activated)
             x, activated = call_blocks(
                 blocks, activated, training, recompute=self.recompute
             )
@@ -144,6 +176,7 @@ class ResNet(keras.Model):
             "output_stride": self.output_stride,
             "stem": self.stem_kind,
             "stem_filters": self.stem_filters,
+            "graph": self.graph,
             "block_options": dataclasses.asdict(self.block_options),
             "recompute": self.recompute,
             "batch_norm": dict(self.batch_norm),

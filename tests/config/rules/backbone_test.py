@@ -77,6 +77,19 @@ def test_only_efficientnets_choose_their_padding(name):
     assert not _fields('name: "efficientnet_b0" padding: "same"')
 
 
+@pytest.mark.parametrize("name", names.BACKBONES)
+def test_graphs_fit_their_backbones(name):
+    """The mask transformers are refused by their names alone."""
+    gates = "use_squeeze_and_excite: true" if "mobilenet" in name else ""
+    for graph in names.GRAPHS:
+        is_known = graph in ("deeplab2", *names.OTHER_GRAPHS.get(name, ()))
+        found = _find(f'name: "{name}" graph: "{graph}" {gates}')
+        fields = [finding.field for finding in found]
+        if name not in ("max_deeplab_s", "max_deeplab_l"):
+            assert fields == ([] if is_known else ["graph"])
+    assert not _fields('name: "resnet50" graph: "no such graph"')
+
+
 @pytest.mark.parametrize("name", ["max_deeplab_s", "max_deeplab_l"])
 def test_mask_transformers_are_refused_by_name(name):
     (found,) = _find(f'name: "{name}" use_sac_beyond_stride: 32')
