@@ -3,7 +3,8 @@
 
 `.h5` (weights or a whole model), `.weights.h5` and `.keras` are read without
 making the Keras model, by the names of its layers, with or without the
-classifier. The networks have to agree layer for layer; only EfficientNet does.
+classifier. The networks have to agree layer for layer: EfficientNets do, and
+ResNets and MobileNetV3 with the graph "keras".
 """
 
 import collections
@@ -21,20 +22,19 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.checkpoints import keras_keys
+from deeplab2_like.checkpoints import (
+    encoder_keys,
+    encoder_weights,
+    keras_keys,
+)
 
-# Why a class of encoders cannot take weights of keras.applications.
-_REFUSED = {
-    "ResNet": (
-        "the ResNets of keras.applications are other networks (convolutions "
-        "have biases, a max pooling follows the stem, the first 1x1 "
-        "convolution of a stage has the stride)"
-    ),
-    "MobileNetV3": (
-        "the MobileNetV3 of keras.applications is another network (its "
-        "squeeze-and-excite gates are hard sigmoids, here they are sigmoids)"
-    ),
+# Names of the layers of an encoder by the class of encoders.
+_NAMES = {
+    "ResNet": encoder_keys.keras_resnet,
+    "MobileNetV3": encoder_keys.keras_mobilenet_v3,
 }
+# Layers of MobileNetV3's classifier that are of a class that its encoder has.
+_CLASSIFIER = ("conv_2", "logits")
 # Standard deviations of ImageNet's RGB values. Files of keras.applications
 # contain them in place of the variances, and their networks divide by the
 # square roots of them once more.
@@ -84,16 +84,36 @@ def load_encoder(
     """
     backbone = getattr(model, "backbone", None)
     kind = type(backbone).__name__
-    if kind != "EfficientNet":
-        reason = _REFUSED.get(kind, f"there is no table of names for {kind}")
+    if kind == "EfficientNet":
+        return _load_efficientnet(path, model.backbone)
+    if kind not in _NAMES:
         raise errors.CheckpointError(
-            f"The Keras file {path} cannot start this encoder: {reason}. Take "
-            "a checkpoint of this package or of deeplab2."
+            f"The Keras file {path} cannot start this encoder: there is no "
+            f"table of names for {kind}. Take a checkpoint of this package or "
+            "of deeplab2."
         )
     weights = read_weights(path)
-    keys = keras_keys.keras_keys(v.path for v in model.backbone.variables)
     if weights.by_class:
-        weights = _rename(path, weights, list(keys))
+        layers = dict.fromkeys(
+            variable.path.partition("backbone/")[2].rpartition("/")[0]
+            for variable in model.backbone.variables
+        )
+        names = _NAMES[kind](layers).values()
+        order = encoder_keys.keras_layers_in_order(names)
+        if kind == "MobileNetV3":
+            order = _add_classifier(weights, order)
+        weights = _rename(path, weights, order)
+    return encoder_weights.map_encoder(path, weights.values, model.backbone)
+
+
+def _load_efficientnet(
+    path: str, backbone: keras.Model
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Loads the values for an EfficientNet; see `load_encoder`."""
+    weights = read_weights(path)
+    keys = keras_keys.keras_keys(v.path for v in backbone.variables)
+    if weights.by_class:
+        weights = _rename(path, weights, keras_keys.layers_in_order(keys))
     _check_variant(path, weights, set(keys.values()))
     values = {
         variable: weights.values[name]
@@ -250,7 +270,7 @@ def _read_store(
             layer = own or parts[-3]
             variable = _variable_name(parts[-3], int(parts[-1]))
         elif len(parts) >= 2:
-            layer, variable = parts[-2], parts[-1].partition(":")[0]
+            layer, variable = _old_name(parts[:-1]), parts[-1].partition(":")[0]
             variable = variable.replace("depthwise_kernel", "kernel")
         else:
             return
@@ -267,6 +287,17 @@ def _read_store(
     return {name: item[()] for name, item in found.items()}, by_class
 
 
+def _old_name(groups: list[str]) -> str:
+    """Returns the name of a layer in a file of Keras 2.
+
+    Groups repeat the name, which may contain slashes.
+    """
+    half = len(groups) // 2
+    if groups[:half] == groups[half:]:
+        return "/".join(groups[half:])
+    return groups[-1]
+
+
 def _own_name(item: h5py.Dataset) -> str | None:
     """Returns the name of the layer that a `vars/<number>` belongs to."""
     for group in (item.parent, item.parent.parent):
@@ -281,13 +312,29 @@ def _variable_name(layer_class: str, number: int) -> str:
     return names[number] if number < len(names) else str(number)
 
 
+def _add_classifier(
+    weights: KerasWeights, order: dict[str, list[str]]
+) -> dict[str, list[str]]:
+    """Adds the convolutions of MobileNetV3's classifier if a file has it."""
+    layers = {name.rpartition("/")[0] for name in weights.values}
+    count = sum(re.sub(r"_\d+$", "", layer) == "conv2d" for layer in layers)
+    if count == len(order["conv2d"]) + len(_CLASSIFIER):
+        return order | {"conv2d": [*order["conv2d"], *_CLASSIFIER]}
+    return order
+
+
 def _rename(
-    path: str, weights: KerasWeights, variable_paths: list[str]
+    path: str, weights: KerasWeights, order: Mapping[str, list[str]]
 ) -> KerasWeights:
     """Replaces names of class and number by the layers' own names.
 
     The numbers are in the order of the network, from the image to the
     classifier.
+
+    Args:
+        path: Path of the file, for the error.
+        weights: Weights of the file.
+        order: The layers of the encoder by class, in order.
     """
     numbered = collections.defaultdict(set)
     for name in weights.values:
@@ -296,7 +343,7 @@ def _rename(
         digits = layer.removeprefix(kind).removeprefix("_")
         numbered[kind].add(int(digits or 0))
     renamed = {}
-    for kind, names in keras_keys.layers_in_order(variable_paths).items():
+    for kind, names in order.items():
         numbers = sorted(numbered[kind])
         if len(numbers) != len(names):
             raise errors.CheckpointError(

@@ -11,14 +11,21 @@
 
 import dataclasses
 import enum
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from deeplab2_like import errors
-from deeplab2_like.checkpoints import deeplab2_keys, keras_files, object_graph
+from deeplab2_like.checkpoints import (
+    deeplab2_keys,
+    encoder_graphs,
+    keras_files,
+    object_graph,
+)
 from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.model.backbones import graphs
 
 _ENCODER = "encoder"
 _GARDEN_ENCODER = "backbone/_encoder"
@@ -79,10 +86,14 @@ def load_source(path: str, model: keras.Model) -> Source:
     graph = checkpoint_files.read_graph(prefix)
     layout = _find_layout(prefix, graph)
     keys = checkpoint_files.list_keys(prefix)
+    backbone = getattr(model, "backbone", None)
     impossible: list[str] = []
+    offsets: list[str] = []
     if layout is Layout.OWN:
         key_of = _own_keys(keys, model)
+        offsets = _find_offsets(keys)
     else:
+        encoder_graphs.check_graph(prefix, (graphs.DEFAULT,), backbone)
         key_of, impossible = _object_keys(prefix, graph, layout, model)
     counters = {
         name: key
@@ -90,8 +101,14 @@ def load_source(path: str, model: keras.Model) -> Source:
         if (key := graph.key_of(name)) is not None
     }
     values = checkpoint_files.read_values(
-        prefix, {*key_of.values(), *counters.values()}
+        prefix, {*key_of.values(), *counters.values(), *offsets}
     )
+    if layout is Layout.OWN and _has_encoder(key_of, model):
+        theirs = encoder_graphs.recognize_graph(
+            values[offsets[0]] if offsets else None, backbone
+        )
+        if theirs is not None:
+            encoder_graphs.check_graph(prefix, (theirs,), backbone)
     used = set(key_of.values())
     others = [object_graph.readable_name(k) for k in keys if k not in used]
     return Source(
@@ -161,6 +178,23 @@ def _own_keys(keys: Sequence[str], model: keras.Model) -> dict[str, str]:
             if f"{group}{path}" in by_name:
                 found[variable.path] = by_name[f"{group}{path}"]
     return found
+
+
+def _find_offsets(keys: Sequence[str]) -> list[str]:
+    """Returns the key of the encoder's normalization of images, if any."""
+    pattern = re.compile(r"variables/[^/]+/backbone/normalize/offset")
+    names = {key: object_graph.readable_name(key) for key in keys}
+    return [key for key, name in names.items() if pattern.fullmatch(name)]
+
+
+def _has_encoder(key_of: Mapping[str, str], model: keras.Model) -> bool:
+    """Returns whether a checkpoint has all layers of an encoder."""
+    return all(
+        variable.path in key_of
+        for variable in matched_variables(model)
+        if is_encoder_path(variable.path)
+        and "/backbone/normalize/" not in variable.path
+    )
 
 
 def _find_other_root(

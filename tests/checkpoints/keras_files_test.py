@@ -16,8 +16,8 @@ from deeplab2_like.checkpoints import conversion, initialization, keras_files
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.config import run_config
 from deeplab2_like.model.backbones.efficientnet import EfficientNet
+from deeplab2_like.model.backbones.max_deeplab import max_deeplab_l_backbone
 from deeplab2_like.model.backbones.mobilenet_v3 import MobileNetV3
-from deeplab2_like.model.backbones.resnet import resnet50
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -317,17 +317,23 @@ def test_another_variant_is_refused(b0, names, tmp_path):
         _load(path)
 
 
-@pytest.mark.parametrize(
-    ("backbone", "reason"),
-    [
-        (resnet50, "convolutions have biases"),
-        (lambda: MobileNetV3("small"), "hard sigmoids"),
-    ],
-)
-def test_nets_that_differ_are_refused_with_the_reason(backbone, reason):
-    model = types.SimpleNamespace(backbone=backbone())
-    with pytest.raises(errors.CheckpointError, match=reason):
-        keras_files.load_encoder("resnet.weights.h5", model)
+def test_encoders_that_keras_does_not_have_are_refused():
+    model = types.SimpleNamespace(backbone=max_deeplab_l_backbone())
+    message = "there is no table of names for MaXDeepLabL"
+    with pytest.raises(errors.CheckpointError, match=message):
+        keras_files.load_encoder("net.weights.h5", model)
+
+
+def test_an_efficientnet_is_refused_by_other_encoders(b0, tmp_path):
+    net = MobileNetV3("small", graph="keras")
+    net.build((None, None, None, 3))
+    path = tmp_path / "b0.weights.h5"
+    b0.save_weights(path)
+    with pytest.raises(
+        errors.CheckpointError, match="no known network"
+    ) as info:
+        keras_files.load_encoder(str(path), types.SimpleNamespace(backbone=net))
+    assert "\n" not in str(info.value)
 
 
 @pytest.fixture

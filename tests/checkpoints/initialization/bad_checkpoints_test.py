@@ -94,9 +94,9 @@ def _make_bad(kind, folder, tiny, model):
         ("SavedModel", "is a SavedModel, not a checkpoint"),
         ("SavedModel's variables", "neither of this package nor of deeplab2"),
         ("other objects", "neither of this package nor of deeplab2"),
-        (".h5", "cannot start this encoder"),
-        (".weights.h5", "cannot start this encoder"),
-        (".keras", "cannot start this encoder"),
+        (".h5", "are of no known network"),
+        (".weights.h5", "are of no known network"),
+        (".keras", "are of no known network"),
     ],
 )
 def test_what_is_no_checkpoint_is_one_sentence(
