@@ -16,6 +16,7 @@ from deeplab2_like.checkpoints import source as checkpoint_source
 from deeplab2_like.checkpoints import writing as checkpoint_writing
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build, contract
+from deeplab2_like.storage import user_paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,10 @@ def convert(
             model, or cannot be written.
     """
     checkpoint_writing.check_target(target, overwrite=overwrite)
-    if not checkpoint_files.is_keras_file(source_path):
+    if not (
+        user_paths.is_keras_file(source_path)
+        or user_paths.is_foreign_file(source_path)
+    ):
         source_path = checkpoint_files.find_checkpoint(source_path)
     system, model = _build(config)
     source = checkpoint_source.load_source(source_path, model)

@@ -83,6 +83,13 @@ def _describe_other_file(path: str) -> str:
             "(model_options.initial_checkpoint): give a checkpoint of a whole "
             "model, a folder or a prefix such as run/ckpt-1000."
         )
+    if user_paths.is_foreign_file(path):
+        return (
+            f"{path} holds the weights of an encoder of another library, which "
+            "can only start one (model_options.initial_checkpoint): give a "
+            "checkpoint of a whole model, a folder or a prefix such as "
+            "run/ckpt-1000."
+        )
     with tf.io.gfile.GFile(path, "rb") as file:
         file.seek(max(0, file.size() - len(_TABLE_MAGIC)))
         ending = file.read()

@@ -181,6 +181,22 @@ FILES: tuple[WeightsFile, ...] = (
 )
 
 
+def resolve(initial_checkpoint: str, backbone: str, graph: str) -> str:
+    """Returns the path that `initial_checkpoint` stands for.
+
+    Args:
+        initial_checkpoint: A path, or `WORD`.
+        backbone: As in `find`.
+        graph: As in `find`.
+
+    Raises:
+        CheckpointError: See `find`.
+    """
+    if initial_checkpoint != WORD:
+        return initial_checkpoint
+    return find(backbone, graph)
+
+
 def find(backbone: str, graph: str = "deeplab2") -> str:
     """Finds the ImageNet weights of a backbone on this machine.
 

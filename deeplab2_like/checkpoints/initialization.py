@@ -10,6 +10,7 @@ import numpy as np
 import rich.table
 
 from deeplab2_like import errors
+from deeplab2_like.checkpoints import imagenet
 from deeplab2_like.checkpoints import source as checkpoint_source
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.protos import model_pb2
@@ -86,8 +87,9 @@ def initialize(
 
     Args:
         options: Options with the path of the checkpoint, of this package or
-            of deeplab2, or of a weights file of `keras.applications`, and
-            with whether the layers that depend on the classes are restored.
+            of deeplab2, or of a weights file of another library, or the word
+            "imagenet", and with whether the layers that depend on the classes
+            are restored.
         system: System of the model; its `variable_groups` list these layers.
         model: The model that `system` built.
 
@@ -95,7 +97,12 @@ def initialize(
         CheckpointError: There is no such checkpoint, or a variable is missing
             or has another shape; nothing is changed then.
     """
-    source = checkpoint_source.load_source(options.initial_checkpoint, model)
+    path = imagenet.resolve(
+        options.initial_checkpoint,
+        options.backbone.name,
+        options.backbone.graph,
+    )
+    source = checkpoint_source.load_source(path, model)
     report = match_start(options, system, model, source)
     _assign(source, report, model)
     return report

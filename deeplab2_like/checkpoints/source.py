@@ -7,6 +7,7 @@
 | `DEEPLAB2` | `encoder/...`, `semantic_decoder/...`, see `deeplab2_keys` |
 | `MODEL_GARDEN` | `backbone/_encoder/...`: deeplab2's encoder alone |
 | `KERAS` | files of `keras.applications`: an encoder alone |
+| `FOREIGN` | files of torchvision, detectron2 and others: an encoder alone |
 """
 
 import dataclasses
@@ -21,11 +22,14 @@ from deeplab2_like import errors
 from deeplab2_like.checkpoints import (
     deeplab2_keys,
     encoder_graphs,
+    encoder_weights,
     keras_files,
     object_graph,
 )
 from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.checkpoints.foreign import reading
 from deeplab2_like.model.backbones import graphs
+from deeplab2_like.storage import user_paths
 
 _ENCODER = "encoder"
 _GARDEN_ENCODER = "backbone/_encoder"
@@ -42,6 +46,7 @@ class Layout(enum.StrEnum):
     DEEPLAB2 = "deeplab2"
     MODEL_GARDEN = "model_garden"
     KERAS = "keras"
+    FOREIGN = "foreign"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +76,8 @@ def load_source(path: str, model: keras.Model) -> Source:
     """Loads the values of a checkpoint for a model.
 
     Args:
-        path: A folder, a prefix, one of the files of a checkpoint, or a
-            weights file of `keras.applications`.
+        path: A folder, a prefix, one of the files of a checkpoint, a weights
+            file of `keras.applications`, or one of `foreign.reading`.
         model: Any model of this package; it is not changed.
 
     Raises:
@@ -82,6 +87,12 @@ def load_source(path: str, model: keras.Model) -> Source:
     if checkpoint_files.is_keras_file(path):
         values, unused = keras_files.load_encoder(path, model)
         return Source(path, Layout.KERAS, values, unused=unused)
+    if user_paths.is_foreign_file(path):
+        arrays = reading.read_arrays(path).values
+        values, unused = encoder_weights.map_encoder(
+            path, arrays, model.backbone
+        )
+        return Source(path, Layout.FOREIGN, values, unused=unused)
     prefix = checkpoint_files.find_checkpoint(path)
     graph = checkpoint_files.read_graph(prefix)
     layout = _find_layout(prefix, graph)

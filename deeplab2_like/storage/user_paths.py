@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from deeplab2_like import errors
 
 _KERAS_ENDINGS = (".h5", ".hdf5", ".keras")
+_FOREIGN_ENDINGS = (".pth", ".pt", ".bin", ".pkl", ".safetensors")
 _PATTERN_CHARACTERS = "*?[\\"
 _REMOTE = "://"
 
@@ -86,7 +87,7 @@ def find_checkpoint_problem(path: str) -> str:
     Its readers take the path of a checkpoint as a pattern, which cannot be
     escaped; its `CheckpointManager` deletes what the pattern matches.
     """
-    if is_remote(path) or is_keras_file(path):
+    if is_remote(path) or is_keras_file(path) or is_foreign_file(path):
         return ""
     for character in path:
         if character in _PATTERN_CHARACTERS:
@@ -116,6 +117,11 @@ def is_keras_file(path: str) -> bool:
     TensorFlow's reader of checkpoints does not read these.
     """
     return path.lower().endswith(_KERAS_ENDINGS)
+
+
+def is_foreign_file(path: str) -> bool:
+    """Returns whether a path is that of weights of PyTorch or detectron2."""
+    return path.lower().endswith(_FOREIGN_ENDINGS)
 
 
 def is_remote(path: str) -> bool:

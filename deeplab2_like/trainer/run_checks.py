@@ -5,11 +5,11 @@ import json
 import os
 
 from deeplab2_like import errors
-from deeplab2_like.checkpoints import presence
+from deeplab2_like.checkpoints import imagenet, presence
 from deeplab2_like.config import Config
 from deeplab2_like.data.records import paths as record_paths
 from deeplab2_like.labels import descriptor as descriptor_lib
-from deeplab2_like.protos import config_pb2
+from deeplab2_like.protos import config_pb2, model_pb2
 from deeplab2_like.results import raw_predictions
 from deeplab2_like.trainer import model_folder, run_options
 
@@ -46,9 +46,8 @@ def check(
             config.options,
             allow_config_change=options.allow_config_change,
         )
-    initial_checkpoint = config.options.model_options.initial_checkpoint
-    if trains and initial_checkpoint and not presence.may_hold(model_dir):
-        presence.require(initial_checkpoint, "initial_checkpoint=")
+    if trains and not presence.may_hold(model_dir):
+        _check_start(config.options.model_options)
     if mode == "eval":
         presence.require(model_dir, "model_dir=")
     if trains:
@@ -69,6 +68,17 @@ def _list_needed_fields(mode: str) -> list[str]:
     if mode != "train":
         fields += ["eval_dataset_options"]
     return fields
+
+
+def _check_start(options: model_pb2.ModelOptions) -> None:
+    """Checks that the weights exist from which training is to start."""
+    if options.initial_checkpoint:
+        path = imagenet.resolve(
+            options.initial_checkpoint,
+            options.backbone.name,
+            options.backbone.graph,
+        )
+        presence.require(path, "initial_checkpoint=")
 
 
 def _check_trainable(options: config_pb2.ExperimentOptions) -> None:

@@ -119,7 +119,10 @@ def test_another_content_is_refused(home, monkeypatch, length):
         ("swidernet", "deeplab2", "No ImageNet weights of swidernet are known"),
     ],
 )
-def test_what_is_missing_is_named_with_the_way_to_it(backbone, graph, message):
+def test_what_is_missing_is_named_with_the_way_to_it(
+    monkeypatch, backbone, graph, message
+):
+    monkeypatch.setattr(imagenet.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(errors.CheckpointError, match=message):
         imagenet.find(backbone, graph)
 

@@ -19,6 +19,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.checkpoints import encoder_weights
+from deeplab2_like.checkpoints.foreign import reading
 from deeplab2_like.model.backbones.efficientnet import EfficientNet
 from deeplab2_like.model.backbones.mobilenet_v3 import MobileNetV3
 from deeplab2_like.model.backbones.residual_blocks import pool_stem
@@ -82,12 +83,11 @@ def _read_published(spec):
     found = importlib.util.find_spec(package.replace("-", "_"))
     if found is None:
         pytest.skip(f"the package {package} is not installed")
-    foreign = pytest.importorskip("deeplab2_like.checkpoints.foreign")
     (folder,) = found.submodule_search_locations
     path = pathlib.Path(folder) / "models" / spec["file"]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert digest == spec["file_sha256"]
-    return foreign.read_arrays(str(path))
+    return reading.read_arrays(path).values
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
