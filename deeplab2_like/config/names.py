@@ -40,6 +40,8 @@ OTHER_GRAPHS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(MOBILENETS, ("keras", "torchvision")),
     **dict.fromkeys(EFFICIENTNETS, ("keras",)),
 }
+# The graphs whose weights were trained with frozen batch norms.
+FROZEN_GRAPHS = ("detectron2",)
 OUTPUT_STRIDES = (8, 16, 32)
 # Backbone endpoints, high resolution first.
 FEATURE_KEYS = ("res1", "res2", "res3", "res4", "res5")

@@ -23,6 +23,7 @@ from deeplab2_like.model.backbones import (
     wide_resnet,
 )
 from deeplab2_like.model.backbones.variation import Variation
+from deeplab2_like.model.encoder_input import build_encoder
 from deeplab2_like.protos import model_pb2
 
 _Backbone = model_pb2.ModelOptions.BackboneOptions
@@ -79,7 +80,7 @@ def build_named(
                 f"({error}). Give one as in a config."
             ) from error
     backbone = build_backbone(options)
-    backbone.build((None, None, None, 3))
+    build_encoder(backbone, (None, None, None, 3))
     return backbone
 
 
@@ -108,7 +109,12 @@ def build_backbone(
             f'model_options.backbone.name is "{options.name}" - known are '
             f"{describe_nearest(options.name, builders)} - choose one of them."
         )
-    arguments: dict[str, Any] = {"batch_norm": batch_norm}
+    if backbone_rules.freezes_batch_norm(options):
+        batch_norm = {**(batch_norm or {}), "trainable": False}
+    arguments: dict[str, Any] = {
+        "batch_norm": batch_norm,
+        "trainable": not options.freeze_backbone,
+    }
     if options.name in _RESNETS:
         arguments["variation"] = _variation(options)
         arguments["recompute"] = _is_recomputed(options)

@@ -10,7 +10,6 @@ from deeplab2_like.model.decoders.aspp_decoder import Decoder
 from deeplab2_like.model.encoder_input import (
     EncoderModel,
     endpoint_shapes,
-    normalize_images,
 )
 from deeplab2_like.model.heads.dense_head import Head
 from deeplab2_like.model.outputs import Output
@@ -81,8 +80,7 @@ class DeepLabV3(EncoderModel):
 
         The arguments are those of `PanopticDeepLab.call`.
         """
-        x = normalize_images(images, self.compute_dtype)
-        features = self.backbone(x, training=training)
+        features = self.compute_features(images, training)
         x = self.semantic_decoder(
             features, training=training, image_scale=image_scale
         )

@@ -19,6 +19,22 @@ def normalize_images(images_bhw3: tf.Tensor, dtype: str) -> tf.Tensor:
     return tf.cast(x, dtype)
 
 
+def build_encoder(
+    backbone: keras.Model, input_shape: tuple[int | None, ...]
+) -> None:
+    """Builds a backbone; its parts are frozen if it is not trainable.
+
+    Keras leaves that to whoever sets `trainable` after the building.
+    """
+    backbone.build(input_shape)
+    if backbone.trainable:
+        return
+    for layer in backbone._flatten_layers(include_self=False):
+        layer.trainable = False
+    for variable in backbone.variables:
+        variable.trainable = False
+
+
 def endpoint_shapes(
     backbone: keras.Model, input_shape: tuple[int | None, ...]
 ) -> dict[str, tuple[int | None, ...]]:
@@ -34,7 +50,7 @@ def endpoint_shapes(
             f"backbone {backbone.name!r} is already built - give the model a "
             "new one, and load weights into model.backbone afterwards."
         )
-    backbone.build(input_shape)
+    build_encoder(backbone, input_shape)
     return {
         key: (None, None, None, channels)
         for key, channels in backbone.output_channels.items()
@@ -57,6 +73,22 @@ class EncoderModel(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self._config = dict(config)
         self.backbone = backbone
+
+    def compute_features(
+        self, images: tf.Tensor, training: bool | None
+    ) -> dict[str, tf.Tensor]:
+        """Returns what the backbone computes, as in inference if it is frozen.
+
+        Args:
+            images: uint8 or float32 [B, H, W, 3], RGB, 0..255.
+            training: Batch statistics and drop path.
+
+        Returns:
+            Feature maps [B, h, w, C] by endpoint.
+        """
+        x = normalize_images(images, self.compute_dtype)
+        training = training and self.backbone.trainable
+        return self.backbone(x, training=training)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -11,7 +11,6 @@ from deeplab2_like.model.decoders.aspp_decoder import Decoder
 from deeplab2_like.model.encoder_input import (
     EncoderModel,
     endpoint_shapes,
-    normalize_images,
 )
 from deeplab2_like.model.heads.dense_head import Head
 from deeplab2_like.model.layers.log_variances import (
@@ -141,8 +140,7 @@ class PanopticDeepLab(EncoderModel):
         Returns:
             float32 maps under the keys that `Output` describes.
         """
-        x = normalize_images(images, self.compute_dtype)
-        features = self.backbone(x, training=training)
+        features = self.compute_features(images, training)
         x = self.semantic_decoder(
             features, training=training, image_scale=image_scale
         )

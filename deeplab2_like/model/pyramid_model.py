@@ -10,7 +10,6 @@ from deeplab2_like.model.decoders.feature_pyramid import STRIDES, level_size
 from deeplab2_like.model.encoder_input import (
     EncoderModel,
     endpoint_shapes,
-    normalize_images,
 )
 from deeplab2_like.model.layers.log_variances import (
     LOG_VARIANCES,
@@ -87,8 +86,7 @@ class PyramidModel(EncoderModel):
             * the outputs of the instance branch;
             * log_variances: float32 [number of weighed losses].
         """
-        x = normalize_images(images, self.compute_dtype)
-        features = self.backbone(x, training=training)
+        features = self.compute_features(images, training)
         levels = self.pyramid(features)
         outputs: dict[str, tf.Tensor] = {}
         if self.semantic_branch is not None:

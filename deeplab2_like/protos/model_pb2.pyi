@@ -62,7 +62,7 @@ class InstanceOptions(_message.Message):
 class ModelOptions(_message.Message):
     __slots__ = ("backbone", "decoder", "deeplab_v3", "deeplab_v3_plus", "panoptic_deeplab", "motion_deeplab", "max_deeplab", "vip_deeplab", "panoptic_fpn", "efficientps", "initial_checkpoint", "restore_semantic_last_layer_from_initial_checkpoint", "restore_instance_last_layer_from_initial_checkpoint")
     class BackboneOptions(_message.Message):
-        __slots__ = ("name", "output_stride", "pretrained_weights", "use_squeeze_and_excite", "drop_path_keep_prob", "drop_path_schedule", "stem_width_multiplier", "backbone_width_multiplier", "backbone_layer_multiplier", "use_sac_beyond_stride", "recompute", "activation", "padding", "graph")
+        __slots__ = ("name", "output_stride", "pretrained_weights", "use_squeeze_and_excite", "drop_path_keep_prob", "drop_path_schedule", "stem_width_multiplier", "backbone_width_multiplier", "backbone_layer_multiplier", "use_sac_beyond_stride", "recompute", "activation", "padding", "graph", "freeze_backbone", "freeze_batch_norm")
         NAME_FIELD_NUMBER: _ClassVar[int]
         OUTPUT_STRIDE_FIELD_NUMBER: _ClassVar[int]
         PRETRAINED_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,8 @@ class ModelOptions(_message.Message):
         ACTIVATION_FIELD_NUMBER: _ClassVar[int]
         PADDING_FIELD_NUMBER: _ClassVar[int]
         GRAPH_FIELD_NUMBER: _ClassVar[int]
+        FREEZE_BACKBONE_FIELD_NUMBER: _ClassVar[int]
+        FREEZE_BATCH_NORM_FIELD_NUMBER: _ClassVar[int]
         name: str
         output_stride: int
         pretrained_weights: str
@@ -91,7 +93,9 @@ class ModelOptions(_message.Message):
         activation: str
         padding: str
         graph: str
-        def __init__(self, name: _Optional[str] = ..., output_stride: _Optional[int] = ..., pretrained_weights: _Optional[str] = ..., use_squeeze_and_excite: bool = ..., drop_path_keep_prob: _Optional[float] = ..., drop_path_schedule: _Optional[str] = ..., stem_width_multiplier: _Optional[float] = ..., backbone_width_multiplier: _Optional[float] = ..., backbone_layer_multiplier: _Optional[float] = ..., use_sac_beyond_stride: _Optional[int] = ..., recompute: bool = ..., activation: _Optional[str] = ..., padding: _Optional[str] = ..., graph: _Optional[str] = ...) -> None: ...
+        freeze_backbone: bool
+        freeze_batch_norm: bool
+        def __init__(self, name: _Optional[str] = ..., output_stride: _Optional[int] = ..., pretrained_weights: _Optional[str] = ..., use_squeeze_and_excite: bool = ..., drop_path_keep_prob: _Optional[float] = ..., drop_path_schedule: _Optional[str] = ..., stem_width_multiplier: _Optional[float] = ..., backbone_width_multiplier: _Optional[float] = ..., backbone_layer_multiplier: _Optional[float] = ..., use_sac_beyond_stride: _Optional[int] = ..., recompute: bool = ..., activation: _Optional[str] = ..., padding: _Optional[str] = ..., graph: _Optional[str] = ..., freeze_backbone: bool = ..., freeze_batch_norm: bool = ...) -> None: ...
     class DeeplabV3Options(_message.Message):
         __slots__ = ("num_classes",)
         NUM_CLASSES_FIELD_NUMBER: _ClassVar[int]

@@ -69,7 +69,7 @@ def build_parameter_groups(
 
     Returns:
         Groups that contain each trainable variable once; the backbone's is
-        last.
+        last, and absent where nothing of it is trained.
     """
     multiplier = solver.backbone_learning_rate_multiplier
     groups = [(learning_rate, list(model.trainable_variables))]
@@ -81,7 +81,7 @@ def build_parameter_groups(
         config["base_learning_rate"] *= multiplier
         config["end_learning_rate"] *= multiplier
         slower = schedules.LearningRate.from_config(config)
-        groups = [(learning_rate, others), (slower, inside)]
+        groups = [(learning_rate, others)] + [(slower, inside)] * bool(inside)
     decayed = system.decayed_variables(model)
     built = []
     for rate, variables in groups:

@@ -6,7 +6,7 @@ from google.protobuf import text_format
 
 from deeplab2_like.errors import ConfigError
 from deeplab2_like.model.build import build_model
-from deeplab2_like.model.build_backbone import build_backbone
+from deeplab2_like.model.build_backbone import build_backbone, build_named
 from deeplab2_like.model.deeplab_v3 import DeepLabV3, DeepLabV3Plus
 from deeplab2_like.model.panoptic_deeplab import PanopticDeepLab
 from deeplab2_like.protos import model_pb2, trainer_pb2
@@ -241,3 +241,49 @@ def test_a_missing_or_unsupported_system_is_refused(decoder_text):
         _build(decoder_text)
     with pytest.raises(ConfigError, match="motion_deeplab is not supported"):
         _build(decoder_text, "motion_deeplab {}")
+
+
+def _frozen(model):
+    """Returns the paths of the backbone's variables that are not trained."""
+    trained = {v.path for v in model.trainable_variables}
+    return [v.path for v in model.backbone.variables if v.path not in trained]
+
+
+def test_a_frozen_backbone_computes_as_in_inference(panoptic_text):
+    model = _build(panoptic_text, "backbone { freeze_backbone: true }")
+    copy = type(model).from_config(model.get_config())
+    copy.build((None, None, None, 3))
+    for frozen in (model, copy):
+        assert len(_frozen(frozen)) == len(frozen.backbone.variables)
+        assert any("/semantic_head/" in v.path for v in model.trainable_weights)
+        images = np.zeros((1, 33, 33, 3), np.uint8)
+        trained = frozen.compute_features(images, training=True)
+        plain = frozen.compute_features(images, training=False)
+        np.testing.assert_array_equal(trained["res5"], plain["res5"])
+    assert not model.backbone.trainable
+
+
+def test_frozen_batch_norms_leave_the_kernels_to_training(panoptic_text):
+    def count(*fields):
+        text = f"backbone {{ {' '.join(fields)} }}"
+        model = _build(panoptic_text, text)
+        others = [v for v in model.trainable_variables if "/bn/" in v.path]
+        assert any("/semantic_decoder/" in v.path for v in others)
+        kinds = {path.rpartition("/")[2] for path in _frozen(model)}
+        return kinds - {"moving_mean", "moving_variance"}
+
+    assert count() == set()
+    assert count("freeze_batch_norm: true") == {"gamma", "beta"}
+    torchvision = 'graph: "torchvision"'
+    assert count(torchvision) == {"scale", "offset"}
+    resnet = 'name: "resnet50" use_squeeze_and_excite: false'
+    everything = {"scale", "offset", "gamma", "beta"}
+    assert count(resnet, 'graph: "detectron2"') == everything
+
+
+def test_named_backbones_can_be_frozen():
+    net = build_named("mobilenet_v3_small", freeze_backbone=True)
+    assert net.trainable_variables == []
+    net = build_named("mobilenet_v3_small", freeze_batch_norm=True)
+    assert not any("/bn/" in v.path for v in net.trainable_variables)
+    assert len(net.trainable_variables) > 10

@@ -126,6 +126,13 @@ def find_conflicts(options: _Backbone) -> Iterator[Finding]:
     yield from _find_uneven_heads(options)
 
 
+def freezes_batch_norm(options: _Backbone) -> bool:
+    """Returns whether the batch norms of a backbone are frozen."""
+    if options.HasField("freeze_batch_norm"):
+        return options.freeze_batch_norm
+    return options.graph in names.FROZEN_GRAPHS
+
+
 def _find_unsupported(options: _Backbone) -> Iterator[Finding]:
     """Yields the fields that the network does not have at all."""
     supported = _SUPPORTED.get(options.name, frozenset())

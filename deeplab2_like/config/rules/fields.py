@@ -169,6 +169,8 @@ _MODEL: dict[str, Rule] = {
     "BackboneOptions.activation": OneOf(names.ACTIVATIONS),
     "BackboneOptions.padding": OneOf(names.PADDINGS),
     "BackboneOptions.graph": OneOf(names.GRAPHS),
+    "BackboneOptions.freeze_backbone": Free(),
+    "BackboneOptions.freeze_batch_norm": Free(),
     "DeeplabV3Options.num_classes": _CHANNELS,
     "DeeplabV3PlusOptions.num_classes": _CHANNELS,
     "PanopticFpnOptions.pyramid_channels": _CHANNELS,

@@ -59,7 +59,7 @@ def check(
         report.add("model_options", None, "a config needs a model", fix)
         return
     model = options.model_options
-    _check_backbone(model.backbone, report)
+    _check_backbone(model, report)
     kind = model.WhichOneof("meta_architecture")
     if kind is None:
         known = ", ".join(
@@ -90,12 +90,12 @@ def check(
         _check_semantic_only(model, kind, descriptor, report)
 
 
-def _check_backbone(
-    backbone: model_pb2.ModelOptions.BackboneOptions, report: Report
-) -> None:
+def _check_backbone(model: model_pb2.ModelOptions, report: Report) -> None:
+    backbone = model.backbone
     for found in backbone_rules.find_conflicts(backbone):
         path = f"model_options.backbone.{found.field}"
         report.add(path, found.value, found.rule, found.fix)
+    _check_frozen(model, report)
     is_published = (
         backbone.name in names.EFFICIENTNETS
         and backbone.activation == names.ACTIVATIONS[0]
@@ -108,6 +108,25 @@ def _check_backbone(
             "published weights were trained with them",
             "Write use_squeeze_and_excite: true for the published network.",
         )
+
+
+def _check_frozen(model: model_pb2.ModelOptions, report: Report) -> None:
+    """Warns of initial values that are never trained."""
+    if model.initial_checkpoint:
+        return
+    if model.backbone.freeze_backbone:
+        field = "freeze_backbone"
+    elif backbone_rules.freezes_batch_norm(model.backbone):
+        field = "freeze_batch_norm"
+    else:
+        return
+    report.warn(
+        f"model_options.backbone.{field}",
+        True,
+        "without initial_checkpoint initial values are frozen, which were "
+        "never trained",
+        f"Set model_options.initial_checkpoint, or write {field}: false.",
+    )
 
 
 def _check_decoder(

@@ -32,7 +32,16 @@ def check(options: config_pb2.ExperimentOptions, report: Report) -> None:
             f"Write save_summaries_steps: {above}, or a steps_per_loop that "
             "divides it.",
         )
-    _check_solver(trainer.solver_options, f"{path}.solver_options", report)
+    solver = trainer.solver_options
+    _check_solver(solver, f"{path}.solver_options", report)
+    is_frozen = options.model_options.backbone.freeze_backbone
+    if is_frozen and solver.HasField("backbone_learning_rate_multiplier"):
+        report.warn(
+            f"{path}.solver_options.backbone_learning_rate_multiplier",
+            solver.backbone_learning_rate_multiplier,
+            "it has no effect with model_options.backbone.freeze_backbone",
+            "Remove one of the two.",
+        )
     _check_losses(options, report)
 
 

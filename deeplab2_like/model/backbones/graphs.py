@@ -53,8 +53,6 @@ class Graph:
             that otherwise the first block has.
         strides_first: Whether the first 1x1 convolution of a bottleneck has
             its stride, not the 3x3 one.
-        freezes_batch_norm: Whether weights were trained with constant
-            statistics, gammas and betas.
         padding: A key of `convolution.PADDINGS`.
         gate: A key of `squeeze_excite.GATES`.
     """
@@ -65,7 +63,6 @@ class Graph:
     epsilon: float | None = None
     pools_stem: bool = False
     strides_first: bool = False
-    freezes_batch_norm: bool = False
     padding: str = "symmetric"
     gate: str = "sigmoid"
 
@@ -107,7 +104,6 @@ RESNETS: Mapping[str, Graph] = {
         epsilon=1e-5,
         pools_stem=True,
         strides_first=True,
-        freezes_batch_norm=True,
     ),
 }
 MOBILENETS: Mapping[str, Graph] = {

@@ -27,6 +27,9 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     Statistics and weights are float32 whatever the compute dtype.
 
+    With `trainable=False` the layer is frozen: weights and statistics stay as
+    they are, and normalize in training too.
+
     Args:
         synchronized: Whether to use statistics over all replicas.
         momentum: Share of the moving statistics that an update keeps.
@@ -55,6 +58,13 @@ class BatchNorm(keras.layers.BatchNormalization):
             **kwargs,
         )
         self.is_folded = False
+
+    def build(self, input_shape):
+        """Makes the variables for `input_shape` [B, H, W, C]."""
+        super().build(input_shape)
+        if not self.trainable:
+            # Keras leaves that to whoever sets `trainable` after the building.
+            self.gamma.trainable = self.beta.trainable = False
 
     def fold(self, beta: tf.Tensor) -> None:
         """Reduces the layer to the addition of `beta`, for inference only.

@@ -61,7 +61,7 @@ class NormalizedSum(keras.layers.Layer):
                 name=name,
                 shape=shape,
                 initializer=initializer,
-                trainable=is_trained,
+                trainable=is_trained and self.trainable,
                 autocast=False,
             )
             setattr(self, name, variable)

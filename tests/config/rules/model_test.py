@@ -118,3 +118,26 @@ def test_an_instance_branch_needs_things(find_problems, tmp_path):
         f'eval_dataset_options {{ dataset: "{file}" }}',
     )
     assert "has no things" in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("freeze_backbone: true", "freeze_backbone"),
+        ("freeze_batch_norm: true", "freeze_batch_norm"),
+        ("graph: 'detectron2'", "freeze_batch_norm"),
+        ("graph: 'detectron2' freeze_batch_norm: false", None),
+        ("graph: 'torchvision'", None),
+    ],
+)
+def test_initial_values_are_not_to_be_frozen(find_warnings, fields, expected):
+    override = f"model_options {{ backbone {{ {fields} }} }}"
+    found = find_warnings(override)
+    if expected is None:
+        assert found == []
+    else:
+        (warning,) = found
+        assert warning.path == f"model_options.backbone.{expected}"
+        assert f"{expected}: false" in warning.fix
+    start = "model_options { initial_checkpoint: 'run/' }"
+    assert find_warnings(override, start) == []

@@ -33,3 +33,18 @@ def test_a_decay_without_its_optimizer_is_a_warning(find_warnings):
         "trainer_options { solver_options { adamw_weight_decay: 0.05 } }"
     )
     assert found.path.endswith("adamw_weight_decay")
+
+
+def test_a_frozen_backbone_has_no_learning_rate(find_warnings):
+    frozen = (
+        "model_options { initial_checkpoint: 'run/' "
+        "backbone { freeze_backbone: true } }"
+    )
+    rate = (
+        "trainer_options { solver_options { "
+        "backbone_learning_rate_multiplier: 0.1 } }"
+    )
+    assert find_warnings(frozen) == find_warnings(rate) == []
+    (found,) = find_warnings(frozen, rate)
+    assert found.path.endswith("backbone_learning_rate_multiplier")
+    assert "model_options.backbone.freeze_backbone" in found.rule

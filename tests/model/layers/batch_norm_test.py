@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.model.layers.batch_norm import BatchNorm
+from deeplab2_like.model.layers.convolution import ConvBNAct
 from deeplab2_like.testing import harness
 
 
@@ -70,6 +71,21 @@ def test_a_layer_that_is_not_trainable_keeps_its_statistics():
     y = layer(x, training=True)
     np.testing.assert_array_equal(layer.moving_mean, np.zeros(5))
     np.testing.assert_allclose(y, x / np.sqrt(1.001), rtol=1e-5)
+
+
+def test_a_layer_can_be_frozen_from_the_start():
+    """Also for the layers around it, which list the variables of all."""
+    options = {"batch_norm": {"trainable": False}, "activation": "none"}
+    outer = ConvBNAct(5, name="outer", **options)
+    x = _images()
+    outer(x, training=True)
+    assert [v.name for v in outer.trainable_variables] == ["kernel"]
+    np.testing.assert_array_equal(outer.bn.moving_mean, np.zeros(5))
+    again = ConvBNAct.from_config(outer.get_config())
+    again.build(x.shape)
+    assert [v.name for v in again.trainable_variables] == ["kernel"]
+    bn = BatchNorm.from_config(outer.bn.get_config())
+    assert not bn.trainable
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

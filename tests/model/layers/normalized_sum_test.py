@@ -86,3 +86,10 @@ def test_the_config_survives_a_round_trip():
     layer = _layer(2, True, synchronized=True, momentum=0.5, epsilon=0.25)
     again = NormalizedSum.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
+
+
+def test_a_layer_can_be_frozen_from_the_start():
+    frozen = _layer(2, True, trainable=False)
+    frozen(_terms(2), training=True)
+    np.testing.assert_array_equal(frozen.moving_mean, 0.0)
+    assert not any(variable.trainable for variable in frozen.variables)

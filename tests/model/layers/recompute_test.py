@@ -106,6 +106,21 @@ def test_the_gradient_has_the_mask_of_the_output(mode):
 
 
 @pytest.mark.parametrize("mode", _MODES)
+def test_frozen_batch_norm_stays_as_it_is(mode):
+    layer = ConvBNAct(2, batch_norm={"trainable": False}, name="conv")
+    layer.build((None, None, None, 3))
+    before = _state(layer)
+    x = tf.random.stateless_normal((4, 5, 5, 3), (0, 1))
+    _, gradients = _MODES[mode](lambda x: _step(layer, x, True))(x)
+    assert len(gradients) == 2  # of the input and of the kernel
+    for a, b in zip(_state(layer), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    _, expected = _step(layer, x, False)
+    for a, b in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", _MODES)
 def test_batch_norm_moves_its_statistics_once(mode):
     layer = ConvBNAct(2, batch_norm={"momentum": 0.5}, name="conv")
     layer.build((None, None, None, 2))
