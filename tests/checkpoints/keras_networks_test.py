@@ -188,7 +188,6 @@ def _strip_names(path):
     [
         ("MobileNetV3Small", False, ".weights.h5"),
         ("MobileNetV3Small", True, "of Keras 2"),
-        ("MobileNetV3Small", True, "without names"),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
@@ -196,6 +195,7 @@ def _strip_names(path):
                 ("MobileNetV3Small", True, ".keras"),
                 ("MobileNetV3Small", False, "of Keras 2"),
                 ("MobileNetV3Small", False, "without names"),
+                ("MobileNetV3Small", True, "without names"),
                 ("ResNet50", True, ".weights.h5"),
                 ("ResNet50", False, ".h5"),
                 ("ResNet50", True, "without names"),

@@ -46,8 +46,8 @@ class Graph:
         mean: RGB values in 0..1 that become 0 in front of the stem; None:
             images are not normalized.
         deviation: RGB values in 0..1 that the differences are divided by.
-        is_bgr: Whether published weights take BGR. Networks of this package
-            always take RGB: the kernel of the stem is reversed instead.
+        is_bgr: Whether published weights take BGR. As networks of this package
+            take RGB, the kernel of the stem is reversed when weights are read.
         epsilon: Epsilon of all batch norms; None: that of `batch_norm`.
         pools_stem: Whether a 3x3 max pooling behind the stem has the stride
             that otherwise the first block has.
