@@ -111,12 +111,12 @@ _OPTIONS = {
     "decay": [0.0, 1e-4],
     "learn_weights": [False, True],
 }
-# What the fast tests draw from: systems and networks that are traced quickly.
+# What the fast test draws from: systems and networks that are traced quickly.
 _QUICK = {
     **_OPTIONS,
     "system": ["deeplab_v3_plus", "panoptic_deeplab"],
     "backbone": ["swidernet"],
-    "strategy": ["one", "mirrored"],
+    "strategy": ["mirrored"],
 }
 
 
@@ -361,15 +361,7 @@ def test_every_drawn_config_is_accepted(tmp_path):
 def test_a_drawn_config_of_two_replicas_trains_and_evaluates(
     small_records, tmp_path
 ):
-    drawn = [c for c in _cover(_QUICK) if c["strategy"] == "mirrored"]
-    _run(drawn[:1], small_records, tmp_path)
-
-
-@pytest.mark.slow
-def test_all_quick_drawn_configs_train_and_evaluate(small_records, tmp_path):
-    drawn = _cover(_QUICK)
-    assert {config["strategy"] for config in drawn} == {"one", "mirrored"}
-    _run(drawn, small_records, tmp_path)
+    _run(_cover(_QUICK)[:1], small_records, tmp_path)
 
 
 _GROUPS = {

@@ -87,7 +87,7 @@ def test_a_run_continues_with_another_rate_when_that_is_allowed(
         "trainer_options { solver_options { base_learning_rate: 0.0625 "
         "training_number_of_steps: 6 poly_learning_power: 0 } }"
     )
-    with pytest.raises(errors.ConfigError, match="base_learning_rate"):
+    with pytest.raises(errors.CheckpointError, match="base_learning_rate"):
         _run_in_process(config_file, folder, "train", changed)
     _run_in_process(
         config_file,
