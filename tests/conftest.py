@@ -5,6 +5,7 @@ A tiny model folder and its export, modes to run functions in, and programs on
 two devices.
 """
 
+import gc
 import json
 import os
 import subprocess
@@ -14,6 +15,9 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The processes of a run share the cores; threads would wait for each other.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 
 def pytest_addoption(parser):
@@ -23,6 +27,16 @@ def pytest_addoption(parser):
         dest="reference_complete",
         help="fail when a golden case is not compared in full",
     )
+
+
+def pytest_sessionstart():
+    """Collects garbage between modules: tracing makes much, and keeps it."""
+    gc.disable()
+
+
+def pytest_runtest_teardown(item, nextitem):
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
 
 
 _MODEL = """

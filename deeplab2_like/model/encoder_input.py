@@ -29,10 +29,8 @@ def build_encoder(
     backbone.build(input_shape)
     if backbone.trainable:
         return
-    for layer in backbone._flatten_layers(include_self=False):
-        layer.trainable = False
-    for variable in backbone.variables:
-        variable.trainable = False
+    # Once more for the layers and variables that were made since.
+    backbone.trainable = False
 
 
 def endpoint_shapes(

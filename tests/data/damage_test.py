@@ -122,6 +122,7 @@ def test_skipping_changes_nothing_where_nothing_is_damaged(tmp_path):
     assert report.summary() == ""
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_reported_too(tmp_path):
     pattern = _write(tmp_path, damaged=())
     path = tmp_path / "train-00000-of-00001.tfrecord"

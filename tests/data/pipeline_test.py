@@ -93,7 +93,9 @@ def test_the_same_seed_gives_the_same_batches(pattern):
     assert get_names(batches) != get_names(other)
 
 
-@pytest.mark.parametrize("start_step", [3, 20])
+@pytest.mark.parametrize(
+    "start_step", [3, pytest.param(20, marks=pytest.mark.slow)]
+)
 def test_starting_at_a_step_gives_the_batches_from_there(pattern, start_step):
     batches = take(make_deterministic(pattern), start_step + 4)
     restarted = make_deterministic(pattern, start_step=start_step)
@@ -136,7 +138,9 @@ def test_workers_share_the_batches_of_one(pattern, pipelines, replicas):
         np.testing.assert_array_equal(np.concatenate(parts), batch["image"])
 
 
-@pytest.mark.parametrize("pipelines", [2, 4])
+@pytest.mark.parametrize(
+    "pipelines", [2, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_workers_stream_different_records(pattern, pipelines):
     names = [
         set(
@@ -167,6 +171,7 @@ def test_a_batch_that_the_replicas_cannot_share_is_refused():
         sources.compute_share(6, context)
 
 
+@pytest.mark.slow
 def test_one_record_fills_a_larger_batch(tmp_path, write_records):
     pattern = write_records(tmp_path, count=1, num_shards=1)
     for options in ({"deterministic": True, "seed": 0}, {}):

@@ -82,6 +82,7 @@ def test_help_works_from_anywhere_and_lists_the_flags(program):
     assert flag in output
 
 
+@pytest.mark.slow
 def test_own_data_from_json_to_checked_records(tmp_path):
     make_data(tmp_path)
     code, output, _ = run(

@@ -86,7 +86,7 @@ def test_without_gates_the_net_has_the_other_parameters(variant, published):
     ("variant", "published"),
     [
         ("lite0", 4_652_008),
-        ("lite2", 6_092_072),
+        pytest.param("lite2", 6_092_072, marks=pytest.mark.slow),
         pytest.param("lite1", 5_416_680, marks=pytest.mark.slow),
         # Of these the table of their authors has two digits.
         pytest.param("lite3", 8.2e6, marks=pytest.mark.slow),

@@ -62,7 +62,7 @@ def test_parts_pass_the_harness(make, tmp_path):
 @pytest.mark.parametrize(
     ("stem", "output_stride"),
     [
-        ("deep", 16),
+        pytest.param("deep", 16, marks=pytest.mark.slow),
         pytest.param("conv7", 8, marks=pytest.mark.slow),
         pytest.param("conv3", 32, marks=pytest.mark.slow),
     ],
