@@ -29,7 +29,8 @@ def build_encoder(
     backbone.build(input_shape)
     if backbone.trainable:
         return
-    # Once more for the layers and variables that were made since.
+    # Keras sets layers and variables that were made since when it changes.
+    backbone.trainable = True
     backbone.trainable = False
 
 
