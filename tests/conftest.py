@@ -37,6 +37,7 @@ def pytest_sessionstart():
 def pytest_runtest_teardown(item, nextitem):
     if nextitem is None or nextitem.path != item.path:
         gc.collect()
+        gc.freeze()  # What is left is not looked at again.
 
 
 _MODEL = """

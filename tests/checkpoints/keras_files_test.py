@@ -385,6 +385,7 @@ def test_a_model_starts_from_a_file_and_from_what_it_was_converted_to(
         )
 
 
+@pytest.mark.slow
 def test_deeplab2_has_no_such_encoder(tiny_run, config, tmp_path):
     theirs = conversion.convert(
         run_config.load_checked(str(tiny_run)),

@@ -102,6 +102,7 @@ def test_starting_at_a_step_gives_the_batches_from_there(pattern, start_step):
     assert_batches_equal(batches[start_step:], take(restarted, 4))
 
 
+@pytest.mark.slow
 def test_the_order_of_the_shards_on_disk_does_not_matter(
     pattern, tmp_path, write_records
 ):

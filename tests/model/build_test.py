@@ -263,6 +263,7 @@ def test_a_frozen_backbone_computes_as_in_inference(panoptic_text):
     assert not model.backbone.trainable
 
 
+@pytest.mark.slow
 def test_frozen_batch_norms_leave_the_kernels_to_training(panoptic_text):
     def count(*fields):
         text = f"backbone {{ {' '.join(fields)} }}"

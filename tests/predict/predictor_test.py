@@ -136,6 +136,7 @@ def test_images_of_240_sizes_take_no_more_memory_than_of_a_few(predictor):
     assert _measure_memory() - before < 150
 
 
+@pytest.mark.slow
 def test_a_pickled_predictor_loads_its_folder_again(
     predictor, exported, monkeypatch
 ):

@@ -132,6 +132,7 @@ print(json.dumps([one, two]))
 """
 
 
+@pytest.mark.slow
 def test_clipped_steps_and_averages_on_two_replicas_equal_one_device(
     run_on_two_devices,
 ):
