@@ -348,6 +348,7 @@ def config(tiny_run):
     )
 
 
+@pytest.mark.slow
 def test_a_model_starts_from_a_file_and_from_what_it_was_converted_to(
     b0, config, tmp_path
 ):

@@ -232,6 +232,7 @@ def test_bad_labels_stop_training_with_a_sentence(tmp_path, write_records):
     assert "class ids [2]" in message
 
 
+@pytest.mark.slow
 def test_damage_is_an_error_or_skipped(
     tmp_path, make_evaluation, write_records
 ):

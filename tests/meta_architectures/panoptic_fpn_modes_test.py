@@ -76,9 +76,10 @@ def _decide(image_size, system, branch, heads):
     ("modes", "count"),
     [
         (["graph", "xla"], 2),
-        pytest.param(["graph", "xla", "eager"], 10, marks=pytest.mark.slow),
+        (["graph", "xla", "eager"], 10),
     ],
 )
+@pytest.mark.slow
 def test_what_follows_from_the_heads_is_equal_in_every_mode(
     fpn, built_fpn, modes, count
 ):

@@ -109,6 +109,7 @@ def test_groups_are_disjoint_and_complete(tiny, built):
     assert all(path.endswith("kernel") for path in decayed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiny", _WITH_ALL_PARTS, indirect=True)
 def test_objects_alone_need_no_classes_of_pixels(tiny):
     system, model = tiny.build(has_semantic=False)

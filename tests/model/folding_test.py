@@ -15,9 +15,9 @@ _SMALL = 'name: "mobilenet_v3_small" use_squeeze_and_excite: true'
 _BACKBONES = [
     _SMALL,
     'name: "resnet50_beta" backbone_width_multiplier: 0.25',
-    'name: "axial_swidernet" backbone_width_multiplier: 0.25',
 ]
 _MORE_BACKBONES = [
+    'name: "axial_swidernet" backbone_width_multiplier: 0.25',
     'name: "mobilenet_v3_large" use_squeeze_and_excite: true',
     'name: "resnet50"',
     'name: "resnet50_beta"',

@@ -15,7 +15,7 @@ MODELS = ("panoptic_fpn", "efficientps", "efficientps_solov2")
 _WITH_ALL_PARTS = [
     "panoptic_fpn",
     pytest.param("efficientps", marks=pytest.mark.slow),
-    "efficientps_solov2",
+    pytest.param("efficientps_solov2", marks=pytest.mark.slow),
 ]
 
 

@@ -100,6 +100,7 @@ def test_objects_are_segments_where_their_masks_are(size):
     assert (scores > 0.3).all()
 
 
+@pytest.mark.slow
 def test_modes_agree():
     expected = _postprocess((65, 97), "eager").as_dict()
     for mode in ("graph", "xla"):

@@ -67,6 +67,7 @@ def test_xla_gives_the_same_as_a_graph(canvas_size, class_rules):
     )
 
 
+@pytest.mark.slow
 def test_bfloat16_gives_the_same_as_its_values_in_float32(class_rules):
     process = functools.partial(
         _in_graph, class_rules=class_rules, canvas_size=(37, 61)

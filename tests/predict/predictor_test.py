@@ -427,6 +427,7 @@ def _run_program(*arguments, program="predict.main"):
     )
 
 
+@pytest.mark.slow
 def test_the_program_says_what_it_did_and_what_it_left_out(
     exported, photos, tmp_path
 ):

@@ -45,6 +45,7 @@ def test_the_pyramid_passes_the_harness(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_semantic_branch_passes_the_harness(tmp_path):
     harness.check_layer(
         lambda: feature_pyramid.SemanticBranch(3, 8, groups=4, name="semantic"),

@@ -28,6 +28,7 @@ def _make_head(**options):
     )
 
 
+@pytest.mark.slow
 def test_the_head_passes_the_harness(tmp_path):
     harness.check_layer(
         lambda: _make_head(name="cells"),
@@ -36,6 +37,7 @@ def test_the_head_passes_the_harness(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_features_pass_the_harness(tmp_path):
     harness.check_layer(
         lambda: solov2_heads.MaskFeatureBranch(6, 4, groups=2, name="features"),
