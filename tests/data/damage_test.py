@@ -62,7 +62,7 @@ def _get_names(batches):
 def test_a_jpeg_that_is_cut_off_is_named(tmp_path, mode):
     pattern = _write(tmp_path)
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-        _take(pattern, 4, **mode)
+        _take(pattern, 40, **mode)
     message = str(graph_errors.as_data_error(caught.value))
     assert message.startswith("Image 'image_2' is damaged or incomplete")
 
@@ -73,7 +73,7 @@ def test_damaged_images_are_left_out_and_counted(tmp_path, mode):
     lines = []
     report = damage.DamageReport(lines.append)
     assert report.summary() == ""
-    batches = _take(pattern, 8, on_damage="skip", damage=report, **mode)
+    batches = _take(pattern, 40, on_damage="skip", damage=report, **mode)
     assert set(_get_names(batches)) == {f"image_{n}" for n in (0, 1, 3, 5)}
     for batch in batches:
         assert batch["image"].shape == (3, 33, 33, 3)
