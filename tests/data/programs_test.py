@@ -34,7 +34,7 @@ def run(program, *arguments, folder=None):
     return done.returncode, done.stdout, done.stderr
 
 
-def make_data(folder, area=12):
+def make_data(folder, listed_id=7 + 256 * 7):
     """A data set of one image: a thing on ground."""
     rgb = np.zeros((6, 8, 3), np.uint8)
     rgb[..., 0] = 1
@@ -50,7 +50,7 @@ def make_data(folder, area=12):
                 "file_name": "one.png",
                 "segments_info": [
                     {"id": 1, "category_id": 4, "area": 36},
-                    {"id": 7 + 256 * 7, "category_id": 9, "area": area},
+                    {"id": listed_id, "category_id": 9, "area": 12},
                 ],
             }
         ],
@@ -127,7 +127,7 @@ def test_own_data_from_json_to_checked_records(tmp_path):
 
 @pytest.mark.slow
 def test_problems_end_with_code_3_and_no_traceback(tmp_path):
-    make_data(tmp_path, area=13)
+    make_data(tmp_path, listed_id=1798)
     text = describe_main.describe_categories(
         str(tmp_path / "panoptic.json"), "mine"
     )
@@ -135,7 +135,8 @@ def test_problems_end_with_code_3_and_no_traceback(tmp_path):
     code, _, error = convert(tmp_path)
     assert code == 3
     assert "Traceback" not in error
-    assert "Image 'one': segment 1799 has the area 13" in error
+    assert "Image 'one'" in error
+    assert "segment 1799 (12 pixels) is in the PNG but not in the" in error
 
 
 def test_a_tilde_is_the_home_folder_and_no_folder_of_that_name(tmp_path):
