@@ -16,6 +16,7 @@ positions are (height, width) or (y, x) in pixels.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -291,6 +292,7 @@ def place_on_canvas(
     *,
     void: int,
     padding_mode: str = CONSTANT,
+    recolor: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Resizes, pads, crops and flips an image and its label.
 
@@ -307,6 +309,8 @@ def place_on_canvas(
         padding_mode: Values of the canvas outside the image: CONSTANT (127.5)
             or REFLECT (the image mirrored at its border, as often as needed;
             the border itself is not repeated). The label is void in both.
+        recolor: Function from the part of the scaled image that is shown,
+            float32 [h', w', C], to the same with other colors.
 
     Returns:
         float32 [H, W, C] image and int32 [H, W] label.
@@ -330,6 +334,8 @@ def place_on_canvas(
     rows = _find_sources(vertical, source_size[0])
     columns = _find_sources(horizontal, source_size[1])
     image = _interpolate(image_hwc, rows, horizontal)
+    if recolor is not None:
+        image = recolor(image)
     label = tf.gather(
         tf.gather(label_hw, rows.nearest), columns.nearest, axis=1
     )

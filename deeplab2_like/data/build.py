@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from deeplab2_like.data import color_jitter, pipeline, preprocessing
 from deeplab2_like.data import damage as damage_lib
-from deeplab2_like.data import pipeline, preprocessing
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.protos import dataset_pb2
 
@@ -23,6 +23,7 @@ def build_preprocessing(
 ) -> preprocessing.Preprocessing:
     """Builds the options of preprocessing from valid data set options."""
     augmentations = options.augmentations
+    jitter = augmentations.color_jitter
     height, width = options.crop_size[0], options.crop_size[-1]
     return preprocessing.Preprocessing(
         crop_size=(height, width),
@@ -35,6 +36,12 @@ def build_preprocessing(
         scale_step=augmentations.scale_factor_step_size,
         pad_to_multiple_of=options.pad_to_multiple_of,
         padding_mode=dataset_pb2.PaddingMode.Name(options.padding_mode),
+        color_jitter=color_jitter.ColorJitter(
+            brightness=jitter.brightness,
+            contrast=jitter.contrast,
+            saturation=jitter.saturation,
+            hue=jitter.hue,
+        ),
         autoaugment_policy_name=augmentations.autoaugment_policy_name,
     )
 

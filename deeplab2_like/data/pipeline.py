@@ -15,13 +15,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like.data import augmentation, preprocessing, sources
+from deeplab2_like.data import (
+    augmentation,
+    color_jitter,
+    preprocessing,
+    sources,
+)
 from deeplab2_like.data import damage as damage_lib
 from deeplab2_like.data.records import decoding
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.graph import checks
 
 _AUTOTUNE = tf.data.AUTOTUNE
+_COLOR_STREAM = 1
 
 MakeTargets = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -94,6 +100,21 @@ def _set_options(
     return data.with_options(settings)
 
 
+def _draw(
+    seed: int, number: tf.Tensor, count: int, stream: int = 0
+) -> tf.Tensor:
+    """Draws the random numbers of an example: float32 [count] in [0, 1).
+
+    Seeds are below 2**31, so that streams are independent of each other and
+    what one step of the augmentation draws does not change another's.
+    """
+    return tf.random.stateless_uniform(
+        [count],
+        seed=tf.stack([tf.constant(seed + (stream << 32), tf.int64), number]),
+        alg="philox",
+    )
+
+
 def _make_training_step(
     rules: LabelRules,
     options: preprocessing.Preprocessing,
@@ -115,13 +136,15 @@ def _make_training_step(
             example = decoding.decode_example(
                 record, **dataclasses.asdict(rules)
             )
-        uniform = tf.random.stateless_uniform(
-            [augmentation.NUM_DRAWS],
-            seed=tf.stack([tf.constant(seed, tf.int64), number]),
-            alg="philox",
-        )
         image, panoptic = preprocessing.augment_example(
-            example["image"], example["panoptic"], uniform, options, rules.void
+            example["image"],
+            example["panoptic"],
+            _draw(seed, number, augmentation.NUM_DRAWS),
+            options,
+            rules.void,
+            color_uniform=_draw(
+                seed, number, color_jitter.NUM_DRAWS, _COLOR_STREAM
+            ),
         )
         return {
             "image": image,

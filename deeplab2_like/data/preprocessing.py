@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.data import augmentation
+from deeplab2_like.data import color_jitter as color_jitter_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Preprocessing:
             canvas with sides of m * k + 1 in evaluation.
         padding_mode: Values of the canvas outside the image, "CONSTANT" or
             "REFLECT"; see `augmentation.place_on_canvas`.
+        color_jitter: How much the colors change at random in training.
         autoaugment_policy_name: Must be empty in training, as there are no
             policies yet.
     """
@@ -52,6 +54,9 @@ class Preprocessing:
     scale_step: float = 0.25
     pad_to_multiple_of: int = 0
     padding_mode: str = augmentation.CONSTANT
+    color_jitter: color_jitter_lib.ColorJitter = dataclasses.field(
+        default_factory=color_jitter_lib.ColorJitter
+    )
     autoaugment_policy_name: str = ""
 
     def check_training(self) -> None:
@@ -90,8 +95,12 @@ def augment_example(
     uniform: tf.Tensor,
     options: Preprocessing,
     void: int,
+    *,
+    color_uniform: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Makes the training canvas of an image.
+
+    Colors change after scaling and cropping, before padding, whose color stays.
 
     Args:
         image_hwc: uint8 [h, w, 3].
@@ -99,6 +108,8 @@ def augment_example(
         uniform: float32 [augmentation.NUM_DRAWS] in [0, 1): the random draws.
         options: Options of preprocessing.
         void: Label of padding.
+        color_uniform: float32 [color_jitter.NUM_DRAWS] in [0, 1), the random
+            draws of the colors; None: colors stay as they are.
 
     Returns:
         float32 [H, W, 3] image in 0..255 and int32 [H, W] panoptic label.
@@ -119,6 +130,14 @@ def augment_example(
         augmentation.compute_scaled_size(size, scale),
         options.crop_size,
     )
+    recolor = None
+    if color_uniform is not None and options.color_jitter.is_active:
+
+        def recolor(part_hwc: tf.Tensor) -> tf.Tensor:
+            return color_jitter_lib.change_colors(
+                part_hwc, color_uniform, options.color_jitter
+            )
+
     return augmentation.place_on_canvas(
         image_hwc,
         panoptic_hw,
@@ -126,6 +145,7 @@ def augment_example(
         options.crop_size,
         void=void,
         padding_mode=options.padding_mode,
+        recolor=recolor,
     )
 
 

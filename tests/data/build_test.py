@@ -4,7 +4,7 @@ import dataclasses
 import pytest
 from google.protobuf import text_format
 
-from deeplab2_like.data import build, preprocessing
+from deeplab2_like.data import build, color_jitter, preprocessing
 from deeplab2_like.protos import dataset_pb2
 
 
@@ -52,6 +52,15 @@ def test_each_field_is_read(text, field, value):
         dataclasses.replace(built, **{field: getattr(default, field)})
         == default
     )
+
+
+@pytest.mark.parametrize(
+    "step", ["brightness", "contrast", "saturation", "hue"]
+)
+def test_each_strength_of_the_color_jitter_is_read(step):
+    text = f"augmentations {{ color_jitter {{ {step}: 0.25 }} }}"
+    expected = color_jitter.ColorJitter(**{step: 0.25})
+    assert build.build_preprocessing(parse(text)).color_jitter == expected
 
 
 def test_one_value_of_crop_size_is_both_sides():

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import functools
 import io
 
@@ -8,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import graph_errors, pipeline, sources
+from deeplab2_like.data import color_jitter, graph_errors, pipeline, sources
 from deeplab2_like.data.preprocessing import Preprocessing
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import writer as record_writer
@@ -91,6 +92,24 @@ def test_the_same_seed_gives_the_same_batches(pattern):
     )
     other = take(make_training(pattern, deterministic=True, seed=4), 12)
     assert get_names(batches) != get_names(other)
+
+
+def test_color_jitter_changes_colors_only_and_is_repeatable(pattern):
+    jittered = dataclasses.replace(
+        CROP, color_jitter=color_jitter.ColorJitter(0.4, 0.4, 0.4, 0.1)
+    )
+    plain, changed, again = (
+        take(make_deterministic(pattern, options, num_parallel_calls=calls), 4)
+        for options, calls in ((CROP, 1), (jittered, 1), (jittered, 4))
+    )
+    assert_batches_equal(changed, again)
+    for before, after in zip(plain, changed, strict=True):
+        is_image = before["targets"]["semantic"] < 255
+        assert_batches_equal([before["targets"]], [after["targets"]])
+        np.testing.assert_array_equal(
+            before["image"][~is_image], after["image"][~is_image]
+        )
+        assert (before["image"][is_image] != after["image"][is_image]).any()
 
 
 @pytest.mark.parametrize(

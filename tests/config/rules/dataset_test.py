@@ -52,6 +52,22 @@ def test_scales_are_in_order(find_problems):
     assert "max_scale_factor (1)" in found.rule
 
 
+@pytest.mark.parametrize(
+    ("step", "most"),
+    [("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0.5)],
+)
+def test_strengths_of_color_jitter_have_a_range(find_problems, step, most):
+    text = (
+        "train_dataset_options {{ augmentations {{ color_jitter {{ {} }} }} }}"
+    )
+    for value in (0, most):
+        assert not find_problems(text.format(f"{step}: {value}"))
+    for value in (-0.1, most + 0.1):
+        (found,) = find_problems(text.format(f"{step}: {value}"))
+        assert found.path.endswith(f"color_jitter.{step}")
+        assert found.rule == f"it must be in [0, {most}]"
+
+
 def test_an_empty_pattern_is_reported(find_problems):
     assert find_problems("train_dataset_options { file_pattern: '' }")
 
