@@ -73,13 +73,14 @@ BOUNDS_TESTS := tests/config/loader_test.py tests/labels/descriptor_test.py \
 		-c .venv-lowest/constraints.txt --editable '.[train]' hypothesis pytest
 	@touch $@
 
-# Of tf-models-official only Orbit is used; it asks for an older TensorFlow.
+# Of tf-models-official only Orbit is used; it asks for an older TensorFlow, and
+# imports tf-keras.
 .venv-highest/.installed: setup.cfg
 	$(PYTHON_HIGHEST) -m venv --clear .venv-highest
 	.venv-highest/bin/python -m pip install --quiet --upgrade pip
 	$(PYTHON) tests/bounds.py highest > .venv-highest/requirements.txt
 	.venv-highest/bin/python -m pip install --quiet --upgrade \
-		-r .venv-highest/requirements.txt hypothesis pytest
+		-r .venv-highest/requirements.txt tf-keras hypothesis pytest
 	.venv-highest/bin/python -m pip install --quiet --no-deps \
 		--editable . tf-models-official
 	@touch $@
