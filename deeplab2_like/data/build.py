@@ -5,7 +5,12 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from deeplab2_like.data import color_jitter, pipeline, preprocessing
+from deeplab2_like.data import (
+    color_jitter,
+    copy_paste,
+    pipeline,
+    preprocessing,
+)
 from deeplab2_like.data import damage as damage_lib
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.protos import dataset_pb2
@@ -19,9 +24,12 @@ def _get_size(values: Sequence[int]) -> tuple[int, int] | None:
 
 
 def build_preprocessing(
-    options: dataset_pb2.DatasetOptions,
+    options: dataset_pb2.DatasetOptions, thing_ids: Sequence[int] = ()
 ) -> preprocessing.Preprocessing:
-    """Builds the options of preprocessing from valid data set options."""
+    """Builds the options of preprocessing from valid data set options.
+
+    Only training needs the `thing_ids`, classes with instances, for pasting.
+    """
     augmentations = options.augmentations
     jitter = augmentations.color_jitter
     height, width = options.crop_size[0], options.crop_size[-1]
@@ -41,6 +49,11 @@ def build_preprocessing(
             contrast=jitter.contrast,
             saturation=jitter.saturation,
             hue=jitter.hue,
+        ),
+        copy_paste=copy_paste.CopyPaste(
+            probability=augmentations.copy_paste.probability,
+            max_instances=augmentations.copy_paste.max_instances,
+            thing_ids=tuple(thing_ids),
         ),
         autoaugment_policy_name=augmentations.autoaugment_policy_name,
     )
@@ -66,7 +79,7 @@ def build_training_dataset(
     return pipeline.make_training_dataset(
         options.file_pattern,
         pipeline.LabelRules.from_descriptor(descriptor),
-        build_preprocessing(options),
+        build_preprocessing(options, descriptor.thing_ids),
         make_targets,
         pipeline.Reading(
             seed=seed,

@@ -15,19 +15,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from deeplab2_like.data import (
-    augmentation,
-    color_jitter,
-    preprocessing,
-    sources,
-)
 from deeplab2_like.data import damage as damage_lib
+from deeplab2_like.data import preprocessing, sources, training_steps
 from deeplab2_like.data.records import decoding
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.graph import checks
 
 _AUTOTUNE = tf.data.AUTOTUNE
-_COLOR_STREAM = 1
 
 MakeTargets = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -100,61 +94,6 @@ def _set_options(
     return data.with_options(settings)
 
 
-def _draw(
-    seed: int, number: tf.Tensor, count: int, stream: int = 0
-) -> tf.Tensor:
-    """Draws the random numbers of an example: float32 [count] in [0, 1).
-
-    Seeds are below 2**31, so that streams are independent of each other and
-    what one step of the augmentation draws does not change another's.
-    """
-    return tf.random.stateless_uniform(
-        [count],
-        seed=tf.stack([tf.constant(seed + (stream << 32), tf.int64), number]),
-        alg="philox",
-    )
-
-
-def _make_training_step(
-    rules: LabelRules,
-    options: preprocessing.Preprocessing,
-    make_targets: MakeTargets,
-    seed: int,
-    *,
-    is_loaded: bool,
-) -> Callable[[Any, tf.Tensor], dict[str, Any]]:
-    """Makes the function from a record and its number to a training example.
-
-    The record is serialized, or the example of `_make_tolerant_load` if
-    `is_loaded`.
-    """
-
-    @tf.autograph.experimental.do_not_convert
-    def prepare(record: Any, number: tf.Tensor) -> dict[str, Any]:
-        example = record
-        if not is_loaded:
-            example = decoding.decode_example(
-                record, **dataclasses.asdict(rules)
-            )
-        image, panoptic = preprocessing.augment_example(
-            example["image"],
-            example["panoptic"],
-            _draw(seed, number, augmentation.NUM_DRAWS),
-            options,
-            rules.void,
-            color_uniform=_draw(
-                seed, number, color_jitter.NUM_DRAWS, _COLOR_STREAM
-            ),
-        )
-        return {
-            "image": image,
-            "targets": make_targets(panoptic),
-            "name": example["name"],
-        }
-
-    return prepare
-
-
 def _start_report(
     paths: Sequence[str], reading: Reading
 ) -> damage_lib.DamageReport:
@@ -189,6 +128,47 @@ def _make_tolerant_load(
         return is_good, example
 
     return load
+
+
+def _make_source(
+    paths: Sequence[str],
+    share: sources.Share,
+    reading: Reading,
+    seed: int,
+    *,
+    load: sources.Load | None,
+    has_next: bool,
+) -> tf.data.Dataset:
+    """Makes the endless data set of (record, number).
+
+    Records are what `load` returns, serialized if it is None. `has_next`: see
+    `sources.make_indexed_source`.
+    """
+    if reading.deterministic:
+        return sources.make_indexed_source(
+            record_files.scan_files(paths, on_damage=reading.on_damage),
+            share,
+            seed=seed,
+            start_step=reading.start_step,
+            num_parallel_calls=reading.num_parallel_calls,
+            load=load,
+            has_next=has_next,
+        )
+    data = sources.make_streamed_source(
+        paths,
+        share,
+        seed=seed + reading.start_step,
+        shuffle_buffer_size=reading.shuffle_buffer_size,
+        on_damage=reading.on_damage,
+    )
+    if load is None:
+        return data
+    return sources.drop_damaged(
+        data.map(
+            lambda record, number: (load(record), number),
+            num_parallel_calls=reading.num_parallel_calls,
+        )
+    )
 
 
 def make_training_dataset(
@@ -235,35 +215,26 @@ def make_training_dataset(
     load: sources.Load | None = None
     if reading.on_damage == "skip":
         load = _make_tolerant_load(rules, _start_report(paths, reading))
-    if reading.deterministic:
-        data = sources.make_indexed_source(
-            record_files.scan_files(paths, on_damage=reading.on_damage),
-            share,
-            seed=seed,
-            start_step=reading.start_step,
-            num_parallel_calls=reading.num_parallel_calls,
-            load=load,
+    pastes = options.copy_paste.is_active
+    data = _make_source(paths, share, reading, seed, load=load, has_next=pastes)
+
+    def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        return decoding.decode_example(record, **dataclasses.asdict(rules))
+
+    step = training_steps.make_crop_step(
+        decode if load is None else None, options, seed, rules.void
+    )
+    if pastes:
+        data = sources.pair_with_next(
+            data.map(step, num_parallel_calls=reading.num_parallel_calls),
+            share if reading.deterministic else None,
         )
-    else:
-        data = sources.make_streamed_source(
-            paths,
-            share,
-            seed=seed + reading.start_step,
-            shuffle_buffer_size=reading.shuffle_buffer_size,
-            on_damage=reading.on_damage,
+        step = training_steps.make_paste_step(
+            options.copy_paste, seed, rules.label_divisor
         )
-        if load is not None:
-            data = sources.drop_damaged(
-                data.map(
-                    lambda record, number: (load(record), number),
-                    num_parallel_calls=reading.num_parallel_calls,
-                )
-            )
 
     data = data.map(
-        _make_training_step(
-            rules, options, make_targets, seed, is_loaded=load is not None
-        ),
+        training_steps.add_targets(step, make_targets),
         num_parallel_calls=reading.num_parallel_calls,
     )
     data = data.batch(share.batch, drop_remainder=True).prefetch(_AUTOTUNE)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from deeplab2_like import errors
 from deeplab2_like.data import augmentation
 from deeplab2_like.data import color_jitter as color_jitter_lib
+from deeplab2_like.data import copy_paste as copy_paste_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Preprocessing:
         padding_mode: Values of the canvas outside the image, "CONSTANT" or
             "REFLECT"; see `augmentation.place_on_canvas`.
         color_jitter: How much the colors change at random in training.
+        copy_paste: What is pasted from one training crop onto another.
         autoaugment_policy_name: Must be empty in training, as there are no
             policies yet.
     """
@@ -56,6 +58,9 @@ class Preprocessing:
     padding_mode: str = augmentation.CONSTANT
     color_jitter: color_jitter_lib.ColorJitter = dataclasses.field(
         default_factory=color_jitter_lib.ColorJitter
+    )
+    copy_paste: copy_paste_lib.CopyPaste = dataclasses.field(
+        default_factory=copy_paste_lib.CopyPaste
     )
     autoaugment_policy_name: str = ""
 

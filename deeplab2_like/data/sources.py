@@ -117,6 +117,7 @@ def make_indexed_source(
     start_step: int = 0,
     num_parallel_calls: int = _AUTOTUNE,
     load: Load | None = None,
+    has_next: bool = False,
 ) -> tf.data.Dataset:
     """Reads the records in an order computed from the seed.
 
@@ -134,6 +135,8 @@ def make_indexed_source(
         load: Function that loads a record. One that is not good is replaced
             by the next good one in the files, so that all others keep their
             place. None: records stay serialized.
+        has_next: Whether the example after each run of consecutive ones that
+            are this pipeline's own is read too, for `pair_with_next`.
 
     Returns:
         An endless data set of (record, n).
@@ -143,7 +146,8 @@ def make_indexed_source(
     file_ids = tf.constant(np.repeat(np.arange(len(files)), counts))
     offsets = tf.constant(np.concatenate([file.offsets for file in files]))
     total = sum(counts)
-    start = start_step * share.global_batch
+    start = start_step * share.global_batch + share.first
+    per_step = share.per_step + int(has_next)
 
     def list_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(
@@ -154,10 +158,8 @@ def make_indexed_source(
         numbers = tf.range(
             tf.maximum(epoch * total, start), epoch * total + total
         )
-        place = numbers % share.global_batch - share.first
-        numbers = tf.boolean_mask(
-            numbers, (place >= 0) & (place < share.per_step)
-        )
+        place = (numbers - share.first) % share.global_batch
+        numbers = tf.boolean_mask(numbers, place < per_step)
         return tf.data.Dataset.from_tensor_slices(
             (tf.gather(order, numbers % total), numbers)
         )
@@ -235,6 +237,39 @@ def drop_damaged(data: tf.data.Dataset) -> tf.data.Dataset:
     data = data.scan(tf.constant(0, tf.int64), count)
     data = data.filter(lambda loaded, _: loaded[0])
     return data.map(lambda loaded, number: (loaded[1], number))
+
+
+def pair_with_next(
+    data: tf.data.Dataset, share: Share | None = None
+) -> tf.data.Dataset:
+    """Gives each example the one that follows it.
+
+    Args:
+        data: Data set of (nest of tensors with static shapes, n), endless.
+        share: Share of the pipeline whose `make_indexed_source` was told
+            `has_next`, so that examples of other pipelines are in `data` and
+            are only the next one of another; None: there are none.
+
+    Returns:
+        A data set of (example, next example, n of the former).
+    """
+
+    def shift(
+        last: tuple[Any, tf.Tensor], element: tuple[Any, tf.Tensor]
+    ) -> tuple[Any, Any]:
+        return element, (last[0], element[0], last[1])
+
+    def is_own(_: Any, __: Any, number: tf.Tensor) -> tf.Tensor:
+        if share is None:
+            return number >= 0
+        place = (number - share.first) % share.global_batch
+        return (number >= 0) & (place < share.per_step)
+
+    example = tf.nest.map_structure(
+        lambda spec: tf.zeros(spec.shape, spec.dtype), data.element_spec[0]
+    )
+    nothing = (example, tf.constant(-1, tf.int64))
+    return data.scan(nothing, shift).filter(is_own)
 
 
 def _limit_shuffle_buffer(path: str, count: int) -> int:

@@ -23,20 +23,29 @@ SKIP: OnDamage
 class DatasetOptions(_message.Message):
     __slots__ = ("dataset", "file_pattern", "batch_size", "crop_size", "min_resize_value", "max_resize_value", "resize_factor", "augmentations", "sigma", "increase_small_instance_weights", "small_instance_threshold", "small_instance_weight", "use_two_frames", "decode_groundtruth_label", "thing_id_mask_annotations", "max_thing_id", "use_next_frame", "cameras_to_use", "input_scale_factor", "pad_to_multiple_of", "padding_mode", "shuffle_buffer_size", "on_damage")
     class AugmentationOptions(_message.Message):
-        __slots__ = ("min_scale_factor", "max_scale_factor", "scale_factor_step_size", "autoaugment_policy_name", "panoptic_copy_paste", "color_jitter")
+        __slots__ = ("min_scale_factor", "max_scale_factor", "scale_factor_step_size", "autoaugment_policy_name", "panoptic_copy_paste", "color_jitter", "copy_paste")
         MIN_SCALE_FACTOR_FIELD_NUMBER: _ClassVar[int]
         MAX_SCALE_FACTOR_FIELD_NUMBER: _ClassVar[int]
         SCALE_FACTOR_STEP_SIZE_FIELD_NUMBER: _ClassVar[int]
         AUTOAUGMENT_POLICY_NAME_FIELD_NUMBER: _ClassVar[int]
         PANOPTIC_COPY_PASTE_FIELD_NUMBER: _ClassVar[int]
         COLOR_JITTER_FIELD_NUMBER: _ClassVar[int]
+        COPY_PASTE_FIELD_NUMBER: _ClassVar[int]
         min_scale_factor: float
         max_scale_factor: float
         scale_factor_step_size: float
         autoaugment_policy_name: str
         panoptic_copy_paste: DatasetOptions.PanopticCopyPasteOptions
         color_jitter: DatasetOptions.ColorJitterOptions
-        def __init__(self, min_scale_factor: _Optional[float] = ..., max_scale_factor: _Optional[float] = ..., scale_factor_step_size: _Optional[float] = ..., autoaugment_policy_name: _Optional[str] = ..., panoptic_copy_paste: _Optional[_Union[DatasetOptions.PanopticCopyPasteOptions, _Mapping]] = ..., color_jitter: _Optional[_Union[DatasetOptions.ColorJitterOptions, _Mapping]] = ...) -> None: ...
+        copy_paste: DatasetOptions.CopyPasteOptions
+        def __init__(self, min_scale_factor: _Optional[float] = ..., max_scale_factor: _Optional[float] = ..., scale_factor_step_size: _Optional[float] = ..., autoaugment_policy_name: _Optional[str] = ..., panoptic_copy_paste: _Optional[_Union[DatasetOptions.PanopticCopyPasteOptions, _Mapping]] = ..., color_jitter: _Optional[_Union[DatasetOptions.ColorJitterOptions, _Mapping]] = ..., copy_paste: _Optional[_Union[DatasetOptions.CopyPasteOptions, _Mapping]] = ...) -> None: ...
+    class CopyPasteOptions(_message.Message):
+        __slots__ = ("probability", "max_instances")
+        PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+        MAX_INSTANCES_FIELD_NUMBER: _ClassVar[int]
+        probability: float
+        max_instances: int
+        def __init__(self, probability: _Optional[float] = ..., max_instances: _Optional[int] = ...) -> None: ...
     class ColorJitterOptions(_message.Message):
         __slots__ = ("brightness", "contrast", "saturation", "hue")
         BRIGHTNESS_FIELD_NUMBER: _ClassVar[int]

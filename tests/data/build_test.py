@@ -4,7 +4,12 @@ import dataclasses
 import pytest
 from google.protobuf import text_format
 
-from deeplab2_like.data import build, color_jitter, preprocessing
+from deeplab2_like.data import (
+    build,
+    color_jitter,
+    copy_paste,
+    preprocessing,
+)
 from deeplab2_like.protos import dataset_pb2
 
 
@@ -61,6 +66,13 @@ def test_each_strength_of_the_color_jitter_is_read(step):
     text = f"augmentations {{ color_jitter {{ {step}: 0.25 }} }}"
     expected = color_jitter.ColorJitter(**{step: 0.25})
     assert build.build_preprocessing(parse(text)).color_jitter == expected
+
+
+def test_the_options_of_pasting_are_read():
+    text = "augmentations { copy_paste { probability: 0.5 max_instances: 7 } }"
+    built = build.build_preprocessing(parse(text), [3, 4])
+    assert built.copy_paste == copy_paste.CopyPaste(0.5, 7, (3, 4))
+    assert not build.build_preprocessing(parse(text)).copy_paste.is_active
 
 
 def test_one_value_of_crop_size_is_both_sides():

@@ -170,6 +170,36 @@ def check_pair(
         )
 
 
+def check_pasting(
+    options: config_pb2.ExperimentOptions, datasets: Datasets, report: Report
+) -> None:
+    """Adds the problems of copy_paste in training to a report; see `rules`."""
+    split = options.train_dataset_options
+    pasting = split.augmentations.copy_paste
+    path = f"{_TRAIN}.augmentations.copy_paste"
+    if pasting.HasField("max_instances") and not pasting.HasField(
+        "probability"
+    ):
+        report.warn(
+            f"{path}.max_instances",
+            pasting.max_instances,
+            "it has no effect without probability",
+            "Write probability: 0.5, or remove it.",
+        )
+    descriptor = datasets.get(split.dataset)
+    if descriptor is None or pasting.probability <= 0:
+        return
+    if not any(entry.is_thing for entry in descriptor.classes):
+        report.add(
+            f"{path}.probability",
+            pasting.probability,
+            f'the data set "{split.dataset}" has no things, and only things '
+            "are pasted",
+            "Remove copy_paste, or mark things in the descriptor: is_thing: "
+            "true.",
+        )
+
+
 def _describe(
     descriptor: dataset_descriptor_pb2.DatasetDescriptor,
 ) -> tuple[object, ...]:

@@ -279,6 +279,8 @@ _DATASET: dict[str, Rule] = {
     "ColorJitterOptions.contrast": _FRACTION,
     "ColorJitterOptions.saturation": _FRACTION,
     "ColorJitterOptions.hue": Range(0, 0.5),
+    "CopyPasteOptions.probability": _FRACTION,
+    "CopyPasteOptions.max_instances": Range(1, 4096),
     "DatasetOptions.sigma": Range(0, 512, low_is_open=True),
     "DatasetOptions.increase_small_instance_weights": Free(),
     "DatasetOptions.small_instance_threshold": _FROM_ZERO,

@@ -68,6 +68,51 @@ def test_strengths_of_color_jitter_have_a_range(find_problems, step, most):
         assert found.rule == f"it must be in [0, {most}]"
 
 
+_PASTING = "{{ augmentations {{ copy_paste {{ {} }} }} }}"
+
+
+@pytest.mark.parametrize(
+    ("field", "rule"),
+    [
+        ("probability: 1.5", "it must be in [0, 1]"),
+        ("probability: -1", "it must be in [0, 1]"),
+        ("max_instances: 0 probability: 1", "it must be in [1, 4096]"),
+    ],
+)
+def test_options_of_pasting_have_a_range(find_problems, field, rule):
+    text = f"train_dataset_options {_PASTING.format(field)}"
+    (found,) = find_problems(text)
+    assert found.path.endswith(f"copy_paste.{field.split(':')[0]}")
+    assert found.rule == rule
+
+
+def test_pasting_needs_things(tmp_path, find_problems, find_warnings):
+    pasting = _PASTING.format("probability: 0.5")
+    assert not find_problems(f"train_dataset_options {pasting}")
+    file = tmp_path / "stuff.textproto"
+    file.write_text(
+        'name: "stuff" ignore_label: 255 label_divisor: 10 '
+        'classes { name: "x" } classes { name: "y" }'
+    )
+    both = [
+        f'{name}_dataset_options {{ dataset: "{file}" }}'
+        for name in ("train", "eval")
+    ]
+
+    def find(*more):
+        found = find_problems(*both, *more)
+        return [p for p in found if "copy_paste" in p.path]
+
+    (found,) = find(f"train_dataset_options {pasting}")
+    assert found.path.endswith("augmentations.copy_paste.probability")
+    assert "has no things" in found.rule
+    assert not find(f"eval_dataset_options {pasting}")
+    assert not find()
+    most = _PASTING.format("max_instances: 3")
+    (found,) = find_warnings(f"train_dataset_options {most}")
+    assert found.rule == "it has no effect without probability"
+
+
 def test_an_empty_pattern_is_reported(find_problems):
     assert find_problems("train_dataset_options { file_pattern: '' }")
 
