@@ -22,7 +22,8 @@ import tensorflow as tf
 
 CONSTANT = "CONSTANT"
 REFLECT = "REFLECT"
-PADDING_VALUE = 127.5  # The model's normalization maps it to 0.
+# The model's normalization maps it to 0.
+PADDING_COLOR = (127.5, 127.5, 127.5)
 NUM_DRAWS = 4  # Uniform random numbers that one training example uses.
 
 
@@ -100,14 +101,19 @@ def compute_range_size(
 
 
 def compute_canvas_size(
-    size: tf.Tensor, crop_size: tuple[int, int], multiple: int
+    size: tf.Tensor,
+    crop_size: tuple[int, int],
+    multiple: int,
+    remainder: int = 1,
 ) -> tf.Tensor:
     """Computes the canvas of an image in evaluation.
 
     Args:
         size: int32 [2], the scaled image.
         crop_size: The canvas, or with a multiple the smallest canvas.
-        multiple: 0, or the m of the sides m * k + 1 that larger images get.
+        multiple: 0, or the m of the sides m * k + remainder that larger images
+            get.
+        remainder: 1 or 0.
 
     Returns:
         int32 [2].
@@ -115,7 +121,8 @@ def compute_canvas_size(
     smallest = tf.constant(crop_size, tf.int32)
     if not multiple:
         return smallest
-    legal = (size + multiple - 2) // multiple * multiple + 1
+    steps = (size - remainder + multiple - 1) // multiple
+    legal = steps * multiple + remainder
     return tf.where(size > smallest, legal, smallest)
 
 
@@ -284,6 +291,23 @@ def _mirror(values: tf.Tensor, padding: tf.Tensor, axis: int) -> tf.Tensor:
     return tf.gather(values, tf.minimum(position, period - position), axis=axis)
 
 
+def _pad_color(
+    image_hwc: tf.Tensor,
+    padding: tf.Tensor,
+    color: tuple[float, float, float],
+) -> tf.Tensor:
+    """Pads height and width by `padding`, int32 [2, 2], with a color."""
+    padding = tf.concat([padding, [[0, 0]]], axis=0)
+    if len(set(color)) == 1:
+        return tf.pad(image_hwc, padding, constant_values=color[0])
+    is_padding = tf.pad(
+        tf.zeros_like(image_hwc[..., :1], tf.bool),
+        padding,
+        constant_values=True,
+    )
+    return tf.where(is_padding, tf.constant(color), tf.pad(image_hwc, padding))
+
+
 def place_on_canvas(
     image_hwc: tf.Tensor,
     label_hw: tf.Tensor,
@@ -293,6 +317,7 @@ def place_on_canvas(
     void: int,
     padding_mode: str = CONSTANT,
     recolor: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    padding_color: tuple[float, float, float] = PADDING_COLOR,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Resizes, pads, crops and flips an image and its label.
 
@@ -306,11 +331,14 @@ def place_on_canvas(
         placement: Place of the scaled image on the canvas.
         canvas_size: int32 [2]; two Python integers make the shapes static.
         void: Label of the canvas outside the image.
-        padding_mode: Values of the canvas outside the image: CONSTANT (127.5)
-            or REFLECT (the image mirrored at its border, as often as needed;
-            the border itself is not repeated). The label is void in both.
+        padding_mode: Values of the canvas outside the image: CONSTANT (one
+            color) or REFLECT (the image mirrored at its border, as often as
+            needed; the border itself is not repeated). The label is void in
+            both.
         recolor: Function from the part of the scaled image that is shown,
             float32 [h', w', C], to the same with other colors.
+        padding_color: The color of CONSTANT in 0..255, one value for each
+            channel.
 
     Returns:
         float32 [H, W, C] image and int32 [H, W] label.
@@ -354,8 +382,7 @@ def place_on_canvas(
         # A side that is padded shows all of the image.
         image = _mirror(_mirror(image, padding[0], 0), padding[1], 1)
     else:
-        padding = tf.concat([padding, [[0, 0]]], axis=0)
-        image = tf.pad(image, padding, constant_values=PADDING_VALUE)
+        image = _pad_color(image, padding, padding_color)
     if not tf.is_tensor(canvas_size):
         image = tf.ensure_shape(image, [*canvas_size, image_hwc.shape[2]])
         label = tf.ensure_shape(label, canvas_size)

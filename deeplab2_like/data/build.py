@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from deeplab2_like.data import (
+    augmentation,
     color_jitter,
     copy_paste,
     pipeline,
@@ -33,6 +34,10 @@ def build_preprocessing(
     augmentations = options.augmentations
     jitter = augmentations.color_jitter
     height, width = options.crop_size[0], options.crop_size[-1]
+    color = augmentation.PADDING_COLOR
+    if options.padding_color:
+        red, green, blue = options.padding_color
+        color = red, green, blue
     return preprocessing.Preprocessing(
         crop_size=(height, width),
         input_scale_factor=options.input_scale_factor,
@@ -43,6 +48,7 @@ def build_preprocessing(
         max_scale=augmentations.max_scale_factor,
         scale_step=augmentations.scale_factor_step_size,
         pad_to_multiple_of=options.pad_to_multiple_of,
+        canvas_remainder=options.canvas_remainder,
         padding_mode=dataset_pb2.PaddingMode.Name(options.padding_mode),
         color_jitter=color_jitter.ColorJitter(
             brightness=jitter.brightness,
@@ -55,6 +61,7 @@ def build_preprocessing(
             max_instances=augmentations.copy_paste.max_instances,
             thing_ids=tuple(thing_ids),
         ),
+        padding_color=color,
         autoaugment_policy_name=augmentations.autoaugment_policy_name,
     )
 

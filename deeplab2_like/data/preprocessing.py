@@ -37,11 +37,13 @@ class Preprocessing:
         scale_step: Distance of the scales that are drawn from in training; 0:
             any scale from `min_scale` to `max_scale`.
         pad_to_multiple_of: If m > 0, images larger than `crop_size` have a
-            canvas with sides of m * k + 1 in evaluation.
+            canvas with sides of m * k + canvas_remainder in evaluation.
+        canvas_remainder: 1 or 0.
         padding_mode: Values of the canvas outside the image, "CONSTANT" or
             "REFLECT"; see `augmentation.place_on_canvas`.
         color_jitter: How much the colors change at random in training.
         copy_paste: What is pasted from one training crop onto another.
+        padding_color: RGB values of "CONSTANT" in 0..255.
         autoaugment_policy_name: Must be empty in training, as there are no
             policies yet.
     """
@@ -55,6 +57,7 @@ class Preprocessing:
     max_scale: float = 1.0
     scale_step: float = 0.25
     pad_to_multiple_of: int = 0
+    canvas_remainder: int = 1
     padding_mode: str = augmentation.CONSTANT
     color_jitter: color_jitter_lib.ColorJitter = dataclasses.field(
         default_factory=color_jitter_lib.ColorJitter
@@ -62,6 +65,7 @@ class Preprocessing:
     copy_paste: copy_paste_lib.CopyPaste = dataclasses.field(
         default_factory=copy_paste_lib.CopyPaste
     )
+    padding_color: tuple[float, float, float] = augmentation.PADDING_COLOR
     autoaugment_policy_name: str = ""
 
     def check_training(self) -> None:
@@ -151,6 +155,7 @@ def augment_example(
         void=void,
         padding_mode=options.padding_mode,
         recolor=recolor,
+        padding_color=options.padding_color,
     )
 
 
@@ -181,7 +186,9 @@ def make_evaluation_canvas(
         size, options.min_resize, limit, options.resize_factor
     )
     canvas = (
-        augmentation.compute_canvas_size(size, options.crop_size, multiple)
+        augmentation.compute_canvas_size(
+            size, options.crop_size, multiple, options.canvas_remainder
+        )
         if multiple
         else options.crop_size
     )
@@ -195,5 +202,6 @@ def make_evaluation_canvas(
         canvas,
         void=void,
         padding_mode=options.padding_mode,
+        padding_color=options.padding_color,
     )
     return image, panoptic, size

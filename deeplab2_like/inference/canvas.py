@@ -50,13 +50,15 @@ def build_preprocessing(
         preprocessing.check_evaluation()
         return preprocessing
     if canvas == FIT:
-        smallest = sizes.legal_canvas(1, output_stride)
+        smallest = sizes.legal_canvas(
+            1, output_stride, preprocessing.canvas_remainder
+        )
         return dataclasses.replace(
             preprocessing,
             crop_size=(smallest, smallest),
             pad_to_multiple_of=output_stride,
         )
-    size = _parse_size(canvas, output_stride)
+    size = _parse_size(canvas, output_stride, preprocessing.canvas_remainder)
     limit = preprocessing.max_resize or size
     return dataclasses.replace(
         preprocessing,
@@ -66,7 +68,9 @@ def build_preprocessing(
     )
 
 
-def _parse_size(text: str, output_stride: int) -> tuple[int, int]:
+def _parse_size(
+    text: str, output_stride: int, remainder: int
+) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in text.split(","))
     except ValueError:
@@ -75,12 +79,15 @@ def _parse_size(text: str, output_stride: int) -> tuple[int, int]:
             "and height,width such as 513,1025."
         ) from None
     for side in (height, width):
-        if not sizes.is_legal_canvas(side, output_stride):
-            near = sizes.nearest_legal_canvases(max(side, 1), output_stride)
+        if not sizes.is_legal_canvas(side, output_stride, remainder):
+            near = sizes.nearest_legal_canvases(
+                max(side, 1), output_stride, remainder
+            )
             listed = " or ".join(str(legal) for legal in near)
             raise errors.ConfigError(
                 f"--canvas_size={text} has a side of {side} pixels. Sides must "
-                f"be k * {output_stride} + 1 (output_stride {output_stride}): "
+                f"be {sizes.describe_legal(output_stride, remainder)} "
+                f"(output_stride {output_stride}): "
                 f"take {listed}."
             )
     return height, width

@@ -35,6 +35,10 @@ class PanopticFPN(pyramid_system.PyramidSystem):
         self._mask_rules = postprocess_options.MaskRules(
             **self._merge_thresholds()
         )
+        # See `canvas_remainder` in protos/dataset.proto.
+        self._is_half_pixel = (
+            not self._options.eval_dataset_options.canvas_remainder
+        )
         classes = self.descriptor
         self._channel_classes = tuple(range(classes.num_classes))
         if pyramid_rules.shares_thing_channel(self._options.model_options):
@@ -52,7 +56,9 @@ class PanopticFPN(pyramid_system.PyramidSystem):
         losses: dict[str, tf.Tensor] = {}
         logits = None
         if self._has_semantic:
-            logits = pyramid_system.resize_to_labels(outputs, targets)
+            logits = pyramid_system.resize_to_labels(
+                outputs, targets, is_half_pixel=self._is_half_pixel
+            )
             losses["semantic_loss"] = cross_entropy.compute_mean_cross_entropy(
                 logits,
                 targets["semantic"],
@@ -89,8 +95,7 @@ class PanopticFPN(pyramid_system.PyramidSystem):
         logits = outputs.get("semantic_logits")
         if not self.has_instances:
             return semantic_only.postprocess(
-                logits,
-                **shared,
+                logits, is_half_pixel=self._is_half_pixel, **shared
             )
         return postprocess_lib.postprocess(
             logits,
@@ -98,6 +103,7 @@ class PanopticFPN(pyramid_system.PyramidSystem):
             **shared,
             mask_rules=self._mask_rules,
             channel_classes=self._channel_classes,
+            is_half_pixel=self._is_half_pixel,
         )
 
 

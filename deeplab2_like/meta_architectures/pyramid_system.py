@@ -14,6 +14,7 @@ from deeplab2_like.model import build_pyramid
 from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
 from deeplab2_like.model.layers.resize import (
     resize_align_corners,
+    resize_half_pixel,
     spatial_size,
 )
 from deeplab2_like.postprocess import objects
@@ -190,8 +191,18 @@ class PyramidSystem(system.System):
 
 
 def resize_to_labels(
-    outputs: contract.Tensors, targets: contract.Tensors
+    outputs: contract.Tensors,
+    targets: contract.Tensors,
+    *,
+    is_half_pixel: bool = False,
 ) -> tf.Tensor:
-    """Returns the semantic logits, upsampled to the size of the labels."""
+    """Returns the semantic logits, upsampled to the size of the labels.
+
+    Args:
+        outputs: Outputs of the model.
+        targets: Targets with a batch axis.
+        is_half_pixel: Whether with half-pixel centers, not aligned corners.
+    """
+    resize = resize_half_pixel if is_half_pixel else resize_align_corners
     size = spatial_size(targets["semantic"])
-    return resize_align_corners(outputs["semantic_logits"], size)
+    return resize(outputs["semantic_logits"], size)

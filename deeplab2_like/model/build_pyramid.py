@@ -148,6 +148,8 @@ def _instance_options(
         "num_proposals": [proposals, proposals],
         "score_threshold": read_decimal(options.detection_score_threshold),
         "max_detections": options.max_detections,
+        "sampling_points": options.sampling_points,
+        "adaptive_sampling": options.adaptive_sampling,
     }
 
 

@@ -25,6 +25,7 @@ def postprocess(
     class_rules: options.ClassRules,
     mask_rules: options.MaskRules,
     channel_classes: Sequence[int] | None = None,
+    is_half_pixel: bool = False,
 ) -> Prediction:
     """Merges objects and classes to segments.
 
@@ -36,14 +37,15 @@ def postprocess(
         semantic_logits_bhwc: float [B, h, w, channels]. None for systems
             without a semantic branch, where all but the instances is void.
         objects: Objects of the instance branch; masks are probabilities.
-        canvas_size: (H, W). The logits are upsampled to it bilinearly with
-            aligned corners.
+        canvas_size: (H, W). The logits are upsampled to it bilinearly.
         valid_size: As in `semantic_only.postprocess`.
         class_rules: The classes.
         mask_rules: Which objects become instances.
         channel_classes: Class that each channel of the logits stands for. A
             channel for all things together has any one of them. If None, each
             class has a channel.
+        is_half_pixel: Whether the logits are upsampled with half-pixel
+            centers, not with aligned corners.
 
     Raises:
         ConfigError: The semantic branch has another number of channels.
@@ -65,7 +67,9 @@ def postprocess(
             category = tf.fill(tf.stack(size), class_rules.thing_ids[0])
         else:
             classes = semantic.compute_semantic_map(
-                semantic.Scores(inputs[-1]), size, valid_size[0]
+                semantic.Scores(inputs[-1], is_half_pixel=is_half_pixel),
+                size,
+                valid_size[0],
             )
             category = channels.name_channels(
                 classes.category, class_of_channel

@@ -18,6 +18,7 @@ def postprocess(
     valid_size: tf.Tensor | None = None,
     class_rules: options.ClassRules,
     are_probabilities: bool = False,
+    is_half_pixel: bool = False,
 ) -> Prediction:
     """Turns scores of classes into classes and a segment of each.
 
@@ -25,13 +26,14 @@ def postprocess(
 
     Args:
         semantic_scores_bhwc: float [B, h, w, C], logits or probabilities.
-        canvas_size: (H, W). The scores are upsampled to it bilinearly with
-            aligned corners.
+        canvas_size: (H, W). The scores are upsampled to it bilinearly.
         valid_size: int [B, 2], (height, width) of the top left part that is
             image; the rest is void and counts for nothing. If None, all is
             image.
         class_rules: The classes.
         are_probabilities: Whether the scores are probabilities, not logits.
+        is_half_pixel: Whether the scores are upsampled with half-pixel
+            centers, not with aligned corners.
 
     Returns:
         The prediction; its `panoptic` is None.
@@ -44,7 +46,7 @@ def postprocess(
     size = batch.unpack_size(canvas_size)
 
     def process(valid_size: tf.Tensor, scores_hwc: tf.Tensor) -> batch.Fields:
-        scores = semantic.Scores(scores_hwc, are_probabilities)
+        scores = semantic.Scores(scores_hwc, are_probabilities, is_half_pixel)
         return batch.segment_classes(
             semantic.compute_semantic_map(scores, size, valid_size[0]),
             batch.mask_valid(size, valid_size),

@@ -14,25 +14,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"deeplab2_like/protos/dataset.proto\x12\rdeeplab2_like\"\x9d\x0c\n\x0e\x44\x61tasetOptions\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x14\n\x0c\x66ile_pattern\x18\x02 \x03(\t\x12\x16\n\nbatch_size\x18\x03 \x01(\x05:\x02\x33\x32\x12\x11\n\tcrop_size\x18\x04 \x03(\x05\x12\x18\n\x10min_resize_value\x18\x05 \x03(\x05\x12\x18\n\x10max_resize_value\x18\x06 \x03(\x05\x12\x15\n\rresize_factor\x18\x07 \x01(\x05\x12H\n\raugmentations\x18\x08 \x01(\x0b\x32\x31.deeplab2_like.DatasetOptions.AugmentationOptions\x12\x10\n\x05sigma\x18\t \x01(\x02:\x01\x38\x12.\n\x1fincrease_small_instance_weights\x18\n \x01(\x08:\x05\x66\x61lse\x12&\n\x18small_instance_threshold\x18\x0b \x01(\x05:\x04\x34\x30\x39\x36\x12 \n\x15small_instance_weight\x18\x0c \x01(\x02:\x01\x33\x12\x1d\n\x0euse_two_frames\x18\r \x01(\x08:\x05\x66\x61lse\x12&\n\x18\x64\x65\x63ode_groundtruth_label\x18\x0e \x01(\x08:\x04true\x12(\n\x19thing_id_mask_annotations\x18\x0f \x01(\x08:\x05\x66\x61lse\x12\x19\n\x0cmax_thing_id\x18\x10 \x01(\x05:\x03\x31\x32\x38\x12\x1d\n\x0euse_next_frame\x18\x11 \x01(\x08:\x05\x66\x61lse\x12\x16\n\x0e\x63\x61meras_to_use\x18\x12 \x03(\t\x12\x1e\n\x12input_scale_factor\x18\xe8\x07 \x01(\x02:\x01\x31\x12\x1e\n\x12pad_to_multiple_of\x18\xe9\x07 \x01(\x05:\x01\x30\x12;\n\x0cpadding_mode\x18\xea\x07 \x01(\x0e\x32\x1a.deeplab2_like.PaddingMode:\x08\x43ONSTANT\x12\"\n\x13shuffle_buffer_size\x18\xeb\x07 \x01(\x05:\x04\x31\x30\x30\x30\x12\x31\n\ton_damage\x18\xec\x07 \x01(\x0e\x32\x17.deeplab2_like.OnDamage:\x04\x46\x41IL\x1a\xf9\x02\n\x13\x41ugmentationOptions\x12\x1b\n\x10min_scale_factor\x18\x01 \x01(\x02:\x01\x31\x12\x1b\n\x10max_scale_factor\x18\x02 \x01(\x02:\x01\x31\x12$\n\x16scale_factor_step_size\x18\x03 \x01(\x02:\x04\x30.25\x12\x1f\n\x17\x61utoaugment_policy_name\x18\x04 \x01(\t\x12S\n\x13panoptic_copy_paste\x18\x05 \x01(\x0b\x32\x36.deeplab2_like.DatasetOptions.PanopticCopyPasteOptions\x12G\n\x0c\x63olor_jitter\x18\xfc\x07 \x01(\x0b\x32\x30.deeplab2_like.DatasetOptions.ColorJitterOptions\x12\x43\n\ncopy_paste\x18\xfd\x07 \x01(\x0b\x32..deeplab2_like.DatasetOptions.CopyPasteOptions\x1a\x46\n\x10\x43opyPasteOptions\x12\x16\n\x0bprobability\x18\x01 \x01(\x02:\x01\x30\x12\x1a\n\rmax_instances\x18\x02 \x01(\x05:\x03\x31\x30\x30\x1ag\n\x12\x43olorJitterOptions\x12\x15\n\nbrightness\x18\x01 \x01(\x02:\x01\x30\x12\x13\n\x08\x63ontrast\x18\x02 \x01(\x02:\x01\x30\x12\x15\n\nsaturation\x18\x03 \x01(\x02:\x01\x30\x12\x0e\n\x03hue\x18\x04 \x01(\x02:\x01\x30\x1a\xd3\x01\n\x18PanopticCopyPasteOptions\x12$\n\x19panoptic_copy_paste_scale\x18\x01 \x01(\x02:\x01\x30\x12\x30\n panoptic_copy_paste_thing_option\x18\x02 \x01(\t:\x06random\x12\x30\n panoptic_copy_paste_stuff_option\x18\x03 \x01(\t:\x06random\x12-\n\x1fpanoptic_copy_paste_void_option\x18\x04 \x01(\t:\x04none*(\n\x0bPaddingMode\x12\x0c\n\x08\x43ONSTANT\x10\x00\x12\x0b\n\x07REFLECT\x10\x01*\x1e\n\x08OnDamage\x12\x08\n\x04\x46\x41IL\x10\x00\x12\x08\n\x04SKIP\x10\x01')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"deeplab2_like/protos/dataset.proto\x12\rdeeplab2_like\"\xd7\x0c\n\x0e\x44\x61tasetOptions\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x14\n\x0c\x66ile_pattern\x18\x02 \x03(\t\x12\x16\n\nbatch_size\x18\x03 \x01(\x05:\x02\x33\x32\x12\x11\n\tcrop_size\x18\x04 \x03(\x05\x12\x18\n\x10min_resize_value\x18\x05 \x03(\x05\x12\x18\n\x10max_resize_value\x18\x06 \x03(\x05\x12\x15\n\rresize_factor\x18\x07 \x01(\x05\x12H\n\raugmentations\x18\x08 \x01(\x0b\x32\x31.deeplab2_like.DatasetOptions.AugmentationOptions\x12\x10\n\x05sigma\x18\t \x01(\x02:\x01\x38\x12.\n\x1fincrease_small_instance_weights\x18\n \x01(\x08:\x05\x66\x61lse\x12&\n\x18small_instance_threshold\x18\x0b \x01(\x05:\x04\x34\x30\x39\x36\x12 \n\x15small_instance_weight\x18\x0c \x01(\x02:\x01\x33\x12\x1d\n\x0euse_two_frames\x18\r \x01(\x08:\x05\x66\x61lse\x12&\n\x18\x64\x65\x63ode_groundtruth_label\x18\x0e \x01(\x08:\x04true\x12(\n\x19thing_id_mask_annotations\x18\x0f \x01(\x08:\x05\x66\x61lse\x12\x19\n\x0cmax_thing_id\x18\x10 \x01(\x05:\x03\x31\x32\x38\x12\x1d\n\x0euse_next_frame\x18\x11 \x01(\x08:\x05\x66\x61lse\x12\x16\n\x0e\x63\x61meras_to_use\x18\x12 \x03(\t\x12\x1e\n\x12input_scale_factor\x18\xe8\x07 \x01(\x02:\x01\x31\x12\x1e\n\x12pad_to_multiple_of\x18\xe9\x07 \x01(\x05:\x01\x30\x12;\n\x0cpadding_mode\x18\xea\x07 \x01(\x0e\x32\x1a.deeplab2_like.PaddingMode:\x08\x43ONSTANT\x12\"\n\x13shuffle_buffer_size\x18\xeb\x07 \x01(\x05:\x04\x31\x30\x30\x30\x12\x31\n\ton_damage\x18\xec\x07 \x01(\x0e\x32\x17.deeplab2_like.OnDamage:\x04\x46\x41IL\x12\x1c\n\x10\x63\x61nvas_remainder\x18\xf2\x07 \x01(\x05:\x01\x31\x12\x1a\n\rpadding_color\x18\xf3\x07 \x03(\x02\x42\x02\x10\x01\x1a\xf9\x02\n\x13\x41ugmentationOptions\x12\x1b\n\x10min_scale_factor\x18\x01 \x01(\x02:\x01\x31\x12\x1b\n\x10max_scale_factor\x18\x02 \x01(\x02:\x01\x31\x12$\n\x16scale_factor_step_size\x18\x03 \x01(\x02:\x04\x30.25\x12\x1f\n\x17\x61utoaugment_policy_name\x18\x04 \x01(\t\x12S\n\x13panoptic_copy_paste\x18\x05 \x01(\x0b\x32\x36.deeplab2_like.DatasetOptions.PanopticCopyPasteOptions\x12G\n\x0c\x63olor_jitter\x18\xfc\x07 \x01(\x0b\x32\x30.deeplab2_like.DatasetOptions.ColorJitterOptions\x12\x43\n\ncopy_paste\x18\xfd\x07 \x01(\x0b\x32..deeplab2_like.DatasetOptions.CopyPasteOptions\x1a\x46\n\x10\x43opyPasteOptions\x12\x16\n\x0bprobability\x18\x01 \x01(\x02:\x01\x30\x12\x1a\n\rmax_instances\x18\x02 \x01(\x05:\x03\x31\x30\x30\x1ag\n\x12\x43olorJitterOptions\x12\x15\n\nbrightness\x18\x01 \x01(\x02:\x01\x30\x12\x13\n\x08\x63ontrast\x18\x02 \x01(\x02:\x01\x30\x12\x15\n\nsaturation\x18\x03 \x01(\x02:\x01\x30\x12\x0e\n\x03hue\x18\x04 \x01(\x02:\x01\x30\x1a\xd3\x01\n\x18PanopticCopyPasteOptions\x12$\n\x19panoptic_copy_paste_scale\x18\x01 \x01(\x02:\x01\x30\x12\x30\n panoptic_copy_paste_thing_option\x18\x02 \x01(\t:\x06random\x12\x30\n panoptic_copy_paste_stuff_option\x18\x03 \x01(\t:\x06random\x12-\n\x1fpanoptic_copy_paste_void_option\x18\x04 \x01(\t:\x04none*(\n\x0bPaddingMode\x12\x0c\n\x08\x43ONSTANT\x10\x00\x12\x0b\n\x07REFLECT\x10\x01*\x1e\n\x08OnDamage\x12\x08\n\x04\x46\x41IL\x10\x00\x12\x08\n\x04SKIP\x10\x01')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'deeplab2_like.protos.dataset_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_PADDINGMODE']._serialized_start=1621
-  _globals['_PADDINGMODE']._serialized_end=1661
-  _globals['_ONDAMAGE']._serialized_start=1663
-  _globals['_ONDAMAGE']._serialized_end=1693
+  _globals['_DATASETOPTIONS'].fields_by_name['padding_color']._options = None
+  _globals['_DATASETOPTIONS'].fields_by_name['padding_color']._serialized_options = b'\020\001'
+  _globals['_PADDINGMODE']._serialized_start=1679
+  _globals['_PADDINGMODE']._serialized_end=1719
+  _globals['_ONDAMAGE']._serialized_start=1721
+  _globals['_ONDAMAGE']._serialized_end=1751
   _globals['_DATASETOPTIONS']._serialized_start=54
-  _globals['_DATASETOPTIONS']._serialized_end=1619
-  _globals['_DATASETOPTIONS_AUGMENTATIONOPTIONS']._serialized_start=851
-  _globals['_DATASETOPTIONS_AUGMENTATIONOPTIONS']._serialized_end=1228
-  _globals['_DATASETOPTIONS_COPYPASTEOPTIONS']._serialized_start=1230
-  _globals['_DATASETOPTIONS_COPYPASTEOPTIONS']._serialized_end=1300
-  _globals['_DATASETOPTIONS_COLORJITTEROPTIONS']._serialized_start=1302
-  _globals['_DATASETOPTIONS_COLORJITTEROPTIONS']._serialized_end=1405
-  _globals['_DATASETOPTIONS_PANOPTICCOPYPASTEOPTIONS']._serialized_start=1408
-  _globals['_DATASETOPTIONS_PANOPTICCOPYPASTEOPTIONS']._serialized_end=1619
+  _globals['_DATASETOPTIONS']._serialized_end=1677
+  _globals['_DATASETOPTIONS_AUGMENTATIONOPTIONS']._serialized_start=909
+  _globals['_DATASETOPTIONS_AUGMENTATIONOPTIONS']._serialized_end=1286
+  _globals['_DATASETOPTIONS_COPYPASTEOPTIONS']._serialized_start=1288
+  _globals['_DATASETOPTIONS_COPYPASTEOPTIONS']._serialized_end=1358
+  _globals['_DATASETOPTIONS_COLORJITTEROPTIONS']._serialized_start=1360
+  _globals['_DATASETOPTIONS_COLORJITTEROPTIONS']._serialized_end=1463
+  _globals['_DATASETOPTIONS_PANOPTICCOPYPASTEOPTIONS']._serialized_start=1466
+  _globals['_DATASETOPTIONS_PANOPTICCOPYPASTEOPTIONS']._serialized_end=1677
 # @@protoc_insertion_point(module_scope)

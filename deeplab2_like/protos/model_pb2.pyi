@@ -131,7 +131,7 @@ class ModelOptions(_message.Message):
             separate_things: bool
             def __init__(self, enable: bool = ..., channels: _Optional[int] = ..., separate_things: bool = ...) -> None: ...
         class InstanceBranchOptions(_message.Message):
-            __slots__ = ("enable", "anchor_size", "anchor_ratio", "channels", "box_head_units", "mask_head_convolutions", "max_instances", "anchor_samples", "region_samples", "train_level_proposals", "level_proposals", "num_proposals", "detection_score_threshold", "max_detections", "merge_score_threshold", "merge_overlap_threshold")
+            __slots__ = ("enable", "anchor_size", "anchor_ratio", "channels", "box_head_units", "mask_head_convolutions", "max_instances", "anchor_samples", "region_samples", "train_level_proposals", "level_proposals", "num_proposals", "detection_score_threshold", "max_detections", "merge_score_threshold", "merge_overlap_threshold", "sampling_points", "adaptive_sampling")
             ENABLE_FIELD_NUMBER: _ClassVar[int]
             ANCHOR_SIZE_FIELD_NUMBER: _ClassVar[int]
             ANCHOR_RATIO_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +148,8 @@ class ModelOptions(_message.Message):
             MAX_DETECTIONS_FIELD_NUMBER: _ClassVar[int]
             MERGE_SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
             MERGE_OVERLAP_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+            SAMPLING_POINTS_FIELD_NUMBER: _ClassVar[int]
+            ADAPTIVE_SAMPLING_FIELD_NUMBER: _ClassVar[int]
             enable: bool
             anchor_size: _containers.RepeatedScalarFieldContainer[float]
             anchor_ratio: _containers.RepeatedScalarFieldContainer[float]
@@ -164,7 +166,9 @@ class ModelOptions(_message.Message):
             max_detections: int
             merge_score_threshold: float
             merge_overlap_threshold: float
-            def __init__(self, enable: bool = ..., anchor_size: _Optional[_Iterable[float]] = ..., anchor_ratio: _Optional[_Iterable[float]] = ..., channels: _Optional[int] = ..., box_head_units: _Optional[int] = ..., mask_head_convolutions: _Optional[int] = ..., max_instances: _Optional[int] = ..., anchor_samples: _Optional[int] = ..., region_samples: _Optional[int] = ..., train_level_proposals: _Optional[int] = ..., level_proposals: _Optional[int] = ..., num_proposals: _Optional[int] = ..., detection_score_threshold: _Optional[float] = ..., max_detections: _Optional[int] = ..., merge_score_threshold: _Optional[float] = ..., merge_overlap_threshold: _Optional[float] = ...) -> None: ...
+            sampling_points: int
+            adaptive_sampling: bool
+            def __init__(self, enable: bool = ..., anchor_size: _Optional[_Iterable[float]] = ..., anchor_ratio: _Optional[_Iterable[float]] = ..., channels: _Optional[int] = ..., box_head_units: _Optional[int] = ..., mask_head_convolutions: _Optional[int] = ..., max_instances: _Optional[int] = ..., anchor_samples: _Optional[int] = ..., region_samples: _Optional[int] = ..., train_level_proposals: _Optional[int] = ..., level_proposals: _Optional[int] = ..., num_proposals: _Optional[int] = ..., detection_score_threshold: _Optional[float] = ..., max_detections: _Optional[int] = ..., merge_score_threshold: _Optional[float] = ..., merge_overlap_threshold: _Optional[float] = ..., sampling_points: _Optional[int] = ..., adaptive_sampling: bool = ...) -> None: ...
         PYRAMID_CHANNELS_FIELD_NUMBER: _ClassVar[int]
         SEMANTIC_FIELD_NUMBER: _ClassVar[int]
         INSTANCE_FIELD_NUMBER: _ClassVar[int]

@@ -102,6 +102,8 @@ FIXED: dict[str, str] = {
     "train_dataset_options.thing_id_mask_annotations": "what is learned",
     "train_dataset_options.input_scale_factor": "what is learned from",
     "train_dataset_options.padding_mode": "what is learned from",
+    "train_dataset_options.canvas_remainder": "what is learned from",
+    "train_dataset_options.padding_color": "what is learned from",
 }
 
 # Set to its default, the field still makes a group of variables of its own.

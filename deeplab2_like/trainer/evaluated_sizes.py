@@ -19,12 +19,14 @@ class SizeRules:
         scale_factor: Factor that every image is scaled by first.
         has_limit: Whether the config itself limits the size, by
             `max_resize_value`.
+        remainder: What the sides of the canvas are beyond a multiple.
     """
 
     crop_size: tuple[int, int]
     output_stride: int
     scale_factor: float = 1.0
     has_limit: bool = False
+    remainder: int = 1
 
     @classmethod
     def from_options(cls, options: config_pb2.ExperimentOptions) -> "SizeRules":
@@ -35,6 +37,7 @@ class SizeRules:
             output_stride=options.model_options.backbone.output_stride,
             scale_factor=data.input_scale_factor,
             has_limit=any(data.max_resize_value),
+            remainder=data.canvas_remainder,
         )
 
 
@@ -109,6 +112,7 @@ class EvaluatedSizes:
             sizes.legal_canvas(
                 max(round(side * rules.scale_factor), smallest),
                 rules.output_stride,
+                rules.remainder,
             )
             for side, smallest in zip(
                 self._largest, rules.crop_size, strict=True

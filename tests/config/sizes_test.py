@@ -45,3 +45,25 @@ def test_a_multiple_gives_the_smallest_canvas_that_holds_the_image(
     image, canvas
 ):
     assert sizes.compute_canvas(image, (257, 257), 16) == canvas
+
+
+@pytest.mark.parametrize("stride", [16, 32])
+def test_without_a_remainder_legal_canvases_are_multiples(stride):
+    legal = [s for s in range(200) if sizes.is_legal_canvas(s, stride, 0)]
+    assert legal == list(range(stride, 200, stride))
+    for size in range(1, 200):
+        canvas = sizes.legal_canvas(size, stride, 0)
+        assert size <= canvas < max(size + stride, stride + 1)
+        assert canvas % stride == 0
+    assert sizes.nearest_legal_canvases(stride + 1, stride, 0) == (
+        stride,
+        2 * stride,
+    )
+    image, crop = (33, 2 * stride + 1), (stride, stride)
+    expected = (48 if stride == 16 else 64, 3 * stride)
+    assert sizes.compute_canvas(image, crop, stride, 0) == expected
+
+
+def test_legal_sides_are_described():
+    assert sizes.describe_legal(16) == "k * 16 + 1"
+    assert sizes.describe_legal(32, 0) == "k * 32"

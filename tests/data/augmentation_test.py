@@ -140,6 +140,28 @@ def test_a_single_pixel_can_be_reflected():
     np.testing.assert_array_equal(placed, np.tile(image, (3, 4, 1)))
 
 
+def test_padding_has_the_color_that_was_given():
+    image, label = make_image(5, 7)
+    color = (123.675, 116.28, 103.53)
+    for is_flipped in (False, True):
+        placed, _ = augmentation.place_on_canvas(
+            image,
+            tf.constant(label),
+            augmentation.Placement(
+                tf.constant([5, 7]), tf.constant([1, 2]), is_flipped
+            ),
+            (9, 12),
+            void=VOID,
+            padding_color=color,
+        )
+        placed = placed[:, ::-1] if is_flipped else placed
+        np.testing.assert_array_equal(placed[1:6, 2:9], image)
+        is_image = np.zeros((9, 12), bool)
+        is_image[1:6, 2:9] = True
+        rest = placed.numpy()[~is_image]
+        np.testing.assert_array_equal(rest, np.tile(np.float32(color), (73, 1)))
+
+
 def test_an_unknown_padding_mode_is_refused():
     image, label = make_image(2, 2)
     with pytest.raises(ValueError, match="'reflect', not CONSTANT or REFLECT"):
@@ -186,6 +208,11 @@ def test_the_canvas_is_the_smallest_legal_one_above_the_crop():
         legal = [16 * k + 1 for k in range(1, 20) if 16 * k + 1 >= size]
         expected = [max(49, legal[0]), max(33, legal[0])]
         np.testing.assert_array_equal(canvas, expected)
+        canvas = augmentation.compute_canvas_size(
+            tf.constant([size, size]), (48, 32), 16, 0
+        )
+        even = -(-size // 16) * 16
+        np.testing.assert_array_equal(canvas, [max(48, even), max(32, even)])
     fixed = augmentation.compute_canvas_size(tf.constant([99, 3]), (49, 33), 0)
     np.testing.assert_array_equal(fixed, (49, 33))
 

@@ -42,6 +42,8 @@ def test_the_least_options_give_the_defaults():
         ("augmentations { scale_factor_step_size: 0.5 }", "scale_step", 0.5),
         ("pad_to_multiple_of: 16", "pad_to_multiple_of", 16),
         ("padding_mode: REFLECT", "padding_mode", "REFLECT"),
+        ("canvas_remainder: 0", "canvas_remainder", 0),
+        ("padding_color: [1, 2, 3.5]", "padding_color", (1.0, 2.0, 3.5)),
         (
             'augmentations { autoaugment_policy_name: "x" }',
             "autoaugment_policy_name",

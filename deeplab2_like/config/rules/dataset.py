@@ -15,6 +15,8 @@ _EVAL = "eval_dataset_options"
 _SIDES = ("height", "width")
 _MAX_ID = 2**31 - 1
 _CHANNELS_OF_COLOR = 3
+# Systems whose canvas may be k * output_stride.
+_ANY_REMAINDER = ("panoptic_fpn",)
 
 
 def complete(options: dataset_pb2.DatasetOptions) -> None:
@@ -60,6 +62,15 @@ def check(
             )
     _check_scales(split.augmentations, f"{name}.augmentations", report)
     _check_padding(split, name, stride, report)
+    _check_color(split, name, report)
+    system = options.model_options.WhichOneof("meta_architecture")
+    if split.canvas_remainder != 1 and system not in _ANY_REMAINDER:
+        report.add(
+            f"{name}.canvas_remainder",
+            split.canvas_remainder,
+            f"{system} keeps corners on corners, which needs a remainder of 1",
+            "Remove the field; 0 is for panoptic_fpn.",
+        )
     if name == _EVAL and split.on_damage != dataset_pb2.FAIL:
         report.add(
             f"{name}.on_damage",
@@ -81,13 +92,15 @@ def _check_crop(
         report.add(path, crop, "it has two values, height and width")
     elif stride > 0:
         for index, (side, size) in enumerate(zip(_SIDES, crop, strict=True)):
-            if size < 1 or sizes.is_legal_canvas(size, stride):
+            rest = split.canvas_remainder
+            if size < 1 or sizes.is_legal_canvas(size, stride, rest):
                 continue
-            legal = sizes.nearest_legal_canvases(size, stride)
+            legal = sizes.nearest_legal_canvases(size, stride, rest)
+            shown = sizes.describe_legal(stride, rest)
             report.add(
                 f"{path}[{index}]",
                 size,
-                f"the {side} must be k * {stride} + 1 (output_stride {stride})",
+                f"the {side} must be {shown} (output_stride {stride})",
                 f"The nearest legal sizes are {' and '.join(map(str, legal))}."
                 if len(legal) > 1
                 else f"The nearest legal size is {legal[0]}.",
@@ -129,18 +142,35 @@ def _check_padding(
         rule = f"it must be a multiple of output_stride ({stride})"
         report.add(path, multiple, rule, fix)
         return
+    rest = split.canvas_remainder
     for index, size in enumerate(split.crop_size):
         if not report.blames(f"{name}.crop_size") and not (
-            sizes.is_legal_canvas(size, multiple)
+            sizes.is_legal_canvas(size, multiple, rest)
         ):
-            legal = sizes.nearest_legal_canvases(size, multiple)
+            legal = sizes.nearest_legal_canvases(size, multiple, rest)
             report.add(
                 f"{name}.crop_size[{index}]",
                 size,
                 f"with pad_to_multiple_of {multiple} the smallest canvas must "
-                f"be k * {multiple} + 1",
+                f"be {sizes.describe_legal(multiple, rest)}",
                 f"Nearest: {', '.join(map(str, legal))}.",
             )
+
+
+def _check_color(
+    split: dataset_pb2.DatasetOptions, name: str, report: Report
+) -> None:
+    path, color = f"{name}.padding_color", list(split.padding_color)
+    if len(color) not in (0, _CHANNELS_OF_COLOR):
+        report.add(path, color, "it has three values: red, green and blue")
+    elif color and split.padding_mode != dataset_pb2.CONSTANT:
+        report.warn(
+            path,
+            color,
+            "it has no effect: padding_mode is "
+            f"{dataset_pb2.PaddingMode.Name(split.padding_mode)}",
+            "Remove it.",
+        )
 
 
 def check_pair(
@@ -159,6 +189,14 @@ def check_pair(
             evaluation.dataset,
             f'its classes are not those of the training data "{train.dataset}"',
             "Evaluate on a data set with the same classes and ignore label.",
+        )
+    if train.canvas_remainder != evaluation.canvas_remainder:
+        report.add(
+            f"{_EVAL}.canvas_remainder",
+            evaluation.canvas_remainder,
+            f"training has {train.canvas_remainder}, so classes would lie at "
+            "other places than the model has learned",
+            "Use the same value in both.",
         )
     if train.input_scale_factor != evaluation.input_scale_factor:
         report.warn(

@@ -193,6 +193,8 @@ _MODEL: dict[str, Rule] = {
     "InstanceBranchOptions.max_detections": Range(1, 1000),
     "InstanceBranchOptions.merge_score_threshold": _FRACTION,
     "InstanceBranchOptions.merge_overlap_threshold": _FRACTION,
+    "InstanceBranchOptions.sampling_points": Range(1, 16),
+    "InstanceBranchOptions.adaptive_sampling": Free(),
     "EfficientPsOptions.pyramid_channels": _CHANNELS,
     "EfficientPsOptions.pyramid_conv_type": OneOf(names.CONV_TYPES),
     "EfficientPsOptions.mask_logit_scale": Range(0, 64, low_is_open=True),
@@ -296,6 +298,8 @@ _DATASET: dict[str, Rule] = {
     "DatasetOptions.padding_mode": Free(),
     "DatasetOptions.shuffle_buffer_size": _COUNT,
     "DatasetOptions.on_damage": Free(),
+    "DatasetOptions.canvas_remainder": OneOf((0, 1)),
+    "DatasetOptions.padding_color": Range(0, 255),
 }
 _EVALUATOR: dict[str, Rule] = {
     "EvaluatorOptions.eval_steps": MinusOneOr(_COUNT),

@@ -29,6 +29,8 @@ Tensors = Mapping[str, tf.Tensor]
 BOX_CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 _BOX_BINS = 7
 _MASK_BINS = 14
+# Points of a bin along an axis at which masks to learn from are read.
+_TARGET_POINTS = 2
 
 
 @keras.saving.register_keras_serializable("deeplab2_like")
@@ -155,7 +157,11 @@ class InstanceBranch(keras.layers.Layer):
             boxes_bk4,
             roi_align.choose_levels(boxes_bk4, len(features)),
             strides=[STRIDES[name] for name in LEVELS],
-            sampling=roi_align.Sampling(bins, self.options.sampling_points),
+            sampling=roi_align.Sampling(
+                bins,
+                self.options.sampling_points,
+                is_adaptive=self.options.adaptive_sampling,
+            ),
         )
         return tf.reshape(pooled, [-1, bins, bins, pooled.shape[-1]])
 
@@ -313,7 +319,7 @@ class InstanceBranch(keras.layers.Layer):
             targets["instance"],
             first,
             1 + true_index[:, :number],
-            roi_align.Sampling(2 * _MASK_BINS, o.sampling_points),
+            roi_align.Sampling(2 * _MASK_BINS, _TARGET_POINTS),
         )
         return {
             "region_logits": logits,

@@ -39,7 +39,10 @@ class InstanceOptions:
         max_detections: D, largest number of detections of an image.
         candidates: Most pairs of RoI and class that enter the suppression of
             detections.
-        sampling_points: Points of a bin of RoIAlign along an axis.
+        sampling_points: Points of a bin of RoIAlign along an axis, or their
+            largest number.
+        adaptive_sampling: Whether each region has its own number of points;
+            see `roi_align.Sampling`. Masks to learn from always have two.
     """
 
     num_classes: int
@@ -62,6 +65,7 @@ class InstanceOptions:
     max_detections: int = 100
     candidates: int = 2000
     sampling_points: int = 2
+    adaptive_sampling: bool = False
 
     def __post_init__(self):
         if not 1 <= len(self.anchor_sizes) <= len(STRIDES):

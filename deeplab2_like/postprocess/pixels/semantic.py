@@ -28,10 +28,13 @@ class Scores(NamedTuple):
         values: float32 [h, w, C].
         are_probabilities: The values are probabilities. Else they are logits,
             and the softmax is taken after upsampling.
+        is_half_pixel: Whether they are upsampled with half-pixel centers, not
+            with aligned corners.
     """
 
     values: tf.Tensor
     are_probabilities: bool = False
+    is_half_pixel: bool = False
 
 
 class SemanticMap(NamedTuple):
@@ -73,7 +76,7 @@ def compute_semantic_map(
             not a constant.
     """
     packed = _reduce_classes(
-        scores.values,
+        scores,
         size,
         valid_height,
         lambda values: _pack_winner(values, scores.are_probabilities),
@@ -99,47 +102,48 @@ def compute_largest(
             largest = tf.maximum(largest, value)
         return largest
 
-    return _reduce_classes(values_hwc, size, valid_height, find_largest)
+    return _reduce_classes(Scores(values_hwc), size, valid_height, find_largest)
 
 
 Reduce = Callable[[Sequence[tf.Tensor]], tf.Tensor]
 
 
 def _reduce_classes(
-    values_hwc: tf.Tensor,
+    scores: Scores,
     size: tuple[Size, Size],
     valid_height: tf.Tensor,
     reduce: Reduce,
 ) -> tf.Tensor:
     """Reduces a list of C maps at `size` to one: float32 [H, W]."""
-    source = compilation.sizes(values_hwc)
+    source = compilation.sizes(scores.values)
     if compilation.are_known_equal(source[:2], size):
         return compilation.compute_once(
             valid_height,
-            lambda: reduce(tf.unstack(values_hwc, axis=-1)),
+            lambda: reduce(tf.unstack(scores.values, axis=-1)),
             size,
             tf.float32,
         )
-    return _reduce_strips(values_hwc, size, valid_height, reduce)
+    return _reduce_strips(scores, size, valid_height, reduce)
 
 
 def _reduce_strips(
-    values_hwc: tf.Tensor,
+    scores: Scores,
     size: tuple[Size, Size],
     valid_height: tf.Tensor,
     reduce: Reduce,
 ) -> tf.Tensor:
     """Reduces upsampled maps; see `_reduce_classes`."""
-    height, width, num_classes = compilation.sizes(values_hwc)
-    plan = upsampling.plan_columns(width, size[1])
+    height, width, num_classes = compilation.sizes(scores.values)
+    half = scores.is_half_pixel
+    plan = upsampling.plan_columns(width, size[1], is_half_pixel=half)
     # Rows of one class are contiguous, so that they can be widened.
-    scores_hcw = upsampling.pad_rows(plan, tf.transpose(values_hwc, [0, 2, 1]))
+    scores_hcw = tf.transpose(scores.values, [0, 2, 1])
+    scores_hcw = upsampling.pad_rows(plan, scores_hcw)
     num_strips, strip_height = _plan_strips(size[0], width * num_classes)
     row = tf.range(num_strips * strip_height)
     row = tf.reshape(tf.minimum(row, size[0] - 1), [num_strips, strip_height])
-    taps = upsampling.Taps(
-        *(tf.gather(x, row) for x in upsampling.compute_taps(height, size[0]))
-    )
+    taps = upsampling.compute_taps(height, size[0], is_half_pixel=half)
+    taps = upsampling.Taps(*(tf.gather(x, row) for x in taps))
 
     def reduce_strip(index: tf.Tensor) -> tf.Tensor:
         rows = upsampling.interpolate(
@@ -254,8 +258,10 @@ def _sample(
         upsampling.Taps(*(tf.gather(part, index) for part in taps))
         for taps, index in zip(
             (
-                upsampling.compute_taps(height, size[0]),
-                upsampling.compute_taps(width, size[1]),
+                upsampling.compute_taps(
+                    length, target, is_half_pixel=scores.is_half_pixel
+                )
+                for length, target in zip((height, width), size, strict=True)
             ),
             place,
             strict=True,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bilinear upsampling with aligned corners, by rows and then by columns.
+"""Bilinear upsampling, by rows and then by columns.
 
-Equal to TensorFlow's ResizeBilinear with align_corners, height first and then
-width, up to rounding; the result is equal in every mode.
+Equal to TensorFlow's ResizeBilinear with align_corners, or where asked with
+half-pixel centers, height first and then width, up to rounding; the result is
+equal in every mode.
 
 Reading every column through an index is slow. The columns of a target that
 is about P times as wide as the source fall into P phases, each of which reads
@@ -63,23 +64,46 @@ class ColumnPlan(NamedTuple):
     target: Size
 
 
-def compute_taps(source: Size, target: Size) -> Taps:
-    """Computes the taps of an axis in the arithmetic of ResizeBilinear."""
+def compute_taps(
+    source: Size, target: Size, *, is_half_pixel: bool = False
+) -> Taps:
+    """Computes the taps of an axis in the arithmetic of ResizeBilinear.
+
+    Args:
+        source: Pixels of the source axis.
+        target: Pixels of the target axis.
+        is_half_pixel: Whether edges lie on edges, and pixels have their
+            centers at a half; else corner pixels lie on corner pixels.
+    """
     if isinstance(source, int) and isinstance(target, int):
-        return Taps(*map(tf.constant, _compute_known_taps(source, target)))
-    steps = tf.cast(tf.stack([source - 1, target - 1]), tf.float32)
+        known = _compute_known_taps(source, target, is_half_pixel)
+        return Taps(*map(tf.constant, known))
+    skipped = 0 if is_half_pixel else 1
+    steps = tf.cast(tf.stack([source - skipped, target - skipped]), tf.float32)
     scale = tf.math.divide_no_nan(steps[0], steps[1])
-    place = exact_floats.rounded(tf.cast(tf.range(target), tf.float32) * scale)
+    pixel = tf.cast(tf.range(target), tf.float32)
+    if is_half_pixel:
+        place = exact_floats.rounded((pixel + 0.5) * scale) - 0.5
+        place = tf.clip_by_value(place, 0.0, tf.cast(source - 1, tf.float32))
+    else:
+        place = exact_floats.rounded(pixel * scale)
     floor = tf.floor(place)
     lower = tf.cast(floor, tf.int32)
     return Taps(lower, tf.minimum(lower + 1, source - 1), place - floor)
 
 
 def _compute_known_taps(
-    source: int, target: int
+    source: int, target: int, is_half_pixel: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    scale = np.float32(source - 1) / np.float32(max(target - 1, 1))
-    place = np.arange(target, dtype=np.float32) * scale
+    pixel = np.arange(target, dtype=np.float32)
+    if is_half_pixel:
+        scale = np.float32(source) / np.float32(target)
+        half = np.float32(0.5)
+        place = np.clip((pixel + half) * scale - half, 0, source - 1)
+        place = place.astype(np.float32)
+    else:
+        scale = np.float32(source - 1) / np.float32(max(target - 1, 1))
+        place = pixel * scale
     floor = np.floor(place)
     lower = floor.astype(np.int32)
     return lower, np.minimum(lower + 1, source - 1), place - floor
@@ -92,23 +116,31 @@ def interpolate(
     return lower + exact_floats.rounded(fraction * (upper - lower))
 
 
-def plan_columns(source: Size, target: Size) -> ColumnPlan:
-    """Plans how rows of `source` values become rows of `target` values."""
+def plan_columns(
+    source: Size, target: Size, *, is_half_pixel: bool = False
+) -> ColumnPlan:
+    """Plans how rows of `source` values become rows of `target` values.
+
+    The arguments are those of `compute_taps`.
+    """
     is_known = isinstance(source, int) and isinstance(target, int)
     phases = _USUAL_PHASES
-    if is_known and source > 1:
+    if is_known and is_half_pixel:
+        phases = max(1, round(target / source))
+    elif is_known and source > 1:
         phases = max(1, round((target - 1) / (source - 1)))
     per_phase = compilation.ceil_divide(target, phases)
     column = tf.reshape(tf.range(per_phase * phases), [per_phase, phases])
     quotient = tf.transpose(column // phases)
     column = tf.minimum(tf.transpose(column), target - 1)
-    taps = Taps(*(tf.gather(x, column) for x in compute_taps(source, target)))
+    taps = compute_taps(source, target, is_half_pixel=is_half_pixel)
+    taps = Taps(*(tf.gather(x, column) for x in taps))
     is_previous = taps.lower == quotient - 1
     is_regular = tf.reduce_all(is_previous | (taps.lower == quotient))
     if not is_known:
         return ColumnPlan(taps, is_previous, is_regular, source, target)
     # With known sizes, the taps are also computed in NumPy.
-    lower, _, _ = _compute_known_taps(source, target)
+    lower, _, _ = _compute_known_taps(source, target, is_half_pixel)
     difference = lower - np.arange(target) // phases
     return ColumnPlan(
         taps,

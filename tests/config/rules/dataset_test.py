@@ -127,6 +127,30 @@ def test_another_enlargement_in_evaluation_is_a_warning(find_warnings):
     assert found.path == "eval_dataset_options.input_scale_factor"
 
 
+def test_a_color_has_three_values_and_an_effect(find_problems, find_warnings):
+    path = "train_dataset_options.padding_color"
+    (found,) = find_problems("train_dataset_options { padding_color: [1, 2] }")
+    assert found.path == path
+    assert find_problems("train_dataset_options { padding_color: [1, 2, 256] }")
+    color = "train_dataset_options { padding_color: [0, 255, 1.5] "
+    assert not find_problems(color + "}")
+    assert not find_warnings(color + "}")
+    (found,) = find_warnings(color + "padding_mode: REFLECT }")
+    assert found.path == path
+
+
+def test_centers_and_offsets_need_corners_on_corners(find_problems):
+    found = find_problems(
+        "train_dataset_options { canvas_remainder: 0 crop_size: [64, 128] } "
+        "eval_dataset_options { canvas_remainder: 0 crop_size: [64, 128] }"
+    )
+    assert [problem.path for problem in found] == [
+        "train_dataset_options.canvas_remainder",
+        "eval_dataset_options.canvas_remainder",
+    ]
+    assert find_problems("eval_dataset_options { canvas_remainder: 2 }")
+
+
 # Descriptors.
 
 

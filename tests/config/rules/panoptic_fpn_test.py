@@ -26,6 +26,13 @@ def find_paths(find_in_pyramid):
     return find_paths
 
 
+def test_both_splits_have_the_same_remainder(find_paths, find_problems):
+    old = "eval_dataset_options {"
+    new = f"{old} canvas_remainder: 0"
+    path = "eval_dataset_options.canvas_remainder"
+    assert path in find_paths(find_problems, old, new)
+
+
 def test_the_valid_config_has_no_findings(
     find_paths, find_problems, find_warnings
 ):

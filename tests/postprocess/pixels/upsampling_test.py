@@ -90,6 +90,38 @@ def test_classes_and_probabilities_equal_those_of_resized_scores(
     np.testing.assert_allclose(actual.probability, resized.max(-1), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [*SIZES, ((15, 16), (60, 64)), ((3, 1), (12, 4)), ((120, 128), (480, 512))],
+)
+def test_half_pixel_centers_are_those_of_tensorflow(source, target):
+    rng = np.random.default_rng(4)
+    values = rng.normal(0, 3, (1, *source, 5)).astype(np.float32)
+    expected = tf.raw_ops.ResizeBilinear(
+        images=values, size=target, half_pixel_centers=True
+    )[0].numpy()
+
+    def compute(values, height, width):
+        return semantic.compute_semantic_map(
+            semantic.Scores(values, is_half_pixel=True),
+            (height, width),
+            height,
+        )
+
+    known = semantic.compute_semantic_map(
+        semantic.Scores(tf.constant(values[0]), is_half_pixel=True),
+        target,
+        tf.constant(target[0]),
+    )
+    unknown = tf.function(compute, autograph=False)(
+        tf.constant(values[0]), *map(tf.constant, target)
+    )
+    for found in (known, unknown):
+        np.testing.assert_array_equal(found.category, expected.argmax(-1))
+        best = tf.nn.softmax(expected).numpy().max(-1)
+        np.testing.assert_allclose(found.probability, best, atol=1e-5)
+
+
 def test_many_classes_and_strips(monkeypatch):
     monkeypatch.setattr(semantic, "_STRIP_VALUES", 1 << 17)
     rng = np.random.default_rng(2)
