@@ -1,48 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the objects of a run, trains and evaluates."""
+"""Builds the objects of a run, and trains."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import keras
-import orbit
 import tensorflow as tf
 
-from deeplab2_like import errors
-from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import Config
-from deeplab2_like.console import progress, version
+from deeplab2_like.console import progress
 from deeplab2_like.data import build as data_build
 from deeplab2_like.data import damage
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build
 from deeplab2_like.protos import trainer_pb2
-from deeplab2_like.storage import json_files
 from deeplab2_like.trainer import (
     build,
     checkpoint_manager,
     distribution,
-    evaluated_sizes,
-    evaluation,
     event_files,
     model_folder,
-    optimizers,
-    prediction_saver,
+    run_evaluation,
     run_options,
     training,
     training_loop,
     workers,
 )
 
-RESULTS_FILE = "metrics.json"
-
 
 class Experiment:
     """The objects of a run, built from its config.
 
     Attributes:
-        results: Results of the last evaluation; see `runs.evaluate`.
+        evaluation: The evaluations of the run.
     """
 
     def __init__(
@@ -68,7 +58,6 @@ class Experiment:
         self._strategy = strategy
         self._report = report
         self._damage = damage.DamageReport(report.log)
-        self.results: dict[str, Any] = {}
         seed = self._trainer_options.seed
         keras.utils.set_random_seed(seed)
         if self._trainer_options.deterministic:
@@ -83,6 +72,14 @@ class Experiment:
             self._model = self._system.build_model(
                 synchronize_batch_norm=self._solver.use_sync_batchnorm
             )
+        self.evaluation = run_evaluation.RunEvaluation(
+            options,
+            self._system,
+            self._model,
+            strategy,
+            model_dir=model_dir,
+            report=report,
+        )
         report.log(
             f"{config.path}: {options.experiment_name}, "
             f"{self._model.count_params() / 1e6:.2f} M parameters, "
@@ -128,7 +125,7 @@ class Experiment:
         evaluator = None
         if evaluate:
             with self._strategy.scope():
-                evaluator = self._build_evaluator(
+                evaluator = self.evaluation.build_evaluator(
                     trainer.average,
                     lambda: (
                         f"{directory}/ckpt-{trainer.global_step.numpy()}",
@@ -151,7 +148,7 @@ class Experiment:
             if self._damage.summary():
                 self._report.log(self._damage.summary())
         if evaluator is not None:
-            self._show_results(evaluator)
+            self.evaluation.show_results(evaluator)
 
     def _check_workers(self, start: int) -> None:
         """Checks that all workers will run the same loops of steps."""
@@ -182,65 +179,6 @@ class Experiment:
                 lambda step: step > start,
                 is_shared=part == "eval",
             )
-
-    def evaluate(self) -> None:
-        """Evaluates the newest checkpoint of the model folder."""
-        prefix = checkpoint_files.find_checkpoint(self._model_dir)
-        self.evaluate_checkpoint(prefix)
-
-    def evaluate_continuously(self) -> None:
-        """Evaluates each new checkpoint until the last step or a timeout."""
-        timeout = self._options.evaluator_options.continuous_eval_timeout
-        seconds = None if timeout < 0 else timeout
-        total = self._solver.training_number_of_steps
-        for prefix in tf.train.checkpoints_iterator(
-            self._model_dir, timeout=seconds
-        ):
-            try:
-                step = self.evaluate_checkpoint(prefix)
-            except errors.CheckpointError as error:
-                # The trainer deleted it while it was read.
-                if tf.io.gfile.exists(f"{prefix}.index"):
-                    raise
-                self._report.log(f"Passed over: {error}")
-                continue
-            if step >= total:
-                return
-
-    def evaluate_checkpoint(self, prefix: str) -> int:
-        """Evaluates one checkpoint and returns its step.
-
-        Args:
-            prefix: Prefix of the checkpoint.
-
-        Raises:
-            CheckpointError: It is damaged or of another model.
-        """
-        values = checkpoint_files.read_checkpoint(prefix)
-        initialization.assign_all(
-            prefix, checkpoint_files.model_values(values), self._model
-        )
-        step = tf.Variable(int(values.get("global_step", 0)), dtype=tf.int64)
-        self._report.log(f"Evaluating {prefix} (step {int(step)})")
-        with self._strategy.scope():
-            evaluator = self._build_evaluator(
-                None, lambda: (prefix, int(step.numpy()))
-            )
-        directory = f"{self._output_directory()}/eval"
-        if distribution.is_chief(self._strategy):
-            event_files.remove_steps(
-                directory, lambda n: n == int(step.numpy()), is_shared=True
-            )
-        with training_loop.quiet_orbit():
-            controller = orbit.Controller(
-                global_step=step,
-                evaluator=evaluator,
-                strategy=self._strategy,
-                eval_summary_dir=directory,
-            )
-            controller.evaluate(self._options.evaluator_options.eval_steps)
-        self._show_results(evaluator)
-        return int(step)
 
     def _build_trainer(
         self,
@@ -310,91 +248,5 @@ class Experiment:
             return make()
         return self._strategy.distribute_datasets_from_function(make)
 
-    def _build_evaluator(
-        self,
-        average: optimizers.AveragedWeights | None,
-        find_checkpoint: Callable[[], tuple[str, int]],
-    ) -> evaluation.Evaluator:
-        """Builds the evaluator.
-
-        Args:
-            average: Weights to evaluate in place of the model's own.
-            find_checkpoint: Function that returns the prefix and the step of
-                the checkpoint that is evaluated.
-        """
-        options = self._options.evaluator_options
-        data = self._options.eval_dataset_options
-        has_labels = data.decode_groundtruth_label
-
-        def make_dataset() -> tf.data.Dataset:
-            make_targets = self._system.target_maker(is_training=False)
-            return data_build.build_evaluation_dataset(
-                data,
-                self._system.descriptor,
-                make_targets if has_labels else None,
-            )
-
-        def make_saver() -> prediction_saver.PredictionSaver:
-            return build.build_saver(
-                options,
-                self._system.descriptor,
-                self._prediction_directory(),
-                has_labels=has_labels,
-            )
-
-        return evaluation.Evaluator(
-            self._system,
-            self._model,
-            make_dataset,
-            write_results=lambda results: self._write_results(
-                results, *find_checkpoint()
-            ),
-            scoring=evaluation.ScoreOptions(
-                has_labels=has_labels,
-                pq_variant=build.pq_variant(options),
-                detailed_ap=options.detailed_ap_metrics,
-                size_rules=evaluated_sizes.SizeRules.from_options(
-                    self._options
-                ),
-            ),
-            make_saver=make_saver,
-            average=average,
-            report=self._report,
-        )
-
-    def _write_results(
-        self, results: Mapping[str, Any], prefix: str, step: int
-    ) -> None:
-        data = self._options.eval_dataset_options
-        facts = {
-            "experiment": self._options.experiment_name,
-            "checkpoint": prefix,
-            "step": step,
-            "data_set": self._system.descriptor.name,
-            "file_pattern": list(data.file_pattern),
-            "pq_variant": build.pq_variant(self._options.evaluator_options),
-            "versions": version.list_versions(),
-        }
-        json_files.write_json(
-            f"{self._output_directory()}/eval/{RESULTS_FILE}",
-            facts | dict(results),
-        )
-
     def _output_directory(self) -> str:
         return distribution.choose_folder(self._strategy, self._model_dir)
-
-    def _prediction_directory(self) -> str:
-        override = self._options.evaluator_options.override_save_dir
-        if override and distribution.is_chief(self._strategy):
-            return override
-        return f"{self._output_directory()}/vis"
-
-    def _show_results(self, evaluator: evaluation.Evaluator) -> None:
-        self.results = evaluator.results
-        if "table" in self.results:
-            self._report.log(self.results["table"])
-        for name, value in self.results["summaries"].items():
-            if name.startswith("evaluation/"):
-                self._report.log(f"{name} {value:.4f}")
-        for warning in self.results["warnings"]:
-            self._report.log(str(warning))

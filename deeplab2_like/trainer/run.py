@@ -93,14 +93,14 @@ def run_experiment(
         config = _with_class_weights(config, model_dir, mode, report, chief)
         run = experiment.Experiment(config, model_dir, strategy, report)
         if trained is not None:
-            run.evaluate_checkpoint(trained)
+            run.evaluation.evaluate_checkpoint(trained)
         elif trains:
             run.train(evaluate=mode == "train_and_eval", on_step=on_step)
         elif mode == "eval":
-            run.evaluate()
+            run.evaluation.evaluate_newest()
         else:
-            run.evaluate_continuously()
-        return run.results
+            run.evaluation.evaluate_continuously()
+        return run.evaluation.results
 
 
 def _find_trained(

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The evaluations of a run: of its checkpoints, and in its training."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import orbit
+import tensorflow as tf
+
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.checkpoints import initialization
+from deeplab2_like.console import progress, version
+from deeplab2_like.data import build as data_build
+from deeplab2_like.meta_architectures import contract
+from deeplab2_like.protos import config_pb2
+from deeplab2_like.storage import json_files
+from deeplab2_like.trainer import (
+    build,
+    distribution,
+    evaluated_sizes,
+    evaluation,
+    event_files,
+    optimizers,
+    prediction_saver,
+    training_loop,
+)
+
+RESULTS_FILE = "metrics.json"
+
+
+class RunEvaluation:
+    """Evaluates the model of a run and writes what it finds.
+
+    Attributes:
+        results: Results of the last evaluation; see `runs.evaluate`.
+    """
+
+    def __init__(
+        self,
+        options: config_pb2.ExperimentOptions,
+        system: contract.MetaArchitecture,
+        model: keras.Model,
+        strategy: tf.distribute.Strategy,
+        *,
+        model_dir: str,
+        report: progress.Progress,
+    ):
+        """Stores the objects of the run.
+
+        Args:
+            options: The config.
+            system: System of the model.
+            model: The model that `system` built.
+            strategy: The distribution strategy.
+            model_dir: The model folder.
+            report: Display of the progress.
+        """
+        self._options = options
+        self._system = system
+        self._model = model
+        self._strategy = strategy
+        self._model_dir = model_dir
+        self._directory = distribution.choose_folder(strategy, model_dir)
+        self._report = report
+        self.results: dict[str, Any] = {}
+
+    def evaluate_newest(self) -> None:
+        """Evaluates the newest checkpoint of the model folder."""
+        prefix = checkpoint_files.find_checkpoint(self._model_dir)
+        self.evaluate_checkpoint(prefix)
+
+    def evaluate_continuously(self) -> None:
+        """Evaluates each new checkpoint until the last step or a timeout."""
+        timeout = self._options.evaluator_options.continuous_eval_timeout
+        seconds = None if timeout < 0 else timeout
+        solver = self._options.trainer_options.solver_options
+        for prefix in tf.train.checkpoints_iterator(
+            self._model_dir, timeout=seconds
+        ):
+            try:
+                step = self.evaluate_checkpoint(prefix)
+            except errors.CheckpointError as error:
+                # The trainer deleted it while it was read.
+                if tf.io.gfile.exists(f"{prefix}.index"):
+                    raise
+                self._report.log(f"Passed over: {error}")
+                continue
+            if step >= solver.training_number_of_steps:
+                return
+
+    def evaluate_checkpoint(self, prefix: str) -> int:
+        """Evaluates one checkpoint and returns its step.
+
+        Args:
+            prefix: Prefix of the checkpoint.
+
+        Raises:
+            CheckpointError: It is damaged or of another model.
+        """
+        values = checkpoint_files.read_checkpoint(prefix)
+        initialization.assign_all(
+            prefix, checkpoint_files.model_values(values), self._model
+        )
+        step = tf.Variable(int(values.get("global_step", 0)), dtype=tf.int64)
+        self._report.log(f"Evaluating {prefix} (step {int(step)})")
+        with self._strategy.scope():
+            evaluator = self.build_evaluator(
+                None, lambda: (prefix, int(step.numpy()))
+            )
+        directory = f"{self._directory}/eval"
+        if distribution.is_chief(self._strategy):
+            event_files.remove_steps(
+                directory, lambda n: n == int(step.numpy()), is_shared=True
+            )
+        with training_loop.quiet_orbit():
+            controller = orbit.Controller(
+                global_step=step,
+                evaluator=evaluator,
+                strategy=self._strategy,
+                eval_summary_dir=directory,
+            )
+            controller.evaluate(self._options.evaluator_options.eval_steps)
+        self.show_results(evaluator)
+        return int(step)
+
+    def build_evaluator(
+        self,
+        average: optimizers.AveragedWeights | None,
+        find_checkpoint: Callable[[], tuple[str, int]],
+    ) -> evaluation.Evaluator:
+        """Builds the evaluator; call it in the strategy's scope.
+
+        Args:
+            average: Weights to evaluate in place of the model's own.
+            find_checkpoint: Function that returns the prefix and the step of
+                the checkpoint that is evaluated.
+        """
+        options = self._options.evaluator_options
+        data = self._options.eval_dataset_options
+        has_labels = data.decode_groundtruth_label
+
+        def make_dataset() -> tf.data.Dataset:
+            make_targets = self._system.target_maker(is_training=False)
+            return data_build.build_evaluation_dataset(
+                data,
+                self._system.descriptor,
+                make_targets if has_labels else None,
+            )
+
+        def make_saver() -> prediction_saver.PredictionSaver:
+            return build.build_saver(
+                options,
+                self._system.descriptor,
+                self._prediction_directory(),
+                has_labels=has_labels,
+            )
+
+        return evaluation.Evaluator(
+            self._system,
+            self._model,
+            make_dataset,
+            write_results=lambda results: self._write_results(
+                results, *find_checkpoint()
+            ),
+            scoring=evaluation.ScoreOptions(
+                has_labels=has_labels,
+                pq_variant=build.pq_variant(options),
+                detailed_ap=options.detailed_ap_metrics,
+                size_rules=evaluated_sizes.SizeRules.from_options(
+                    self._options
+                ),
+            ),
+            make_saver=make_saver,
+            average=average,
+            report=self._report,
+        )
+
+    def show_results(self, evaluator: evaluation.Evaluator) -> None:
+        """Prints the results of an evaluator, and keeps them."""
+        self.results = evaluator.results
+        if "table" in self.results:
+            self._report.log(self.results["table"])
+        for name, value in self.results["summaries"].items():
+            if name.startswith("evaluation/"):
+                self._report.log(f"{name} {value:.4f}")
+        for warning in self.results["warnings"]:
+            self._report.log(str(warning))
+
+    def _write_results(
+        self, results: Mapping[str, Any], prefix: str, step: int
+    ) -> None:
+        data = self._options.eval_dataset_options
+        facts = {
+            "experiment": self._options.experiment_name,
+            "checkpoint": prefix,
+            "step": step,
+            "data_set": self._system.descriptor.name,
+            "file_pattern": list(data.file_pattern),
+            "pq_variant": build.pq_variant(self._options.evaluator_options),
+            "versions": version.list_versions(),
+        }
+        json_files.write_json(
+            f"{self._directory}/eval/{RESULTS_FILE}", facts | dict(results)
+        )
+
+    def _prediction_directory(self) -> str:
+        override = self._options.evaluator_options.override_save_dir
+        if override and distribution.is_chief(self._strategy):
+            return override
+        return f"{self._directory}/vis"
