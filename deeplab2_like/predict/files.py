@@ -4,6 +4,7 @@
 import dataclasses
 import os
 import pathlib
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -12,12 +13,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from deeplab2_like import config as config_lib
 from deeplab2_like import errors
+from deeplab2_like.checkpoints import presence
+from deeplab2_like.config import run_config
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.exports import exported_model
 from deeplab2_like.labels import coco_json
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.labels import image_ids as image_ids_lib
 from deeplab2_like.predict import predictor as predictor_lib
+from deeplab2_like.predict.images import ImagePredictor
 from deeplab2_like.results import coco_writer, raw_predictions
 from deeplab2_like.storage import image_files, user_paths
 from deeplab2_like.visualize import visualizer
@@ -63,7 +69,8 @@ def predict_files(
     the same name are replaced.
 
     Args:
-        model: Folder that deeplab2-export wrote.
+        model: Folder that deeplab2-export wrote; or the folder of a training
+            run, whose newest checkpoint is taken, or a checkpoint in it.
         inputs: Image files and folders.
         out: Folder of the results; created if it does not exist.
         image_ids: Ids of the images for the JSON file, by path below the
@@ -81,7 +88,8 @@ def predict_files(
         report: Display of the progress; on standard error when None.
 
     Raises:
-        ExportError: The model cannot be used.
+        ExportError: The exported model cannot be used.
+        CheckpointError: The model folder cannot be used.
         ConfigError: The classes do not fit into `raw_panoptic_format`.
         DataError: An input does not exist, a folder contains no image,
             `image_ids` lacks an image or leaves open which one it is, or no
@@ -97,17 +105,17 @@ def predict_files(
     ids = _choose_ids(files, image_ids)
     if os.path.exists(out) and not os.path.isdir(out):
         raise errors.DataError(f"--out={out} is a file. Give a folder.")
-    info = exported_model.load_info(model)
+    facts = _load_facts(model)
     raw_writer = None
     if raw_panoptic_format is not None:
         raw_writer = raw_predictions.RawPredictionWriter(
             out,
-            exported_model.load_descriptor(model),
+            facts.descriptor,
             panoptic_format=raw_panoptic_format,
             convert_ids=convert_raw_to_eval_ids,
         )
-    image_files.require_readable(files, info.max_pixels)
-    predictor = _load(model, report)
+    image_files.require_readable(files, facts.max_pixels)
+    predictor = _load(facts, report)
     with _Results(pathlib.Path(out), predictor, raw_writer) as results:
         results.add_files(
             dict(zip(ids, files, strict=True)), report, upright=exif == "apply"
@@ -122,12 +130,62 @@ def predict_files(
     )
 
 
-def _load(model: str, report: progress.Progress) -> predictor_lib.Predictor:
+@dataclasses.dataclass(frozen=True)
+class _Facts:
+    """What is known of a model before it is loaded.
+
+    Attributes:
+        path: Its folder.
+        descriptor: The data set.
+        max_pixels: Most pixels of an image.
+        config: The config of a run; None for an exported model.
+    """
+
+    path: str
+    descriptor: descriptor_lib.DatasetDescriptor
+    max_pixels: int
+    config: config_lib.Config | None = None
+
+
+def _load_facts(model: str) -> _Facts:
+    """Loads what `_Facts` contains, without TensorFlow."""
+    run = _find_run(model)
+    if run is None:
+        info = exported_model.load_info(model)
+        descriptor = exported_model.load_descriptor(model)
+        return _Facts(model, descriptor, info.max_pixels)
+    presence.require(model, "--model=")
+    config = run_config.load_checked(run)
+    return _Facts(
+        model,
+        descriptor_lib.load_of_run(config.options),
+        config.options.evaluator_options.max_pixels or sys.maxsize,
+        config,
+    )
+
+
+def _find_run(model: str) -> str | None:
+    """Returns the folder of the run that a path is, or lies in; else None."""
+    if os.path.exists(os.path.join(model, exported_model.SAVED_MODEL_FILE)):
+        return None
+    for folder in (model, os.path.dirname(model)):
+        if os.path.isfile(os.path.join(folder, run_config.CONFIG_FILE)):
+            return folder
+    return None
+
+
+def _load(facts: _Facts, report: progress.Progress) -> ImagePredictor:
     """Loads a model, for which TensorFlow is imported."""
-    report.log(f"Loading {model} ...")
+    report.log(f"Loading {facts.path} ...")
     native_logs.load_tensorflow()
     with native_logs.hide_routine():
-        predictor = predictor_lib.Predictor.from_saved_model(model)
+        if facts.config is not None:
+            from deeplab2_like.predict import panoptic_model
+
+            return panoptic_model.load_model(
+                facts.path, config=facts.config, max_pixels=facts.max_pixels
+            )
+        predictor = predictor_lib.Predictor.from_saved_model(facts.path)
         predictor.warm_up()
     return predictor
 
@@ -201,7 +259,7 @@ class _Results:
     def __init__(
         self,
         folder: pathlib.Path,
-        predictor: predictor_lib.Predictor,
+        predictor: ImagePredictor,
         raw_writer: raw_predictions.RawPredictionWriter | None,
     ):
         """Stores what all images share; writes nothing.

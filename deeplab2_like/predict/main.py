@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Predicts images with an exported model.
+"""Predicts images with an exported model, or with that of a training run.
 
-    deeplab2-predict --model=SAVED IMAGE_OR_FOLDER... --out=RESULTS
+    deeplab2-predict --model=SAVED_OR_RUN IMAGE_OR_FOLDER... --out=RESULTS
 
-writes for each image its segments (NAME.panoptic.png) and a picture with a
-legend (NAME.overlay.png), and for all images panoptic.json, in COCO's panoptic
-format.
+SAVED_OR_RUN is a folder that deeplab2-export wrote, or the --model_dir of a
+training, whose newest checkpoint is taken. Written are for each image its
+segments (NAME.panoptic.png) and a picture with a legend (NAME.overlay.png), and
+for all images panoptic.json, in COCO's panoptic format.
 """
 
 import shlex
@@ -23,7 +24,8 @@ _FLAGS = flags.FlagValues()
 _MODEL = path_flags.define(
     "model",
     None,
-    "Folder of the model, as deeplab2-export wrote it. Required.",
+    "Folder of the model: what deeplab2-export wrote, or the --model_dir of a "
+    "training. Required.",
     flag_values=_FLAGS,
     holds_checkpoint=True,
 )
@@ -67,7 +69,7 @@ _CONVERT_RAW_TO_EVAL_IDS = flags.DEFINE_bool(
 
 def _main(arguments: Sequence[str]) -> None:
     model = program.require(
-        _MODEL, "the folder that deeplab2-export wrote", "saved"
+        _MODEL, "what deeplab2-export or deeplab2-train wrote", "saved"
     )
     out = program.require(_OUT, "the folder of the results", "predictions")
     if not arguments:

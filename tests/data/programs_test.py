@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data.coco import describe_main
+from deeplab2_like.data.coco import descriptions
 from deeplab2_like.labels import descriptor
 from deeplab2_like.protos import dataset_pb2
 
@@ -128,7 +128,7 @@ def test_own_data_from_json_to_checked_records(tmp_path):
 @pytest.mark.slow
 def test_problems_end_with_code_3_and_no_traceback(tmp_path):
     make_data(tmp_path, listed_id=1798)
-    text = describe_main.describe_categories(
+    text = descriptions.describe_categories(
         str(tmp_path / "panoptic.json"), "mine"
     )
     (tmp_path / "mine.textproto").write_text(text)
@@ -218,7 +218,7 @@ def test_the_divisor_fits_the_instances(tmp_path):
         ],
     }
     path.write_text(json.dumps(content))
-    text = describe_main.describe_categories(str(path), "many")
+    text = descriptions.describe_categories(str(path), "many")
     assert "label_divisor: 10000" in text
     assert "ignore_label: 65535" in text
     assert "does not say which classes are things" in text
@@ -230,4 +230,4 @@ def test_categories_without_names_are_refused(tmp_path):
         content = {"images": [], "categories": categories}
         path.write_text(json.dumps(content))
         with pytest.raises(errors.DataError, match=part):
-            describe_main.describe_categories(str(path), "x")
+            descriptions.describe_categories(str(path), "x")

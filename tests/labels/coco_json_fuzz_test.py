@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data.coco import describe_main, entries, samples
+from deeplab2_like.data.coco import descriptions, entries, samples
 from deeplab2_like.labels import coco_format, descriptor
 from deeplab2_like.metrics import coco_panoptic
 from deeplab2_like.predict import files as predict_files
@@ -122,7 +122,7 @@ class _Programs:
         )
 
     def _describe(self, path):
-        text = describe_main.describe_categories(str(path), "toy")
+        text = descriptions.describe_categories(str(path), "toy")
         file = self.folder / "toy.textproto"
         file.write_text(text, encoding="utf-8")
         try:

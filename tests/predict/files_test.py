@@ -64,6 +64,17 @@ def test_nothing_is_loaded_for_what_cannot_be_predicted(
     assert not (folder / "out").exists()
 
 
+def test_a_run_without_a_checkpoint_is_refused(folder):
+    run = folder / "run"
+    run.mkdir()
+    (run / "config.textproto").write_text("")
+    with pytest.raises(errors.CheckpointError, match="holds no checkpoint"):
+        predict.predict_files("run", ["notes.txt"], "out")
+    with pytest.raises(errors.CheckpointError, match="There is no checkpoint"):
+        predict.predict_files("run/ckpt-7", ["notes.txt"], "out")
+    assert not (folder / "out").exists()
+
+
 def test_the_program_refuses_without_tensorflow(folder):
     code = (
         "import sys\n"

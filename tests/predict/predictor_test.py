@@ -63,6 +63,21 @@ def photos(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
+def test_a_run_predicts_what_its_export_predicts(predictor, tiny_run, tmp_path):
+    path = _write_image(tmp_path / "a.png")
+    done = predict.predict_files(tiny_run, [path], tmp_path / "out")
+    assert done.num_images == 1
+    found = predictor.predict(path)
+    content = json.loads(done.json_path.read_text())
+    (annotation,) = content["annotations"]
+    assert len(annotation["segments_info"]) == len(found.segments_info)
+    ids = coco_format.load_segment_ids(tmp_path / "out" / "a.panoptic.png")
+    counts = np.unique(ids, return_counts=True)[1]
+    expected = np.unique(found.segmentation, return_counts=True)[1]
+    np.testing.assert_array_equal(np.sort(counts), np.sort(expected))
+
+
 def test_the_result_has_the_size_of_the_image_and_named_segments(predictor):
     found = predictor.predict(_make_image())
     assert found.segmentation.shape == (80, 120)

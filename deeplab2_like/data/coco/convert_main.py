@@ -21,11 +21,7 @@ from deeplab2_like.config import textproto
 from deeplab2_like.console import native_logs, path_flags, program, progress
 from deeplab2_like.data.coco import entries as coco_entries
 from deeplab2_like.labels import descriptor as descriptor_lib
-from deeplab2_like.labels import json_values
-from deeplab2_like.results import raw_predictions
 from deeplab2_like.storage import exif_convention, user_paths
-
-_MAX_NOTES = 3
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
@@ -93,47 +89,6 @@ _THREADS = flags.DEFINE_integer(
 )
 
 
-def _describe(summary, descriptor: descriptor_lib.DatasetDescriptor) -> str:
-    lines = [f"{summary.num_images} images in {len(summary.paths)} files."]
-    if summary.pixels:
-        total = sum(summary.pixels.values())
-        void = 100 * summary.pixels[descriptor.ignore_label] / total
-        lines.append(
-            f"{sum(summary.instances.values())} instances (at most"
-            f" {summary.max_instances} of one class in an image),"
-            f" {summary.num_crowds} crowds, {void:.2f} % of the pixels void."
-        )
-        bare = [
-            descriptor.class_names[index]
-            for index in range(descriptor.num_classes)
-            if not summary.pixels[index] and index != descriptor.ignore_label
-        ]
-        if bare:
-            lines.append(
-                f"{len(bare)} of {descriptor.num_classes} classes do not occur:"
-                f" {json_values.summarize(bare, 5)}. Nothing can be learned or"
-                " scored about them here."
-            )
-        many = raw_predictions.describe_many_instances(summary.max_instances)
-        lines += [f"Warning: {many}"] if many else []
-    if summary.num_converted:
-        lines.append(
-            f"{summary.num_converted} images were rewritten as RGB PNG (other"
-            " format, or turned as their EXIF data says)."
-        )
-    if summary.num_other_areas:
-        lines.append(
-            f"Warning: {summary.num_other_areas} segments have another `area`"
-            " in the JSON than pixels in the PNG, as polygon tools write it."
-            " Their pixels count; records contain no area."
-        )
-    lines += [f"Warning: {note}" for note in summary.notes[:_MAX_NOTES]]
-    if len(summary.notes) > _MAX_NOTES:
-        more = len(summary.notes) - _MAX_NOTES
-        lines.append(f"Warning: the same holds for {more} more images.")
-    return "\n".join(lines)
-
-
 def _main(arguments: Sequence[str]) -> None:
     program.refuse_arguments(arguments)
     json_path = program.require(
@@ -183,7 +138,7 @@ def _main(arguments: Sequence[str]) -> None:
             num_threads=_THREADS.value,
             report=phase.advance,
         )
-    print(_describe(summary, descriptor))
+    print("\n".join(summary.describe(descriptor)))
     beginning = user_paths.escape_pattern(os.path.join(output, split))
     pattern = f"{beginning}-*.tfrecord"
     print(f"For a config: file_pattern: {textproto.quote(pattern)}")

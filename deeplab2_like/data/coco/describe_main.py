@@ -9,26 +9,16 @@ things.
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 
 from absl import flags
 
 from deeplab2_like import errors
-from deeplab2_like.config import textproto
 from deeplab2_like.console import path_flags, program
-from deeplab2_like.labels import coco_json, json_values
+from deeplab2_like.data.coco import descriptions
 from deeplab2_like.storage import user_paths, whole_files
 
 _ENDING = ".textproto"
-_DIVISORS = (1000, 10_000, 100_000, 1_000_000, 10_000_000)
-_IGNORE_LABELS = (255, 65_535)
-# Limits of descriptors.
-_MAX_PANOPTIC_ID = 2**31 - 1
-_MAX_CATEGORY_ID = 2**24 - 1
-_MAX_DIVISOR = 2**24
-_MAX_BYTES = 2**20
-
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 
@@ -51,190 +41,6 @@ _OUTPUT = path_flags.define(
     flag_values=_FLAGS,
 )
 
-_HEADER = """\
-# proto-file: deeplab2_like/protos/dataset_descriptor.proto
-# proto-message: DatasetDescriptor
-#
-# Made from {source}.
-# Check: which classes are things; then name this file in
-# DatasetOptions.dataset of your config and in --dataset.
-
-name: {name}
-# Class of pixels that are not scored.
-ignore_label: {ignore_label}
-# More than the instances of a class in an image ({most} in this file).
-label_divisor: {divisor}
-"""
-
-
-def _count_most_instances(content: coco_json.PanopticJson) -> int:
-    """Counts the most segments of one category in one image."""
-    most = 0
-    for annotation in content.annotations.values():
-        counts = Counter(segment.category_id for segment in annotation.segments)
-        most = max([most, *counts.values()])
-    return most
-
-
-def _choose_numbers(num_classes: int, most: int) -> tuple[int, int]:
-    """Chooses ignore_label and label_divisor so that ids fit into int32."""
-    # With room for images of more instances, if there is.
-    roomy = [divisor for divisor in _DIVISORS if divisor > 2 * most]
-    enough = [divisor for divisor in _DIVISORS if divisor > most]
-    for divisor in (*roomy, *enough, max(most + 1, 2)):
-        for ignore_label in (*_IGNORE_LABELS, num_classes):
-            if (
-                num_classes <= ignore_label <= _IGNORE_LABELS[-1]
-                and divisor <= _MAX_DIVISOR
-                and (ignore_label + 1) * divisor - 1 <= _MAX_PANOPTIC_ID
-            ):
-                return ignore_label, divisor
-    raise errors.DataError(
-        f"{num_classes} categories with up to {most} segments of one in an "
-        f"image need ids above {_MAX_PANOPTIC_ID} (int32), or class indices "
-        f"above {_IGNORE_LABELS[-1]}. Merge categories or split images."
-    )
-
-
-def _check_categories(content: coco_json.PanopticJson) -> None:
-    if not content.categories:
-        raise errors.DataError(
-            f"{str(content.path)!r} has no categories. Add them: id, name, "
-            "isthing."
-        )
-    for category in content.categories.values():
-        if not category.name:
-            raise errors.DataError(
-                f"{str(content.path)!r} has a category without 'name': "
-                f"id {category.id}. Each needs id, name and isthing."
-            )
-        if not 0 <= category.id <= _MAX_CATEGORY_ID:
-            raise errors.DataError(
-                f"{str(content.path)!r}: category "
-                f"{json_values.summarize([category.name])} has the id "
-                f"{json_values.describe(category.id)}. Ids of categories are "
-                f"0..{_MAX_CATEGORY_ID}: number them anew, also in "
-                "`annotations`."
-            )
-
-
-def _name_uniquely(
-    categories: Sequence[coco_json.Category],
-) -> tuple[list[str], list[str]]:
-    """Returns a name for each category, and those that occur repeatedly."""
-    twice = json_values.find_duplicates(c.name for c in categories)
-    taken = {c.name for c in categories}
-    names = []
-    for category in categories:
-        name = category.name
-        if name in twice:
-            name = f"{name} ({category.id})"
-            while name in taken:
-                name += "'"
-            taken.add(name)
-        names.append(name)
-    return names, twice
-
-
-def _describe_category(category: coco_json.Category, name: str) -> str:
-    fields = [f"name: {textproto.quote(name)}"]
-    if category.is_thing:
-        fields.append("is_thing: true")
-    fields.append(f"category_id: {category.id}")
-    if category.color:
-        fields.append(f"color: {list(category.color)}")
-    return f"classes {{ {' '.join(fields)} }}"
-
-
-def _list_notes(
-    categories: Sequence[coco_json.Category], twice: Sequence[str]
-) -> list[str]:
-    """Lists what is to be checked, a sentence each."""
-    notes = []
-    unknown = [c.name for c in categories if c.is_thing is None]
-    if len(unknown) == len(categories):
-        notes.append("The file does not say which classes are things.")
-    elif unknown:
-        notes.append(
-            "The file does not say whether these classes are things, so they "
-            f"are stuff here: {json_values.summarize(unknown, 8)}."
-        )
-    if twice:
-        notes.append(
-            "Several categories have the name "
-            f"{json_values.summarize(twice, 8)}: their ids were added."
-        )
-    by_color: dict[json_values.Color, list[str]] = {}
-    for category in categories:
-        if category.color:
-            by_color.setdefault(category.color, []).append(category.name)
-    notes += [
-        f"{json_values.summarize(names, 8)} have the same color {list(color)}, "
-        "so pictures show all but the first in another one."
-        for color, names in by_color.items()
-        if len(names) > 1
-    ]
-    return notes
-
-
-def describe_with_notes(json_path: str, name: str) -> tuple[str, list[str]]:
-    """Writes a descriptor as `describe_categories` does.
-
-    Args:
-        json_path: The file.
-        name: Name of the data set.
-
-    Returns:
-        The text, and the sentences of its comments that say what to check.
-
-    Raises:
-        errors.DataError: See `describe_categories`.
-    """
-    content = coco_json.load(json_path, ["categories"], ["annotations"])
-    _check_categories(content)
-    categories = sorted(content.categories.values(), key=lambda one: one.id)
-    names, twice = _name_uniquely(categories)
-    most = _count_most_instances(content)
-    ignore_label, divisor = _choose_numbers(len(categories), most)
-    source = os.path.basename(json_path)
-    header = _HEADER.format(
-        source=source if source.isprintable() else repr(source),
-        name=textproto.quote(name),
-        ignore_label=ignore_label,
-        most=most,
-        divisor=divisor,
-    )
-    notes = [*_list_notes(categories, twice), *content.warnings]
-    header += "".join(f"# {note}\n" for note in notes)
-    lines = map(_describe_category, categories, names)
-    text = "\n".join([header, *lines, ""])
-    if len(text.encode()) > _MAX_BYTES:
-        raise errors.DataError(
-            f"{json_path!r} has {len(categories)} categories, whose "
-            f"description is larger than {_MAX_BYTES} bytes, the limit of "
-            "descriptors. Shorten their names or merge categories."
-        )
-    return text, notes
-
-
-def describe_categories(json_path: str, name: str) -> str:
-    """Writes the descriptor of a data set that has a COCO-panoptic JSON file.
-
-    Args:
-        json_path: The file.
-        name: Name of the data set.
-
-    Returns:
-        Text format of `DatasetDescriptor`: the categories by rising id are
-        classes 0, 1 ...; comments say what to check.
-
-    Raises:
-        errors.DataError: The file cannot be read, has no categories, or has
-            some that no descriptor can have.
-    """
-    text, _ = describe_with_notes(json_path, name)
-    return text
-
 
 def _main(arguments: Sequence[str]) -> None:
     given = [_JSON.value] if _JSON.value else []
@@ -252,7 +58,7 @@ def _main(arguments: Sequence[str]) -> None:
             f"know the file of a descriptor. Give --output={output}{_ENDING}."
         )
     stem = os.path.splitext(os.path.basename(output or path))[0]
-    text, notes = describe_with_notes(path, _NAME.value or stem)
+    text, notes = descriptions.describe_with_notes(path, _NAME.value or stem)
     if not output:
         print(text, end="")
         return

@@ -4,6 +4,7 @@
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,11 +16,14 @@ from deeplab2_like.data.coco import samples as coco_samples
 from deeplab2_like.data.coco.entries import Entry
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import writer as record_writer
-from deeplab2_like.labels import coco_json
+from deeplab2_like.labels import coco_json, json_values
 from deeplab2_like.labels.descriptor import DatasetDescriptor
+from deeplab2_like.results import raw_predictions
 
+LoadSample = Callable[[], coco_samples.Sample]
 # How many images with problems are looked for before giving up.
 _MAX_BAD_IMAGES = 20
+_MAX_NOTES = 3
 
 
 @dataclasses.dataclass
@@ -71,6 +75,53 @@ class Summary:
                 )
             )
 
+    def describe(self, descriptor: DatasetDescriptor) -> list[str]:
+        """Describes what was written, for the user: lines with warnings."""
+        lines = [f"{self.num_images} images in {len(self.paths)} files."]
+        if self.pixels:
+            total = sum(self.pixels.values())
+            void = 100 * self.pixels[descriptor.ignore_label] / total
+            lines.append(
+                f"{sum(self.instances.values())} instances (at most"
+                f" {self.max_instances} of one class in an image),"
+                f" {self.num_crowds} crowds, {void:.2f} % of the pixels void."
+            )
+        return lines + self.list_remarks(descriptor)
+
+    def list_remarks(self, descriptor: DatasetDescriptor) -> list[str]:
+        """Lists what the user should know: sentences, some with "Warning: "."""
+        lines = []
+        if self.pixels:
+            bare = [
+                descriptor.class_names[index]
+                for index in range(descriptor.num_classes)
+                if not self.pixels[index] and index != descriptor.ignore_label
+            ]
+            if bare:
+                lines.append(
+                    f"{len(bare)} of {descriptor.num_classes} classes do not"
+                    f" occur: {json_values.summarize(bare, 5)}. Nothing can be"
+                    " learned or scored about them here."
+                )
+            many = raw_predictions.describe_many_instances(self.max_instances)
+            lines += [f"Warning: {many}"] if many else []
+        if self.num_converted:
+            lines.append(
+                f"{self.num_converted} images were rewritten as RGB PNG (other"
+                " format, or turned as their EXIF data says)."
+            )
+        if self.num_other_areas:
+            lines.append(
+                f"Warning: {self.num_other_areas} segments have another `area`"
+                " in the JSON than pixels in the PNG, as polygon tools write"
+                " it. Their pixels count; records contain no area."
+            )
+        lines += [f"Warning: {note}" for note in self.notes[:_MAX_NOTES]]
+        if len(self.notes) > _MAX_NOTES:
+            more = len(self.notes) - _MAX_NOTES
+            lines.append(f"Warning: the same holds for {more} more images.")
+        return lines
+
 
 @dataclasses.dataclass(frozen=True)
 class Output:
@@ -89,37 +140,29 @@ class Output:
     overwrite: bool = False
 
 
-def load_samples(
-    entries: Sequence[Entry],
-    descriptor: DatasetDescriptor,
-    *,
-    treat_crowd_as_ignore: bool = False,
-    num_threads: int = 2,
+def load_in_order(
+    loaders: Sequence[LoadSample], num_threads: int = 2
 ) -> Iterator[coco_samples.Sample | errors.DataError]:
     """Loads images in order, some ahead of their use.
 
     Args:
-        entries: Result of `entries.load_entries`.
-        descriptor: The data set.
-        treat_crowd_as_ignore: See `samples.number_segments`.
+        loaders: Function that loads each image.
         num_threads: Images that are read at once.
 
     Yields:
         Each image, or the error why it cannot be used.
     """
 
-    def load(entry: Entry) -> coco_samples.Sample | errors.DataError:
+    def load(loader: LoadSample) -> coco_samples.Sample | errors.DataError:
         try:
-            return coco_samples.load_sample(
-                entry, descriptor, treat_crowd_as_ignore=treat_crowd_as_ignore
-            )
+            return loader()
         except errors.DataError as error:
             return error
 
     waiting: collections.deque[concurrent.futures.Future] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(num_threads) as executor:
-        for entry in entries:
-            waiting.append(executor.submit(load, entry))
+        for loader in loaders:
+            waiting.append(executor.submit(load, loader))
             if len(waiting) > 2 * num_threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -149,21 +192,56 @@ def write_coco_records(
         The shards and counts of what they contain.
 
     Raises:
+        errors.DataError: See `write_samples`.
+    """
+    loaders = [
+        functools.partial(
+            coco_samples.load_sample,
+            entry,
+            descriptor,
+            treat_crowd_as_ignore=treat_crowd_as_ignore,
+        )
+        for entry in entries
+    ]
+    return write_samples(
+        loaders, descriptor, output, num_threads=num_threads, report=report
+    )
+
+
+def write_samples(
+    loaders: Sequence[LoadSample],
+    descriptor: DatasetDescriptor,
+    output: Output,
+    *,
+    num_threads: int = 2,
+    report: Callable[[int], None] | None = None,
+    on_sample: Callable[[coco_samples.Sample], None] | None = None,
+) -> Summary:
+    """Writes images of any source as shards of records, all or none.
+
+    Args:
+        loaders: Function that loads each image, which raises
+            `errors.DataError` for one that cannot be used.
+        descriptor: The data set.
+        output: The shards to write.
+        num_threads: Images that are read at once.
+        report: Function that is called with the number of images done.
+        on_sample: Function that is called with each image, in order.
+
+    Returns:
+        The shards and counts of what they contain.
+
+    Raises:
         errors.DataError: Images cannot be used, of which up to 20 are looked
             for, or `output` is refused; see `writer.write_shards`. Nothing is
             written.
     """
     summary = Summary()
-    counts = _ShardCounts(len(entries), output.num_shards, descriptor)
+    counts = _ShardCounts(len(loaders), output.num_shards, descriptor)
     problems: list[str] = []
 
     def encode() -> Iterator[bytes]:
-        samples = load_samples(
-            entries,
-            descriptor,
-            treat_crowd_as_ignore=treat_crowd_as_ignore,
-            num_threads=num_threads,
-        )
+        samples = load_in_order(loaders, num_threads)
         for done, sample in enumerate(samples):
             if report:
                 report(done + 1)
@@ -174,6 +252,8 @@ def write_coco_records(
             elif not problems:
                 summary.add(sample, descriptor.label_divisor)
                 counts.add(sample)
+                if on_sample:
+                    on_sample(sample)
                 yield record_features.encode_example(
                     name=sample.name,
                     image=sample.image,
@@ -185,7 +265,7 @@ def write_coco_records(
 
     summary.paths = record_writer.write_shards(
         encode(),
-        len(entries),
+        len(loaders),
         output.folder,
         output.split,
         output.num_shards,

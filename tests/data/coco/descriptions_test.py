@@ -6,7 +6,7 @@ import json
 import pytest
 
 from deeplab2_like import errors
-from deeplab2_like.data.coco import describe_main
+from deeplab2_like.data.coco import descriptions
 from deeplab2_like.labels import descriptor
 
 
@@ -31,7 +31,7 @@ def describe(tmp_path):
         }
         content = {"annotations": [annotation], "categories": categories}
         (tmp_path / file).write_text(json.dumps(content))
-        text = describe_main.describe_categories(str(tmp_path / file), name)
+        text = descriptions.describe_categories(str(tmp_path / file), name)
         path = tmp_path / "d.textproto"
         path.write_text(text, encoding="utf-8")
         return descriptor.load(str(path)), text
@@ -154,15 +154,15 @@ def test_classes_of_one_color_are_named_in_a_comment(describe):
 def test_the_divisor_fits_any_number_of_segments(
     num_classes, most, ignore_label, divisor
 ):
-    chosen = describe_main._choose_numbers(num_classes, most)
+    chosen = descriptions._choose_numbers(num_classes, most)
     assert chosen == (ignore_label, divisor)
 
 
 def test_numbers_that_no_divisor_fits_are_refused():
     with pytest.raises(errors.DataError, match="need ids above 2147483647"):
-        describe_main._choose_numbers(1000, 10**7)
+        descriptions._choose_numbers(1000, 10**7)
     with pytest.raises(errors.DataError, match="or class indices above 65535"):
-        describe_main._choose_numbers(65_536, 1)
+        descriptions._choose_numbers(65_536, 1)
 
 
 def test_more_segments_than_the_usual_divisor_load_back(describe):

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The forms of data sets that are understood, a module for each.
+
+A new form is a module with a function `recognize` and its entry in `FORMS`.
+"""
+
+from deeplab2_like import errors
+from deeplab2_like.recipes.forms import coco_panoptic
+from deeplab2_like.recipes.forms.source import Example, Form, Request, Source
+from deeplab2_like.recipes.forms.tree import Tree
+
+__all__ = ["FORMS", "Example", "Form", "Request", "Source", "find_source"]
+
+# Where several forms recognize a folder, the first one reads it.
+FORMS: tuple[Form, ...] = (
+    Form(
+        "COCO-panoptic",
+        "images, PNGs of segment ids, and one JSON file for all or for each "
+        "split (`segments_info`)",
+        coco_panoptic.recognize,
+    ),
+)
+
+
+def find_source(request: Request, forms: tuple[Form, ...] = FORMS) -> Source:
+    """Finds out in which form data are.
+
+    Args:
+        request: The path and what the user said about it.
+        forms: The forms to try.
+
+    Raises:
+        errors.DataError: The path does not exist, or is of no form that is
+            understood; the text says what was found.
+    """
+    if not request.data.exists():
+        raise errors.DataError(
+            f"{request.data} does not exist. Give the folder of your images "
+            "and labels."
+        )
+    tree = Tree.look(request.root)
+    for form in forms:
+        source = form.recognize(tree, request)
+        if source is not None:
+            return source
+    understood = "; ".join(f"{form.name} ({form.content})" for form in forms)
+    found = tree.describe()
+    if request.data.is_file():
+        found = "a file of another kind"
+    raise errors.DataError(
+        f"{request.data} holds {found}, which is no data set in a form that is "
+        f"understood: {understood}. Convert it, or give the right folder."
+    )

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prepares a training on your own data.
+
+    deeplab2-new --data=PHOTOS --out=mine
+
+PHOTOS is a folder in COCO-panoptic form: images, PNGs of segment ids, and a
+JSON file, or one each for training and evaluation; or such a JSON file. Written
+are records, the descriptor of the classes, and a config in which each choice
+has its reason as a comment. The next commands are printed.
+"""
+
+import pathlib
+import time
+from collections.abc import Sequence
+
+from absl import flags
+
+from deeplab2_like import errors
+from deeplab2_like.console import path_flags, program
+from deeplab2_like.recipes import choice, forms, making
+from deeplab2_like.recipes.survey import DataSurvey
+
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+
+_DATA = path_flags.define(
+    "data",
+    None,
+    "Folder of the data, or the JSON file that describes the labels. Required.",
+    flag_values=_FLAGS,
+)
+_OUT = path_flags.define(
+    "out",
+    None,
+    "Folder to write: config, descriptor, records. Required.",
+    flag_values=_FLAGS,
+    holds_checkpoint=True,
+)
+_IMAGE_DIR = path_flags.define(
+    "image_dir",
+    None,
+    "Folder of the images, where it is not found by looking.",
+    flag_values=_FLAGS,
+)
+_PANOPTIC_DIR = path_flags.define(
+    "panoptic_dir",
+    None,
+    "Folder of the PNGs of segment ids, where it is not found by looking.",
+    flag_values=_FLAGS,
+)
+_SYSTEM = flags.DEFINE_enum(
+    "system",
+    choice.SYSTEMS[0],
+    choice.SYSTEMS,
+    "The system to train.",
+    flag_values=_FLAGS,
+)
+_MINUTES = flags.DEFINE_float(
+    "minutes",
+    choice.Wishes.minutes,
+    "Time that training should take on this machine, about, by an estimate of "
+    "the time of a step.",
+    flag_values=_FLAGS,
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite",
+    False,
+    "Replace the files that this program wrote to --out before; all others "
+    "stay.",
+    flag_values=_FLAGS,
+)
+
+_LEAST_MINUTES, _MOST_MINUTES = 0.1, 60 * 24 * 30
+
+
+def _describe(survey: DataSurvey) -> list[str]:
+    """Describes the data in a few lines."""
+    train, val = survey.num_images
+    heights, widths = survey.heights, survey.widths
+    size = f"{heights.most:.0f} x {widths.most:.0f} pixels"
+    if survey.num_sizes > 1:
+        size = (
+            f"{heights.least:.0f} to {heights.most:.0f} x "
+            f"{widths.least:.0f} to {widths.most:.0f} pixels"
+        )
+    things = [c for c in survey.classes if c.is_thing]
+    lines = [
+        f"Images    {train} to train, {val} to evaluate, {size}",
+        f"Classes   {len(survey.classes)}: {len(things)} things, "
+        f"{len(survey.classes) - len(things)} stuff; "
+        f"{100 * survey.void_share:.1f} % of the pixels have no label",
+    ]
+    sizes = survey.instance_sizes
+    if sizes is not None:
+        total = sum(sum(c.instances) for c in things)
+        lines.append(
+            f"Objects   {total}, at most "
+            f"{survey.instances_per_image.most:.0f} in an image; side of a "
+            f"square of their area {sizes.p10:.0f}, {sizes.median:.0f}, "
+            f"{sizes.p90:.0f} pixels (10, 50, 90 %), {survey.num_crowds} crowds"
+        )
+    return lines
+
+
+def _main(arguments: Sequence[str]) -> None:
+    program.refuse_arguments(arguments)
+    data = program.require(_DATA, "the folder of your data", "photos")
+    out = program.require(_OUT, "the folder to write", "mine")
+    minutes = _MINUTES.value
+    if not _LEAST_MINUTES <= minutes <= _MOST_MINUTES:
+        raise errors.ConfigError(
+            f"--minutes={minutes:g} is out of range. Give "
+            f"{_LEAST_MINUTES:g} to {_MOST_MINUTES}."
+        )
+    start = time.monotonic()
+    made = making.make(
+        forms.Request(
+            pathlib.Path(data),
+            _to_path(_IMAGE_DIR.value),
+            _to_path(_PANOPTIC_DIR.value),
+        ),
+        out,
+        choice.Wishes(_SYSTEM.value, minutes),
+        overwrite=_OVERWRITE.value,
+    )
+    plan = made.plan
+    lines = _describe(made.survey)
+    if made.split_rule:
+        lines.append(f"Evaluate  {made.split_rule}")
+    encoder = (
+        "from ImageNet weights" if plan.is_pretrained else "random weights"
+    )
+    lines += [
+        f"Training  {plan.system}, {plan.backbone} ({encoder}), {plan.steps} "
+        f"steps of {plan.batch} crops of {plan.crop[0]} x {plan.crop[1]}, "
+        f"images scaled by {plan.scale:g}: about "
+        f"{plan.steps * plan.seconds_per_step / 60:.0f} minutes",
+        *made.remarks,
+        f"Written to {out} in {time.monotonic() - start:.0f} s. Next:",
+        *(f"  {command}" for command in made.commands),
+    ]
+    print("\n".join(lines))
+
+
+def _to_path(value: str | None) -> pathlib.Path | None:
+    return pathlib.Path(value) if value else None
+
+
+def cli() -> None:
+    """Prepares a training on own data (console command deeplab2-new)."""
+    program.run(_main, _FLAGS)
+
+
+if __name__ == "__main__":
+    cli()
