@@ -205,4 +205,4 @@ def _choose_steps(
 ) -> int:
     most = max(_MIN_STEPS, _MAX_EPOCHS * survey.num_images[0] // batch)
     steps = min(round(60 * minutes / seconds), most)
-    return max(20, steps // 10 * 10)
+    return max(10, steps // 10 * 10)
