@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.checkpoints import object_graph, presence
+from deeplab2_like.checkpoints import best, object_graph, presence
 from deeplab2_like.storage import user_paths
 
 _STATE_FILE = "checkpoint"
@@ -31,8 +31,9 @@ def find_checkpoint(path: str) -> str:
     """Returns the prefix of the checkpoint at a path.
 
     Args:
-        path: A model folder (its latest checkpoint), a prefix such as
-            `run/ckpt-1000`, or one of the files that belong to it.
+        path: A model folder (its latest checkpoint), the folder of a run's
+            best checkpoint, a prefix such as `run/ckpt-1000`, or one of the
+            files that belong to it.
 
     Raises:
         ConfigError: TensorFlow would read the path as a pattern.
@@ -50,6 +51,9 @@ def find_checkpoint(path: str) -> str:
 
 
 def _find_in_folder(path: str) -> str:
+    named = best.find_named(path)
+    if named is not None:
+        return named
     candidates = list_checkpoints(path)
     if candidates:
         return candidates[-1]

@@ -124,6 +124,8 @@ class Experiment:
         )
         evaluator = None
         if evaluate:
+            if distribution.is_chief(self._strategy):
+                self.evaluation.best.prepare()
             with self._strategy.scope():
                 evaluator = self.evaluation.build_evaluator(
                     trainer.average,
@@ -131,6 +133,7 @@ class Experiment:
                         f"{directory}/ckpt-{trainer.global_step.numpy()}",
                         int(trainer.global_step.numpy()),
                     ),
+                    keeps_best=True,
                 )
         loop = training_loop.TrainingLoop(
             self._options,

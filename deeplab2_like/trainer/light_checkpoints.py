@@ -57,8 +57,24 @@ def lighten_all(prefixes: Sequence[str]) -> None:
 
 
 def _lighten(prefix: str) -> None:
+    write_light(prefix, prefix)
+
+
+def write_light(prefix: str, target: str) -> bool:
+    """Writes a checkpoint without its optimizer.
+
+    Args:
+        prefix: Prefix of the checkpoint.
+        target: Prefix of the one that is written, which may be the same.
+
+    Returns:
+        Whether it was written; not where the checkpoint is that light already.
+
+    Raises:
+        CheckpointError: It cannot be read or written.
+    """
     if is_light(checkpoint_files.list_names(prefix)):
-        return
+        return False
     values = checkpoint_files.read_checkpoint(prefix)
     kept = {
         tuple(name.split("/", 1)): value
@@ -66,4 +82,5 @@ def _lighten(prefix: str) -> None:
         if not is_removable(name)
     }
     with tf.device("CPU:0"):
-        checkpoint_writing.write_checkpoint(prefix, kept, overwrite=True)
+        checkpoint_writing.write_checkpoint(target, kept, overwrite=True)
+    return True

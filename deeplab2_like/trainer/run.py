@@ -93,7 +93,7 @@ def run_experiment(
         config = _with_class_weights(config, model_dir, mode, report, chief)
         run = experiment.Experiment(config, model_dir, strategy, report)
         if trained is not None:
-            run.evaluation.evaluate_checkpoint(trained)
+            run.evaluation.evaluate_checkpoint(trained, keeps_best=True)
         elif trains:
             run.train(evaluate=mode == "train_and_eval", on_step=on_step)
         elif mode == "eval":

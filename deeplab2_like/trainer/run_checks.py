@@ -5,7 +5,7 @@ import json
 import os
 
 from deeplab2_like import errors
-from deeplab2_like.checkpoints import imagenet, presence
+from deeplab2_like.checkpoints import best, imagenet, presence
 from deeplab2_like.config import Config
 from deeplab2_like.data.records import paths as record_paths
 from deeplab2_like.labels import descriptor as descriptor_lib
@@ -32,7 +32,8 @@ def check(
         ConfigError: The options do not support the mode.
         DataError: There are no records.
         CheckpointError: The folder was made by another config, another trainer
-            uses it, or it has no checkpoint to evaluate.
+            uses it, it is that of a best checkpoint, or it has no checkpoint
+            to evaluate.
     """
     trains = mode in run_options.TRAINING_MODES
     config.require_filled(*_list_needed_fields(mode))
@@ -46,6 +47,10 @@ def check(
             config.options,
             allow_config_change=options.allow_config_change,
         )
+    if trains:
+        best.check_trainable(model_dir)
+    if mode == "train_and_eval":
+        best.check_usable(model_dir)
     if trains and not presence.may_hold(model_dir):
         _check_start(config.options.model_options)
     if mode == "eval":

@@ -14,9 +14,10 @@ from deeplab2_like.checkpoints import initialization
 from deeplab2_like.console import progress, version
 from deeplab2_like.data import build as data_build
 from deeplab2_like.meta_architectures import contract
-from deeplab2_like.protos import config_pb2
+from deeplab2_like.protos import config_pb2, trainer_pb2
 from deeplab2_like.storage import json_files
 from deeplab2_like.trainer import (
+    best_checkpoint,
     build,
     distribution,
     evaluated_sizes,
@@ -34,6 +35,7 @@ class RunEvaluation:
     """Evaluates the model of a run and writes what it finds.
 
     Attributes:
+        best: The best checkpoint of the run.
         results: Results of the last evaluation; see `runs.evaluate`.
     """
 
@@ -64,6 +66,12 @@ class RunEvaluation:
         self._model_dir = model_dir
         self._directory = distribution.choose_folder(strategy, model_dir)
         self._report = report
+        keeps_optimizer = (
+            options.trainer_options.keep_optimizer == trainer_pb2.ALL
+        )
+        self.best = best_checkpoint.BestCheckpoint(
+            model_dir, keeps_optimizer=keeps_optimizer, log=report.log
+        )
         self.results: dict[str, Any] = {}
 
     def evaluate_newest(self) -> None:
@@ -72,7 +80,10 @@ class RunEvaluation:
         self.evaluate_checkpoint(prefix)
 
     def evaluate_continuously(self) -> None:
-        """Evaluates each new checkpoint until the last step or a timeout."""
+        """Evaluates each new checkpoint until the last step or a timeout.
+
+        The best one is kept.
+        """
         timeout = self._options.evaluator_options.continuous_eval_timeout
         seconds = None if timeout < 0 else timeout
         solver = self._options.trainer_options.solver_options
@@ -80,7 +91,7 @@ class RunEvaluation:
             self._model_dir, timeout=seconds
         ):
             try:
-                step = self.evaluate_checkpoint(prefix)
+                step = self.evaluate_checkpoint(prefix, keeps_best=True)
             except errors.CheckpointError as error:
                 # The trainer deleted it while it was read.
                 if tf.io.gfile.exists(f"{prefix}.index"):
@@ -90,11 +101,14 @@ class RunEvaluation:
             if step >= solver.training_number_of_steps:
                 return
 
-    def evaluate_checkpoint(self, prefix: str) -> int:
+    def evaluate_checkpoint(
+        self, prefix: str, *, keeps_best: bool = False
+    ) -> int:
         """Evaluates one checkpoint and returns its step.
 
         Args:
             prefix: Prefix of the checkpoint.
+            keeps_best: See `build_evaluator`.
 
         Raises:
             CheckpointError: It is damaged or of another model.
@@ -107,7 +121,9 @@ class RunEvaluation:
         self._report.log(f"Evaluating {prefix} (step {int(step)})")
         with self._strategy.scope():
             evaluator = self.build_evaluator(
-                None, lambda: (prefix, int(step.numpy()))
+                None,
+                lambda: (prefix, int(step.numpy())),
+                keeps_best=keeps_best,
             )
         directory = f"{self._directory}/eval"
         if distribution.is_chief(self._strategy):
@@ -129,6 +145,8 @@ class RunEvaluation:
         self,
         average: optimizers.AveragedWeights | None,
         find_checkpoint: Callable[[], tuple[str, int]],
+        *,
+        keeps_best: bool,
     ) -> evaluation.Evaluator:
         """Builds the evaluator; call it in the strategy's scope.
 
@@ -136,6 +154,8 @@ class RunEvaluation:
             average: Weights to evaluate in place of the model's own.
             find_checkpoint: Function that returns the prefix and the step of
                 the checkpoint that is evaluated.
+            keeps_best: Whether that checkpoint is kept if it is the best one
+                of the run so far.
         """
         options = self._options.evaluator_options
         data = self._options.eval_dataset_options
@@ -157,13 +177,17 @@ class RunEvaluation:
                 has_labels=has_labels,
             )
 
+        def write_results(results: Mapping[str, Any]) -> None:
+            prefix, step = find_checkpoint()
+            self._write_results(results, prefix, step)
+            if keeps_best and distribution.is_chief(self._strategy):
+                self.best.offer(results, prefix, step)
+
         return evaluation.Evaluator(
             self._system,
             self._model,
             make_dataset,
-            write_results=lambda results: self._write_results(
-                results, *find_checkpoint()
-            ),
+            write_results=write_results,
             scoring=evaluation.ScoreOptions(
                 has_labels=has_labels,
                 pq_variant=build.pq_variant(options),
