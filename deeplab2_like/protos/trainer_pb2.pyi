@@ -120,7 +120,7 @@ class LossOptions(_message.Message):
     def __init__(self, semantic_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., center_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., regression_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., motion_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., next_regression_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., pq_style_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., mask_id_cross_entropy_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., instance_discrimination_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., depth_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., proposal_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., proposal_box_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., class_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., box_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., mask_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., soft_panoptic_quality_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ..., learn_weights: bool = ..., cell_loss: _Optional[_Union[LossOptions.SingleLossOptions, _Mapping]] = ...) -> None: ...
 
 class TrainerOptions(_message.Message):
-    __slots__ = ("num_checkpoints_to_keep", "save_checkpoints_steps", "save_summaries_steps", "steps_per_loop", "loss_options", "solver_options", "seed", "deterministic", "compute_precision", "keep_optimizer")
+    __slots__ = ("num_checkpoints_to_keep", "save_checkpoints_steps", "save_summaries_steps", "steps_per_loop", "loss_options", "solver_options", "seed", "deterministic", "compute_precision", "keep_optimizer", "early_stopping_evaluations")
     NUM_CHECKPOINTS_TO_KEEP_FIELD_NUMBER: _ClassVar[int]
     SAVE_CHECKPOINTS_STEPS_FIELD_NUMBER: _ClassVar[int]
     SAVE_SUMMARIES_STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +131,7 @@ class TrainerOptions(_message.Message):
     DETERMINISTIC_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_PRECISION_FIELD_NUMBER: _ClassVar[int]
     KEEP_OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    EARLY_STOPPING_EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
     num_checkpoints_to_keep: int
     save_checkpoints_steps: int
     save_summaries_steps: int
@@ -141,4 +142,5 @@ class TrainerOptions(_message.Message):
     deterministic: bool
     compute_precision: str
     keep_optimizer: KeptOptimizer
-    def __init__(self, num_checkpoints_to_keep: _Optional[int] = ..., save_checkpoints_steps: _Optional[int] = ..., save_summaries_steps: _Optional[int] = ..., steps_per_loop: _Optional[int] = ..., loss_options: _Optional[_Union[LossOptions, _Mapping]] = ..., solver_options: _Optional[_Union[SolverOptions, _Mapping]] = ..., seed: _Optional[int] = ..., deterministic: bool = ..., compute_precision: _Optional[str] = ..., keep_optimizer: _Optional[_Union[KeptOptimizer, str]] = ...) -> None: ...
+    early_stopping_evaluations: int
+    def __init__(self, num_checkpoints_to_keep: _Optional[int] = ..., save_checkpoints_steps: _Optional[int] = ..., save_summaries_steps: _Optional[int] = ..., steps_per_loop: _Optional[int] = ..., loss_options: _Optional[_Union[LossOptions, _Mapping]] = ..., solver_options: _Optional[_Union[SolverOptions, _Mapping]] = ..., seed: _Optional[int] = ..., deterministic: bool = ..., compute_precision: _Optional[str] = ..., keep_optimizer: _Optional[_Union[KeptOptimizer, str]] = ..., early_stopping_evaluations: _Optional[int] = ...) -> None: ...

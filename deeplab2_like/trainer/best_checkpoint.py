@@ -129,6 +129,33 @@ class BestCheckpoint:
             )
             self._log(f"The best remains {stored}, in {self._folder}")
 
+    def describe_stop(self, evaluations: int, step: int) -> str:
+        """Returns why training ends, as sentences; "" while it goes on.
+
+        Args:
+            evaluations: Number of evaluations in a row without a higher score
+                that end it; 0 for never.
+            step: The present step.
+        """
+        if not evaluations:
+            return ""
+        try:
+            score = best.read_score(self._folder)
+        except errors.CheckpointError:
+            return ""  # The evaluation has reported it.
+        if score is None:
+            return ""
+        since = [s for s in score.steps_without_gain if s <= step]
+        if len(since) < evaluations:
+            return ""
+        noun = "evaluations" if len(since) > 1 else "evaluation"
+        return (
+            f"Stopped early at step {step}: {len(since)} {noun} in a row were "
+            f"not better than {score}, whose checkpoint is in {self._folder}. "
+            "Raise trainer_options.early_stopping_evaluations, or set it to 0, "
+            "to train on."
+        )
+
     def _read(self) -> best.BestScore | None:
         """Reads the score; a damaged one is reported, and counts as none."""
         try:

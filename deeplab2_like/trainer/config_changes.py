@@ -33,6 +33,7 @@ FREE: dict[str, str] = {
     "trainer_options.save_summaries_steps": "when summaries are written",
     "trainer_options.steps_per_loop": "when Python gets control",
     "trainer_options.keep_optimizer": "what stays on disk",
+    "trainer_options.early_stopping_evaluations": "when training ends",
     "train_dataset_options.file_pattern": _PIECES,
     "train_dataset_options.shuffle_buffer_size": "records held in memory",
     "train_dataset_options.on_damage": "whether damaged images stop training",

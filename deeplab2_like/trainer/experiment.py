@@ -122,25 +122,15 @@ class Experiment:
             interval_steps=options.save_checkpoints_steps,
             keeps_optimizer=keeps_optimizer,
         )
-        evaluator = None
+        evaluations = None
         if evaluate:
-            if distribution.is_chief(self._strategy):
-                self.evaluation.best.prepare()
-            with self._strategy.scope():
-                evaluator = self.evaluation.build_evaluator(
-                    trainer.average,
-                    lambda: (
-                        f"{directory}/ckpt-{trainer.global_step.numpy()}",
-                        int(trainer.global_step.numpy()),
-                    ),
-                    keeps_best=True,
-                )
+            evaluations = self._build_evaluations(trainer, directory)
         loop = training_loop.TrainingLoop(
             self._options,
             trainer,
-            evaluator,
             manager,
             self._strategy,
+            evaluations=evaluations,
             directory=directory,
             report=self._report,
             unlock=lambda: model_folder.unlock(self._model_dir),
@@ -150,8 +140,27 @@ class Experiment:
         finally:
             if self._damage.summary():
                 self._report.log(self._damage.summary())
-        if evaluator is not None:
-            self.evaluation.show_results(evaluator)
+        if evaluations is not None:
+            self.evaluation.show_results(evaluations.evaluator)
+
+    def _build_evaluations(
+        self, trainer: training.Trainer, directory: str
+    ) -> training_loop.Evaluations:
+        """Builds what evaluates during the training."""
+        if distribution.is_chief(self._strategy):
+            self.evaluation.best.prepare()
+        with self._strategy.scope():
+            evaluator = self.evaluation.build_evaluator(
+                trainer.average,
+                lambda: (
+                    f"{directory}/ckpt-{trainer.global_step.numpy()}",
+                    int(trainer.global_step.numpy()),
+                ),
+                keeps_best=True,
+            )
+        return training_loop.Evaluations(
+            evaluator, self.evaluation.describe_stop
+        )
 
     def _check_workers(self, start: int) -> None:
         """Checks that all workers will run the same loops of steps."""
@@ -159,6 +168,7 @@ class Experiment:
             "steps_per_loop",
             "save_checkpoints_steps",
             "save_summaries_steps",
+            "early_stopping_evaluations",
         )
         workers.check_same(
             self._strategy,

@@ -17,6 +17,7 @@ from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2, dataset_pb2
 from deeplab2_like.storage import whole_files
 from deeplab2_like.trainer import (
+    best_checkpoint,
     checkpoint_manager,
     class_balance,
     distribution,
@@ -26,6 +27,11 @@ from deeplab2_like.trainer import (
     run_options,
     training,
     workers,
+)
+
+_NO_EARLY_STOP = (
+    "warning: trainer_options.early_stopping_evaluations has no effect with "
+    "--mode=train, which evaluates nothing: use --mode=train_and_eval."
 )
 
 
@@ -87,7 +93,12 @@ def run_experiment(
             checkpoint_files.repair_state_file(model_dir)
         for warning in config.warnings:
             report.log(str(warning))
-        trained = _find_trained(config, model_dir, report) if trains else None
+        patience = config.options.trainer_options.early_stopping_evaluations
+        if patience and mode == "train":
+            report.log(_NO_EARLY_STOP)
+        trained = (
+            _find_trained(config, model_dir, mode, report) if trains else None
+        )
         if trained is not None and mode == "train":
             return {}  # Nothing is built for that.
         config = _with_class_weights(config, model_dir, mode, report, chief)
@@ -104,12 +115,15 @@ def run_experiment(
 
 
 def _find_trained(
-    config: Config, model_dir: str, report: progress.Progress
+    config: Config, model_dir: str, mode: str, report: progress.Progress
 ) -> str | None:
     """Returns the checkpoint of a run that is complete; None before that."""
-    solver = config.options.trainer_options.solver_options
-    total = solver.training_number_of_steps
+    trainer_options = config.options.trainer_options
+    total = trainer_options.solver_options.training_number_of_steps
     trained = checkpoint_manager.find_trained(model_dir, total)
+    patience = trainer_options.early_stopping_evaluations
+    if trained is None and patience and mode == "train_and_eval":
+        return _find_stopped(model_dir, patience, report)
     if trained is None:
         return None
     prefix, step = trained
@@ -117,6 +131,24 @@ def _find_trained(
         f"Already trained to step {step} of {total}: {prefix}. Raise "
         "trainer_options.solver_options.training_number_of_steps to train on."
     )
+    return prefix
+
+
+def _find_stopped(
+    model_dir: str, patience: int, report: progress.Progress
+) -> str | None:
+    """Returns the newest checkpoint of a run that was stopped early."""
+    newest = checkpoint_manager.find_trained(model_dir, 0)
+    if newest is None:
+        return None
+    prefix, step = newest
+    best = best_checkpoint.BestCheckpoint(
+        model_dir, keeps_optimizer=True, log=report.log
+    )
+    reason = best.describe_stop(patience, step)
+    if not reason:
+        return None
+    report.log(reason)
     return prefix
 
 

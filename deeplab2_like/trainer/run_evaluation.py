@@ -201,6 +201,18 @@ class RunEvaluation:
             report=self._report,
         )
 
+    def describe_stop(self, step: int) -> str:
+        """Returns why this process ends the training early; "" if it does not.
+
+        Args:
+            step: The present step.
+        """
+        if not distribution.is_chief(self._strategy):
+            return ""  # The chief decides.
+        return self.best.describe_stop(
+            self._options.trainer_options.early_stopping_evaluations, step
+        )
+
     def show_results(self, evaluator: evaluation.Evaluator) -> None:
         """Prints the results of an evaluator, and keeps them."""
         self.results = evaluator.results

@@ -2,6 +2,7 @@
 """The loop around the steps: checkpoints, summaries, evaluations, stops."""
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -121,6 +122,21 @@ class TrainingSummaries(orbit.utils.SummaryManager):
         super().write_summaries(means)
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluations:
+    """The evaluations during a training.
+
+    Attributes:
+        evaluator: Evaluates every `evaluator_options.eval_interval` steps and
+            at the end.
+        describe_stop: Function that returns why the training ends early at a
+            step, after its evaluation; "" if it goes on.
+    """
+
+    evaluator: evaluation.Evaluator
+    describe_stop: Callable[[int], str]
+
+
 class TrainingLoop:
     """Trains from the present step to the last one of a config."""
 
@@ -128,10 +144,10 @@ class TrainingLoop:
         self,
         options: config_pb2.ExperimentOptions,
         trainer: training.Trainer,
-        evaluator: evaluation.Evaluator | None,
         manager: checkpoint_manager.CheckpointManager,
         strategy: tf.distribute.Strategy,
         *,
+        evaluations: Evaluations | None,
         directory: str,
         report: progress.Progress,
         unlock: Callable[[], None] = lambda: None,
@@ -141,10 +157,9 @@ class TrainingLoop:
         Args:
             options: The config.
             trainer: The trainer, restored, with its data.
-            evaluator: Evaluates every `evaluator_options.eval_interval` steps
-                and at the end; None for no evaluation.
             manager: Writer of the checkpoints.
             strategy: The distribution strategy.
+            evaluations: The evaluations; None for none.
             directory: Folder of the summaries.
             report: Display of the progress.
             unlock: Function that releases the model folder, for a process that
@@ -152,7 +167,7 @@ class TrainingLoop:
         """
         self._options = options
         self._trainer = trainer
-        self._evaluator = evaluator
+        self._evaluations = evaluations
         self._manager = manager
         self._strategy = strategy
         self._directory = directory
@@ -226,13 +241,15 @@ class TrainingLoop:
             trainer_options.save_checkpoints_steps,
             interval,
         ]
-        if self._evaluator is not None:
+        evaluator = None
+        if self._evaluations is not None:
+            evaluator = self._evaluations.evaluator
             multiples.append(self._options.evaluator_options.eval_interval)
         lengths = LoopLengths(multiples, self._total, watch, self._strategy)
         return orbit.Controller(
             global_step=self._trainer.global_step,
             trainer=self._trainer,
-            evaluator=self._evaluator,
+            evaluator=evaluator,
             strategy=self._strategy,
             train_actions=[action],
             steps_per_loop=lengths,
@@ -250,7 +267,7 @@ class TrainingLoop:
     def _run_controller(
         self, controller: orbit.Controller, watch: stopping.Watch
     ) -> None:
-        if self._evaluator is None:
+        if self._evaluations is None:
             controller.train(self._total)
             return
         evaluator_options = self._options.evaluator_options
@@ -264,10 +281,27 @@ class TrainingLoop:
                 # The others would wait for this one, so all go on.
                 watch.plan("Stopping after the evaluation")
                 controller.evaluate(evaluator_options.eval_steps)
-                continue
-            watch.plan("Stopping the evaluation")
-            with watch.interruptible():
-                controller.evaluate(evaluator_options.eval_steps)
+            else:
+                watch.plan("Stopping the evaluation")
+                with watch.interruptible():
+                    controller.evaluate(evaluator_options.eval_steps)
+            if step < self._total and self._stops_early(step):
+                return
+
+    def _stops_early(self, step: int) -> bool:
+        """Returns whether training ends here, the same for all workers."""
+        if not self._options.trainer_options.early_stopping_evaluations:
+            return False
+        assert self._evaluations is not None
+        reason = self._evaluations.describe_stop(step)
+        if not workers.agree_to_stop(self._strategy, bool(reason)):
+            return False
+        self._report.log(
+            reason
+            or f"Stopped early at step {step}, by the evaluations of the first "
+            "worker."
+        )
+        return True
 
     def _current_step(self) -> int:
         return int(self._trainer.global_step.numpy())

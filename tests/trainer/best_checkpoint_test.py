@@ -161,11 +161,39 @@ def test_a_damaged_score_is_one_sentence_and_the_next_one_is_the_first(
     run.best.prepare()
     assert len(run.lines) == 1
     assert f"{file} is damaged (" in run.lines[0]
+    assert run.best.describe_stop(1, 4) == ""
     assert run.find_best() == 4
     run.evaluate(6, 0.25)
     assert run.find_best() == 6
     assert len(run.lines) == 2
     assert not (run.best_folder / "ckpt-4.index").exists()
+
+
+_STOPPED = (
+    "evaluations in a row were not better than PQ 0.5000 at step 4, whose "
+    "checkpoint is in "
+)
+
+
+def test_training_stops_after_enough_evaluations_without_a_gain(run):
+    for step, value in ((2, 0.25), (4, 0.5), (6, 0.375), (8, 0.5)):
+        run.evaluate(step, value)
+        assert run.best.describe_stop(3, step) == ""
+        assert run.best.describe_stop(0, step) == ""
+    reason = run.best.describe_stop(2, 8)
+    assert reason.startswith("Stopped early at step 8: 2 evaluations in a row")
+    assert f"{_STOPPED}{run.best_folder}. Raise" in reason
+    # Another process counts on; steps that are done again count once.
+    again = Run(run.folder)
+    assert again.best.describe_stop(2, 8) == reason
+    assert again.best.describe_stop(2, 6) == ""
+    again.evaluate(6, 0.25)
+    assert again.best.describe_stop(2, 6) == ""
+    again.evaluate(8, 0.25)
+    assert again.best.describe_stop(2, 8) == reason
+    assert again.best.describe_stop(3, 8) == ""
+    again.evaluate(10, 0.75)
+    assert again.best.describe_stop(1, 10) == ""
 
 
 class KilledError(BaseException):

@@ -61,7 +61,8 @@ _SOLVER = "trainer_options {{ solver_options {{ {} }} }}"
         (
             "trainer_options { save_summaries_steps: 10 }",
             "trainer_options { save_summaries_steps: 20 steps_per_loop: 5 "
-            "num_checkpoints_to_keep: 1 keep_optimizer: LAST }",
+            "num_checkpoints_to_keep: 1 keep_optimizer: LAST "
+            "early_stopping_evaluations: 3 }",
         ),
         ("experiment_name: 'a'", "experiment_name: 'b'"),
         (

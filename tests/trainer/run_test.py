@@ -19,7 +19,7 @@ import tensorflow as tf
 from deeplab2_like import config, errors
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.console import progress
-from deeplab2_like.trainer import run, run_options
+from deeplab2_like.trainer import best_checkpoint, run, run_options
 
 _PROGRAM = pathlib.Path(__file__).parents[2] / "trainer" / "main.py"
 _TWELVE_DETERMINISTIC_STEPS = (
@@ -208,6 +208,53 @@ def test_ctrl_c_saves_and_the_same_command_does_the_rest_once(
     assert "Tracing" not in text.getvalue()
     assert (folder / "eval" / "metrics.json").read_text() == first
     assert _count_summaries(folder / "eval", tag) == {8: 1}
+
+
+@pytest.mark.slow
+def test_training_stops_early_and_the_best_checkpoint_is_a_run(
+    config_file, tmp_path, monkeypatch
+):
+    folder = tmp_path / "run"
+    scores = iter([0.5, 0.25, 0.25, 0.25, 0.75])
+    monkeypatch.setattr(
+        best_checkpoint, "find_score", lambda _: ("PQ", next(scores))
+    )
+
+    def train(patience):
+        report, text = _make_report()
+        results = _run_in_process(
+            config_file,
+            folder,
+            "train_and_eval",
+            "trainer_options { num_checkpoints_to_keep: 1 "
+            f"early_stopping_evaluations: {patience} "
+            "solver_options { training_number_of_steps: 8 ema_decay: 0.9 } }",
+            "evaluator_options { eval_interval: 2 }",
+            report=report,
+        )
+        return results, text.getvalue()
+
+    _, text = train(1)
+    assert _list_steps(folder) == [4]
+    assert "Stopped early at step 4: 1 evaluation in a row were" in text
+    # Nothing is trained again; the newest checkpoint is.
+    _, text = train(1)
+    assert "Stopped early at step 4" in text
+    assert "Tracing" not in text
+    assert _list_steps(folder) == [4]
+    # It goes on with the newest checkpoint, and counts on.
+    _, text = train(2)
+    assert f"Continuing from {folder}/ckpt-4" in text
+    assert "Stopped early at step 6: 2 evaluations in a row were not" in text
+    assert f"PQ 0.5000 at step 2, whose checkpoint is in {folder}/best" in text
+    assert checkpoint_files.find_checkpoint(str(folder / "best")) == (
+        f"{folder}/best/ckpt-2"
+    )
+    results, text = train(0)
+    assert "Best so far: PQ 0.7500 at step 8" in text
+    loaded = config.load(str(folder / "best" / "config.textproto"))
+    again = run.run_experiment(loaded, str(folder / "best"), "eval")
+    assert again["summaries"] == results["summaries"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.trainer import stopping, training_loop
+from deeplab2_like.protos import config_pb2
+from deeplab2_like.trainer import stopping, training_loop, workers
 
 
 def _list_ends(multiples, total, start=0):
@@ -71,3 +72,50 @@ def test_summaries_are_means_at_multiples_and_at_the_end(tmp_path):
     # Ten steps in 1 + 5 seconds.
     assert rates == pytest.approx({20: 10 / 6, 40: 2.0, 50: 2.0})
     assert _read(tmp_path, "learning_rate") == pytest.approx({20: 0.3, 40: 0.4})
+
+
+class _Lines(list):
+    log = list.append
+
+
+def _make_loop(patience, reason):
+    options = config_pb2.ExperimentOptions()
+    options.trainer_options.early_stopping_evaluations = patience
+    lines = _Lines()
+    loop = training_loop.TrainingLoop(
+        options,
+        None,
+        None,
+        tf.distribute.get_strategy(),
+        evaluations=training_loop.Evaluations(None, lambda _: reason),
+        directory="",
+        report=lines,
+    )
+    return loop, lines
+
+
+def test_training_ends_early_with_the_reason_of_the_evaluations():
+    loop, lines = _make_loop(2, "")
+    assert not loop._stops_early(4)
+    loop, lines = _make_loop(2, "Enough.")
+    assert loop._stops_early(4)
+    assert lines == ["Enough."]
+    loop, lines = _make_loop(0, "Enough.")
+    assert not loop._stops_early(4)
+    assert not lines
+
+
+def test_workers_end_at_the_same_step_as_the_first_one(monkeypatch):
+    asked = []
+
+    def agree(_, wants_to_stop):
+        asked.append(wants_to_stop)
+        return True  # The first worker wants to.
+
+    monkeypatch.setattr(workers, "agree_to_stop", agree)
+    loop, lines = _make_loop(2, "")
+    assert loop._stops_early(4)
+    assert asked == [False]
+    assert (
+        "Stopped early at step 4, by the evaluations of the first" in (lines[0])
+    )

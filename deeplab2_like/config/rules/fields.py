@@ -257,6 +257,7 @@ _TRAINER: dict[str, Rule] = {
     "TrainerOptions.deterministic": Free(),
     "TrainerOptions.compute_precision": OneOf(names.COMPUTE_PRECISIONS),
     "TrainerOptions.keep_optimizer": Free(),
+    "TrainerOptions.early_stopping_evaluations": _FROM_ZERO,
 }
 _DATASET: dict[str, Rule] = {
     # Its names are the files of configs/datasets: the loader checks them.

@@ -42,7 +42,39 @@ def check(options: config_pb2.ExperimentOptions, report: Report) -> None:
             "it has no effect with model_options.backbone.freeze_backbone",
             "Remove one of the two.",
         )
+    _check_early_stopping(options, report)
     _check_losses(options, report)
+
+
+def _check_early_stopping(
+    options: config_pb2.ExperimentOptions, report: Report
+) -> None:
+    """Warns of early stopping that cannot act."""
+    evaluations = options.trainer_options.early_stopping_evaluations
+    if evaluations <= 0:
+        return
+    path = "trainer_options.early_stopping_evaluations"
+    if not options.eval_dataset_options.decode_groundtruth_label:
+        report.warn(
+            path,
+            evaluations,
+            "it has no effect where eval_dataset_options has "
+            "decode_groundtruth_label: false, as nothing is scored",
+            "Remove one of the two.",
+        )
+        return
+    steps = options.trainer_options.solver_options.training_number_of_steps
+    interval = options.evaluator_options.eval_interval
+    # The first evaluation sets the score, the last one ends the training.
+    if interval > 0 and steps > 0 and (evaluations + 1) * interval >= steps:
+        report.warn(
+            path,
+            evaluations,
+            "it has no effect, as training ends by itself before so many "
+            f"evaluations (training_number_of_steps {steps}, "
+            f"evaluator_options.eval_interval {interval})",
+            "Lower it or eval_interval, or train longer.",
+        )
 
 
 def _check_solver(

@@ -28,6 +28,34 @@ def test_summaries_are_written_at_the_end_of_loops(find_problems):
     assert "save_summaries_steps: 200" in found.fix
 
 
+def test_early_stopping_counts_evaluations(find_problems):
+    (found,) = find_problems(
+        "trainer_options { early_stopping_evaluations: -1 }"
+    )
+    assert found.path == "trainer_options.early_stopping_evaluations"
+    assert "at least 0" in found.rule
+
+
+def test_early_stopping_needs_enough_evaluations(find_warnings):
+    steps = (
+        "trainer_options { early_stopping_evaluations: NUMBER solver_options { "
+        "training_number_of_steps: 100 } } evaluator_options { eval_interval: "
+        "20 }"
+    )
+    (found,) = find_warnings(steps.replace("NUMBER", "4"))
+    assert found.path == "trainer_options.early_stopping_evaluations"
+    assert "no effect" in found.rule
+    assert not find_warnings(steps.replace("NUMBER", "3"))
+
+
+def test_early_stopping_needs_labels(find_warnings):
+    (found,) = find_warnings(
+        "trainer_options { early_stopping_evaluations: 2 } "
+        "eval_dataset_options { decode_groundtruth_label: false }"
+    )
+    assert "nothing is scored" in found.rule
+
+
 def test_a_decay_without_its_optimizer_is_a_warning(find_warnings):
     (found,) = find_warnings(
         "trainer_options { solver_options { adamw_weight_decay: 0.05 } }"
