@@ -20,7 +20,7 @@ import numpy.typing as npt
 from deeplab2_like import errors
 from deeplab2_like.labels import label_map
 from deeplab2_like.labels.descriptor import DatasetDescriptor
-from deeplab2_like.metrics import instance_matching
+from deeplab2_like.metrics import instance_matching, map_segments
 from deeplab2_like.metrics import overlaps as overlaps_lib
 
 # Names of the twelve numbers, in COCO's order. AR with a number: at most that
@@ -271,7 +271,9 @@ class AveragePrecision:
         classes = found.predicted_ids // self._label_divisor
         things = np.flatnonzero(np.isin(classes, self._thing_ids))
         ids = found.predicted_ids[things]
-        scores = _look_up_scores(name, ids, segment_ids, segment_scores)
+        scores = map_segments.look_up_scores(
+            name, ids, segment_ids, segment_scores
+        )
         true_classes = found.true_ids // self._label_divisor
         true_things = np.flatnonzero(np.isin(true_classes, self._thing_ids))
         shared = _make_table(found, things, true_things)
@@ -326,33 +328,6 @@ def _make_table(
     table = np.zeros((len(rows), len(columns)), np.int64)
     table[row[is_in], column[is_in]] = found.areas[is_in]
     return table
-
-
-def _look_up_scores(
-    name: str,
-    ids: npt.NDArray[np.int64],
-    segment_ids: npt.NDArray[Any],
-    segment_scores: npt.NDArray[Any],
-) -> npt.NDArray[np.float64]:
-    """Returns the score of each id: float64 [N]."""
-    table = dict(
-        zip(segment_ids.tolist(), segment_scores.tolist(), strict=True)
-    )
-    missing = [i for i in ids.tolist() if i not in table]
-    if missing:
-        raise errors.DataError(
-            f"Image {name}: {len(missing)} predicted things have no score, "
-            f"for example the segment {missing[0]}. Each thing of the map "
-            "must be in the segment table."
-        )
-    scores = np.array([table[i] for i in ids.tolist()], np.float64)
-    if not np.isfinite(scores).all():
-        wrong = ids[~np.isfinite(scores)][0]
-        raise errors.DataError(
-            f"Image {name}: the score of segment {wrong} is {table[int(wrong)]}"
-            ". Scores must be finite numbers: check the model's outputs."
-        )
-    return scores
 
 
 def _mean_of_defined(values: npt.NDArray[np.float64]) -> float:

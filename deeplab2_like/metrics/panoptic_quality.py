@@ -14,20 +14,18 @@ label maps.
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.metrics import (
     image_counts,
+    map_segments,
     overlaps,
     quality_result,
     segment_matching,
 )
 
-# panopticapi: the COCO rules for crowd segments. deeplab2: crowd segments are
-# segments like others, and void is void only with instance 0.
-VARIANTS = ("panopticapi", "deeplab2")
+VARIANTS = map_segments.VARIANTS
 
 
 class PanopticQuality(image_counts.ImageCounts):
@@ -72,14 +70,8 @@ class PanopticQuality(image_counts.ImageCounts):
         Raises:
             ConfigError: The variant does not exist.
         """
-        if variant not in VARIANTS:
-            raise errors.ConfigError(
-                f"PQ variant {variant!r} does not exist. Choose one of "
-                f"{', '.join(VARIANTS)}."
-            )
+        self._segments = map_segments.SegmentFinder(descriptor, variant)
         self._num_classes = descriptor.num_classes
-        self._ignore_label = descriptor.ignore_label
-        self._label_divisor = descriptor.label_divisor
         self._variant = variant
         self._names = descriptor.class_names
         self._is_thing = np.zeros(self._num_classes, bool)
@@ -115,44 +107,7 @@ class PanopticQuality(image_counts.ImageCounts):
         )
 
     def _add_image(self, name: str, found: overlaps.Overlaps) -> None:
-        true = self._find_segments(
-            f"The ground truth of image {name}",
-            found.true_ids,
-            found.true_areas,
-        )
-        predicted = self._find_segments(
-            f"The prediction for image {name}",
-            found.predicted_ids,
-            found.predicted_areas,
-        )
-        is_void = true.classes < 0
-        if self._variant == "deeplab2":
-            true.is_crowd[:] = False
-            is_void = true.ids == self._ignore_label * self._label_divisor
+        true, predicted, is_void = self._segments.find(name, found)
         self._counts += segment_matching.count_matches(
             true, predicted, found, self._num_classes, is_void
         )
-
-    def _find_segments(
-        self,
-        what: str,
-        ids: npt.NDArray[np.int64],
-        areas: npt.NDArray[np.int64],
-    ) -> segment_matching.Segments:
-        classes = ids // self._label_divisor
-        is_void = classes == self._ignore_label
-        is_legal = is_void | ((classes >= 0) & (classes < self._num_classes))
-        if not is_legal.all():
-            wrong = ids[~is_legal]
-            raise errors.DataError(
-                f"{what} has {len(wrong)} labels of unknown classes, for "
-                f"example {wrong[0]} (class {wrong[0] // self._label_divisor}"
-                f" with label_divisor {self._label_divisor}). Classes are "
-                f"0..{self._num_classes - 1} and {self._ignore_label} (void): "
-                "correct the labels or the data set descriptor."
-            )
-        classes = np.where(is_void, -1, classes)
-        # Index -1 (void) reads the last class; the comparison removes it.
-        is_crowd = self._is_thing[classes] & (classes >= 0)
-        is_crowd &= ids % self._label_divisor == 0
-        return segment_matching.Segments(ids, classes, areas, is_crowd)

@@ -32,13 +32,32 @@ class Segments:
     is_crowd: npt.NDArray[np.bool_]
 
 
-def count_matches(
+@dataclasses.dataclass(frozen=True)
+class Matches:
+    """The matched, missed and false segments of one image.
+
+    Attributes:
+        true_index: int64 [M], true segment of each match.
+        predicted_index: int64 [M], predicted segment of each match.
+        iou: float64 [M], above 0.5.
+        is_missed: bool [N], true segments without a match, without crowd.
+        is_false: bool [P], predicted segments without a match that are not
+            excused.
+    """
+
+    true_index: npt.NDArray[np.int64]
+    predicted_index: npt.NDArray[np.int64]
+    iou: npt.NDArray[np.float64]
+    is_missed: npt.NDArray[np.bool_]
+    is_false: npt.NDArray[np.bool_]
+
+
+def find_matches(
     true: Segments,
     predicted: Segments,
     overlaps: overlaps_lib.Overlaps,
-    num_classes: int,
     is_void: npt.NDArray[np.bool_],
-) -> npt.NDArray[np.float64]:
+) -> Matches:
     """Matches the segments of one image.
 
     A predicted and a true segment match when they are of one class, the true
@@ -46,19 +65,14 @@ def count_matches(
     above 0.5; so there is at most one match for each.
 
     Args:
-        true: The true segments, in the order of `overlaps.true_ids`.
-        predicted: The predicted segments, in the order of
+        true: The N true segments, in the order of `overlaps.true_ids`.
+        predicted: The P predicted segments, in the order of
             `overlaps.predicted_ids`.
         overlaps: Pixels that true and predicted segments share.
-        num_classes: C.
         is_void: bool [N], which entries of `true` are void. Their pixels count
             in no union, and a predicted segment with more than half of its
             area on void and on crowd segments of its class is excused, that
             is, not a false positive.
-
-    Returns:
-        float64 [4, C]: sum of IoU, true positives, false positives, false
-        negatives of each class.
 
     Raises:
         DataError: An IoU is above 1, because areas contradict the map.
@@ -85,14 +99,45 @@ def count_matches(
     is_missed[t_match] = False
     is_false = (predicted.classes >= 0) & (2 * excused_areas <= predicted.areas)
     is_false[p_match] = False
+    return Matches(
+        t_match,
+        p_match,
+        shared[is_match] / union[is_match],
+        is_missed,
+        is_false,
+    )
 
-    classes = true.classes[t_match]
-    iou = shared[is_match] / union[is_match]
-    false_classes = predicted.classes[is_false]
-    missed_classes = true.classes[is_missed]
+
+def count_matches(
+    true: Segments,
+    predicted: Segments,
+    overlaps: overlaps_lib.Overlaps,
+    num_classes: int,
+    is_void: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float64]:
+    """Counts the matches of one image by class.
+
+    Args:
+        true: See `find_matches`.
+        predicted: See `find_matches`.
+        overlaps: See `find_matches`.
+        num_classes: C.
+        is_void: See `find_matches`.
+
+    Returns:
+        float64 [4, C]: sum of IoU, true positives, false positives, false
+        negatives of each class.
+
+    Raises:
+        DataError: See `find_matches`.
+    """
+    found = find_matches(true, predicted, overlaps, is_void)
+    classes = true.classes[found.true_index]
+    false_classes = predicted.classes[found.is_false]
+    missed_classes = true.classes[found.is_missed]
     return np.stack(
         [
-            np.bincount(classes, weights=iou, minlength=num_classes),
+            np.bincount(classes, weights=found.iou, minlength=num_classes),
             np.bincount(classes, minlength=num_classes),
             np.bincount(false_classes, minlength=num_classes),
             np.bincount(missed_classes, minlength=num_classes),
