@@ -88,3 +88,6 @@ META_ARCHITECTURES = (
 
 # Layouts of checkpoints that can be written: this package's first.
 CHECKPOINT_LAYOUTS = ("deeplab2_like", "deeplab2")
+
+# Models of other libraries that are converted whole.
+PEERS = ("panoptic_deeplab", "detectron2_panoptic_fpn")

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import pickle
+
+import numpy as np
 import pytest
 
 from deeplab2_like import errors
-from deeplab2_like.checkpoints import convert_main
+from deeplab2_like.checkpoints import convert_main, initialization
 from deeplab2_like.checkpoints import files as checkpoint_files
 
 
@@ -61,3 +64,36 @@ def test_wrong_command_lines_are_one_sentence(
     with pytest.raises(error, match=message):
         _run(*(text.replace("RUN", str(tiny_run)) for text in arguments))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_whole_model_needs_no_config(tmp_path, monkeypatch, capfd):
+    from deeplab2_like.checkpoints.peers import conversion
+
+    (tmp_path / "a.pkl").write_bytes(
+        pickle.dumps({"model": {"conv1.weight": np.zeros(3)}})
+    )
+    with pytest.raises(errors.CheckpointError, match=r"begin with conv1\.w"):
+        _run(f"--from={tmp_path}/a.pkl", f"--to={tmp_path}/b")
+
+    def convert(source, target, options):
+        assert options.overrides == ["evaluator_options {}"]
+        report = initialization.RestoreReport(source, ["a"], {}, [], {}, [])
+        peer = conversion.Peer(options.peer)
+        return conversion.Converted(
+            peer, target, f"{target}.textproto", report, is_order_known=False
+        )
+
+    monkeypatch.setattr(conversion, "convert", convert)
+    monkeypatch.setattr(conversion, "find_peer", lambda *_: "any")
+    command = [
+        f"--from={tmp_path}/a.pkl",
+        f"--to={tmp_path}/b",
+        "--peer=panoptic_deeplab",
+        "--config_override=evaluator_options {}",
+    ]
+    _run(*command)
+    said = capfd.readouterr().err
+    for word in ("order of the file", "bowenc0221", "b.textproto"):
+        assert word in said
+    with pytest.raises(errors.ConfigError, match="--to_layout=deeplab2 is not"):
+        _run(*command, "--to_layout=deeplab2")

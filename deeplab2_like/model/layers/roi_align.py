@@ -4,9 +4,10 @@
 Mask R-CNN (arXiv:1703.06870), section 3. An RoI is divided into P x P bins; in
 each bin the map is interpolated bilinearly at S x S points and averaged.
 
-Rows and columns are independent of each other. Along an axis, a bin reads
-K = 2 * S places of the map, two for each point, with weights; so the values
-are a gather of K x K places, weighted by the products. All shapes are static.
+Along an axis, a bin reads K places of the map with weights; so the values are a
+gather of K x K places, weighted by the products. K is 2 * S, two for each
+point; points of adaptive sampling are at most a pixel apart and read S + 1
+pixels. All shapes are static.
 Levels, places and weights are the same in every mode; sums of the features
 differ in their last bits.
 
@@ -32,7 +33,8 @@ class Sampling(NamedTuple):
         points: S, points of a bin along an axis, or their largest number.
         is_adaptive: Whether each RoI has its own number of points, one for
             each pixel of the map that a bin covers, rounded up. RoIs that
-            would need more than `points` get `points`.
+            would need more than `points` get `points`, and read the nearest
+            pixel at each.
         is_aligned: Whether pixel i of the map is centered on i + 0.5. If not,
             it is centered on i, and RoIs have sides of at least one pixel of
             the map, as in the definition from before 2019, which some weights
@@ -74,12 +76,12 @@ def compute_taps(
     if not sampling.is_aligned:
         extent = tf.maximum(extent, 1.0)
     step = exact_floats.rounded(extent * (1.0 / sampling.bins))
-    count = tf.fill(tf.shape(step), float(sampling.points))
+    most = float(sampling.points)
+    needed = tf.fill(tf.shape(step), most)
     if sampling.is_adaptive:
-        count = tf.clip_by_value(
-            _ceil_divide(extent, sampling.bins), 0.0, count
-        )
-    count = count[..., tf.newaxis, tf.newaxis]
+        needed = _ceil_divide(extent, sampling.bins)
+    needed = needed[..., tf.newaxis, tf.newaxis]
+    count = tf.clip_by_value(needed, 0.0, most)
     point = tf.range(sampling.points, dtype=tf.float32)
     bins = tf.range(sampling.bins, dtype=tf.float32)[:, tf.newaxis]
     within = (point + 0.5) / tf.maximum(count, 1.0)
@@ -90,6 +92,8 @@ def compute_taps(
     limit = tf.cast(size, tf.float32)
     is_read = (point < count) & (position >= -1.0) & (position <= limit)
     position = tf.clip_by_value(position, 0.0, limit - 1.0)
+    if sampling.is_adaptive:
+        return _merge_points(position, is_read, count, needed > most, size)
     lower = tf.floor(position)
     fraction = position - lower
     lower = tf.cast(lower, tf.int32)
@@ -98,6 +102,45 @@ def compute_taps(
     rest = exact_floats.rounded(1.0 - fraction)
     weight = tf.concat([weight * rest, weight * fraction], axis=-1)
     return Taps(place, weight)
+
+
+def _merge_points(
+    position: tf.Tensor,
+    is_read: tf.Tensor,
+    count: tf.Tensor,
+    is_sparse: tf.Tensor,
+    size: tf.Tensor,
+) -> Taps:
+    """Sums what the points of a bin read from each pixel.
+
+    Args:
+        position: float32 [..., P, S], within the map, in increasing order.
+        is_read: bool [..., P, S], which points count.
+        count: float32 [..., 1, 1], number of points of a bin.
+        is_sparse: bool [..., 1, 1], whether points are more than a pixel apart;
+            these read the nearest pixel.
+        size: int32 [..., 1, 1], pixels of the map.
+    """
+    points = position.shape[-1]
+    nearest = tf.floor(position + 0.5)
+    first = tf.floor(position[..., :1])
+    offset = tf.range(points + 1, dtype=tf.float32)
+    pixel = tf.where(
+        is_sparse,
+        tf.concat([nearest, nearest[..., -1:]], axis=-1),
+        first + offset,
+    )
+    total = tf.zeros_like(pixel)
+    # One after the other, so that sums are the same in every mode.
+    for number in range(points):
+        here = position[..., number : number + 1]
+        share = tf.maximum(1.0 - tf.abs(here - pixel), 0.0)
+        share = tf.where(
+            is_sparse, tf.cast(offset == float(number), tf.float32), share
+        )
+        total += tf.where(is_read[..., number : number + 1], share, 0.0)
+    place = tf.minimum(tf.cast(pixel, tf.int32), size - 1)
+    return Taps(place, total / tf.maximum(count, 1.0))
 
 
 def _ceil_divide(values: tf.Tensor, by: int) -> tf.Tensor:

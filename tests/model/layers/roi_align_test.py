@@ -160,3 +160,48 @@ def test_an_unknown_batch_and_unknown_sizes_work():
     np.testing.assert_allclose(
         function(*features, boxes, level), expected, atol=1e-5
     )
+
+
+def test_more_points_than_needed_change_nothing(run_in):
+    generator = np.random.default_rng(7)
+    features = generator.normal(size=(1, 40, 60, 2)).astype(np.float32)
+    start = generator.uniform(-4.0, 30.0, (1, 50, 2))
+    boxes = np.concatenate(
+        [start, start + generator.uniform(0.0, 28.0, (1, 50, 2))], axis=-1
+    )
+    # Whole pixels, the limit of 4 points, and a region that ends outside.
+    boxes[0, :3] = [[0, 0, 28, 28], [3, 5, 17, 12], [30, 50, 70, 61]]
+    boxes = boxes.astype(np.float32)
+
+    def align(points):
+        return run_in(
+            lambda features, boxes: roi_align.align_regions(
+                [features],
+                boxes,
+                tf.zeros([1, 50], tf.int32),
+                strides=[1],
+                sampling=roi_align.Sampling(7, points, is_adaptive=True),
+            )
+        )(tf.constant(features), tf.constant(boxes))
+
+    few, many = align(6), align(11)
+    np.testing.assert_allclose(few, many, atol=1e-5)
+
+
+def test_regions_with_too_few_points_are_still_averages():
+    taps = roi_align.compute_taps(
+        tf.constant([0.0, -30.0]),
+        tf.constant([90.0, 200.0]),
+        tf.constant([100, 100]),
+        roi_align.Sampling(7, 4, is_adaptive=True),
+    )
+    place, weight = taps.place.numpy(), taps.weight.numpy()
+    np.testing.assert_allclose(weight[0].sum(-1), 1.0, atol=1e-6)
+    middle = (place[0] * weight[0]).sum(-1)
+    np.testing.assert_allclose(
+        middle, 90 / 7 * (np.arange(7) + 0.5) - 0.5, atol=0.5
+    )
+    # What is outside of the map counts as zero.
+    assert weight[1].sum(-1)[0] == 0.0
+    assert place.min() >= 0
+    assert place.max() < 100
