@@ -7,14 +7,13 @@ is listed in docs/data.md. `coco_format` has the coding of the PNGs.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeplab2_like import errors
-from deeplab2_like.labels import json_values
+from deeplab2_like.labels import json_documents, json_values
 from deeplab2_like.labels.coco_json_entries import (
     Annotation,
     Category,
@@ -26,16 +25,12 @@ from deeplab2_like.labels.image_ids import IdIndex
 
 _MAX_PROBLEMS = 10
 
+_KIND = "COCO-panoptic JSON"
 _LAYOUT = (
     "A COCO-panoptic JSON is an object with `images` (id, file_name, height, "
     "width), `annotations` (one an image: image_id, file_name of the PNG, "
     "segments_info) and `categories` (id, name, isthing)."
 )
-# How files of other kinds begin.
-_MAGIC = {
-    ", but compressed by gzip: unpack it": b"\x1f\x8b",
-    ", but a ZIP archive: unpack it": b"PK\x03\x04",
-}
 # Keys by which the annotations of the other format are known.
 _INSTANCE_KEYS = ("segmentation", "bbox", "category_id", "keypoints")
 
@@ -100,7 +95,9 @@ def read(
         DataError: The file is missing, not JSON, or of another kind.
     """
     path = pathlib.Path(path)
-    lists = _find_lists(path, _load_content(path), required, optional)
+    lists = _find_lists(
+        path, json_documents.load(path, _KIND, _LAYOUT), required, optional
+    )
     reader = Reader()
     if _is_instances(lists["annotations"]):
         raise errors.DataError(
@@ -194,68 +191,3 @@ def _is_instances(annotations: Sequence[Any]) -> bool:
         and "segments_info" not in first
         and any(key in first for key in _INSTANCE_KEYS)
     )
-
-
-def _load_content(path: pathlib.Path) -> Any:
-    """Loads a JSON file in UTF-8, UTF-16 or UTF-32."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise errors.DataError(
-            f"{path} does not exist. Give the COCO-panoptic JSON file."
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise errors.DataError(
-            f"{path} cannot be read ({reason}). Give the COCO-panoptic JSON "
-            "file."
-        ) from error
-    try:
-        text = data.decode(json.detect_encoding(data))
-    except UnicodeDecodeError as error:
-        kind = next((k for k, v in _MAGIC.items() if data.startswith(v)), "")
-        raise errors.DataError(
-            f"{path} is not a text file{kind}. Give the COCO-panoptic JSON "
-            "file, in UTF-8."
-        ) from error
-    if not text.strip():
-        raise errors.DataError(
-            f"{path} is empty. Write or download the file again."
-        )
-    try:
-        return json.loads(text, object_pairs_hook=_refuse_repeated_keys)
-    except json.JSONDecodeError as error:
-        raise errors.DataError(
-            f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg}). "
-            f"{_explain_error(text, error)}"
-        ) from error
-    except RecursionError as error:
-        raise errors.DataError(
-            f"{path} has lists in lists to a depth that no COCO-panoptic JSON "
-            f"has. {_LAYOUT}"
-        ) from error
-    except ValueError as error:
-        raise errors.DataError(f"{path}: {error}") from error
-
-
-def _explain_error(text: str, error: json.JSONDecodeError) -> str:
-    if text.lstrip().startswith("<"):
-        return "It is a web page or XML: download the JSON file itself."
-    if error.msg == "Extra data":
-        return "Something follows the end of the JSON value: remove it."
-    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterm"):
-        return "The file is cut off: write or download it again."
-    return "Correct this place, or write or download the file again."
-
-
-def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entry = dict(pairs)
-    if len(entry) < len(pairs):
-        for key, value in pairs:
-            if entry[key] != value:
-                raise ValueError(
-                    f"an object has the key {key!r} twice, with "
-                    f"{json_values.describe(value)} and "
-                    f"{json_values.describe(entry[key])}. Remove one."
-                )
-    return entry

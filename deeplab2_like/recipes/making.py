@@ -10,25 +10,20 @@ from collections.abc import Sequence
 from deeplab2_like import config as config_lib
 from deeplab2_like import errors
 from deeplab2_like.config import problems
-from deeplab2_like.console import native_logs, progress
-from deeplab2_like.data.coco.samples import Sample
-from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.console import progress
 from deeplab2_like.recipes import (
     choices,
     config_text,
+    conversion,
     forms,
     out_folder,
-    splitting,
 )
 from deeplab2_like.recipes import plan as plan_lib
 from deeplab2_like.recipes import survey as survey_lib
 from deeplab2_like.recipes.choice import Wishes
-from deeplab2_like.recipes.forms.source import TRAIN, VAL, Example, Source
+from deeplab2_like.recipes.forms.source import TRAIN, VAL, Source
 from deeplab2_like.recipes.machine import Machine
 from deeplab2_like.storage import user_paths, whole_files
-
-_IMAGES_PER_SHARD = 8
-_MAX_SHARDS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,11 +82,6 @@ def make(
         return _Maker(source, out, folder, wishes, machine, report).run(request)
 
 
-def _name_data(request: forms.Request) -> str:
-    name = request.root.resolve().name
-    return name if name.isprintable() and name else "data"
-
-
 class _Maker:
     """Makes the files of one data set."""
 
@@ -124,12 +114,22 @@ class _Maker:
 
     def run(self, request: forms.Request) -> Made:
         """Writes all files."""
-        descriptor = self._write_descriptor(_name_data(request))
+        if self._source.question:
+            raise errors.DataError(self._source.question)
+        name = conversion.name_data(request)
+        descriptor, remarks = conversion.write_descriptor(
+            self._source, self._folder, name, out_folder.SIGNATURE
+        )
+        self._remarks += remarks
+        choices.check_things(bool(descriptor.thing_ids), self._wishes)
         examples = self._source.list_examples(
             descriptor, lambda text: self._remarks.append(f"Warning: {text}")
         )
-        splits, rule = split_examples(examples)
-        survey = self._write_records(splits, descriptor)
+        splits, rule = conversion.split_examples(examples)
+        survey, remarks = conversion.write_records(
+            splits, descriptor, self._folder, self._machine.cores, self._report
+        )
+        self._remarks += remarks
         plan = plan_lib.make_plan(survey, self._machine, self._wishes)
         commands = _list_commands(self._out, self._source.image_dir)
         self._write_config(survey, plan, commands, rule)
@@ -147,61 +147,6 @@ class _Maker:
             [*dict.fromkeys([*self._remarks, *warnings])],
             commands,
         )
-
-    def _write_descriptor(self, name: str) -> descriptor_lib.DatasetDescriptor:
-        text, notes = self._source.describe(name)
-        path = self._folder / out_folder.DATASET_FILE
-        whole_files.write_text(path, f"# {out_folder.SIGNATURE}\n{text}")
-        self._remarks += [f"Check: {note}" for note in notes]
-        descriptor = descriptor_lib.load(str(path))
-        for warning in config_lib.list_dataset_warnings(
-            config_lib.load_dataset(str(path))
-        ):
-            self._remarks.append(f"Warning: {warning.rule}. {warning.fix}")
-        choices.check_things(bool(descriptor.thing_ids), self._wishes)
-        return descriptor
-
-    def _write_records(
-        self,
-        splits: dict[str, list[Example]],
-        descriptor: descriptor_lib.DatasetDescriptor,
-    ) -> survey_lib.DataSurvey:
-        native_logs.load_tensorflow()
-        from deeplab2_like.data.coco import records
-
-        surveyor = survey_lib.Surveyor(descriptor)
-        total = sum(map(len, splits.values()))
-        done = 0
-        with self._report.phase("Converting", total, unit="images") as phase:
-
-            def convert(split: str, examples: list[Example]) -> records.Summary:
-                def survey_sample(sample: Sample) -> None:
-                    if sample.panoptic is not None:
-                        surveyor.add(sample.panoptic, is_val=split == VAL)
-
-                return records.write_samples(
-                    [example.load for example in examples],
-                    descriptor,
-                    records.Output(
-                        str(self._folder / out_folder.RECORDS_FOLDER),
-                        split,
-                        _count_shards(len(examples)),
-                    ),
-                    num_threads=self._machine.cores,
-                    report=lambda number: phase.advance(done + number),
-                    on_sample=survey_sample,
-                )
-
-            for split, examples in splits.items():
-                summary = convert(split, examples)
-                done += len(examples)
-                self._remarks += [
-                    line
-                    for line in summary.list_remarks(descriptor)
-                    # The survey says it for both splits.
-                    if "do not occur" not in line
-                ]
-        return surveyor.finish()
 
     def _write_config(
         self,
@@ -241,47 +186,6 @@ class _Maker:
 
 def _make_printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def _count_shards(num_images: int) -> int:
-    return max(1, min(_MAX_SHARDS, num_images // _IMAGES_PER_SHARD))
-
-
-def split_examples(
-    examples: Sequence[Example],
-) -> tuple[dict[str, list[Example]], str]:
-    """Divides images into training and evaluation.
-
-    Args:
-        examples: One image or more.
-
-    Returns:
-        The images by split; and how they were divided, "" where the data say
-        it.
-
-    Raises:
-        errors.DataError: There is no image.
-    """
-    if not examples:
-        raise errors.DataError("There is no image with a label.")
-    if all(example.split for example in examples):
-        return {
-            split: [e for e in examples if e.split == split]
-            for split in (TRAIN, VAL)
-        }, ""
-    if len(examples) == 1:
-        one = list(examples)
-        return {TRAIN: one, VAL: one}, (
-            "on the only image, which is trained on, too: scores say nothing "
-            "about other images"
-        )
-    chosen = splitting.choose_evaluation(
-        {example.name: example.class_ids for example in examples}
-    )
-    return {
-        TRAIN: [e for e in examples if e.name not in chosen],
-        VAL: [e for e in examples if e.name in chosen],
-    }, splitting.RULE
 
 
 def _list_commands(out: pathlib.Path, images: pathlib.Path) -> list[str]:

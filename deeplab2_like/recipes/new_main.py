@@ -3,10 +3,11 @@
 
     deeplab2-new --data=PHOTOS --out=mine
 
-PHOTOS is a folder in COCO-panoptic form: images, PNGs of segment ids, and a
-JSON file, or one each for training and evaluation; or such a JSON file. Written
-are records, the descriptor of the classes, and a config in which each choice
-has its reason as a comment. The next commands are printed.
+PHOTOS is a folder of images and labels, or a JSON file that lists them, in one
+of the forms of docs/label_forms.md: COCO-panoptic, COCO instances and others.
+deeplab2-prepare shows what is found in it, and how it is read. Written are
+records, the descriptor of the classes, and a config in which each choice has
+its reason as a comment. The next commands are printed.
 """
 
 import pathlib
@@ -17,8 +18,7 @@ from absl import flags
 
 from deeplab2_like import errors
 from deeplab2_like.console import path_flags, program
-from deeplab2_like.recipes import choice, forms, making
-from deeplab2_like.recipes.survey import DataSurvey
+from deeplab2_like.recipes import choice, forms, making, reading_flags
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
@@ -70,36 +70,9 @@ _OVERWRITE = flags.DEFINE_bool(
     flag_values=_FLAGS,
 )
 
+_READING = reading_flags.define(_FLAGS)
+
 _LEAST_MINUTES, _MOST_MINUTES = 0.1, 60 * 24 * 30
-
-
-def _describe(survey: DataSurvey) -> list[str]:
-    """Describes the data in a few lines."""
-    train, val = survey.num_images
-    heights, widths = survey.heights, survey.widths
-    size = f"{heights.most:.0f} x {widths.most:.0f} pixels"
-    if survey.num_sizes > 1:
-        size = (
-            f"{heights.least:.0f} to {heights.most:.0f} x "
-            f"{widths.least:.0f} to {widths.most:.0f} pixels"
-        )
-    things = [c for c in survey.classes if c.is_thing]
-    lines = [
-        f"Images    {train} to train, {val} to evaluate, {size}",
-        f"Classes   {len(survey.classes)}: {len(things)} things, "
-        f"{len(survey.classes) - len(things)} stuff; "
-        f"{100 * survey.void_share:.1f} % of the pixels have no label",
-    ]
-    sizes = survey.instance_sizes
-    if sizes is not None:
-        total = sum(sum(c.instances) for c in things)
-        lines.append(
-            f"Objects   {total}, at most "
-            f"{survey.instances_per_image.most:.0f} in an image; side of a "
-            f"square of their area {sizes.p10:.0f}, {sizes.median:.0f}, "
-            f"{sizes.p90:.0f} pixels (10, 50, 90 %), {survey.num_crowds} crowds"
-        )
-    return lines
 
 
 def _main(arguments: Sequence[str]) -> None:
@@ -118,13 +91,14 @@ def _main(arguments: Sequence[str]) -> None:
             pathlib.Path(data),
             _to_path(_IMAGE_DIR.value),
             _to_path(_PANOPTIC_DIR.value),
+            _READING.read(),
         ),
         out,
         choice.Wishes(_SYSTEM.value, minutes),
         overwrite=_OVERWRITE.value,
     )
     plan = made.plan
-    lines = _describe(made.survey)
+    lines = made.survey.describe()
     if made.split_rule:
         lines.append(f"Evaluate  {made.split_rule}")
     encoder = (

@@ -14,8 +14,9 @@ from deeplab2_like.storage import whole_files
 CONFIG_FILE = "config.textproto"
 DATASET_FILE = "dataset.textproto"
 RECORDS_FOLDER = "records"
-# By this line an older file is known to be ours.
+# By these lines an older file is known to be ours.
 SIGNATURE = "Written by deeplab2-new."
+PREPARE_SIGNATURE = "Written by deeplab2-prepare."
 _SHARD = re.compile(r"(train|val)-\d{5}-of-\d{5}\.tfrecord")
 _SIDE_FILES = ("MANIFEST.sha256", "class_pixels.json")
 _WORK_FOLDER = ".new"
@@ -51,16 +52,17 @@ def check(out: pathlib.Path, *, overwrite: bool) -> None:
         file = out / name
         if file.exists() and not _is_ours(file):
             raise errors.ConfigError(
-                f"{file} was not written by deeplab2-new, and is not replaced. "
-                "Move it, or give another --out."
+                f"{file} was not written by deeplab2-new or deeplab2-prepare, "
+                "and is not replaced. Move it, or give another --out."
             )
 
 
 def _is_ours(file: pathlib.Path) -> bool:
     try:
-        return SIGNATURE in file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
+    return SIGNATURE in text or PREPARE_SIGNATURE in text
 
 
 @contextlib.contextmanager

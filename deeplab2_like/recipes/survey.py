@@ -121,6 +121,35 @@ class DataSurvey:
         total = sum(c.pixels[0] for c in self.classes)
         return {c.name: c.pixels[0] / total for c in self.things + self.stuff}
 
+    def describe(self) -> list[str]:
+        """Describes the data in a few lines."""
+        train, val = self.num_images
+        heights, widths = self.heights, self.widths
+        size = f"{heights.most:.0f} x {widths.most:.0f} pixels"
+        if self.num_sizes > 1:
+            size = (
+                f"{heights.least:.0f} to {heights.most:.0f} x "
+                f"{widths.least:.0f} to {widths.most:.0f} pixels"
+            )
+        things = [c for c in self.classes if c.is_thing]
+        lines = [
+            f"Images    {train} to train, {val} to evaluate, {size}",
+            f"Classes   {len(self.classes)}: {len(things)} things, "
+            f"{len(self.classes) - len(things)} stuff; "
+            f"{100 * self.void_share:.1f} % of the pixels have no label",
+        ]
+        sizes = self.instance_sizes
+        if sizes is not None:
+            total = sum(sum(c.instances) for c in things)
+            lines.append(
+                f"Objects   {total}, at most "
+                f"{self.instances_per_image.most:.0f} in an image; side of a "
+                f"square of their area {sizes.p10:.0f}, {sizes.median:.0f}, "
+                f"{sizes.p90:.0f} pixels (10, 50, 90 %), "
+                f"{self.num_crowds} crowds"
+            )
+        return lines
+
 
 class Surveyor:
     """Measures images one by one."""

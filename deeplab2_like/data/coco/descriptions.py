@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the text of a data set descriptor from COCO-panoptic JSON files."""
 
+import dataclasses
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from deeplab2_like import errors
 from deeplab2_like.config import textproto
-from deeplab2_like.labels import coco_json, json_values
+from deeplab2_like.labels import coco_instances, coco_json, json_values
 
 _DIVISORS = (1000, 10_000, 100_000, 1_000_000, 10_000_000)
 _IGNORE_LABELS = (255, 65_535)
@@ -63,26 +64,47 @@ def _choose_numbers(num_classes: int, most: int) -> tuple[int, int]:
     )
 
 
-def _check_categories(content: coco_json.PanopticJson) -> None:
-    if not content.categories:
+def order_categories(
+    found: Iterable[coco_json.Category], source: str
+) -> tuple[list[coco_json.Category], list[str]]:
+    """Brings the classes of a data set in order, and checks them.
+
+    Args:
+        found: The classes.
+        source: Path of the file or folder that has them, for messages.
+
+    Returns:
+        The classes by rising id, with names that differ: those that occur
+        repeatedly got their id. And these names.
+
+    Raises:
+        errors.DataError: There is none, or one without a name or with an id
+            that no descriptor can have.
+    """
+    categories = sorted(found, key=lambda one: one.id)
+    if not categories:
         raise errors.DataError(
-            f"{str(content.path)!r} has no categories. Add them: id, name, "
-            "isthing."
+            f"{source!r} has no categories. Add them: id, name, isthing."
         )
-    for category in content.categories.values():
+    for category in categories:
         if not category.name:
             raise errors.DataError(
-                f"{str(content.path)!r} has a category without 'name': "
-                f"id {category.id}. Each needs id, name and isthing."
+                f"{source!r} has a category without 'name': id {category.id}. "
+                "Each needs id, name and isthing."
             )
         if not 0 <= category.id <= _MAX_CATEGORY_ID:
             raise errors.DataError(
-                f"{str(content.path)!r}: category "
+                f"{source!r}: category "
                 f"{json_values.summarize([category.name])} has the id "
                 f"{json_values.describe(category.id)}. Ids of categories are "
                 f"0..{_MAX_CATEGORY_ID}: number them anew, also in "
                 "`annotations`."
             )
+    names, twice = _name_uniquely(categories)
+    return [
+        dataclasses.replace(category, name=name)
+        for category, name in zip(categories, names, strict=True)
+    ], twice
 
 
 def _name_uniquely(
@@ -144,10 +166,21 @@ def _list_notes(
     return notes
 
 
-def _check_same_categories(contents: Sequence[coco_json.PanopticJson]) -> None:
-    """Checks that several files have the same categories."""
+def check_same_categories(
+    contents: Sequence[coco_json.PanopticJson | coco_instances.InstancesJson],
+) -> None:
+    """Checks that several files have the same categories.
 
-    def list_facts(content: coco_json.PanopticJson) -> dict[int, object]:
+    Args:
+        contents: The files, one or more.
+
+    Raises:
+        errors.DataError: They differ.
+    """
+
+    def list_facts(
+        content: coco_json.PanopticJson | coco_instances.InstancesJson,
+    ) -> dict[int, object]:
         return {c.id: (c.name, c.is_thing) for c in content.categories.values()}
 
     first = contents[0]
@@ -188,31 +221,60 @@ def describe_with_notes(
         for path in (json_path, *other_paths)
     ]
     content = contents[0]
-    _check_categories(content)
-    _check_same_categories(contents)
-    categories = sorted(content.categories.values(), key=lambda one: one.id)
-    names, twice = _name_uniquely(categories)
+    categories, twice = order_categories(
+        content.categories.values(), str(content.path)
+    )
+    check_same_categories(contents)
     most = _count_most_instances(contents)
+    notes = [*_list_notes(categories, twice), *content.warnings]
+    text = write_description(
+        categories, name, most=most, source=json_path, notes=notes
+    )
+    return text, notes
+
+
+def write_description(
+    categories: Sequence[coco_json.Category],
+    name: str,
+    *,
+    most: int,
+    source: str,
+    notes: Sequence[str] = (),
+) -> str:
+    """Writes the descriptor of a data set with these classes.
+
+    Args:
+        categories: The classes, in their order; names differ.
+        name: Name of the data set.
+        most: Most instances of a class in an image.
+        source: Path of the file or folder that has the classes.
+        notes: Sentences for the comments.
+
+    Returns:
+        Text format of `DatasetDescriptor`.
+
+    Raises:
+        errors.DataError: No descriptor can have as many classes or instances.
+    """
     ignore_label, divisor = _choose_numbers(len(categories), most)
-    source = os.path.basename(json_path)
+    origin = os.path.basename(source)
     header = _HEADER.format(
-        source=source if source.isprintable() else repr(source),
+        source=origin if origin.isprintable() else repr(origin),
         name=textproto.quote(name),
         ignore_label=ignore_label,
         most=most,
         divisor=divisor,
     )
-    notes = [*_list_notes(categories, twice), *content.warnings]
     header += "".join(f"# {note}\n" for note in notes)
-    lines = map(_describe_category, categories, names)
+    lines = [_describe_category(one, one.name) for one in categories]
     text = "\n".join([header, *lines, ""])
     if len(text.encode()) > _MAX_BYTES:
         raise errors.DataError(
-            f"{json_path!r} has {len(categories)} categories, whose "
+            f"{source!r} has {len(categories)} categories, whose "
             f"description is larger than {_MAX_BYTES} bytes, the limit of "
             "descriptors. Shorten their names or merge categories."
         )
-    return text, notes
+    return text
 
 
 def describe_categories(json_path: str, name: str) -> str:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a data set in COCO-panoptic layout as shards of records."""
 
-import collections
-import concurrent.futures
 import dataclasses
 import functools
 from collections import Counter
@@ -14,13 +12,13 @@ from deeplab2_like import errors
 from deeplab2_like.data import class_pixels
 from deeplab2_like.data.coco import samples as coco_samples
 from deeplab2_like.data.coco.entries import Entry
+from deeplab2_like.data.coco.loading import LoadSample, load_in_order
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import writer as record_writer
 from deeplab2_like.labels import coco_json, json_values
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.results import raw_predictions
 
-LoadSample = Callable[[], coco_samples.Sample]
 # How many images with problems are looked for before giving up.
 _MAX_BAD_IMAGES = 20
 _MAX_NOTES = 3
@@ -138,35 +136,6 @@ class Output:
     split: str
     num_shards: int
     overwrite: bool = False
-
-
-def load_in_order(
-    loaders: Sequence[LoadSample], num_threads: int = 2
-) -> Iterator[coco_samples.Sample | errors.DataError]:
-    """Loads images in order, some ahead of their use.
-
-    Args:
-        loaders: Function that loads each image.
-        num_threads: Images that are read at once.
-
-    Yields:
-        Each image, or the error why it cannot be used.
-    """
-
-    def load(loader: LoadSample) -> coco_samples.Sample | errors.DataError:
-        try:
-            return loader()
-        except errors.DataError as error:
-            return error
-
-    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(num_threads) as executor:
-        for loader in loaders:
-            waiting.append(executor.submit(load, loader))
-            if len(waiting) > 2 * num_threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def write_coco_records(

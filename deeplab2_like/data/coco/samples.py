@@ -55,8 +55,16 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
-class _ImageOfRecord:
-    """The image of a sample; see `Sample`."""
+class ImageOfRecord:
+    """The image of a sample.
+
+    Attributes:
+        content: Content of its file, a JPEG or PNG.
+        file_format: "jpeg" or "png".
+        size: (height, width).
+        is_converted: Whether the file was rewritten.
+        note: See `Sample`.
+    """
 
     content: bytes
     file_format: str
@@ -65,10 +73,18 @@ class _ImageOfRecord:
     note: str
 
 
-def _load_image(
+def load_image(
     entry: Entry, label_size: tuple[int, ...] | None
-) -> _ImageOfRecord:
-    """Loads an image, turned upright where its label is."""
+) -> ImageOfRecord:
+    """Loads an image, turned upright where its label is.
+
+    Args:
+        entry: The image.
+        label_size: (height, width) of the label; None where that is not known.
+
+    Raises:
+        errors.DataError: It cannot be read.
+    """
     try:
         content = image_files.read_file(entry.image_path)
         image = image_decoding.open_image(content, f"Image {entry.name!r}")
@@ -87,7 +103,7 @@ def _load_image(
         Image.fromarray(pixels_hw3).save(output, format="PNG")
         content, file_format = output.getvalue(), "png"
     height, width = pixels_hw3.shape[:2]
-    return _ImageOfRecord(
+    return ImageOfRecord(
         content, file_format, (height, width), is_converted, image.note
     )
 
@@ -118,9 +134,19 @@ def _find_segment_problems(
     return problems
 
 
-def _check_sizes(
+def check_sizes(
     entry: Entry, sizes: Mapping[str, tuple[int, ...] | None]
 ) -> None:
+    """Checks that image and label have one size.
+
+    Args:
+        entry: The image.
+        sizes: (height, width) by what has it, for the message; None where it
+            has none.
+
+    Raises:
+        errors.DataError: They differ.
+    """
     if len(set(sizes.values()) - {None}) <= 1:
         return
     described = ", ".join(
@@ -233,7 +259,7 @@ def load_sample(
         errors.DataError: A file cannot be read, or the files do not agree.
     """
     if not entry.label_path:
-        image = _load_image(entry, entry.size)
+        image = load_image(entry, entry.size)
         return Sample(
             entry.name,
             image.content,
@@ -246,8 +272,8 @@ def load_sample(
             note=image.note,
         )
     ids_hw = coco_format.load_segment_ids(entry.label_path)
-    image = _load_image(entry, ids_hw.shape)
-    _check_sizes(
+    image = load_image(entry, ids_hw.shape)
+    check_sizes(
         entry,
         {
             "the image": image.size,

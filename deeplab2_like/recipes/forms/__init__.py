@@ -5,19 +5,36 @@ A new form is a module with a function `recognize` and its entry in `FORMS`.
 """
 
 from deeplab2_like import errors
-from deeplab2_like.recipes.forms import coco_panoptic
+from deeplab2_like.recipes.forms import coco_instances, coco_panoptic
+from deeplab2_like.recipes.forms.reading import Reading
 from deeplab2_like.recipes.forms.source import Example, Form, Request, Source
 from deeplab2_like.recipes.forms.tree import Tree
 
-__all__ = ["FORMS", "Example", "Form", "Request", "Source", "find_source"]
+__all__ = [
+    "FORMS",
+    "Example",
+    "Form",
+    "Reading",
+    "Request",
+    "Source",
+    "find_source",
+]
 
 # Where several forms recognize a folder, the first one reads it.
 FORMS: tuple[Form, ...] = (
     Form(
+        "coco-panoptic",
         "COCO-panoptic",
         "images, PNGs of segment ids, and one JSON file for all or for each "
         "split (`segments_info`)",
         coco_panoptic.recognize,
+    ),
+    Form(
+        "coco-instances",
+        "COCO instances",
+        "images, and one JSON file for all or for each split with polygons or "
+        "run lengths (`segmentation`)",
+        coco_instances.recognize,
     ),
 )
 
@@ -39,15 +56,18 @@ def find_source(request: Request, forms: tuple[Form, ...] = FORMS) -> Source:
             "and labels."
         )
     tree = Tree.look(request.root)
+    if request.form:
+        forms = tuple(form for form in forms if form.key == request.form)
     for form in forms:
         source = form.recognize(tree, request)
         if source is not None:
             return source
+    few = "of the form that is asked for" if request.form else "understood"
     understood = "; ".join(f"{form.name} ({form.content})" for form in forms)
     found = tree.describe()
     if request.data.is_file():
         found = "a file of another kind"
     raise errors.DataError(
         f"{request.data} holds {found}, which is no data set in a form that is "
-        f"understood: {understood}. Convert it, or give the right folder."
+        f"{few}: {understood}. Convert it, or give the right folder."
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from deeplab2_like.data.coco.samples import Sample
 from deeplab2_like.labels.descriptor import DatasetDescriptor
+from deeplab2_like.recipes.forms.reading import Reading
 from deeplab2_like.recipes.forms.tree import Tree
 
 TRAIN, VAL = "train", "val"
@@ -22,11 +23,15 @@ class Request:
         image_dir: Folder of the images, where it is not to be found by
             looking; None to look.
         panoptic_dir: The same of the PNGs of segment ids.
+        reading: What the user says about labels that do not say it themselves.
+        form: `Form.key` of the form that the data are of; "" to look.
     """
 
     data: pathlib.Path
     image_dir: pathlib.Path | None = None
     panoptic_dir: pathlib.Path | None = None
+    reading: Reading = dataclasses.field(default_factory=Reading)
+    form: str = ""
 
     @property
     def root(self) -> pathlib.Path:
@@ -58,10 +63,13 @@ class Source(abc.ABC):
     Attributes:
         title: What was found, a line for the user.
         image_dir: Folder with images, for the command that predicts them.
+        question: Sentence that asks the user for what the labels do not say;
+            "" where nothing is open. Records are written when it is answered.
     """
 
     title: str
     image_dir: pathlib.Path
+    question: str = ""
 
     @abc.abstractmethod
     def describe(self, name: str) -> tuple[str, list[str]]:
@@ -99,6 +107,7 @@ class Form:
     """A form of data sets.
 
     Attributes:
+        key: Its name on command lines.
         name: Its name, for the user.
         content: What it consists of, for the user.
         recognize: Function that returns the data set where a folder is of this
@@ -106,6 +115,7 @@ class Form:
             where it is of this form and cannot be used.
     """
 
+    key: str
     name: str
     content: str
     recognize: Callable[[Tree, Request], Source | None]

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads labels in the form that you have, and writes records.
+
+    deeplab2-prepare PHOTOS
+    deeplab2-prepare PHOTOS --out=mine --write
+
+PHOTOS is a folder of images and labels, or a JSON file that lists them. The
+first command says in which form they are, which classes they have and what the
+images are like, and draws three of them; it writes nothing else. The second
+writes the descriptor of the classes and the records for training and
+evaluation. docs/label_forms.md lists the forms and how they are read.
+"""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+from deeplab2_like import errors
+from deeplab2_like.config import textproto
+from deeplab2_like.console import path_flags, program
+from deeplab2_like.labels import coco_json
+from deeplab2_like.recipes import (
+    conversion,
+    forms,
+    out_folder,
+    preparing,
+    reading_flags,
+)
+from deeplab2_like.recipes.forms.source import TRAIN, VAL
+from deeplab2_like.recipes.survey import DataSurvey
+from deeplab2_like.storage import user_paths
+
+_AUTO = "auto"
+_MAX_REMARKS = 12
+_MAX_CLASSES = 40
+
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+
+_FROM = flags.DEFINE_enum(
+    "from",
+    _AUTO,
+    [_AUTO, *(form.key for form in forms.FORMS)],
+    "The form of the labels; auto: as the files show.",
+    flag_values=_FLAGS,
+)
+_OUT = path_flags.define(
+    "out",
+    None,
+    "Folder to write: dataset.textproto, records, samples.png. By default the "
+    "name of the data with -prepared, in the working directory.",
+    flag_values=_FLAGS,
+    holds_checkpoint=True,
+)
+_WRITE = flags.DEFINE_bool(
+    "write",
+    False,
+    "Write --out. Without it the data are only looked at.",
+    flag_values=_FLAGS,
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite",
+    False,
+    "Replace the files that this program wrote to --out before; all others "
+    "stay.",
+    flag_values=_FLAGS,
+)
+_PICTURE = path_flags.define(
+    "picture",
+    None,
+    "PNG file of three images with their labels, without --write. By default "
+    "--out with .png.",
+    flag_values=_FLAGS,
+)
+_IMAGE_DIR = path_flags.define(
+    "image_dir",
+    None,
+    "Folder of the images, where it is not found by looking.",
+    flag_values=_FLAGS,
+)
+_PANOPTIC_DIR = path_flags.define(
+    "panoptic_dir",
+    None,
+    "Folder of the PNGs of COCO-panoptic data, where it is not found by "
+    "looking.",
+    flag_values=_FLAGS,
+)
+_READING = reading_flags.define(_FLAGS)
+
+
+def _main(arguments: Sequence[str]) -> None:
+    if len(arguments) != 1:
+        raise errors.ConfigError(
+            f"Give one folder, or one JSON file, not {len(arguments)}: for "
+            "example deeplab2-prepare photos."
+        )
+    data = pathlib.Path(user_paths.expand(arguments[0]))
+    request = forms.Request(
+        data,
+        _to_path(_IMAGE_DIR.value),
+        _to_path(_PANOPTIC_DIR.value),
+        _READING.read(),
+        "" if _FROM.value == _AUTO else _FROM.value,
+    )
+    out = _OUT.value or f"{_name_out(request)}-prepared"
+    user_paths.expand_checkpoint(out, "--out=")
+    threads = os.cpu_count() or 1
+    if _WRITE.value:
+        found = preparing.write(
+            request, out, overwrite=_OVERWRITE.value, num_threads=threads
+        )
+        print("\n".join([*_describe(found), *_describe_output(out)]))
+        return
+    picture = _PICTURE.value or f"{out.rstrip('/')}.png"
+    found = preparing.look(request, picture, num_threads=threads)
+    lines = _describe(found)
+    if found.survey is not None:
+        lines.append(f"Picture   {picture}")
+    lines += [f"Question  {found.question}"] if found.question else []
+    print("\n".join(lines), flush=True)
+    if found.problems:
+        coco_json.raise_problems(str(data), found.problems)
+    if not found.question:
+        print(f"Nothing is written yet: --write writes {out}.")
+
+
+def _name_out(request: forms.Request) -> str:
+    """Names the output by the data; patterns of TensorFlow become "_"."""
+    name = conversion.name_data(request)
+    return "".join("_" if c in "*?[]\\" else c for c in name)
+
+
+def _to_path(value: str | None) -> pathlib.Path | None:
+    return pathlib.Path(value) if value else None
+
+
+def _describe(found: preparing.Findings) -> list[str]:
+    """Describes the data in a few lines."""
+    train, val = found.num_images[TRAIN], found.num_images[VAL]
+    lines = [f"Found     {found.title}"]
+    if found.num_looked_at < train + val:
+        lines.append(
+            f"Read      {found.num_looked_at} of {train + val} images "
+            f"({train} to train, {val} to evaluate), spread over the data"
+        )
+    if found.survey is not None:
+        lines += [*found.survey.describe(), *_describe_classes(found.survey)]
+    if found.split_rule:
+        lines.append(f"Evaluate  {found.split_rule}")
+    lines += found.remarks[:_MAX_REMARKS]
+    if len(found.remarks) > _MAX_REMARKS:
+        lines.append(f"... and {len(found.remarks) - _MAX_REMARKS} more.")
+    return lines
+
+
+def _describe_classes(survey: DataSurvey) -> list[str]:
+    """Lists the classes in columns."""
+    total = max(1, sum(sum(one.pixels) for one in survey.classes))
+    rows = [("class", "kind", "images", "objects", "% of pixels")]
+    rows += [
+        (
+            one.name if one.name.isprintable() else repr(one.name),
+            "thing" if one.is_thing else "stuff",
+            str(sum(one.images)),
+            str(sum(one.instances)) if one.is_thing else "",
+            f"{100 * sum(one.pixels) / total:.2f}",
+        )
+        for one in survey.classes[:_MAX_CLASSES]
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    if len(survey.classes) > _MAX_CLASSES:
+        lines.append(f"  and {len(survey.classes) - _MAX_CLASSES} more")
+    return lines
+
+
+def _describe_output(out: str) -> list[str]:
+    place = os.path.join(os.path.abspath(out), out_folder.RECORDS_FOLDER)
+    beginning = user_paths.escape_pattern(place)
+    dataset = os.path.join(os.path.abspath(out), out_folder.DATASET_FILE)
+    return [
+        f"Written to {out}. For a config:",
+        f"  dataset: {textproto.quote(dataset)}",
+        *(
+            f"  file_pattern: "
+            f"{textproto.quote(f'{beginning}/{split}-*.tfrecord')}"
+            for split in (TRAIN, VAL)
+        ),
+    ]
+
+
+def cli() -> None:
+    """Reads labels and writes records (console command deeplab2-prepare)."""
+    program.run(_main, _FLAGS)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flags that say how labels are read, of several programs."""
+
+import pathlib
+
+from absl import flags
+
+from deeplab2_like import errors
+from deeplab2_like.console import path_flags
+from deeplab2_like.labels import layers as layers_lib
+from deeplab2_like.recipes.forms.reading import Reading
+
+# Flags belong to the modules that call this one.
+flags.disclaim_key_flags()
+
+
+class ReadingFlags:
+    """The flags of a program.
+
+    Attributes:
+        values: Flags of the program.
+    """
+
+    def __init__(self, values: flags.FlagValues):
+        """Stores the flags.
+
+        Args:
+            values: Flags of the program.
+        """
+        self.values = values
+
+    def read(self) -> Reading:
+        """Returns what the user said.
+
+        Raises:
+            errors.ConfigError: A value cannot be used.
+        """
+        values = self.values
+        for name in ("overlap", "background"):
+            if not values[name].value.strip():
+                raise errors.ConfigError(
+                    f"--{name} is empty. See --help for what it may be."
+                )
+        classes = values["classes"].value
+        return Reading(
+            things=_to_names(values["things"].value),
+            stuff=_to_names(values["stuff"].value),
+            classes=pathlib.Path(classes) if classes else None,
+            overlap=values["overlap"].value,
+            background=values["background"].value,
+            loose=values["loose"].value,
+        )
+
+
+def _to_names(values: list[str] | None) -> tuple[str, ...] | None:
+    if values is None:
+        return None
+    return tuple(name.strip() for name in values if name.strip())
+
+
+def define(values: flags.FlagValues) -> ReadingFlags:
+    """Defines the flags.
+
+    Args:
+        values: Flags of the program.
+    """
+    flags.DEFINE_list(
+        "things",
+        None,
+        "Names of the classes whose objects are counted, with commas between "
+        "them; the others are stuff. 'all' for all. Needed where the labels do "
+        "not say it.",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "stuff",
+        None,
+        "Names of the classes without objects, such as sky; the others are "
+        "things.",
+        flag_values=values,
+    )
+    path_flags.define(
+        "classes",
+        None,
+        "File with the names of the classes, where the labels are numbers or "
+        "colors: a line for each, 'NUMBER: NAME' or 'NAME: R, G, B', as "
+        "labelmap.txt of CVAT.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "overlap",
+        layers_lib.SMALLER,
+        "Which object is on top where two overlap: 'smaller', the one of fewer "
+        "pixels; 'later', in the order of the file; or names of classes with "
+        "commas between them, the last on top.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "background",
+        Reading.background,
+        "Name of the stuff class of pixels that no object covers; 'void' to "
+        "leave them without a class, so that they are not learned nor scored.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "loose",
+        layers_lib.AS_VOID,
+        layers_lib.LOOSE_RULES,
+        "What becomes of pixels of a thing class that belong to no object: "
+        "'void', they are not scored; 'components', each connected region is "
+        "an object.",
+        flag_values=values,
+    )
+    return ReadingFlags(values)

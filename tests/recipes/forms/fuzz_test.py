@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random edits of valid folders: each is read, or refused in a sentence."""
+
+import collections
+import copy
+import json
+import math
+import pathlib
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab2_like import errors
+from deeplab2_like.labels import descriptor
+from deeplab2_like.recipes import forms
+
+SIZE = (9, 12)
+_VALUES = [
+    None, True, False, 0, 1, 3, -1, 2**24, 10**30, 0.5, 3.0, 1e300, -0.0,
+    math.nan, math.inf, "", "3", "7.0", "x", "nan", "\0", "../a.png",
+    "C:/a.png", ".", "\ud800", "\u00e9\"\n'#", [], {}, "9" * 40, [[]],
+    [[1, 1, 5, 1, 5, 5]], [1, 2], {"size": [9, 12], "counts": [100, 8]},
+]  # fmt: skip
+_TOKENS = [
+    "", "0", "1", "-1", "0.5", "1.5", "nan", "inf", "1e400", "x", ":", ",",
+    "\t", "\0", "[", "]", "{", "#", "'", '"', "- ", "255", "256", "9" * 30,
+]  # fmt: skip
+
+
+def _draw_images(folder, names=("a", "b")):
+    folder.mkdir(parents=True)
+    for number, name in enumerate(names):
+        pixels = np.random.default_rng(number).integers(
+            0, 255, (*SIZE, 3), np.uint8
+        )
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+
+
+def write_coco_instances(folder):
+    _draw_images(folder / "images")
+    content = {
+        "images": [
+            {"id": i, "file_name": f"{n}.png", "height": 9, "width": 12}
+            for i, n in enumerate("ab")
+        ],
+        "annotations": [
+            {
+                "id": 1, "image_id": 0, "category_id": 2, "iscrowd": 0,
+                "segmentation": [[1, 1, 6, 1, 6.5, 6], [7, 1, 9, 1, 9, 4]],
+                "bbox": [1, 1, 8, 5], "area": 9.5,
+            },
+            {
+                "id": 2, "image_id": 0, "category_id": 5, "iscrowd": 1,
+                "segmentation": {"size": [9, 12], "counts": [50, 20, 38]},
+            },
+            {
+                "id": 3, "image_id": 1, "category_id": 5, "iscrowd": 0,
+                "segmentation": {"size": [9, 12], "counts": "X1:j1"},
+            },
+            {
+                "id": 4, "image_id": 1, "category_id": 2, "iscrowd": 0,
+                "segmentation": [], "bbox": [1, 1, 3, 3],
+            },
+        ],
+        "categories": [
+            {"id": 2, "name": "car", "supercategory": "x"},
+            {"id": 5, "name": "tree"},
+        ],
+    }  # fmt: skip
+    (folder / "labels.json").write_text(json.dumps(content))
+
+
+WRITERS = {"coco-instances": write_coco_instances}
+
+
+def _list_places(value):
+    """Lists (container, key) of all values in a value."""
+    places = []
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in items:
+        places.append((value, key))
+        if isinstance(inner, dict | list):
+            places += _list_places(inner)
+    return places
+
+
+def _edit_value(content, rng):
+    """Edits one value of a JSON value at a random place."""
+    places = _list_places(content)
+    if not places:
+        return
+    container, key = rng.choice(places)
+    value = container[key]
+    kind = rng.randrange(7)
+    if kind == 0:
+        del container[key]
+    elif kind == 1:
+        container[key] = rng.choice([[value], {"a": value}, [[value], None]])
+    elif kind == 2:
+        other, place = rng.choice(places)
+        container[key] = copy.deepcopy(other[place])
+    elif kind == 3 and isinstance(container, list):
+        container.insert(rng.randrange(len(container) + 1), value)
+    elif kind == 4 and not isinstance(value, dict | list):
+        container[key] = rng.choice([str(value), [value], f"{value}.0"])
+    else:
+        container[key] = copy.deepcopy(rng.choice(_VALUES))
+
+
+def _edit_text(path, rng):
+    lines = path.read_text().splitlines()
+    row = rng.randrange(max(1, len(lines)))
+    kind = rng.randrange(5)
+    if kind == 0 or not lines:
+        lines.insert(row, rng.choice(_TOKENS))
+    elif kind == 1:
+        del lines[row]
+    elif kind == 2:
+        lines.insert(row, lines[row])
+    else:
+        words = lines[row].split(" ")
+        words[rng.randrange(len(words))] = rng.choice(_TOKENS)
+        lines[row] = " ".join(words)
+    path.write_text("\n".join(lines) + "\n" * rng.randrange(2))
+
+
+def _edit_bytes(path, rng):
+    data = path.read_bytes()
+    place = rng.randrange(max(1, len(data)))
+    kind = rng.randrange(4)
+    if kind == 0:
+        data = data[:place]
+    elif kind == 1:
+        data = b""
+    else:
+        data = data[:place] + rng.randbytes(1) + data[place + 1 :]
+    path.write_bytes(data)
+
+
+def _edit_picture(path, rng):
+    with Image.open(path) as image:
+        image.load()
+    kind = rng.randrange(6)
+    if kind == 0:
+        image = image.resize((7, 7), Image.Resampling.NEAREST)
+    elif kind == 1:
+        image = image.convert(rng.choice(["L", "RGB", "RGBA", "P", "1"]))
+    elif kind == 2:
+        image = Image.fromarray(
+            np.full(SIZE, rng.choice([0, 9, 300, 65535]), np.uint16)
+        )
+    elif kind == 3:
+        return image.convert("RGB").save(path, format="JPEG")
+    else:
+        place = (rng.randrange(image.width), rng.randrange(image.height))
+        old = image.getpixel(place)
+        new = rng.choice([0, 1, 2, 7, 255])
+        image.putpixel(
+            place, new if not isinstance(old, tuple) else (new, *old[1:])
+        )
+    return image.save(path)
+
+
+def edit(folder, rng):
+    """Edits one file of a folder."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    labels = [p for p in files if "images" not in p.parts]
+    path = rng.choice(labels if rng.random() < 0.85 and labels else files)
+    kind = rng.randrange(20)
+    if kind == 0:
+        return path.unlink()
+    if kind == 1:
+        return path.rename(path.with_name(f"{path.stem}-2{path.suffix}"))
+    if kind == 2:
+        return path.write_bytes(rng.choice(files).read_bytes())
+    if kind < 5:
+        return _edit_bytes(path, rng)
+    try:
+        if path.suffix == ".json":
+            content = json.loads(path.read_text())
+            _edit_value(content, rng)
+            return path.write_text(json.dumps(content))
+        if path.suffix == ".png":
+            return _edit_picture(path, rng)
+        return _edit_text(path, rng)
+    except (ValueError, OSError, TypeError):  # Damaged before.
+        return _edit_bytes(path, rng)
+
+
+def read(folder):
+    """Reads a folder as the programs do; returns whether all is in order."""
+    try:
+        source = forms.find_source(forms.Request(folder))
+        text, _ = source.describe("edited")
+        path = folder.with_name("edited.textproto")
+        path.write_text(text, encoding="utf-8")
+        data = descriptor.load(str(path))
+        warnings = []
+        for example in source.list_examples(data, warnings.append):
+            sample = example.load()
+            assert sample.panoptic.shape == sample.size
+            classes = {*(sample.panoptic // data.label_divisor).ravel()}
+            assert classes <= {*range(data.num_classes), data.ignore_label}
+        assert all(isinstance(warning, str) for warning in warnings)
+    except errors.UserError as error:
+        message = str(error)
+        assert 20 < len(message) < 4000, message
+        assert message.rstrip().endswith((".", ".)")), message
+        return False
+    return True
+
+
+def copy_folder(files, folder):
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [range(500), pytest.param(range(500, 5500), marks=pytest.mark.slow)],
+)
+def test_edited_folders_are_read_or_refused_in_a_sentence(tmp_path, seeds):
+    contents = {}
+    for key, write in WRITERS.items():
+        folder = tmp_path / f"valid-{key}"
+        write(folder)
+        assert read(folder), key
+        contents[key] = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+    folder = pathlib.Path(tmp_path / "edited")
+    folder.mkdir()
+    outcomes = collections.defaultdict(list)
+    keys = sorted(contents)
+    for seed in seeds:
+        rng = random.Random(seed)
+        key = keys[seed % len(keys)]
+        copy_folder(contents[key], folder)
+        try:
+            for _ in range(rng.choice([1, 1, 1, 2, 4])):
+                if any(path.is_file() for path in folder.rglob("*")):
+                    edit(folder, rng)
+            outcomes[key].append(read(folder))
+        except Exception as error:
+            error.add_note(f"seed {seed}, {key}")
+            raise
+    assert {*outcomes} == {*keys}
+    for key, good in outcomes.items():  # Neither all is read, nor nothing.
+        assert 0.02 < sum(good) / len(good) < 0.95, key
