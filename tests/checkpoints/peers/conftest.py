@@ -167,8 +167,8 @@ def make_panoptic_fpn():
         writer.linear("roi_heads.box_head.fc1", 1024, 256 * 7 * 7)
         writer.linear("roi_heads.box_head.fc2", 1024, 1024)
         box = "roi_heads.box_predictor"
-        writer.linear(f"{box}.cls_score", things + 1, 1024, 0.2)
-        writer.linear(f"{box}.bbox_pred", 4 * things, 1024, 0.01)
+        writer.linear(f"{box}.cls_score", things + 1, 1024, 0.001)
+        writer.linear(f"{box}.bbox_pred", 4 * things, 1024, 0.0001)
         mask = "roi_heads.mask_head"
         for number in range(1, 5):
             writer.conv(f"{mask}.mask_fcn{number}", 256, 256, 3, bias=True)
