@@ -19,7 +19,7 @@ def require(path: str, what: str = "The path ") -> None:
 
     Args:
         path: A folder, a prefix, one of the files of a checkpoint, or a file
-            of Keras.
+            of Keras, PyTorch or detectron2.
         what: Beginning of the message, for example "--model_dir=".
 
     Raises:
@@ -33,6 +33,11 @@ def require(path: str, what: str = "The path ") -> None:
         if not may_hold(path):
             raise errors.CheckpointError(describe_empty_folder(path))
     elif not any(map(os.path.exists, (path, f"{prefix_of(path)}.index"))):
+        if user_paths.is_foreign_file(path):
+            raise errors.CheckpointError(
+                f"There is no file {path}: give a .pth, .pkl or .safetensors "
+                "file."
+            )
         raise errors.CheckpointError(describe_missing(path))
 
 

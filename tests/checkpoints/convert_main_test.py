@@ -51,6 +51,11 @@ def test_the_program_says_what_it_did(tiny_run, in_deeplab2, tmp_path, capfd):
             "no checkpoint x",
         ),
         (
+            ["--from=none.pkl", "--to=y"],
+            errors.CheckpointError,
+            "There is no file none.pkl: give",
+        ),
+        (
             ["--from=RUN", "--to=RUN", "--config_file=RUN/config.textproto"],
             errors.CheckpointError,
             "already holds",
