@@ -41,15 +41,20 @@ class ReadingFlags:
                 raise errors.ConfigError(
                     f"--{name} is empty. See --help for what it may be."
                 )
-        classes = values["classes"].value
         return Reading(
             things=_to_names(values["things"].value),
             stuff=_to_names(values["stuff"].value),
-            classes=pathlib.Path(classes) if classes else None,
+            classes=_to_path(values["classes"].value),
             overlap=values["overlap"].value,
             background=values["background"].value,
             loose=values["loose"].value,
+            label_dir=_to_path(values["label_dir"].value),
+            instance_dir=_to_path(values["instance_dir"].value),
         )
+
+
+def _to_path(value: str | None) -> pathlib.Path | None:
+    return pathlib.Path(value) if value else None
 
 
 def _to_names(values: list[str] | None) -> tuple[str, ...] | None:
@@ -109,6 +114,20 @@ def define(values: flags.FlagValues) -> ReadingFlags:
         "What becomes of pixels of a thing class that belong to no object: "
         "'void', they are not scored; 'components', each connected region is "
         "an object.",
+        flag_values=values,
+    )
+    path_flags.define(
+        "label_dir",
+        None,
+        "Folder of the label images of classes, where it is not found by "
+        "looking.",
+        flag_values=values,
+    )
+    path_flags.define(
+        "instance_dir",
+        None,
+        "Folder of the label images of instances, where it is not found by "
+        "looking.",
         flag_values=values,
     )
     return ReadingFlags(values)

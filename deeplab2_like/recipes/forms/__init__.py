@@ -5,7 +5,11 @@ A new form is a module with a function `recognize` and its entry in `FORMS`.
 """
 
 from deeplab2_like import errors
-from deeplab2_like.recipes.forms import coco_instances, coco_panoptic
+from deeplab2_like.recipes.forms import (
+    coco_instances,
+    coco_panoptic,
+    label_images,
+)
 from deeplab2_like.recipes.forms.reading import Reading
 from deeplab2_like.recipes.forms.source import Example, Form, Request, Source
 from deeplab2_like.recipes.forms.tree import Tree
@@ -35,6 +39,14 @@ FORMS: tuple[Form, ...] = (
         "images, and one JSON file for all or for each split with polygons or "
         "run lengths (`segmentation`)",
         coco_instances.recognize,
+    ),
+    Form(
+        "label-images",
+        "label images",
+        "images beside PNGs of classes, of instances, or of both, in folders "
+        "such as images/, labels/, instances/ or with names such as a.jpg, "
+        "a_label.png, a_instance.png",
+        label_images.recognize,
     ),
 )
 

@@ -10,19 +10,29 @@ import functools
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from deeplab2_like.data.coco import descriptions
-from deeplab2_like.labels import coco_instances, coco_json
+from deeplab2_like.labels import coco_instances, coco_json, pixel_maps
 from deeplab2_like.labels import layers as layers_lib
 from deeplab2_like.labels.coco_instances import InstancesJson, Object
+from deeplab2_like.labels.coco_json import Category
 from deeplab2_like.labels.layers import Layers, Part
-from deeplab2_like.recipes.forms import own_labels, places
+from deeplab2_like.recipes.forms import (
+    class_file,
+    class_naming,
+    label_scan,
+    own_labels,
+    pairing,
+    places,
+)
+from deeplab2_like.recipes.forms.class_naming import Naming
 from deeplab2_like.recipes.forms.own_labels import (
     ClassTable,
     LabeledImage,
     LabelSource,
 )
+from deeplab2_like.recipes.forms.pairing import IMAGE, SEMANTIC
 from deeplab2_like.recipes.forms.reading import Reading
 from deeplab2_like.recipes.forms.source import Request
 from deeplab2_like.recipes.forms.tree import Tree
@@ -41,11 +51,14 @@ class _Split:
         content: The file.
         split: As in `Example`.
         images: Folder of the images.
+        semantic: Label image of classes by `file_name`; empty where there are
+            none.
     """
 
     content: InstancesJson
     split: str
     images: str
+    semantic: Mapping[str, pathlib.Path]
 
 
 class CocoInstances(LabelSource):
@@ -64,13 +77,28 @@ class CocoInstances(LabelSource):
         """
         descriptions.check_same_categories([s.content for s in splits])
         first = splits[0].content
+        maps = [path for s in splits for path in s.semantic.values()]
+        used = {
+            one.category_id
+            for split in splits
+            for objects in split.content.objects.values()
+            for one in objects
+        }
+        categories = [
+            # With label images the file may list stuff, too.
+            dataclasses.replace(one, is_thing=not maps or one.id in used)
+            for one in first.categories.values()
+        ]
+        self._naming = None
+        if maps:
+            self._naming = _name_maps(categories, reading, str(first.path))
+            categories = [*self._naming.categories]
+            note += f" Elsewhere classes as in {maps[0]}."
         table = ClassTable(
-            [
-                dataclasses.replace(category, is_thing=True)
-                for category in first.categories.values()
-            ],
+            categories,
             reading,
             str(first.path),
+            has_background=self._naming is None,
         )
         names = [f"{s.content.path} with {s.images}" for s in splits]
         super().__init__(
@@ -105,7 +133,12 @@ class CocoInstances(LabelSource):
             bare = []
             for key, image in content.images.items():
                 objects = content.objects[key]
-                if not objects and self.table.background == layers_lib.VOID:
+                semantic = split.semantic.get(image.file_name)
+                if (
+                    not objects
+                    and semantic is None
+                    and self.table.background == layers_lib.VOID
+                ):
                     bare.append(image.file_name)
                     continue
                 listed.append(
@@ -119,9 +152,14 @@ class CocoInstances(LabelSource):
                             if not one.is_crowd and not one.is_box
                         ),
                         read=functools.partial(
-                            self._read, content, image.file_name, objects
+                            self._read,
+                            content,
+                            image.file_name,
+                            objects,
+                            semantic,
                         ),
                         size=image.size,
+                        label_path=str(semantic or ""),
                     )
                 )
             if bare:
@@ -136,12 +174,22 @@ class CocoInstances(LabelSource):
         content: InstancesJson,
         name: str,
         objects: Sequence[Object],
+        semantic: pathlib.Path | None,
         size: tuple[int, int],
     ) -> tuple[Layers, str]:
         table = self.table
         index_of_id = table.index_of_id()
         parts, empty = [], []
         below = Layers.empty(size, table.background)
+        if semantic is not None and self._naming is not None:
+            pixels = pixel_maps.load(semantic)
+            size = pixels.size
+            below = Layers.empty(size)
+            below.classes[:] = class_naming.find_indices(
+                label_scan.read_numbers(pixels, None, self._naming.by_color),
+                self._naming,
+                semantic,
+            )
         for number, one in enumerate(objects, 1):
             try:
                 mask = coco_instances.fill(one, size)
@@ -231,8 +279,10 @@ def _locate(path: str, split: str, tree: Tree, request: Request) -> _Split:
     for place in (tree, places.look_above(tree, request)):
         if images is None and place is not None:
             beside = os.path.relpath(os.path.dirname(path), place.root)
+            found = places.rank_folders(place, names)
+            named = [f for f in found if pairing.find_role(f"{f}/-") == IMAGE]
             images = places.choose_folder(
-                places.rank_folders(place, names),
+                named or found,
                 f"The images of {path}",
                 "image_dir",
                 hints=(beside if beside != os.curdir else "", split),
@@ -245,7 +295,52 @@ def _locate(path: str, split: str, tree: Tree, request: Request) -> _Split:
             f"{tree.root}.",
             "Give their folder with --image_dir.",
         )
-    return _Split(content, split, images)
+    semantic = _find_maps(names, images, tree, request)
+    bare = [name for name in names if name not in semantic]
+    if semantic and bare:
+        raise own_labels.refuse(
+            path,
+            f"{len(bare)} of {len(names)} images have no label image of "
+            f"classes, such as {semantic[next(iter(semantic))]}: "
+            f"{', '.join(map(repr, bare[:_MAX_NAMED]))}.",
+            "Add them, or move the label images elsewhere.",
+        )
+    return _Split(content, split, images, semantic)
+
+
+def _find_maps(
+    names: Sequence[str], images: str, tree: Tree, request: Request
+) -> dict[str, pathlib.Path]:
+    """Finds the label images of classes, by the names of images."""
+    place = tree
+    if not _is_below(images, tree.root):
+        place = places.look_above(tree, request) or tree
+    semantic = {
+        os.path.realpath(one.paths[IMAGE]): one.paths[SEMANTIC]
+        for one in pairing.pair(place, request)
+        if {IMAGE, SEMANTIC} <= {*one.paths}
+    }
+    found = {
+        name: semantic.get(os.path.realpath(os.path.join(images, name)))
+        for name in names
+    }
+    return {name: path for name, path in found.items() if path is not None}
+
+
+def _is_below(path: str, folder: pathlib.Path) -> bool:
+    return folder.resolve() in pathlib.Path(path, "x").resolve().parents
+
+
+def _name_maps(
+    categories: Sequence[Category], reading: Reading, source: str
+) -> Naming:
+    """Names the numbers of label images beside a JSON file."""
+    named = None
+    if reading.classes is not None:
+        named = class_file.load(reading.classes)
+        source = str(reading.classes)
+    ordered, _ = descriptions.order_categories(categories, source)
+    return class_naming.add_names(ordered, named, source)
 
 
 def _check_files(split: _Split) -> None:

@@ -32,6 +32,9 @@ class Reading:
             "void" where they are not scored.
         loose: `layers.AS_VOID` or `layers.AS_COMPONENTS`, what becomes of a
             thing's pixels without an instance.
+        label_dir: Folder of the label images of classes, where it is not
+            found by looking.
+        instance_dir: The same of those of instances.
     """
 
     things: tuple[str, ...] | None = None
@@ -40,6 +43,8 @@ class Reading:
     overlap: str = layers_lib.SMALLER
     background: str = _BACKGROUND
     loose: str = layers_lib.AS_VOID
+    label_dir: pathlib.Path | None = None
+    instance_dir: pathlib.Path | None = None
 
     @property
     def fills_background(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from deeplab2_like import errors
+from deeplab2_like.scenes import scene as scene_lib
 
 NAMES = ["car", "person", "sign", "tree"]
 
@@ -267,3 +268,34 @@ def test_classes_that_do_not_exist_are_refused(data, content, load):
         load(folder, overlap="car,cat")
     with pytest.raises(errors.ConfigError, match="both name 'car'"):
         load(folder, things=("car",), stuff=("car",))
+
+
+@pytest.mark.parametrize("names", ["ids", "file"])
+def test_label_images_have_the_stuff(
+    data, scenes_of_truth, trace, load, check_truth, tmp_path, names
+):
+    content = make_content(scenes_of_truth, trace)
+    classes = tmp_path / "names.txt"
+    lines = [f"{i}: {n}" for i, n in enumerate(scene_lib.CLASS_NAMES)]
+    classes.write_text("\n".join(lines))
+    if names == "ids":
+        for i, category in enumerate(scene_lib.CLASS_NAMES):
+            if category not in NAMES:
+                content["categories"].append({"id": 50 + i, "name": category})
+    folder = data(content)
+    (folder / "labels").mkdir()
+    for scene in scenes_of_truth:
+        label = scene.panoptic // 1000
+        if names == "ids":
+            label = np.where(label < 5, label + 50, 255)
+        path = folder / "labels" / f"{scene.name}.png"
+        Image.fromarray(label.astype(np.uint8)).save(path)
+    found = load(
+        folder,
+        **({"classes": classes} if names == "file" else {}),
+    )
+    assert "Elsewhere classes as in" in found.source.title
+    check_truth(found, scenes_of_truth, background="void")
+    path.unlink()
+    with pytest.raises(errors.DataError, match="1 of 4 images have no label"):
+        load(folder)

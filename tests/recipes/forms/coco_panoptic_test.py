@@ -131,7 +131,7 @@ def test_different_categories_of_the_splits_are_refused(scenes, edit):
 def test_a_split_without_annotations_is_refused(photos, edit):
     edit(photos / "labels.json", lambda c: c.update(annotations=[]))
     with pytest.raises(
-        errors.DataError, match="which is no data set in a form"
+        errors.DataError, match="have 12 colors, and which class each is"
     ):
         list_splits(photos)
 

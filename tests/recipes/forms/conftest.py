@@ -107,7 +107,7 @@ class Loaded:
     def __init__(self, data, **options):
         folders = {
             key: options.pop(key)
-            for key in ("image_dir", "panoptic_dir", "label_dir", "form")
+            for key in ("image_dir", "panoptic_dir", "form")
             if key in options
         }
         request = forms.Request(

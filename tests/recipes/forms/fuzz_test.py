@@ -72,7 +72,24 @@ def write_coco_instances(folder):
     (folder / "labels.json").write_text(json.dumps(content))
 
 
-WRITERS = {"coco-instances": write_coco_instances}
+def write_label_images(folder):
+    _draw_images(folder / "images")
+    for kind, dtype in (("labels", np.uint8), ("instances", np.uint16)):
+        (folder / kind).mkdir()
+        for name in "ab":
+            pixels = np.zeros(SIZE, dtype)
+            pixels[2:5, 3:9] = 1 if kind == "labels" else 700
+            pixels[5:7, 3:9] = 2 if kind == "labels" else 0
+            Image.fromarray(pixels).save(folder / kind / f"{name}.png")
+    (folder / "names.txt").write_text("0: ground\n1: car\n2: tree\n255: void\n")
+
+
+WRITERS = {
+    "coco-instances": write_coco_instances,
+    "label-images": write_label_images,
+}
+# Files that are named by a flag.
+CLASSES = {"label-images": "names.txt"}
 
 
 def _list_places(value):
@@ -189,10 +206,12 @@ def edit(folder, rng):
         return _edit_bytes(path, rng)
 
 
-def read(folder):
+def read(folder, key):
     """Reads a folder as the programs do; returns whether all is in order."""
     try:
-        source = forms.find_source(forms.Request(folder))
+        classes = folder / CLASSES[key] if key in CLASSES else None
+        reading = forms.Reading(classes=classes)
+        source = forms.find_source(forms.Request(folder, reading=reading))
         text, _ = source.describe("edited")
         path = folder.with_name("edited.textproto")
         path.write_text(text, encoding="utf-8")
@@ -230,7 +249,7 @@ def test_edited_folders_are_read_or_refused_in_a_sentence(tmp_path, seeds):
     for key, write in WRITERS.items():
         folder = tmp_path / f"valid-{key}"
         write(folder)
-        assert read(folder), key
+        assert read(folder, key), key
         contents[key] = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in folder.rglob("*")
@@ -248,7 +267,7 @@ def test_edited_folders_are_read_or_refused_in_a_sentence(tmp_path, seeds):
             for _ in range(rng.choice([1, 1, 1, 2, 4])):
                 if any(path.is_file() for path in folder.rglob("*")):
                     edit(folder, rng)
-            outcomes[key].append(read(folder))
+            outcomes[key].append(read(folder, key))
         except Exception as error:
             error.add_note(f"seed {seed}, {key}")
             raise
