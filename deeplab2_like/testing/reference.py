@@ -36,6 +36,7 @@ FAMILIES = {
     "panoptic_fpn": "*.npz",
     "efficientps": "*.npz",
     "solov2": "*.npz",
+    "weights": "outputs/*.npz",
 }
 
 
