@@ -9,6 +9,7 @@ from deeplab2_like.recipes.forms import (
     coco_instances,
     coco_panoptic,
     label_images,
+    yolo,
 )
 from deeplab2_like.recipes.forms.reading import Reading
 from deeplab2_like.recipes.forms.source import Example, Form, Request, Source
@@ -39,6 +40,13 @@ FORMS: tuple[Form, ...] = (
         "images, and one JSON file for all or for each split with polygons or "
         "run lengths (`segmentation`)",
         coco_instances.recognize,
+    ),
+    Form(
+        "yolo",
+        "YOLO segmentation",
+        "data.yaml with `names`, images/ and labels/ with a text file for each "
+        "image",
+        yolo.recognize,
     ),
     Form(
         "label-images",

@@ -84,7 +84,21 @@ def write_label_images(folder):
     (folder / "names.txt").write_text("0: ground\n1: car\n2: tree\n255: void\n")
 
 
+def write_yolo(folder):
+    _draw_images(folder / "images")
+    (folder / "labels").mkdir()
+    (folder / "labels" / "a.txt").write_text(
+        "0 0.1 0.1 0.6 0.1 0.6 0.7\n1 0.5 0.5 0.9 0.5 0.9 0.9 0.5 0.9\n"
+    )
+    (folder / "labels" / "b.txt").write_text("1 0.5 0.5 0.2 0.3\n0 0 0 1 0 1 1")
+    (folder / "data.yaml").write_text(
+        "path: x\ntrain: images\nval: images\nnc: 2\n"
+        "names:\n  0: car\n  1: tree\n"
+    )
+
+
 WRITERS = {
+    "yolo": write_yolo,
     "coco-instances": write_coco_instances,
     "label-images": write_label_images,
 }
