@@ -9,6 +9,7 @@ from deeplab2_like.recipes.forms import (
     coco_instances,
     coco_panoptic,
     label_images,
+    labelme,
     yolo,
 )
 from deeplab2_like.recipes.forms.reading import Reading
@@ -40,6 +41,12 @@ FORMS: tuple[Form, ...] = (
         "images, and one JSON file for all or for each split with polygons or "
         "run lengths (`segmentation`)",
         coco_instances.recognize,
+    ),
+    Form(
+        "labelme",
+        "LabelMe",
+        "images, and a JSON file with `shapes` for each",
+        labelme.recognize,
     ),
     Form(
         "yolo",

@@ -37,6 +37,7 @@ class LabeledImage:
             `errors.DataError` where the label cannot be used.
         size: (height, width) of the label; None where it has none of its own.
         label_path: Path of the label where it is an image file, or "".
+        error: Why image or label cannot be used; None where that is not known.
     """
 
     path: pathlib.Path
@@ -46,6 +47,7 @@ class LabeledImage:
     read: Callable[[tuple[int, int]], tuple[Layers, str]]
     size: tuple[int, int] | None = None
     label_path: str = ""
+    error: errors.DataError | None = None
 
 
 class ClassTable:
@@ -225,6 +227,8 @@ def _load_sample(
     entry = Entry(
         one.name, str(one.path), size=one.size, prefers_upright=prefers_upright
     )
+    if one.error is not None:
+        raise one.error
     layers, note = None, ""
     size = one.size
     if one.label_path:

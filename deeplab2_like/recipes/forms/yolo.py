@@ -164,13 +164,12 @@ class Yolo(LabelSource):
                     index[o.number + 1] for o in one.objects if not o.is_box
                 ),
                 read=functools.partial(self._read, one),
+                error=one.error,
             )
             for one in files
         ]
 
     def _read(self, file: _File, size: tuple[int, int]) -> tuple[Layers, str]:
-        if file.error is not None:
-            raise file.error
         table = self.table
         index_of_id = table.index_of_id()
         height, width = size

@@ -97,7 +97,35 @@ def write_yolo(folder):
     )
 
 
+def write_labelme(folder):
+    _draw_images(folder)
+    bitmap = (
+        "iVBORw0KGgoAAAANSUhEUgAAAAQAAAADAQAAAACcj5NrAAAADklEQVR4nGPY"
+        "wPCAoQAABoYCAevV2UMAAAAASUVORK5CYII="
+    )
+    for name in "ab":
+        content = {
+            "imagePath": f"{name}.png",
+            "imageHeight": 9,
+            "imageWidth": 12,
+            "shapes": [
+                {"label": "car", "points": [[1, 1], [6, 1], [6, 6]],
+                 "group_id": 1, "shape_type": "polygon"},
+                {"label": "car", "points": [[7, 1], [9, 3]],
+                 "group_id": 1, "shape_type": "rectangle"},
+                {"label": "tree", "points": [[4, 5], [4, 7.5]],
+                 "group_id": None, "shape_type": "circle"},
+                {"label": "tree", "points": [[8, 5], [11, 7]],
+                 "mask": bitmap, "shape_type": "mask"},
+                {"label": "__ignore__", "points": [[0, 0], [1, 1]],
+                 "shape_type": "line"},
+            ],
+        }  # fmt: skip
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+
 WRITERS = {
+    "labelme": write_labelme,
     "yolo": write_yolo,
     "coco-instances": write_coco_instances,
     "label-images": write_label_images,
