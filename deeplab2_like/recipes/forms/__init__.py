@@ -6,8 +6,10 @@ A new form is a module with a function `recognize` and its entry in `FORMS`.
 
 from deeplab2_like import errors
 from deeplab2_like.recipes.forms import (
+    bitmasks,
     coco_instances,
     coco_panoptic,
+    cvat,
     label_images,
     labelme,
     yolo,
@@ -54,6 +56,20 @@ FORMS: tuple[Form, ...] = (
         "data.yaml with `names`, images/ and labels/ with a text file for each "
         "image",
         yolo.recognize,
+    ),
+    Form(
+        "cvat",
+        "CVAT segmentation masks",
+        "labelmap.txt, SegmentationClass/, SegmentationObject/ and the images "
+        "in JPEGImages/",
+        cvat.recognize,
+    ),
+    Form(
+        "bitmasks",
+        "RGBA bitmasks",
+        "images, and PNGs of four channels as BDD100K has them: class, "
+        "attributes, and two bytes of the object",
+        bitmasks.recognize,
     ),
     Form(
         "label-images",

@@ -114,12 +114,15 @@ def use_names(
     return Naming(categories, numbers, by_color, source, notes)
 
 
-def name_numbers(scans: Sequence[LabelScan], source: str) -> Naming:
+def name_numbers(
+    scans: Sequence[LabelScan], source: str, void: int = 255
+) -> Naming:
     """Names classes by their numbers.
 
     Args:
         scans: What the label images contain.
         source: Their folder.
+        void: Number that is no class, unless it is the only one besides 0.
 
     Raises:
         errors.DataError: They have colors, or far too many numbers.
@@ -140,8 +143,8 @@ def name_numbers(scans: Sequence[LabelScan], source: str) -> Naming:
             "their folder as --instance_dir; otherwise name the classes in a "
             "file, a line 'NUMBER: NAME' for each, and give it as --classes."
         )
-    void = 255
-    if {*numbers} <= {0, void}:
+    no_class = void
+    if void and {*numbers} <= {0, void}:
         void = -1
     table = {
         number: index
@@ -155,7 +158,8 @@ def name_numbers(scans: Sequence[LabelScan], source: str) -> Naming:
     if void in numbers:
         notes.append(f"Pixels of the number {void} are not scored.")
     categories = [Category(number, f"class {number}") for number in table]
-    table[255] = table.get(255, layers_lib.VOID)
+    for value in {255, no_class}:
+        table.setdefault(value, layers_lib.VOID)
     return Naming(categories, table, False, source, notes)
 
 

@@ -46,6 +46,30 @@ from deeplab2_like.recipes.forms.tree import Tree
 _MAX_NAMED = 3
 
 
+def _keep(one: Pair, layers: Layers) -> None:
+    del one, layers
+
+
+@dataclasses.dataclass(frozen=True)
+class Coding:
+    """How label images are read.
+
+    Attributes:
+        load_maps: Function from an image to its label images of instances and
+            of classes; see `load_maps`.
+        finish: Function that is called with an image and its layers, which it
+            may change.
+        void: Number that is no class where classes have no names.
+        numbers_stuff: Whether stuff has instance numbers, too, so that they
+            do not show which classes are things.
+    """
+
+    load_maps: Callable[[Pair], tuple[PixelMap | None, PixelMap | None]]
+    finish: Callable[[Pair, Layers], None] = _keep
+    void: int = 255
+    numbers_stuff: bool = False
+
+
 class LabelImages(LabelSource):
     """A data set of label images."""
 
@@ -57,6 +81,7 @@ class LabelImages(LabelSource):
         naming: Naming,
         known: Sequence[bool | None],
         reading: Reading,
+        coding: Coding,
     ):
         """Stores what was found.
 
@@ -68,6 +93,7 @@ class LabelImages(LabelSource):
             naming: The classes.
             known: Whether each class is a thing; None where it is not known.
             reading: What the user says.
+            coding: How label images are read.
 
         Raises:
             errors.DataError: The classes cannot be used.
@@ -87,7 +113,10 @@ class LabelImages(LabelSource):
         self._pairs = pairs
         self._scans = scans
         self._naming = naming
-        self._has_instances = any(INSTANCE in one.paths for one in pairs)
+        self._coding = coding
+        self._has_instances = any(
+            scan.has_instances for scan in scans if scan is not None
+        )
         self._is_coded = label_scan.are_coded(scans)
         if self._is_coded:
             table.notes.append(
@@ -127,6 +156,7 @@ class LabelImages(LabelSource):
             if is_labeled(one)
         ]
         for role in (SEMANTIC, INSTANCE):
+            # None of the images may have one.
             bare = [one.name for one, _ in pairs if role not in one.paths]
             if bare and len(bare) < len(pairs):
                 raise errors.DataError(
@@ -155,7 +185,7 @@ class LabelImages(LabelSource):
 
     def _read(self, one: Pair, size: tuple[int, int]) -> tuple[Layers, str]:
         del size  # That of the label image is compared with the image later.
-        instances, semantic = load_maps(one)
+        instances, semantic = self._coding.load_maps(one)
         present = semantic or instances
         if present is None:
             raise ValueError(f"{one.name!r} has no label.")
@@ -182,6 +212,7 @@ class LabelImages(LabelSource):
                 layers.crowds[:] = is_thing & ~is_single
                 found = np.where(is_single, found + 1, 0)
             layers.instances[:] = found
+        self._coding.finish(one, layers)
         return layers, ""
 
 
@@ -241,6 +272,7 @@ def make_source(
     request: Request,
     named: Sequence[NamedClass] | None,
     path: pathlib.Path | None = None,
+    coding: Coding | None = None,
 ) -> LabelImages:
     """Makes a data set of label images.
 
@@ -250,15 +282,17 @@ def make_source(
         request: What the user asked for.
         named: The classes; None where they are not known.
         path: The file that names them, where it is not `Reading.classes`.
+        coding: How label images are read; by default as `load_maps` does.
 
     Raises:
         errors.DataError: See `recognize`.
     """
+    coding = coding or Coding(load_maps)
     reading = request.reading
     by_color = named is not None and named[0].color is not None
     scans = label_scan.scan(
         [one if is_labeled(one) else None for one in pairs],
-        load_maps,
+        coding.load_maps,
         by_color=by_color,
         counts_regions=reading.loose == layers_lib.AS_COMPONENTS,
     )
@@ -270,15 +304,18 @@ def make_source(
         source = str(path or reading.classes)
         naming = class_naming.use_names(named, good, source)
     else:
-        naming = class_naming.name_numbers(good, str(request.data))
+        naming = class_naming.name_numbers(good, str(request.data), coding.void)
     known = class_naming.find_things(naming, good, has_classes)
+    if coding.numbers_stuff:
+        known = [None if flag else flag for flag in known]
     return LabelImages(
         _describe(form, pairs, good, naming),
         pairs,
         scans,
         naming,
         known,
-        reading,
+        request.reading,
+        coding,
     )
 
 

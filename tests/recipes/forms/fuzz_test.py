@@ -124,7 +124,34 @@ def write_labelme(folder):
         (folder / f"{name}.json").write_text(json.dumps(content))
 
 
+def write_cvat(folder):
+    _draw_images(folder / "JPEGImages")
+    for kind in ("SegmentationClass", "SegmentationObject"):
+        (folder / kind).mkdir()
+        for name in "ab":
+            pixels = np.zeros((*SIZE, 3), np.uint8)
+            pixels[2:5, 3:9] = (9, 0, 0)
+            pixels[5:7, 3:9] = (9, 0, 7) if kind.endswith("Object") else 9
+            Image.fromarray(pixels).save(folder / kind / f"{name}.png")
+    (folder / "labelmap.txt").write_text(
+        "# label:color_rgb:parts:actions\nbackground:0,0,0::\n"
+        "car:9,0,0::\ntree:9,9,9::\n"
+    )
+
+
+def write_bitmasks(folder):
+    _draw_images(folder / "images")
+    (folder / "labels").mkdir()
+    for name in "ab":
+        pixels = np.zeros((*SIZE, 4), np.uint8)
+        pixels[2:5, 3:9] = (1, 0, 2, 7)
+        pixels[5:7, 3:9] = (2, 2, 0, 5)
+        Image.fromarray(pixels).save(folder / "labels" / f"{name}.png")
+
+
 WRITERS = {
+    "bitmasks": write_bitmasks,
+    "cvat": write_cvat,
     "labelme": write_labelme,
     "yolo": write_yolo,
     "coco-instances": write_coco_instances,
