@@ -110,9 +110,9 @@ def load(path: str | os.PathLike[str]) -> PixelMap:
                     "changes colors and so the classes. Write the labels anew "
                     "as PNG, not from this file."
                 )
-            return _read_pixels(image)
-    except errors.DataError as error:
-        raise errors.DataError(f"{error}") from error
+            return _read_pixels(image, path)
+    except errors.DataError:
+        raise
     except Exception as error:  # Decoders raise a dozen kinds.
         raise errors.DataError(
             f"The label {path} cannot be read as a picture "
@@ -120,7 +120,7 @@ def load(path: str | os.PathLike[str]) -> PixelMap:
         ) from error
 
 
-def _read_pixels(image: Image.Image) -> PixelMap:
+def _read_pixels(image: Image.Image, path: str | os.PathLike[str]) -> PixelMap:
     mode = image.mode
     if mode in _CHANNELS:
         channels = np.asarray(image).astype(np.int64)
@@ -135,7 +135,7 @@ def _read_pixels(image: Image.Image) -> PixelMap:
         image = image.getchannel("L")
     elif mode not in ("1", "L", "I", "I;16", "I;16B", "I;16L"):
         raise errors.DataError(
-            f"The label has the pixel format {mode}. It must be grey, a "
-            "palette, RGB or RGBA."
+            f"The label {path} has the pixel format {mode}. It must be grey, "
+            "a palette, RGB or RGBA."
         )
     return PixelMap(np.asarray(image).astype(np.int64), Kind.GREY)

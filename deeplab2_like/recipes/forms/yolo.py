@@ -20,7 +20,12 @@ from deeplab2_like.labels import coco_json, json_values, masks
 from deeplab2_like.labels import layers as layers_lib
 from deeplab2_like.labels.coco_json import Category
 from deeplab2_like.labels.layers import Layers, Part
-from deeplab2_like.recipes.forms import data_yaml, own_labels, places
+from deeplab2_like.recipes.forms import (
+    data_yaml,
+    own_labels,
+    places,
+    yolo_splits,
+)
 from deeplab2_like.recipes.forms.data_yaml import DataYaml
 from deeplab2_like.recipes.forms.own_labels import (
     ClassTable,
@@ -221,7 +226,7 @@ def recognize(tree: Tree, request: Request) -> Yolo | None:
             "of the one that is meant instead of the folder."
         )
     content = data_yaml.load(pathlib.Path(found[0]))
-    splits = _Splits(content, tree)
+    splits = yolo_splits.Splits(content, tree)
     files = []
     for path in images:
         label = _find_label(path)
@@ -266,77 +271,6 @@ def _name(path: str) -> str:
         if folder != _IMAGES and not places.is_split_folder(folder)
     ]
     return "/".join([*kept, pathlib.PurePosixPath(name).stem])
-
-
-class _Splits:
-    """Which split an image is in."""
-
-    def __init__(self, content: DataYaml, tree: Tree):
-        """Reads the places that a data.yaml names.
-
-        Args:
-            content: The data.yaml.
-            tree: The files of the data.
-        """
-        self._present = {*tree.files}
-        self._root = tree.root
-        self._folders: list[tuple[str, str]] = []
-        self._listed: dict[str, str] = {}
-        taken: dict[str, str] = {}
-        for split, entries in content.places.items():
-            for place in filter(None, map(self._find_place, entries)):
-                if place.lower().endswith(".txt"):
-                    self._listed |= dict.fromkeys(self._read_list(place), split)
-                else:
-                    self._folders.append((place, split))
-                if taken.setdefault(place, split) != split:
-                    # As coco8.yaml, which trains on what it scores.
-                    self._folders, self._listed = [], {}
-                    return
-
-    def find(self, path: str) -> str:
-        """Returns the split of an image, by its path below the root."""
-        if path in self._listed:
-            return self._listed[path]
-        fitting = [
-            (len(place), split)
-            for place, split in self._folders
-            if f"/{place}/" in f"/{path}"
-        ]
-        return max(fitting)[1] if fitting else places.find_split(path)
-
-    def _find_place(self, entry: str) -> str:
-        """Returns the part of an entry that is a folder or file of the data."""
-        # An absolute path may be of another machine: its end is compared.
-        for end in _list_ends(entry):
-            if end in self._present or any(
-                f"/{end}/" in f"/{path}" for path in self._present
-            ):
-                return end
-        return ""
-
-    def _read_list(self, place: str) -> list[str]:
-        """Reads a list of images."""
-        try:
-            text = (self._root / place).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError, ValueError):
-            return []
-        return [
-            end
-            for line in text.splitlines()
-            for end in _list_ends(line.strip())
-            if end in self._present
-        ]
-
-
-def _list_ends(entry: str) -> list[str]:
-    """Lists the ends of a path, the longest first."""
-    parts = [
-        part
-        for part in entry.replace("\\", "/").split("/")
-        if part not in ("", ".", "..")
-    ]
-    return ["/".join(parts[place:]) for place in range(len(parts))]
 
 
 def _load(file: _File, content: DataYaml) -> _File:
