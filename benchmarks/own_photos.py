@@ -29,7 +29,7 @@ from deeplab2_like.recipes.choice import SYSTEMS, Wishes  # noqa: E402
 from deeplab2_like.scenes import records as scenes_records  # noqa: E402
 
 _DATA = path_flags.define(
-    "data", None, "COCO-panoptic folder; 40 drawn scenes when not given."
+    "photos", None, "COCO-panoptic folder; 40 drawn scenes when not given."
 )
 _WORK = path_flags.define(
     "work",
@@ -43,8 +43,12 @@ _MINUTES = flags.DEFINE_float(
     "minutes", Wishes.minutes, "As of deeplab2-new.", lower_bound=0.1
 )
 _LIMIT = flags.DEFINE_float("limit_minutes", 15.0, "Time that is allowed.")
-_COUNT = flags.DEFINE_integer("count", 40, "Scenes to draw.", lower_bound=2)
-_SIZE = flags.DEFINE_list("size", ["257", "513"], "Their height and width.")
+_COUNT = flags.DEFINE_integer(
+    "num_scenes", 40, "Scenes to draw.", lower_bound=2
+)
+_SIZE = flags.DEFINE_list(
+    "scene_size", ["257", "513"], "Their height and width."
+)
 
 # What a line begins with, and the phase that begins with it, by command.
 _NEW = {"": "look", "Converting ...": "convert"}
