@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Times the way from a folder of photos to pictures, command by command.
 
-    python benchmarks/own_photos.py [--data=PHOTOS] [--work=FOLDER]
+    python benchmarks/own_photos.py [--photos=PHOTOS] [--results_folder=FOLDER]
 
 Runs the three commands of docs/your_own_data.md as a user does, in processes of
 their own, prints the time of each phase and the PQ of the images that were set
-aside, and compares the sum with 15 minutes. Without --data it draws 40 scenes.
+aside, and compares the sum with 15 minutes. Without --photos it draws 40 scenes.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ _DATA = path_flags.define(
     "photos", None, "COCO-panoptic folder; 40 drawn scenes when not given."
 )
 _WORK = path_flags.define(
-    "work",
+    "results_folder",
     None,
     "Folder of all results, which must be new; a temporary one, which is "
     "removed, when not given.",
@@ -40,7 +40,7 @@ _WORK = path_flags.define(
 )
 _SYSTEM = flags.DEFINE_enum("system", SYSTEMS[0], SYSTEMS, "System to train.")
 _MINUTES = flags.DEFINE_float(
-    "minutes", Wishes.minutes, "As of deeplab2-new.", lower_bound=0.1
+    "training_minutes", Wishes.minutes, "As of deeplab2-new.", lower_bound=0.1
 )
 _LIMIT = flags.DEFINE_float("limit_minutes", 15.0, "Time that is allowed.")
 _COUNT = flags.DEFINE_integer(
