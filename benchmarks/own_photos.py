@@ -5,7 +5,8 @@ r"""Times the way from a folder of photos to pictures, command by command.
 
 Runs the three commands of docs/your_own_data.md as a user does, in processes of
 their own, prints the time of each phase and the PQ of the images that were set
-aside, and compares the sum with 15 minutes. Without --photos it draws 40 scenes.
+aside, and compares the sum with 15 minutes. Without --photos it draws 40
+scenes.
 """
 
 import dataclasses
