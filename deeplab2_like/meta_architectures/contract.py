@@ -5,7 +5,7 @@ A new system is one class with these methods and an entry in `build.py`;
 nothing in the programs changes for it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import keras
@@ -117,6 +117,17 @@ class MetaArchitecture(Protocol):
 
     def decayed_variables(self, model: keras.Model) -> list[keras.Variable]:
         """Returns the weights that weight decay acts on."""
+
+    def tunable_fields(self) -> Mapping[str, Sequence[float]]:
+        """Returns the fields of a config that can be chosen after training.
+
+        Only `postprocess` reads them, so that their values can be tried on
+        outputs of the model.
+
+        Returns:
+            Values that are worth trying, increasing, by path of the field; none
+            for systems without instances.
+        """
 
     def postprocess(
         self,

@@ -30,9 +30,9 @@ class EfficientPS(pyramid_system.PyramidSystem):
         """Reads the options of this system."""
         options = self._system
         self._has_cells = options.WhichOneof("instance") == "solov2"
-        self._instance = (
-            options.solov2 if self._has_cells else options.mask_rcnn
-        )
+        branch = "solov2" if self._has_cells else "mask_rcnn"
+        self._instance = getattr(options, branch)
+        self._instance_path = f"model_options.efficientps.{branch}"
         self._channel_classes = tuple(range(self.descriptor.num_classes))
         self._target_rules = self._make_target_rules()
         self._fusion_rules = postprocess_options.FusionRules(

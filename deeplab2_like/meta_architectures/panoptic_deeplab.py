@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panoptic-DeepLab, and the semantic-only DeepLabV3 and DeepLabV3+."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -24,6 +24,9 @@ _PIXEL_ERRORS: dict[str, pixelwise.PixelError] = {
     "mse": pixelwise.compute_squared_error,
     "l1": pixelwise.compute_absolute_error,
 }
+# Values that are worth trying.
+_CENTER_THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+_NMS_KERNELS = (3, 5, 7, 9, 13, 17, 25, 41)
 # Loss option -> output, target and weight of the two regressions.
 _REGRESSIONS = {
     "center_loss": ("center_heatmap", "center_heatmap", "center_weight"),
@@ -201,6 +204,13 @@ class PanopticDeepLab(system.System):
         if layer is not None:
             groups[LOG_VARIANCES] = list(layer.variables)
         return groups
+
+    def _tunable_instances(self) -> Mapping[str, Sequence[float]]:
+        # A lower keep_k_centers leaves out centers as a higher threshold does.
+        return {
+            "evaluator_options.center_score_threshold": _CENTER_THRESHOLDS,
+            "evaluator_options.nms_kernel": _NMS_KERNELS,
+        }
 
     def _postprocess(
         self, outputs: contract.Tensors, **shared: Any

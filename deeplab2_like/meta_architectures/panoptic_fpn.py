@@ -31,6 +31,7 @@ class PanopticFPN(pyramid_system.PyramidSystem):
     def _read_options(self) -> None:
         """Reads the options of this system."""
         self._instance = self._system.instance
+        self._instance_path = "model_options.panoptic_fpn.instance"
         self.has_instances = self._system.instance.enable
         self._mask_rules = postprocess_options.MaskRules(
             **self._merge_thresholds()

@@ -2,6 +2,7 @@
 """Base of the systems with two branches on a feature pyramid."""
 
 import abc
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -25,6 +26,9 @@ _BranchOptions = (
     model_pb2.ModelOptions.PanopticFpnOptions.InstanceBranchOptions
     | model_pb2.ModelOptions.EfficientPsOptions.GridBranchOptions
 )
+# Values that are worth trying.
+_MERGE_SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_MERGE_OVERLAPS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _REGRESSIONS = frozenset({"proposal_box_loss", "box_loss"})
 
 
@@ -32,16 +36,18 @@ class PyramidSystem(system.System):
     """Objects and classes, by two branches on one pyramid.
 
     Implements `contract.MetaArchitecture`, except for `postprocess` and for the
-    losses, which subclasses define. They set two attributes when they read
+    losses, which subclasses define. They set three attributes when they read
     their options:
 
     Attributes:
         _instance: Options of the instance branch.
+        _instance_path: Path of these options in the config.
         _channel_classes: Class of each channel of the semantic logits. Things
             without a channel share the first one.
     """
 
     _instance: _BranchOptions
+    _instance_path: str
     _channel_classes: tuple[int, ...]
 
     @property
@@ -55,6 +61,13 @@ class PyramidSystem(system.System):
         return {
             "score_threshold": read_decimal(score),
             "overlap_threshold": read_decimal(overlap),
+        }
+
+    def _tunable_instances(self) -> Mapping[str, Sequence[float]]:
+        path = self._instance_path
+        return {
+            f"{path}.merge_score_threshold": _MERGE_SCORES,
+            f"{path}.merge_overlap_threshold": _MERGE_OVERLAPS,
         }
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:

@@ -2,6 +2,7 @@
 """Base of all systems."""
 
 import abc
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +15,9 @@ from deeplab2_like.model import weight_decay
 from deeplab2_like.postprocess import options as postprocess_options
 from deeplab2_like.postprocess import prediction
 from deeplab2_like.protos import config_pb2
+
+# Published: 2048 (Cityscapes), 4096 (COCO).
+_STUFF_AREA_LIMITS = (0, 64, 256, 512, 1024, 2048, 4096, 8192)
 
 
 class System(abc.ABC):
@@ -60,6 +64,19 @@ class System(abc.ABC):
             valid_size=valid_size,
             class_rules=self._class_rules,
         )
+
+    def tunable_fields(self) -> Mapping[str, Sequence[float]]:
+        """Returns the fields of `postprocess` and the values to try."""
+        if not self.has_instances:
+            return {}
+        return {
+            **self._tunable_instances(),
+            "evaluator_options.stuff_area_limit": _STUFF_AREA_LIMITS,
+        }
+
+    @abc.abstractmethod
+    def _tunable_instances(self) -> Mapping[str, Sequence[float]]:
+        """Returns those about instances; see `contract.MetaArchitecture`."""
 
     @abc.abstractmethod
     def _postprocess(

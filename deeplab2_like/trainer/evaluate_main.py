@@ -6,7 +6,9 @@
 RUN is the folder of a run, or one into which `deeplab2-convert-checkpoint`
 wrote. PQ, mIoU and AP of the newest checkpoint are printed, and written to
 RUN/eval. With --continuous each new checkpoint is evaluated while another
-process trains.
+process trains. With --tune the thresholds of post-processing are chosen on the
+images, and the config with them is written to RUN/tuned.textproto. RUN/best,
+where training keeps its best checkpoint, is a RUN too.
 """
 
 from collections.abc import Sequence
@@ -50,6 +52,13 @@ _CONTINUOUS = flags.DEFINE_bool(
     "Evaluate each new checkpoint, until that of the last step.",
     flag_values=_FLAGS,
 )
+_TUNE = flags.DEFINE_bool(
+    "tune",
+    False,
+    "Choose the thresholds of post-processing that give the highest PQ on the "
+    "images of the config.",
+    flag_values=_FLAGS,
+)
 _MASTER = flags.DEFINE_string(
     "master",
     "",
@@ -78,7 +87,13 @@ def _choose_mode() -> str:
             f"--mode={_MODE.value} trains: use deeplab2-train."
         )
     is_continuous = _CONTINUOUS.value or _MODE.value == "continuous_eval"
-    return "continuous_eval" if is_continuous else "eval"
+    if not _TUNE.value:
+        return "continuous_eval" if is_continuous else "eval"
+    if is_continuous:
+        raise errors.ConfigError(
+            "--tune chooses values for one checkpoint: leave out --continuous."
+        )
+    return run_options.TUNE
 
 
 def _main(arguments: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 """Evaluates models at the original sizes of images, for Orbit."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -17,10 +17,10 @@ from deeplab2_like.trainer import (
     evaluated_sizes,
     optimizers,
     prediction_saver,
+    replica_batches,
     scores,
 )
 
-Batch = Mapping[str, Any]
 _NO_LABELS = (
     "Nothing was scored: eval_dataset_options.decode_groundtruth_label is "
     "false."
@@ -92,8 +92,9 @@ class Evaluator(orbit.AbstractEvaluator):
         )
         self._average = average
         self._progress = report or progress.Progress()
-        self._strategy = tf.distribute.get_strategy()
-        self._run = tf.function(self._run_replicas, autograph=False)
+        self._batches = replica_batches.ReplicaBatches(
+            self._replica_step, tf.distribute.get_strategy()
+        )
         self._postprocess = tf.function(
             system.postprocess, jit_compile=True, autograph=False
         )
@@ -134,7 +135,9 @@ class Evaluator(orbit.AbstractEvaluator):
         with self._progress.phase(
             "Evaluating", total if total >= 0 else None, unit="batches"
         ) as phase:
-            for done, (batch, outputs) in enumerate(self._predict(dataset), 1):
+            for done, (batch, outputs) in enumerate(
+                self._batches.run(dataset), 1
+            ):
                 for image in original_size.restore_images(batch, outputs):
                     if options.has_labels:
                         found.update(image)
@@ -159,65 +162,7 @@ class Evaluator(orbit.AbstractEvaluator):
         )
         return {k: v for k, v in summaries.items() if np.isfinite(v)}
 
-    def _predict(
-        self, dataset: tf.data.Dataset
-    ) -> Iterator[tuple[Batch, Mapping[str, Any]]]:
-        """Runs the model on batches, as many at a time as there are replicas.
-
-        The replicas share no computation in evaluation, so each gets a whole
-        batch, whose size may differ from the others'. Of several workers each
-        evaluates all batches on its own replicas, without the others.
-        """
-        replicas = len(self._strategy.extended.worker_devices)
-        group: list[Batch] = []
-        for batch in dataset:
-            group.append(batch)
-            if len(group) == replicas:
-                yield from self._predict_group(group)
-                group = []
-        if group:
-            yield from self._predict_group(group)
-
-    def _predict_group(
-        self, group: Sequence[Batch]
-    ) -> Iterator[tuple[Batch, Mapping[str, Any]]]:
-        inputs = [
-            {key: batch[key] for key in ("image", "valid_size", "targets")}
-            for batch in group
-        ]
-        replicas = len(self._strategy.extended.worker_devices)
-        if replicas == 1:
-            outputs = [self._run(inputs[0])]
-        else:
-            # The last group may be short; then its last batch is repeated.
-            inputs += [inputs[-1]] * (replicas - len(inputs))
-            shared = (
-                self._strategy.experimental_distribute_values_from_function(
-                    lambda context: inputs[
-                        context.replica_id_in_sync_group % replicas
-                    ]
-                )
-            )
-            together = self._run(shared)
-            outputs = [
-                tf.nest.map_structure(
-                    lambda x, i=index: (
-                        self._strategy.experimental_local_results(x)[i]
-                    ),
-                    together,
-                )
-                for index in range(len(group))
-            ]
-        for batch, output in zip(group, outputs, strict=True):
-            yield (
-                tf.nest.map_structure(lambda x: x.numpy(), dict(batch)),
-                tf.nest.map_structure(lambda x: x.numpy(), output),
-            )
-
-    def _run_replicas(self, inputs):
-        return self._strategy.run(self._replica_step, args=(inputs,))
-
-    def _replica_step(self, inputs: Batch) -> dict[str, Any]:
+    def _replica_step(self, inputs: replica_batches.Batch) -> dict[str, Any]:
         images = inputs["image"]
         targets = inputs["targets"] if self._scoring.has_labels else None
         outputs = self._system.infer(self._model, images, targets=targets)

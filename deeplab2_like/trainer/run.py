@@ -49,7 +49,7 @@ def run_experiment(
     Args:
         config: The checked config.
         model_dir: The model folder; created for training.
-        mode: Mode of the run, one of `run_options.MODES`.
+        mode: Mode of the run, one of `run_options.MODES` or `TUNE`.
         options: See `runs.train`.
         on_step: See `runs.train`.
         report: See `runs.train`.
@@ -101,7 +101,8 @@ def run_experiment(
         )
         if trained is not None and mode == "train":
             return {}  # Nothing is built for that.
-        config = _with_class_weights(config, model_dir, mode, report, chief)
+        if mode != run_options.TUNE:  # It computes no loss.
+            config = _with_class_weights(config, model_dir, mode, report, chief)
         run = experiment.Experiment(config, model_dir, strategy, report)
         if trained is not None:
             run.evaluation.evaluate_checkpoint(trained, keeps_best=True)
@@ -109,6 +110,8 @@ def run_experiment(
             run.train(evaluate=mode == "train_and_eval", on_step=on_step)
         elif mode == "eval":
             run.evaluation.evaluate_newest()
+        elif mode == run_options.TUNE:
+            run.evaluation.tune_newest()
         else:
             run.evaluation.evaluate_continuously()
         return run.evaluation.results

@@ -25,7 +25,7 @@ def check(
     Args:
         config: The checked config.
         model_dir: The model folder.
-        mode: Mode of the run, one of `run_options.MODES`.
+        mode: Mode of the run, one of `run_options.MODES` or `TUNE`.
         options: Options of the run.
 
     Raises:
@@ -53,7 +53,9 @@ def check(
         best.check_usable(model_dir)
     if trains and not presence.may_hold(model_dir):
         _check_start(config.options.model_options)
-    if mode == "eval":
+    if mode == run_options.TUNE:
+        _check_tunable(config.options, options)
+    if mode in ("eval", run_options.TUNE):
         presence.require(model_dir, "model_dir=")
     if trains:
         record_paths.find_files(
@@ -115,6 +117,22 @@ def _check_evaluable(options: config_pb2.ExperimentOptions) -> None:
             "nothing can be scored, and nothing is to be saved either. Set "
             "evaluator_options.save_raw_predictions or save_predictions to "
             "true."
+        )
+
+
+def _check_tunable(
+    options: config_pb2.ExperimentOptions, run: run_options.RunOptions
+) -> None:
+    """Checks that settings can be chosen on the evaluation images."""
+    if not options.eval_dataset_options.decode_groundtruth_label:
+        raise errors.ConfigError(
+            "eval_dataset_options.decode_groundtruth_label is false, and "
+            "--tune needs labels to score by. Give images that have them."
+        )
+    if run.master or os.environ.get("TF_CONFIG"):
+        raise errors.ConfigError(
+            "--tune runs on one machine, on its CPU or GPUs: leave out "
+            "--master, and unset the environment variable TF_CONFIG."
         )
 
 

@@ -25,7 +25,10 @@ from deeplab2_like.trainer import (
     event_files,
     optimizers,
     prediction_saver,
+    stored_outputs,
     training_loop,
+    tuning,
+    tuning_files,
 )
 
 RESULTS_FILE = "metrics.json"
@@ -113,11 +116,7 @@ class RunEvaluation:
         Raises:
             CheckpointError: It is damaged or of another model.
         """
-        values = checkpoint_files.read_checkpoint(prefix)
-        initialization.assign_all(
-            prefix, checkpoint_files.model_values(values), self._model
-        )
-        step = tf.Variable(int(values.get("global_step", 0)), dtype=tf.int64)
+        step = tf.Variable(self.restore(prefix), dtype=tf.int64)
         self._report.log(f"Evaluating {prefix} (step {int(step)})")
         with self._strategy.scope():
             evaluator = self.build_evaluator(
@@ -141,6 +140,68 @@ class RunEvaluation:
         self.show_results(evaluator)
         return int(step)
 
+    def tune_newest(self) -> None:
+        """Chooses the settings of post-processing on the evaluation images.
+
+        With the newest checkpoint. `results` is then that of `runs.tune`.
+
+        Raises:
+            UserError: See `tuning.Tuner`.
+        """
+        prefix = checkpoint_files.find_checkpoint(self._model_dir)
+        tuner = tuning.Tuner(
+            self._options,
+            self._system,
+            self._model,
+            self._strategy,
+            report=self._report,
+        )
+        step = self.restore(prefix)
+        self._report.log(f"Tuning {prefix} (step {step})")
+        with stored_outputs.temporary_folder(
+            f"{self._model_dir}/eval"
+        ) as folder:
+            tuned = tuner.run(self.make_dataset(), folder)
+        path = tuning_files.write(
+            tuned, self._options, prefix, step, model_dir=self._model_dir
+        )
+        self.results = tuning_files.list_results(tuned) | {"config": path}
+        self._report.log(tuning_files.describe(tuned))
+        for line in tuning_files.describe_check(tuned):
+            self._report.log(line)
+        self._report.log(
+            f"The config with these values is {path}: give it as --config_file "
+            "to deeplab2-evaluate and deeplab2-export."
+        )
+
+    def restore(self, prefix: str) -> int:
+        """Gives the model the weights of a checkpoint, averaged if possible.
+
+        Args:
+            prefix: Prefix of the checkpoint.
+
+        Returns:
+            The step of the checkpoint.
+
+        Raises:
+            CheckpointError: It is damaged or of another model.
+        """
+        values = checkpoint_files.read_checkpoint(prefix)
+        initialization.assign_all(
+            prefix, checkpoint_files.model_values(values), self._model
+        )
+        return int(values.get("global_step", 0))
+
+    def make_dataset(self) -> tf.data.Dataset:
+        """Makes the evaluation batches, from the beginning."""
+        data = self._options.eval_dataset_options
+        make_targets = None
+        if data.decode_groundtruth_label:
+            make_targets = self._system.target_maker(is_training=False)
+        return data_build.build_evaluation_dataset(
+            data, self._system.descriptor, make_targets
+        )
+
     def build_evaluator(
         self,
         average: optimizers.AveragedWeights | None,
@@ -161,14 +222,6 @@ class RunEvaluation:
         data = self._options.eval_dataset_options
         has_labels = data.decode_groundtruth_label
 
-        def make_dataset() -> tf.data.Dataset:
-            make_targets = self._system.target_maker(is_training=False)
-            return data_build.build_evaluation_dataset(
-                data,
-                self._system.descriptor,
-                make_targets if has_labels else None,
-            )
-
         def make_saver() -> prediction_saver.PredictionSaver:
             return build.build_saver(
                 options,
@@ -186,7 +239,7 @@ class RunEvaluation:
         return evaluation.Evaluator(
             self._system,
             self._model,
-            make_dataset,
+            self.make_dataset,
             write_results=write_results,
             scoring=evaluation.ScoreOptions(
                 has_labels=has_labels,

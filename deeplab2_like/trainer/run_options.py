@@ -5,6 +5,8 @@ import dataclasses
 from collections.abc import Callable
 
 MODES = ("train", "eval", "train_and_eval", "continuous_eval")
+# Chooses settings of post-processing; no value of --mode.
+TUNE = "tune"
 TRAINING_MODES = ("train", "train_and_eval")
 
 # Called with the step reached and the values since the call before.

@@ -12,7 +12,7 @@ from deeplab2_like import config as config_lib
 from deeplab2_like.config import run_config
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.storage import user_paths
-from deeplab2_like.trainer import orbit_check, run_checks
+from deeplab2_like.trainer import orbit_check, run_checks, run_options
 from deeplab2_like.trainer.run_options import OnStep, RunOptions
 
 ConfigLike = config_lib.Config | str | os.PathLike[str]
@@ -91,6 +91,42 @@ def evaluate(
     return run(config, model_dir, "eval", options, report)
 
 
+def tune(
+    model_dir: str | os.PathLike[str],
+    config: ConfigLike | None = None,
+    *,
+    options: RunOptions | None = None,
+    report: progress.Progress | None = None,
+) -> dict[str, Any]:
+    """Chooses thresholds of post-processing on the evaluation images.
+
+    The config with the values of the highest panoptic quality is written to
+    `tuned.textproto` in the model folder.
+
+    Args:
+        model_dir: Folder of the run, whose newest checkpoint is taken.
+        config: See `train`; the config of the folder when None.
+        options: See `train`.
+        report: See `train`.
+
+    Returns:
+        "before", "after": panoptic quality in 0..1 with the values of the
+        config, and with those that were chosen.
+        "settings": list of {"field", "from", "to"}.
+        "changes": the changes in their order, each with its "gain".
+        "two_fold": the same chosen on one half of the images and scored on the
+        other, both ways; [] where a half has no labels.
+        "tried": all values that were tried, with their "PQ".
+        "num_images". "config": path of the config that was written.
+
+    Raises:
+        UserError: There is a problem that the user can fix.
+    """
+    if config is None:
+        config = run_config.load_checked(user_paths.expand(model_dir))
+    return run(config, model_dir, run_options.TUNE, options, report)
+
+
 def evaluate_continuously(
     model_dir: str | os.PathLike[str],
     config: ConfigLike,
@@ -115,7 +151,7 @@ def run(
     Args:
         config: See `train`.
         model_dir: See `train`.
-        mode: Mode of the run, one of `run_options.MODES`.
+        mode: Mode of the run, one of `run_options.MODES` or `TUNE`.
         options: See `train`.
         report: See `train`.
         on_step: See `train`.

@@ -8,8 +8,10 @@ import tensorflow as tf
 from deeplab2_like import config
 from deeplab2_like.config.rules import pyramid as pyramid_rules
 from deeplab2_like.exports import saved_model
+from deeplab2_like.meta_architectures import pyramid_system
+from deeplab2_like.meta_architectures import system as system_lib
 from deeplab2_like.scenes import scene
-from deeplab2_like.trainer import run
+from deeplab2_like.trainer import run, run_options
 
 pytestmark = pytest.mark.slow
 
@@ -66,3 +68,23 @@ def test_the_saved_model_gives_what_the_model_gives(trained, tmp_path, canvas):
     images = np.stack([scene.make_scene(s, (50, 100)).image for s in (0, 1)])
     outputs = loaded.signatures["serving_default"](images=tf.constant(images))
     assert outputs["panoptic"].shape == (2, 50, 100)
+
+
+def test_tuned_thresholds_give_what_an_evaluation_gives(
+    system, trained, monkeypatch
+):
+    folder, results = trained
+    monkeypatch.setattr(pyramid_system, "_MERGE_SCORES", (0.1,))
+    monkeypatch.setattr(pyramid_system, "_MERGE_OVERLAPS", (0.3,))
+    monkeypatch.setattr(system_lib, "_STUFF_AREA_LIMITS", (0, 64))
+    loaded = config.load(str(folder / "config.textproto"))
+    tuned = run.run_experiment(loaded, str(folder), run_options.TUNE)
+    pq = "evaluation/pq/PQ"
+    assert tuned["before"] == results["summaries"][pq]
+    branch = "solov2" if system.endswith("solov2") else "in"
+    names = [row["field"] for row in tuned["settings"]]
+    assert names[0].endswith(".merge_score_threshold")
+    assert branch in names[0] or "mask_rcnn" in names[0]
+    loaded = config.load(tuned["config"])
+    evaluated = run.run_experiment(loaded, str(folder), "eval")
+    assert evaluated["summaries"][pq] == tuned["after"]
