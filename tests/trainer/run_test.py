@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -255,6 +256,26 @@ def test_training_stops_early_and_the_best_checkpoint_is_a_run(
     loaded = config.load(str(folder / "best" / "config.textproto"))
     again = run.run_experiment(loaded, str(folder / "best"), "eval")
     assert again["summaries"] == results["summaries"]
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_watches_a_run_keeps_the_best(
+    tiny_run, scene_records, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(best_checkpoint, "find_score", lambda _: ("PQ", 0.5))
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run, folder)
+    data = (
+        f'eval_dataset_options {{ file_pattern: "{scene_records}/val-*" }} '
+        "evaluator_options { continuous_eval_timeout: 0 }"
+    )
+    file = folder / "config.textproto"
+    for mode, keeps in (("eval", False), ("continuous_eval", True)):
+        _run_in_process(file, folder, mode, data)
+        assert (folder / "best" / "score.json").exists() == keeps
+    assert checkpoint_files.find_checkpoint(str(folder / "best")) == (
+        f"{folder}/best/ckpt-7"
+    )
 
 
 @pytest.mark.parametrize(

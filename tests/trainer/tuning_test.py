@@ -4,6 +4,8 @@
 import io
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -267,6 +269,30 @@ def test_an_interrupt_removes_the_outputs(folder, scene_records, monkeypatch):
         _tune(folder, scene_records)
     assert not list((folder / "eval").iterdir())
     assert not (folder / "tuned.textproto").exists()
+
+
+def test_one_checkpoint_is_tuned_not_each_new_one(folder):
+    command = [
+        "deeplab2-evaluate",
+        f"--model_dir={folder}",
+        "--tune",
+        "--continuous",
+    ]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from deeplab2_like.trainer import evaluate_main; "
+            f"sys.argv = {command!r}; evaluate_main.cli()",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "Error: --tune chooses values for one checkpoint: leave out "
+        "--continuous.\n"
+    )
 
 
 def test_what_cannot_be_tuned_is_one_sentence(
