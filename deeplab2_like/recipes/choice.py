@@ -45,4 +45,4 @@ class Wishes:
     """
 
     system: str = SYSTEMS[0]
-    minutes: float = 8.0
+    minutes: float = 10.0

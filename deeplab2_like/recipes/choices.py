@@ -10,7 +10,11 @@ from deeplab2_like.recipes.choice import Choice, Wishes, Word
 from deeplab2_like.recipes.machine import Machine
 from deeplab2_like.recipes.plan import Plan
 from deeplab2_like.recipes.survey import DataSurvey
-from deeplab2_like.recipes.systems import panoptic_deeplab, pyramids
+from deeplab2_like.recipes.systems import (
+    panoptic_deeplab,
+    pyramids,
+    semantics,
+)
 
 _TRAIN = "train_dataset_options"
 _EVAL = "eval_dataset_options"
@@ -75,7 +79,7 @@ def choose(
     if is_dense:
         choices += panoptic_deeplab.choose_evaluation(survey, plan)
     else:
-        choices += pyramids.choose_evaluation(survey, plan)
+        choices += semantics.choose_area_limit(survey, plan.scale)
     return choices
 
 
@@ -106,6 +110,11 @@ def _choose_encoder(plan: Plan, machine: Machine) -> Iterator[Choice]:
             "Weights of ImageNet learn from far fewer images than random ones.",
         )
         yield Choice(f"{path}.backbone.name", plan.backbone)
+        yield Choice(
+            f"{path}.backbone.freeze_batch_norm",
+            True,
+            "Statistics of ImageNet are better than those of a few crops.",
+        )
     else:
         yield Choice(
             f"{path}.backbone.name",
@@ -146,11 +155,15 @@ def _choose_solver(
         "Moving statistics of 0.99 lag behind in a run this short.",
     )
     yield Choice(f"{_SOLVER}.use_gradient_clipping", True)
-    yield Choice(f"{_SOLVER}.base_learning_rate", 0.002)
+    yield Choice(
+        f"{_SOLVER}.base_learning_rate",
+        0.004 if plan.is_pretrained else 0.0025,
+        "High, for a short training; halve it if the loss jumps.",
+    )
     if plan.is_pretrained:
         yield Choice(
             f"{_SOLVER}.backbone_learning_rate_multiplier",
-            0.25,
+            0.2,
             "Slower changes keep what the encoder knows.",
         )
     yield Choice(f"{_SOLVER}.warmup_steps", max(1, min(50, plan.steps // 10)))
@@ -210,8 +223,8 @@ def _explain_scale(survey: DataSurvey, plan: Plan) -> str:
     sizes = survey.instance_sizes
     if plan.scale > 1 and sizes is not None:
         return (
-            f"Objects are small, a quarter of them under {sizes.p25:.0f} "
-            "pixels, and masks have a quarter of the resolution."
+            f"Objects are small, nine of ten under {sizes.p90:.0f} pixels, and "
+            "masks have a quarter of the resolution."
         )
     small = (
         f", where three quarters of the objects still have "
@@ -230,7 +243,7 @@ def _choose_training_data(
     yield Choice(
         f"{_TRAIN}.batch_size",
         plan.batch,
-        "More crops fit into the time of a step only as smaller ones.",
+        "Few crops a step, so that there are many steps.",
     )
     yield Choice(
         f"{_TRAIN}.crop_size",

@@ -14,18 +14,24 @@ from deeplab2_like.recipes.survey import DataSurvey
 
 # Factors that images are scaled by.
 _SCALES = (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
-# Heads have a quarter of the resolution: a smaller object has no form there.
-_SMALLEST_OBJECT = 14
+# Sides of objects, pixels. Heads have a quarter of the resolution: images are
+# not reduced so far that a quarter of the objects has no form there, and are
+# enlarged where even large objects have not.
+_SMALL_OBJECT = 14
+_LARGE_OBJECT = 64
 # Longer sides of scaled images, pixels: wanted at most, and the limit where
 # small objects ask for more.
 _LONG_SIDE = 640
 _LONGEST_SIDE = 2048
-# Largest sides of a crop, pixels, and pixels of all crops of a step.
+# Sides of a crop, pixels, and pixels of all crops of a step. In a short
+# training many steps of small crops teach more than few of large ones.
 _CROP_SIDE = 512
-_STEP_PIXELS = 700_000
-_MAX_BATCH = 8
-# Images that are this much larger than others are made smaller.
-_OUTLIER = 1.5
+_SMALL_CROP_SIDE = 192
+_STEP_PIXELS = 200_000
+_SHORT_MINUTES = 30
+_MIN_BATCH, _MAX_BATCH = 4, 8
+# Images that are this much larger than nine of ten are made smaller.
+_OUTLIER = 2.0
 _MAX_EPOCHS = 500
 _MIN_STEPS = 100
 
@@ -48,14 +54,14 @@ class Cost:
 # By system and whether the encoder is EfficientNet-Lite0 (otherwise
 # MobileNetV3-Small).
 _COSTS = {
-    ("panoptic_deeplab", True): Cost(0.15, 3.0, 6000),
-    ("panoptic_deeplab", False): Cost(0.1, 1.2, 4000),
-    ("panoptic_fpn", True): Cost(0.5, 4.5, 8000),
-    ("panoptic_fpn", False): Cost(0.4, 3.0, 6000),
-    ("efficientps", True): Cost(0.5, 4.0, 8000),
-    ("efficientps", False): Cost(0.4, 2.5, 6000),
-    ("efficientps_solov2", True): Cost(0.5, 4.0, 8000),
-    ("efficientps_solov2", False): Cost(0.4, 2.5, 6000),
+    ("panoptic_deeplab", True): Cost(0.08, 2.3, 6000),
+    ("panoptic_deeplab", False): Cost(0.05, 0.9, 4000),
+    ("panoptic_fpn", True): Cost(0.2, 2.4, 8000),
+    ("panoptic_fpn", False): Cost(0.2, 0.9, 6000),
+    ("efficientps", True): Cost(0.2, 2.4, 8000),
+    ("efficientps", False): Cost(0.2, 0.9, 6000),
+    ("efficientps_solov2", True): Cost(0.2, 2.6, 8000),
+    ("efficientps_solov2", False): Cost(0.2, 1.1, 6000),
 }
 
 
@@ -124,9 +130,8 @@ def make_plan(survey: DataSurvey, machine: Machine, wishes: Wishes) -> Plan:
         crop = _canvas(fit(heights.most, widths.most), stride)
         canvas, has_one_canvas = crop, True
     else:
-        crop = _canvas(
-            (min(typical[0], _CROP_SIDE), min(typical[1], _CROP_SIDE)), stride
-        )
+        is_short = wishes.minutes <= _SHORT_MINUTES
+        crop = _canvas(_choose_crop(typical, is_short), stride)
         canvas = _canvas(low, stride)
     cost = _COSTS[wishes.system, is_pretrained]
     batch = _choose_batch(survey, machine, cost, crop)
@@ -155,7 +160,7 @@ def make_plan(survey: DataSurvey, machine: Machine, wishes: Wishes) -> Plan:
 def choose_scale(survey: DataSurvey) -> float:
     """Chooses the factor that images are scaled by.
 
-    Small objects ask for a large one. Where there are none, images larger than
+    Small objects ask for a large one. Where they allow it, images larger than
     `_LONG_SIDE` are made smaller.
 
     Args:
@@ -164,7 +169,9 @@ def choose_scale(survey: DataSurvey) -> float:
     long_side = max(survey.heights.median, survey.widths.median)
     wanted = min(1.0, _LONG_SIDE / long_side)
     if survey.instance_sizes is not None:
-        wanted = max(wanted, _SMALLEST_OBJECT / survey.instance_sizes.p25)
+        objects = survey.instance_sizes
+        kept = min(1.0, _SMALL_OBJECT / objects.p25)
+        wanted = max(wanted, kept, _LARGE_OBJECT / objects.p90)
     limit = min(1.1 * wanted, _LONGEST_SIDE / long_side)
     legal = [scale for scale in _SCALES if scale <= limit]
     return max(legal, default=_SCALES[0])
@@ -174,8 +181,19 @@ def _choose_max_side(survey: DataSurvey, scale: float) -> int:
     """Chooses the limit of images that are much larger than the others."""
     long_side = max(survey.heights.p90, survey.widths.p90)
     longest = max(survey.heights.most, survey.widths.most)
-    limit = min(long_side * scale, _LONGEST_SIDE)
-    return math.ceil(limit) if longest * scale > _OUTLIER * limit else 0
+    limit = max(_OUTLIER * long_side * scale, _LONG_SIDE)
+    limit = min(limit, _LONGEST_SIDE)
+    return math.ceil(limit) if longest * scale > limit else 0
+
+
+def _choose_crop(size: tuple[int, int], is_short: bool) -> tuple[int, int]:
+    """Chooses the size of a crop: half of the image, or the whole one."""
+    part = 0.5 if is_short else 1.0
+    low = _SMALL_CROP_SIDE
+    height, width = (
+        min(side, _CROP_SIDE, max(low, round(part * side))) for side in size
+    )
+    return height, width
 
 
 def _canvas(size: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -191,7 +209,7 @@ def _choose_batch(
 ) -> int:
     pixels = crop[0] * crop[1]
     fits = machine.memory_bytes / 2 / (cost.bytes_per_pixel * pixels)
-    wanted = min(_MAX_BATCH, max(2, round(_STEP_PIXELS / pixels)))
+    wanted = min(_MAX_BATCH, max(_MIN_BATCH, round(_STEP_PIXELS / pixels)))
     return max(1, min(wanted, int(fits), survey.num_images[0]))
 
 

@@ -134,7 +134,7 @@ def test_most_choices_have_a_reason():
 
 def test_small_objects_are_enlarged_and_large_photos_reduced():
     small = dataclasses.replace(
-        PHOTOS, instance_sizes=Spread(2, 4, 7, 9, 12, 20, 30)
+        PHOTOS, instance_sizes=Spread(4, 8, 12, 18, 25, 32, 90)
     )
     assert plan.choose_scale(small) == 2
     side = Spread(*[3000] * 7)
@@ -145,7 +145,9 @@ def test_small_objects_are_enlarged_and_large_photos_reduced():
         instance_sizes=Spread(*[300] * 7),
     )
     assert plan.choose_scale(large) == 0.25
-    crowded = dataclasses.replace(large, instance_sizes=Spread(*[15] * 7))
+    crowded = dataclasses.replace(
+        large, instance_sizes=Spread(15, 15, 28, 40, 90, 150, 300)
+    )
     assert plan.choose_scale(crowded) == 0.5
     assert plan.choose_scale(PHOTOS) == 1
 
@@ -155,12 +157,12 @@ def test_a_few_larger_images_are_limited():
         PHOTOS, widths=Spread(*[480] * 6, 4000), num_sizes=2
     )
     made = plan.make_plan(wide, PLENTY, Wishes())
-    assert made.max_side == 480
+    assert made.max_side == 960
     assert plan.make_plan(PHOTOS, PLENTY, Wishes()).max_side == 0
 
 
 def test_little_memory_means_fewer_crops():
-    poor = dataclasses.replace(PLENTY, memory_bytes=3 * 2**30)
+    poor = dataclasses.replace(PLENTY, memory_bytes=2**30)
     batches = [
         plan.make_plan(PHOTOS, machine, Wishes()).batch
         for machine in (poor, PLENTY)

@@ -57,7 +57,7 @@ def test_the_help_has_every_default(tmp_path):
     assert done.returncode == 0
     for text in (
         "(default: panoptic_deeplab)",
-        "(default: 8.0)",
+        "(default: 10.0)",
         "(default: false)",
         "--image_dir=PATH",
     ):

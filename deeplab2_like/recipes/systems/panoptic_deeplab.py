@@ -90,12 +90,11 @@ def choose_targets(survey: DataSurvey, plan: Plan) -> Iterator[Choice]:
     sizes = survey.instance_sizes
     if sizes is None:
         return
-    small = sizes.p25 * plan.scale
+    side = sizes.median * plan.scale
     yield Choice(
         "train_dataset_options.sigma",
-        round(min(8.0, max(3.0, small / 5)), 1),
-        f"A fifth of a small object: a quarter of them is under {small:.0f} "
-        "pixels.",
+        round(min(8.0, max(4.0, side / 6)), 1),
+        f"A sixth of an object: half of them are under {side:.0f} pixels.",
     )
 
 
@@ -109,24 +108,17 @@ def choose_evaluation(survey: DataSurvey, plan: Plan) -> Iterator[Choice]:
     if not survey.has_things:
         return
     path = "evaluator_options"
-    stuff = survey.stuff_areas
-    if stuff is not None:
-        yield Choice(
-            f"{path}.stuff_area_limit",
-            int(stuff.p10 * plan.scale**2 / 4),
-            "A quarter of a small stuff segment: a tenth of them has less than "
-            f"{stuff.p10 * plan.scale**2:.0f} pixels.",
-        )
+    yield from semantics.choose_area_limit(survey, plan.scale)
     yield Choice(
         f"{path}.center_score_threshold",
-        0.1,
-        "The published one; raise it if objects fall apart.",
+        0.2,
+        "Above the published 0.1, with which objects fell apart.",
     )
     sizes = survey.instance_sizes
     if sizes is not None:
         near = survey.center_distances
-        window = sizes.p25 * plan.scale / 2
-        reason = "Half a small object"
+        window = sizes.median * plan.scale / 2
+        reason = "Half an object"
         if near is not None and near.p10 * plan.scale < window:
             window = near.p10 * plan.scale
             reason = "The distance of close centers"

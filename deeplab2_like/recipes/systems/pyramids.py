@@ -170,20 +170,3 @@ def choose_losses(survey: DataSurvey, plan: Plan) -> Iterator[Choice]:
             )
         if name == "dice":
             yield Choice(f"{_LOSSES}.{field}.weight", 3)
-
-
-def choose_evaluation(survey: DataSurvey, plan: Plan) -> Iterator[Choice]:
-    """Yields the options of the post-processing.
-
-    Args:
-        survey: What the data are like.
-        plan: The sizes.
-    """
-    stuff = survey.stuff_areas
-    if survey.has_things and stuff is not None:
-        yield Choice(
-            "evaluator_options.stuff_area_limit",
-            int(stuff.p10 * plan.scale**2 / 4),
-            "A quarter of a small stuff segment: a tenth of them has less than "
-            f"{stuff.p10 * plan.scale**2:.0f} pixels.",
-        )

@@ -3,20 +3,53 @@
 
 from collections.abc import Iterator
 
-from deeplab2_like.recipes.choice import Choice, Word
+from deeplab2_like.recipes.choice import Choice
 from deeplab2_like.recipes.survey import DataSurvey
 
 PATH = "trainer_options.loss_options.semantic_loss"
 # A class with a smaller share of the pixels is rare.
 _RARE = 0.01
-_MOST_WEIGHT = 5.0
+# Stuff of a smaller part of an image may be left out.
+_SMALL_PART = 0.01
 
 
-def list_rare(survey: DataSurvey) -> list[str]:
-    """Lists the names of rare classes, the rarest first."""
+def describe_rare(survey: DataSurvey) -> str:
+    """Returns a sentence about classes of few pixels; "" without such.
+
+    Args:
+        survey: What the data are like.
+    """
     shares = survey.shares
-    return sorted(
-        (n for n in shares if shares[n] < _RARE), key=shares.__getitem__
+    rare = sorted(
+        (n for n in shares if shares[n] < _RARE), key=lambda n: shares[n]
+    )
+    if not rare or len(shares) < 3:
+        return ""
+    shown = ", ".join(f"{name} {100 * shares[name]:.2g} %" for name in rare[:3])
+    more = f" and {len(rare) - 3} more" if len(rare) > 3 else ""
+    return (
+        f"Rare classes ({shown}{more} of the pixels) have the weight of "
+        "others: in a short training, larger ones kept all else from being "
+        "learned. For a long one see docs/rare_classes.md."
+    )
+
+
+def choose_area_limit(survey: DataSurvey, scale: float) -> Iterator[Choice]:
+    """Yields the area of stuff below which it is left out, if there is stuff.
+
+    Args:
+        survey: What the data are like.
+        scale: Factor that images are scaled by.
+    """
+    if not survey.has_things or survey.stuff_areas is None:
+        return
+    small = survey.stuff_areas.p10 * scale**2
+    image = survey.heights.median * survey.widths.median * scale**2
+    limit = min(small / 4, _SMALL_PART * image)
+    yield Choice(
+        "evaluator_options.stuff_area_limit",
+        int(limit),
+        f"A tenth of the stuff segments has less than {small:.0f} pixels.",
     )
 
 
@@ -30,7 +63,7 @@ def choose_loss(
         top_k_percent: Share of the pixels that count; 1 for all.
         weight: Factor of the loss.
     """
-    yield Choice(f"{PATH}.name", "softmax_cross_entropy")
+    yield Choice(f"{PATH}.name", "softmax_cross_entropy", describe_rare(survey))
     if weight != 1.0:
         yield Choice(
             f"{PATH}.weight",
@@ -43,15 +76,3 @@ def choose_loss(
             top_k_percent,
             "The pixels of highest loss count, among them rare classes.",
         )
-    rare = list_rare(survey)
-    if rare and len(survey.shares) > 2:
-        shown = ", ".join(
-            f"{name} {100 * survey.shares[name]:.2g} %" for name in rare[:3]
-        )
-        more = f" and {len(rare) - 3} more" if len(rare) > 3 else ""
-        yield Choice(
-            f"{PATH}.balance",
-            Word("MEDIAN_FREQUENCY"),
-            f"Rare classes get a larger weight: {shown}{more} of the pixels.",
-        )
-        yield Choice(f"{PATH}.max_class_weight", _MOST_WEIGHT)
