@@ -68,7 +68,7 @@ def choose_losses(survey: DataSurvey) -> Iterator[Choice]:
     Args:
         survey: What the data are like.
     """
-    yield from semantics.choose_loss(survey, top_k_percent=0.5)
+    yield from semantics.choose_loss(survey)
     if survey.has_things:
         yield Choice(f"{_LOSSES}.center_loss.name", "mse")
         yield Choice(f"{_LOSSES}.center_loss.weight", 200)

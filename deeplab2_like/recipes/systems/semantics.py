@@ -29,8 +29,9 @@ def describe_rare(survey: DataSurvey) -> str:
     more = f" and {len(rare) - 3} more" if len(rare) > 3 else ""
     return (
         f"Rare classes ({shown}{more} of the pixels) have the weight of "
-        "others: in a short training, larger ones kept all else from being "
-        "learned. For a long one see docs/rare_classes.md."
+        "others, and all pixels count: in a short training, larger weights or "
+        "the hardest pixels alone kept all else from being learned. For a long "
+        "one see docs/rare_classes.md."
     )
 
 
@@ -54,7 +55,7 @@ def choose_area_limit(survey: DataSurvey, scale: float) -> Iterator[Choice]:
 
 
 def choose_loss(
-    survey: DataSurvey, *, top_k_percent: float, weight: float = 1.0
+    survey: DataSurvey, *, top_k_percent: float = 1.0, weight: float = 1.0
 ) -> Iterator[Choice]:
     """Yields the fields of the semantic loss.
 
