@@ -108,6 +108,13 @@ _WARMUP = flags.DEFINE_bool(
     "Write the requests that TensorFlow Serving runs before going live.",
     flag_values=_FLAGS,
 )
+_COMPACT = flags.DEFINE_bool(
+    "compact_signature",
+    True,
+    "Write the signature encoded_compact too: files of any sizes in, for each "
+    "a PNG of its segments and their table, or a sentence, out.",
+    flag_values=_FLAGS,
+)
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Replace an earlier export.", flag_values=_FLAGS
 )
@@ -172,6 +179,7 @@ def _main(arguments: Sequence[str]) -> None:
             writes_warmup=_WARMUP.value,
             overwrite=_OVERWRITE.value,
             folds_batch_norms=_FOLD_BATCH_NORMS.value,
+            has_compact=_COMPACT.value,
         ),
         config=config,
         checkpoint=_CHECKPOINT.value,

@@ -14,6 +14,8 @@ from deeplab2_like import errors
 from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.exports import serving, xla_off
 from deeplab2_like.inference import canvas as canvas_lib
+from deeplab2_like.labels import coco_format, label_map
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.postprocess.prediction import Prediction
 from deeplab2_like.results import original_size
@@ -178,6 +180,8 @@ def compare(
 ) -> Parity:
     """Loads a SavedModel and compares it with the live model.
 
+    Its compact signature, if it has one, is compared with the others.
+
     Args:
         directory: Folder of the SavedModel.
         system: The live system.
@@ -194,15 +198,23 @@ def compare(
     loaded = tf.saved_model.load(directory)
     serve = loaded.signatures[serving.IMAGES_SIGNATURE]
     predict_live = make_live_predictor(system, model, preprocessing)
-    parts = []
+    serve_compact = loaded.signatures.get(serving.COMPACT_SIGNATURE)
+    parts, count = [], 0
     smallest: tuple[NamedImage, _Expected] | None = None
     for name, image in images:
         expected = predict_live(image)
         outputs = serve(images=tf.constant(image[np.newaxis]))
         parts.append(_compare_image(name, outputs, expected))
+        count += 1
+        if serve_compact is not None:
+            encoded = tf.io.encode_png(image)[tf.newaxis]
+            rows = serve_compact(image_bytes=encoded)
+            parts.append(
+                _compare_compact(name, rows, outputs, system.descriptor)
+            )
         if smallest is None or image.size < smallest[0][1].size:
             smallest = (name, image), expected
-    count, is_checked = len(parts), False
+    is_checked = False
     if smallest is not None and not needs_xla:
         (name, image), expected = smallest
         without_xla = _predict_without_xla(directory, image)
@@ -257,6 +269,54 @@ def _compare_segments(
         f"{name}: {len(found)} segments instead of {len(expected)}, missing "
         f"{sorted(missing)[:3]}, unexpected {sorted(extra)[:3]}"
     ]
+
+
+def _compare_compact(
+    name: str,
+    rows: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+    descriptor: descriptor_lib.DatasetDescriptor,
+) -> Parity:
+    """Compares the compact answer for one image with the maps.
+
+    Args:
+        name: Name of the image.
+        rows: Outputs of the compact signature.
+        outputs: Outputs of the default signature.
+        descriptor: The data set.
+    """
+    divisor = descriptor.label_divisor
+    ids_hw = np.asarray(
+        outputs["panoptic"][0]
+        if "panoptic" in outputs
+        else outputs["semantic"][0] * divisor
+    )
+    is_valid = np.asarray(outputs["segment_is_valid"])[0]
+    ids = np.asarray(outputs["segment_id"])[0][is_valid]
+    expected = label_map.replace_values(ids_hw, ids, np.arange(1, len(ids) + 1))
+    row = {key: value.numpy()[0] for key, value in rows.items()}
+    name = f"{name}, {serving.COMPACT_SIGNATURE}"
+    if row["error"]:
+        sentence = row["error"].decode("utf-8", "replace")
+        return Parity(1, expected.size, 0, [f"{name}: {sentence}"])
+    found = coco_format.decode_ids(
+        tf.io.decode_png(row["panoptic_png_bytes"], channels=3).numpy()
+    )
+    if found.shape != expected.shape:
+        return Parity(1, expected.size, 0, [f"{name}: {found.shape}"])
+    areas = np.bincount(found.reshape(-1), minlength=len(ids) + 1)[1:]
+    used = slice(0, row["num_segments"])
+    problems = [
+        f"{name}: other segment_{key}"
+        for key, values in (
+            ("id", np.arange(1, len(ids) + 1)),
+            ("category_id", np.take(descriptor.category_ids, ids // divisor)),
+            ("isthing", [descriptor.is_thing(i) for i in ids // divisor]),
+            ("area", areas),
+        )
+        if row[f"segment_{key}"][used].tolist() != list(values)
+    ]
+    return Parity(1, expected.size, int(np.sum(found == expected)), problems)
 
 
 def require(parity: Parity) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The README of an exported model, which describes how to use it."""
 
+import math
+
 from deeplab2_like.exports import xla_off
 from deeplab2_like.exports.exported_model import ExportInfo
 from deeplab2_like.labels import descriptor as descriptor_lib
@@ -35,13 +37,13 @@ deeplab2-predict --model=path/to/this/folder photo.jpg --out=results
 |---|---|---|
 | `serving_default` | `images` uint8 [B, H, W, 3] | RGB images of equal size |
 | `encoded` | `image_bytes` string [B] | JPEG or PNG files of equal size |
-
-All images of a request have the same size, together at most {max_pixels}
-pixels; from request to request B, H and W may differ. Files have 8 bits a
-channel. They are turned upright as their EXIF orientation says, as viewers show
-them; their size is that of the upright image, and so is that of the maps.
-Anything else ends the request with INVALID_ARGUMENT and a sentence about what
-is wrong.
+{compact_row}
+All images of a request{of_maps} have the same size, together at most
+{max_pixels} pixels; from request to request B, H and W may differ. Files have 8
+bits a channel. They are turned upright as their EXIF orientation says, as
+viewers show them; their size is that of the upright image, and so is that of
+the maps. Anything else ends the request with INVALID_ARGUMENT and a sentence
+about what is wrong.
 
 | output | | |
 |---|---|---|
@@ -53,7 +55,7 @@ is wrong.
 | `segment_is_valid` | bool [B, S] | which of the S rows are segments |
 
 {canvas}{jit}
-
+{compact}
 ## TensorFlow Serving
 
 Copy this folder to `models/{name}/1` and serve `models/{name}`.{server}
@@ -81,6 +83,31 @@ _PANOPTIC_ROW = (
 )
 
 
+_COMPACT_ROW = (
+    "| `encoded_compact` | `image_bytes` string [B] | JPEG or PNG files of any "
+    "sizes, see below |\n"
+)
+_COMPACT = """
+## Small answers
+
+The maps of a large image are megabytes, as JSON tens of them.
+`encoded_compact` answers with a PNG and a table instead, for each file on its
+own: one that cannot be used, or has more than {max_pixels} pixels, gets a
+sentence, and the others are answered as if alone. Sizes may differ.{count}
+
+| output | | |
+|---|---|---|
+| `panoptic_png_bytes` | string [B] | PNG of the size of the upright image; R + 256 G + 65536 B is the id of the segment, 0 is void |
+| `num_segments` | int32 [B] | so many of the S rows are segments, the first ones; the others are 0 |
+| `segment_id` | int32 [B, S] | 1 to `num_segments` |
+| `segment_category_id` | int32 [B, S] | id of the class in the data set |
+| `segment_isthing` | bool [B, S] | whether the segment is one object |
+| `segment_score` | float32 [B, S] | 0..1 |
+| `segment_area` | int32 [B, S] | pixels |
+| `height`, `width` | int32 [B] | size of the upright image |
+| `error` | string [B] | empty, or what is wrong with the file; then the rest is 0 or empty |
+"""  # noqa: E501
+
 _COMPILED = """ Because the
 model is compiled by XLA, which the server switches off, it answers with an
 error unless the server is started with a flag, on a GPU with
@@ -100,10 +127,27 @@ def choose_name(experiment_name: str) -> str:
     return experiment_name
 
 
+def _describe_compact(info: ExportInfo) -> str:
+    count = ""
+    if info.canvas_size is not None:
+        limit = max(1, info.max_pixels // math.prod(info.canvas_size))
+        count = f" A request has\nat most {limit} files."
+    return _COMPACT.format(max_pixels=info.max_pixels, count=count)
+
+
 def make_readme(
-    info: ExportInfo, descriptor: descriptor_lib.DatasetDescriptor
+    info: ExportInfo,
+    descriptor: descriptor_lib.DatasetDescriptor,
+    *,
+    has_compact: bool,
 ) -> str:
-    """Makes the README of an exported model, in Markdown."""
+    """Makes the README of an exported model, in Markdown.
+
+    Args:
+        info: Facts about the model.
+        descriptor: The data set of the model.
+        has_compact: Whether the model has the compact signature.
+    """
     rows = []
     for class_id, class_name in enumerate(descriptor.class_names):
         kind = "thing" if descriptor.is_thing(class_id) else "stuff"
@@ -146,6 +190,9 @@ def make_readme(
         panoptic_row=row if info.has_instances else "",
         canvas=canvas,
         jit=jit,
+        of_maps=" for maps" if has_compact else "",
+        compact_row=_COMPACT_ROW if has_compact else "",
+        compact=_describe_compact(info) if has_compact else "",
         server=server,
         dataset=descriptor.name,
         classes="".join(rows),

@@ -55,6 +55,8 @@ class ExportOptions:
         folds_batch_norms: Whether batch norms become part of the convolutions
             in front of them (`folding.fold_batch_norms`): faster, and the same
             but for rounding.
+        has_compact: Whether there is the signature with small answers; see
+            `serving.ServingModule`.
     """
 
     canvas: str = canvas_lib.CONFIG
@@ -63,6 +65,7 @@ class ExportOptions:
     writes_warmup: bool = True
     overwrite: bool = False
     folds_batch_norms: bool = True
+    has_compact: bool = True
 
 
 def export(
@@ -122,7 +125,7 @@ def export(
         if options.folds_batch_norms:
             network = folding.fold_batch_norms(network)
         exported = dataclasses.replace(live, network=network)
-        _save(folder, exported, options.max_pixels, jit_compile, report)
+        _save(folder, exported, options, jit_compile, report)
         # Folding changes the order of products, which matters in bfloat16:
         # there the SavedModel is compared with the folded network.
         is_exact = live.network.compute_dtype == "float32"
@@ -184,7 +187,7 @@ def _choose_jit_compile(
 def _save(
     folder: pathlib.Path,
     live: live_model.LiveModel,
-    max_pixels: int,
+    options: ExportOptions,
     jit_compile: bool,
     report: progress.Progress,
 ) -> None:
@@ -194,8 +197,9 @@ def _save(
         live.system,
         live.network,
         live.preprocessing,
-        max_pixels=max_pixels,
+        max_pixels=options.max_pixels,
         jit_compile=jit_compile,
+        has_compact=options.has_compact,
     )
     with native_logs.hide_routine():
         module.save(str(folder))
@@ -238,21 +242,28 @@ def _write_extras(
         config.options,
         config_lib.load_dataset(descriptor_lib.name_of_run(config.options)),
     )
-    text = readme.make_readme(info, live.system.descriptor)
+    text = readme.make_readme(
+        info, live.system.descriptor, has_compact=options.has_compact
+    )
     (folder / exported_model.README_FILE).write_text(text, encoding="utf-8")
     if options.writes_warmup:
-        warmup.write(str(folder), _make_warmup(live.typical_size))
+        requests = _make_warmup(live.typical_size, options.has_compact)
+        warmup.write(str(folder), requests)
 
 
-def _make_warmup(size: Sequence[int]) -> list[bytes]:
+def _make_warmup(size: Sequence[int], has_compact: bool) -> list[bytes]:
     """Makes a request for each signature, with an image of this size."""
     image = np.zeros((*size, 3), np.uint8)
     encoded = tf.io.encode_jpeg(image).numpy()
+    of_bytes = [serving.BYTES_SIGNATURE]
+    if has_compact:
+        of_bytes.append(serving.COMPACT_SIGNATURE)
     return [
         warmup.encode_request(
             serving.IMAGES_SIGNATURE, {"images": image[np.newaxis]}
         ),
-        warmup.encode_request(
-            serving.BYTES_SIGNATURE, {"image_bytes": [encoded]}
+        *(
+            warmup.encode_request(name, {"image_bytes": [encoded]})
+            for name in of_bytes
         ),
     ]

@@ -5,13 +5,14 @@ import keras
 import tensorflow as tf
 
 from deeplab2_like.data import preprocessing as preprocessing_lib
-from deeplab2_like.exports import byte_guard
+from deeplab2_like.exports import byte_guard, compact
 from deeplab2_like.graph import checks
 from deeplab2_like.inference import any_size
 from deeplab2_like.meta_architectures import contract
 
 IMAGES_SIGNATURE = "serving_default"
 BYTES_SIGNATURE = "encoded"
+COMPACT_SIGNATURE = "encoded_compact"
 _BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
 
 
@@ -32,6 +33,20 @@ class ServingModule(tf.Module):
         segment_area: int32 [B, S], pixels.
         segment_is_valid: bool [B, S], which rows are segments; the others
             are 0.
+
+    Outputs of the compact signature for B files, each on its own:
+        panoptic_png_bytes: string [B], a PNG of the size of the upright
+            image; R + 256 G + 65536 B is the id of a segment, 0 void.
+        num_segments: int32 [B], how many of the S rows are segments: the
+            first ones. The others are 0.
+        segment_id: int32 [B, S], 1 to num_segments.
+        segment_category_id: int32 [B, S], id of the class in the data set.
+        segment_isthing: bool [B, S], whether the segment is one object.
+        segment_score: float32 [B, S] in 0..1.
+        segment_area: int32 [B, S], pixels.
+        height, width: int32 [B], size of the upright image.
+        error: string [B], what is wrong with the file, one sentence; empty
+            where it was used. With an error all other outputs are 0 or empty.
     """
 
     def __init__(
@@ -42,6 +57,7 @@ class ServingModule(tf.Module):
         *,
         max_pixels: int,
         jit_compile: bool,
+        has_compact: bool = True,
     ):
         """Makes the functions of the signatures.
 
@@ -52,14 +68,16 @@ class ServingModule(tf.Module):
             max_pixels: Most pixels of a request, all its images together.
             jit_compile: Whether XLA compiles the post-processing, once for
                 each size of the canvas.
+            has_compact: Whether there is the compact signature.
         """
         super().__init__()
         # Session loaders restore only what is tracked as a plain variable.
         self.raw_variables = [v.value for v in model.variables]
-        # One function, so that both signatures share one copy of the network.
-        predict = any_size.make_predict(
+        # One function, so that the signatures share one copy of the network.
+        segment = any_size.make_segment(
             system, model, preprocessing, jit_compile
         )
+        predict = any_size.make_predict(system, segment, preprocessing)
 
         @tf.function(input_signature=[any_size.IMAGES], autograph=False)
         def serve_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -74,14 +92,23 @@ class ServingModule(tf.Module):
 
         self.serve_images = serve_images
         self.serve_bytes = serve_bytes
+        self.serve_compact = None
+        if has_compact:
+            answers = compact.CompactAnswers(
+                system, segment, preprocessing, max_pixels
+            )
+            self.serve_compact = tf.function(
+                answers.serve,
+                input_signature=[_BYTES],
+                autograph=False,
+            )
 
     def save(self, directory: str) -> None:
         """Writes the SavedModel."""
-        tf.saved_model.save(
-            self,
-            directory,
-            signatures={
-                IMAGES_SIGNATURE: self.serve_images,
-                BYTES_SIGNATURE: self.serve_bytes,
-            },
-        )
+        signatures = {
+            IMAGES_SIGNATURE: self.serve_images,
+            BYTES_SIGNATURE: self.serve_bytes,
+        }
+        if self.serve_compact is not None:
+            signatures[COMPACT_SIGNATURE] = self.serve_compact
+        tf.saved_model.save(self, directory, signatures=signatures)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.inference import canvas
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import contract
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
@@ -18,13 +19,13 @@ DEFAULT_MAX_PIXELS = 20_000_000
 _MAX_TABLE = 1 << 22
 
 
-def make_predict(
+def make_segment(
     system: contract.MetaArchitecture,
     model: keras.Model,
     preprocessing: preprocessing_lib.Preprocessing,
     jit_compile: bool,
 ) -> tf.types.experimental.PolymorphicFunction:
-    """Makes the function from images to the outputs of `ServingModule`.
+    """Makes the function from canvases to predictions on them.
 
     Args:
         system: The system.
@@ -33,23 +34,59 @@ def make_predict(
         jit_compile: Whether XLA compiles the post-processing.
 
     Returns:
-        Function of images, uint8 [B, H, W, 3], all of one size.
+        Function of canvases, float32 [B, H, W, 3] in 0..255, and of the sizes
+        of the images on them, int32 [B, 2]; see `canvas.place_images`. It
+        returns the fields of a `Prediction` that are not None.
     """
     postprocess = tf.function(
         system.postprocess, jit_compile=jit_compile or None, autograph=False
     )
+    size = canvas.static_size(preprocessing)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, *(size or (None, None)), 3], tf.float32),
+            tf.TensorSpec([None, 2], tf.int32),
+        ],
+        autograph=False,
+    )
+    def segment(
+        canvas_bhw3: tf.Tensor, valid_size_b2: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        return map_images(
+            postprocess,
+            system.infer(model, canvas_bhw3),
+            size or tf.shape(canvas_bhw3)[1:3],
+            valid_size_b2,
+        )
+
+    return segment
+
+
+def make_predict(
+    system: contract.MetaArchitecture,
+    segment: tf.types.experimental.PolymorphicFunction,
+    preprocessing: preprocessing_lib.Preprocessing,
+) -> tf.types.experimental.PolymorphicFunction:
+    """Makes the function from images to the outputs of `ServingModule`.
+
+    Args:
+        system: The system.
+        segment: The function that `make_segment` made.
+        preprocessing: Options of preprocessing.
+
+    Returns:
+        Function of images, uint8 [B, H, W, 3], all of one size.
+    """
 
     @tf.function(input_signature=[IMAGES], autograph=False)
     def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
         canvas_bhwc, valid_size = canvas.place_images(images, preprocessing)
-        prediction = map_images(
-            postprocess,
-            system.infer(model, canvas_bhwc),
-            canvas.static_size(preprocessing) or tf.shape(canvas_bhwc)[1:3],
-            valid_size,
-        )
         return restore_prediction(
-            prediction, valid_size, tf.shape(images)[1:3], system
+            segment(canvas_bhwc, valid_size),
+            valid_size,
+            tf.shape(images)[1:3],
+            system,
         )
 
     return predict
@@ -134,7 +171,7 @@ def restore_prediction(
     area = count_pixels(
         ids_bhw,
         prediction["segment_id"],
-        max(descriptor.num_classes, descriptor.ignore_label + 1) * divisor,
+        count_ids(descriptor),
     )
     table = {**prediction, "segment_area": area}
     is_valid = prediction["segment_is_valid"] & (area > 0)
@@ -144,6 +181,12 @@ def restore_prediction(
         outputs[f"segment_{name}"] = column
     outputs["segment_is_valid"] = is_valid
     return outputs
+
+
+def count_ids(descriptor: descriptor_lib.DatasetDescriptor) -> int:
+    """Returns one more than the largest panoptic id, that of void included."""
+    num_classes = max(descriptor.num_classes, descriptor.ignore_label + 1)
+    return num_classes * descriptor.label_divisor
 
 
 def count_pixels(

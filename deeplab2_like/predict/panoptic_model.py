@@ -65,8 +65,11 @@ class PanopticModel(ImagePredictor):
         self.max_pixels = max_pixels
         self.step = 0
         self._preprocessing = live.preprocessing
-        self._predict = any_size.make_predict(
+        segment = any_size.make_segment(
             self.system, self.network, self._preprocessing, jit_compile=False
+        )
+        self._predict = any_size.make_predict(
+            self.system, segment, self._preprocessing
         )
 
     @property

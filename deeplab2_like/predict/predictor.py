@@ -7,16 +7,20 @@
 The methods are in `images.ImagePredictor`.
 """
 
+import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+from PIL import Image
 
 from deeplab2_like import errors
 from deeplab2_like.exports import exported_model
+from deeplab2_like.labels import coco_format
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.predict.images import ImagePredictor
+from deeplab2_like.results.panoptic_result import PanopticResult
 from deeplab2_like.storage import user_paths
 
 
@@ -81,6 +85,73 @@ class Predictor(ImagePredictor):
         """
         height, width = self.info.canvas_size or (65, 65)
         self._run(np.zeros((height, width, 3), np.uint8))
+
+    def predict_encoded(
+        self, files: Sequence[bytes]
+    ) -> list[PanopticResult | errors.DataError]:
+        """Predicts the segments of images in one call of the model.
+
+        The model decodes them, with TensorFlow's decoders and not Pillow's, as
+        it does in a server.
+
+        Args:
+            files: The bytes of JPEG and PNG files, of any sizes; at least one.
+
+        Returns:
+            For each file what `predict` returns, or what is wrong with it.
+
+        Raises:
+            DataError: There are no files, or too many for one call.
+            ExportError: The model was exported without the signature
+                encoded_compact.
+        """
+        import tensorflow as tf
+
+        serve = self._model.signatures.get("encoded_compact")
+        if serve is None:
+            raise errors.ExportError(
+                "This model has no signature encoded_compact. Export it again, "
+                "with --compact_signature=true; or use predict for each image."
+            )
+        outputs = self._run_graph(serve, tf.constant(list(files), tf.string))
+        return [
+            self._read_row({name: x[row] for name, x in outputs.items()})
+            for row in range(len(files))
+        ]
+
+    def _run_graph(self, serve: Any, encoded: Any) -> dict[str, Any]:
+        import tensorflow as tf
+
+        from deeplab2_like.graph import checks
+
+        try:
+            outputs = serve(image_bytes=encoded)
+        except tf.errors.InvalidArgumentError as error:
+            sentence = checks.find_sentence(error, checks.REQUEST)
+            if sentence is None:
+                raise
+            raise errors.DataError(sentence) from error
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def _read_row(
+        self, row: Mapping[str, Any]
+    ) -> PanopticResult | errors.DataError:
+        """Makes a result of the compact answer for one file."""
+        if row["error"]:
+            return errors.DataError(row["error"].decode("utf-8", "replace"))
+        with Image.open(io.BytesIO(row["panoptic_png_bytes"])) as image:
+            ids_hw = coco_format.decode_ids(np.asarray(image))
+        columns = [
+            row[f"segment_{name}"][: row["num_segments"]].tolist()
+            for name in ("id", "category_id", "score")
+        ]
+        segments_info = [
+            {"id": number, "category_id": category, "score": score}
+            for number, category, score in zip(*columns, strict=True)
+        ]
+        return PanopticResult.from_coco(
+            ids_hw, {"segments_info": segments_info}, self.descriptor
+        )
 
     def _serve(self, images: Any) -> Mapping[str, Any]:
         return self._signature(images=images)

@@ -32,6 +32,7 @@ def test_flags_reach_the_export(tiny_run, tmp_path, capfd):
         f"--out={out}",
         "--max_pixels=123456",
         "--nowarmup",
+        "--nocompact_signature",
         f"--parity_images={photo}",
         "--config_override=experiment_name: 'renamed'",
     )
@@ -40,6 +41,7 @@ def test_flags_reach_the_export(tiny_run, tmp_path, capfd):
     assert info.max_pixels == 123456
     assert not info.jit_compile
     assert info.parity["images"] == 1
+    assert "encoded_compact" not in (out / "README.md").read_text()
     said = capfd.readouterr().err
     assert "step 7" in said
     assert f"deeplab2-predict --model={out}" in said

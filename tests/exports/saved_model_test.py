@@ -30,9 +30,10 @@ def test_the_folder_explains_itself(exported, tiny_run):
     assert "tf.saved_model.load" in readme
     assert "| 5 | car | thing | 6 |" in readme
     assert "xla" not in readme.lower()
+    assert "\nat most 2385 files." in readme
     warmup = extra / "tf_serving_warmup_requests"
     requests = list(tf.data.TFRecordDataset(str(warmup)))
-    assert len(requests) == 2
+    assert len(requests) == 3
     assert {file.name for file in exported.iterdir()} >= {
         "README.md",
         "saved_model.pb",

@@ -261,6 +261,16 @@ def test_a_session_loader_gives_the_same(
                 signature.outputs["panoptic"].name, {tensor.name: fed}
             )
             np.testing.assert_array_equal(fetched, expected)
+        signature = graph.signature_def["encoded_compact"]
+        (tensor,) = signature.inputs.values()
+        files = [inputs["encoded"][0], b"hello"]
+        errors, counts = session.run(
+            [signature.outputs[key].name for key in ("error", "num_segments")],
+            {tensor.name: files},
+        )
+    assert not errors[0]
+    assert b"neither a JPEG" in errors[1]
+    assert counts.tolist() == [len(_list_segments(_serve(loaded, image))), 0]
 
 
 @pytest.mark.slow

@@ -68,7 +68,10 @@ def test_the_readme_of_a_compiled_export_starts_the_server_with_the_flag(
 ):
     info = exported_model.load_info(exported)
     compiled = dataclasses.replace(info, jit_compile=True)
-    text = readme.make_readme(compiled, descriptor.load("scenes"))
+    text = readme.make_readme(
+        compiled, descriptor.load("scenes"), has_compact=False
+    )
+    assert "encoded_compact" not in text
     assert f"--model_base_path=/models/tiny {_FLAG}" in text
     assert "--xla_gpu_compilation_enabled=true" in text
 

@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -47,6 +48,30 @@ def _loaded(predictor, monkeypatch):
     monkeypatch.setattr(
         exported_model, "load_descriptor", lambda _: predictor.descriptor
     )
+
+
+def test_files_of_several_sizes_are_predicted_in_one_call(predictor, tmp_path):
+    paths = [
+        _write_image(tmp_path / "a.png", 1),
+        _write_image(tmp_path / "b.png", 2, (100, 60)),
+    ]
+    data = [paths[0].read_bytes(), b"hello", paths[1].read_bytes()]
+    first, refused, second = predictor.predict_encoded(data)
+    for path, found in zip(paths, (first, second), strict=True):
+        expected = predictor.predict(path)
+        np.testing.assert_array_equal(found.segmentation, expected.segmentation)
+        assert found.segments_info == expected.segments_info
+    assert isinstance(refused, errors.DataError)
+    assert "neither a JPEG nor a PNG" in str(refused)
+    with pytest.raises(errors.DataError, match="has no image"):
+        predictor.predict_encoded([])
+
+
+def test_models_without_the_compact_signature_say_so(predictor):
+    model = types.SimpleNamespace(signatures={"serving_default": None})
+    old = predict.Predictor(model, predictor.info, predictor.descriptor)
+    with pytest.raises(errors.ExportError, match="--compact_signature=true"):
+        old.predict_encoded([b""])
 
 
 @pytest.fixture(scope="module")
