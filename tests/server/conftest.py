@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model that needs no TensorFlow."""
+
+import contextlib
+import json
+import threading
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from deeplab2_like.server import app as app_lib
+from deeplab2_like.server import failures
+from deeplab2_like.server.batching import Batcher, BatchingOptions
+from deeplab2_like.server.limits import Limits
+from deeplab2_like.server.metrics import Metrics
+from deeplab2_like.server.signatures import Signature, TensorInfo
+from deeplab2_like.server.versions import ModelOptions, ServedModel, Store
+
+
+class FakeModel:
+    """Writes down its calls; answers with the lengths of the files.
+
+    Attributes:
+        gate: Calls wait until it is set.
+        calls: Files of each call.
+    """
+
+    max_rows = 100
+
+    def __init__(self):
+        files = {"image_bytes": TensorInfo("string", (None,))}
+        answer = {
+            "png_bytes": TensorInfo("string", (None,)),
+            "length": TensorInfo("int32", (None,)),
+        }
+        self.signatures = {
+            "serving_default": Signature(
+                {"images": TensorInfo("uint8", (None, None, None, 3))},
+                {"sum": TensorInfo("int64", (None,))},
+            ),
+            "encoded": Signature(files, answer),
+            "encoded_compact": Signature(files, answer, True),
+        }
+        self.gate = threading.Event()
+        self.gate.set()
+        self.started = threading.Semaphore(0)
+        self.calls = []
+
+    def warm_up(self):
+        pass
+
+    def run(self, signature_name, inputs):
+        self.started.release()
+        assert self.gate.wait(30)
+        if signature_name == "serving_default":
+            images = inputs["images"].astype(np.int64)
+            return {"sum": images.sum(axis=(1, 2, 3))}
+        files = inputs["image_bytes"].tolist()
+        self.calls.append(files)
+        if b"refused" in files:
+            raise failures.invalid("The file is refused.")
+        if b"crash" in files:
+            raise MemoryError("secret pixels")
+        return {
+            "png_bytes": np.array([file.upper() for file in files], object),
+            "length": np.array([len(file) for file in files], np.int32),
+        }
+
+
+@pytest.fixture
+def model():
+    return FakeModel()
+
+
+class Server:
+    """An application behind a client, and requests to it."""
+
+    def __init__(self, client):
+        self.client = client
+
+    def post(self, path, body, **headers):
+        if not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        return self.client.post(path, content=body, headers=headers)
+
+    def get(self, path, **headers):
+        return self.client.get(path, headers=headers)
+
+
+@pytest.fixture
+def build(tmp_path, model):
+    """Returns a function that builds an application with one model."""
+
+    def make(api_key=None, is_loaded=True, labels=None, **limits):
+        (tmp_path / "3").mkdir()
+        (tmp_path / "3" / "saved_model.pb").touch()
+        metrics = Metrics()
+        served = ServedModel(
+            ModelOptions("mine", tmp_path, labels or {}),
+            lambda _: model,
+            lambda loaded: Batcher(
+                loaded,
+                BatchingOptions(),
+                lambda call: metrics.add_call("mine", call),
+            ),
+        )
+        store = Store([served], 0.1)
+        if is_loaded:
+            served.poll()
+        else:
+            store.start = lambda: None
+        return app_lib.make_app(store, metrics, Limits(**limits), api_key)
+
+    return make
+
+
+@pytest.fixture
+def start(build, model):
+    """Returns a function that starts an application; see `build`."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**options):
+            client = TestClient(build(**options), raise_server_exceptions=False)
+            return Server(stack.enter_context(client))
+
+        yield make
+        model.gate.set()
+
+
+@pytest.fixture
+def server(start):
+    return start()
