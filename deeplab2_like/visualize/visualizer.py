@@ -13,6 +13,7 @@ from deeplab2_like import errors
 from deeplab2_like.labels import label_map, palette
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.results.panoptic_result import PanopticResult
+from deeplab2_like.visualize import boards
 from deeplab2_like.visualize import difference as difference_lib
 from deeplab2_like.visualize import legend as legend_lib
 
@@ -79,7 +80,7 @@ def visualize(
         panel = legend_lib.make_legend(
             entries, picture.height, _choose_font_size(size)
         )
-        picture = _join([picture, panel])
+        picture = boards.join([picture, panel])
     return np.asarray(picture)
 
 
@@ -141,6 +142,46 @@ def visualize_comparison(
     Raises:
         DataError: The image is not uint8 [H, W, 3], or sizes differ.
     """
+    panels, entries = draw_panels(
+        image,
+        truth,
+        prediction,
+        descriptor,
+        alpha=alpha,
+        panel_size=panel_size,
+    )
+    picture = panels[0][1]
+    arranged = boards.arrange(
+        panels, entries, _choose_font_size((picture.height, picture.width))
+    )
+    return np.asarray(arranged)
+
+
+def draw_panels(
+    image: Any,
+    truth: Any,
+    prediction: Any,
+    descriptor: DatasetDescriptor,
+    *,
+    alpha: float = 0.7,
+    panel_size: int = 640,
+) -> tuple[list[tuple[str, Image.Image]], list[legend_lib.LegendEntry]]:
+    """Draws the pictures of `visualize_comparison`, each alone.
+
+    Args:
+        image: See `visualize_comparison`, as the others.
+        truth: See there.
+        prediction: See there.
+        descriptor: See there.
+        alpha: See there.
+        panel_size: See there.
+
+    Returns:
+        Title and picture of each panel, all of one size; and the legend.
+
+    Raises:
+        DataError: See `visualize_comparison`.
+    """
     image_hw3 = _check_image(image)
     longest = max(1, *image_hw3.shape[:2])
     size = (
@@ -168,7 +209,7 @@ def visualize_comparison(
         )
         panels.append(("difference", Image.fromarray(difference)))
         entries = [*entries, *difference_lib.list_errors(errors_hw)]
-    return np.asarray(_arrange(panels, entries, size))
+    return panels, entries
 
 
 def _check_image(image: Any) -> npt.NDArray[np.uint8]:
@@ -347,36 +388,3 @@ def _format_share(area: int, total: int) -> str:
         return "0"
     percent = 100 * area / max(total, 1)
     return f"{percent:.0f} %" if percent >= 1 else "< 1 %"
-
-
-def _arrange(
-    panels: Sequence[tuple[str, Image.Image]],
-    entries: Sequence[legend_lib.LegendEntry],
-    size: tuple[int, int],
-) -> Image.Image:
-    """Arranges titled pictures of one size in rows of two, with a legend."""
-    font_size = _choose_font_size(size)
-    titled = [
-        _join([legend_lib.make_title(title, size[1], font_size), picture], 0)
-        for title, picture in panels
-    ]
-    gap = max(2, font_size // 3)
-    rows = [_join(titled[i : i + 2], 1, gap) for i in range(0, len(titled), 2)]
-    board = _join(rows, 0, gap)
-    legend = legend_lib.make_legend(entries, board.height, font_size)
-    return _join([board, legend])
-
-
-def _join(
-    pictures: Sequence[Image.Image], axis: int = 1, gap: int = 0
-) -> Image.Image:
-    """Joins pictures from top to bottom (0) or from left to right (1)."""
-    sizes = np.array([(p.height, p.width) for p in pictures])
-    total = sizes.max(0)
-    total[axis] = sizes[:, axis].sum() + gap * (len(pictures) - 1)
-    board = Image.new("RGB", (int(total[1]), int(total[0])), (255, 255, 255))
-    place = 0
-    for picture, picture_size in zip(pictures, sizes, strict=True):
-        board.paste(picture, (place, 0) if axis else (0, place))
-        place += int(picture_size[axis]) + gap
-    return board
