@@ -25,11 +25,15 @@ class MetaArchitecture(Protocol):
         descriptor: The data set that the system is for.
         has_instances: Whether predictions contain instances.
         output_stride: Stride of the last features of the backbone, in pixels.
+        oracles: Names of the maps that `postprocess_with_truth` replaces by
+            the true ones, all together, for each of its results; none for
+            systems that cannot.
     """
 
     descriptor: descriptor_lib.DatasetDescriptor
     has_instances: bool
     output_stride: int
+    oracles: tuple[tuple[str, ...], ...]
 
     def target_maker(self, *, is_training: bool) -> MakeTargets:
         """Returns the function from one label to the targets of the losses.
@@ -142,4 +146,28 @@ class MetaArchitecture(Protocol):
             canvas_size: (height, width) of the images that the model took.
             valid_size: int32 [B, 2], (height, width) of the part at the top
                 left that is image, not padding. If None, all is image.
+        """
+
+    def postprocess_with_truth(
+        self,
+        outputs: Tensors,
+        targets: Tensors,
+        semantic_bhw: tf.Tensor,
+        canvas_size: tuple[int, int] | tf.Tensor,
+        valid_size: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Turns outputs into segments, with true maps for some of them.
+
+        It shows which output limits the result. Call it only with `oracles`.
+
+        Args:
+            outputs: Result of `infer`.
+            targets: Targets with a batch axis, of the size of the canvas.
+            semantic_bhw: int32 [B, H, W], the predicted classes of
+                `postprocess`.
+            canvas_size: As in `postprocess`.
+            valid_size: As in `postprocess`.
+
+        Returns:
+            int32 [B, O, H, W], panoptic ids for each of the O `oracles`.
         """

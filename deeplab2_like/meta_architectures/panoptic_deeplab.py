@@ -16,7 +16,7 @@ from deeplab2_like.model.layers.log_variances import LOG_VARIANCES
 from deeplab2_like.model.layers.resize import spatial_size
 from deeplab2_like.postprocess import options as postprocess_options
 from deeplab2_like.postprocess import panoptic_deeplab as postprocess_lib
-from deeplab2_like.postprocess import prediction, semantic_only
+from deeplab2_like.postprocess import prediction, semantic_only, true_maps
 from deeplab2_like.protos import dataset_pb2, model_pb2
 from deeplab2_like.targets import center_offset
 
@@ -47,6 +47,7 @@ class PanopticDeepLab(system.System):
         self.has_instances = (
             isinstance(self._system, panoptic) and self._system.instance.enable
         )
+        self.oracles = true_maps.ORACLES if self.has_instances else ()
         evaluator = self._options.evaluator_options
         self._views = multi_scale.make_views(
             evaluator.eval_scales, evaluator.add_flipped_images
@@ -233,6 +234,27 @@ class PanopticDeepLab(system.System):
             **shared,
             center_rules=self._center_rules,
             are_probabilities=are_probabilities,
+        )
+
+    def postprocess_with_truth(
+        self,
+        outputs: contract.Tensors,
+        targets: contract.Tensors,
+        semantic_bhw: tf.Tensor,
+        canvas_size: tuple[int, int] | tf.Tensor,
+        valid_size: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Groups and merges with true classes, centers and offsets."""
+        truth = {name: targets[name] for name in true_maps.TrueMaps._fields}
+        return true_maps.postprocess_with_truth(
+            semantic_bhw,
+            outputs["center_heatmap"],
+            outputs["offset_map"],
+            true_maps.TrueMaps(**truth),
+            canvas_size=canvas_size,
+            valid_size=valid_size,
+            class_rules=self._class_rules,
+            center_rules=self._center_rules,
         )
 
 

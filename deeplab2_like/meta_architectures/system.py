@@ -45,6 +45,7 @@ class System(abc.ABC):
         self.descriptor = descriptor
         self.output_stride = model_options.backbone.output_stride
         self.has_instances = True
+        self.oracles: tuple[tuple[str, ...], ...] = ()
         self._read_options()
 
     @abc.abstractmethod
@@ -77,6 +78,17 @@ class System(abc.ABC):
     @abc.abstractmethod
     def _tunable_instances(self) -> Mapping[str, Sequence[float]]:
         """Returns those about instances; see `contract.MetaArchitecture`."""
+
+    def postprocess_with_truth(
+        self,
+        outputs: contract.Tensors,
+        targets: contract.Tensors,
+        semantic_bhw: tf.Tensor,
+        canvas_size: tuple[int, int] | tf.Tensor,
+        valid_size: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Raises NotImplementedError: this system has no oracles."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def _postprocess(
