@@ -6,6 +6,7 @@ two devices.
 """
 
 import gc
+import html.parser
 import json
 import os
 import subprocess
@@ -190,3 +191,61 @@ def exported(tiny_run, tmp_path_factory):
         patch.setattr(xla_off, "predict", lambda *_: None)
         saved_model.export(str(tiny_run), str(out))
     return out
+
+
+# Elements of HTML that have no end; `rect` and `line` end where they begin.
+_VOID = ("meta", "link", "img")
+
+
+class Page(html.parser.HTMLParser):
+    """The elements of a page.
+
+    Attributes:
+        elements: Tag and attributes of each start tag.
+        tables: Rows of cells, as texts, by the id of the table; without the
+            row of titles.
+        texts: Text of each element of `style`, `script` and `title` by tag.
+        open: Tags that were not closed, or closed out of order.
+    """
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.tables, self.texts, self.open = [], {}, {}, []
+        self._table = self._cell = None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self._table = self.tables.setdefault(dict(attrs)["id"], [])
+        elif tag == "tr" and self._table is not None:
+            self._table.append([])
+        elif tag in ("td", "th"):
+            self._cell = ""
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag in ("td", "th"):
+            self._table[-1].append(self._cell.strip())
+            self._cell = None
+        elif tag == "table":
+            del self._table[0]
+            self._table = None
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell += data
+        if self.open and self.open[-1] in ("style", "script", "title"):
+            self.texts.setdefault(self.open[-1], []).append(data)
+
+
+@pytest.fixture
+def read_page():
+    """Returns a function from the text of a page to a `Page`."""
+    return Page
