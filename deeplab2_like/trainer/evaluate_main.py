@@ -5,10 +5,11 @@
 
 RUN is the folder of a run, or one into which `deeplab2-convert-checkpoint`
 wrote. PQ, mIoU and AP of the newest checkpoint are printed, and written to
-RUN/eval. With --continuous each new checkpoint is evaluated while another
-process trains. With --tune the thresholds of post-processing are chosen on the
-images, and the config with them is written to RUN/tuned.textproto. RUN/best,
-where training keeps its best checkpoint, is a RUN too.
+RUN/eval, with --report also as a page, RUN/eval/report.html. With --continuous
+each new checkpoint is evaluated while another process trains. With --tune the
+thresholds of post-processing are chosen on the images, and the config with them
+is written to RUN/tuned.textproto. RUN/best, where training keeps its best
+checkpoint, is a RUN too.
 """
 
 from collections.abc import Sequence
@@ -71,6 +72,20 @@ _NUM_GPUS = flags.DEFINE_integer(
     "Number of GPUs to use; -1 for all, 0 for the CPU.",
     flag_values=_FLAGS,
 )
+_REPORT = flags.DEFINE_bool(
+    "report",
+    False,
+    "Write a page with all numbers and the worst images, eval/report.html in "
+    "--model_dir.",
+    flag_values=_FLAGS,
+)
+_COMPARE_WITH = path_flags.define(
+    "compare_with",
+    None,
+    "Folder of another run, whose last evaluation the report is to compare "
+    "with. Implies --report.",
+    flag_values=_FLAGS,
+)
 # Flags without a text are kept for old command lines, and not shown.
 _MODE = flags.DEFINE_enum(
     "mode", None, run_options.MODES, "", flag_values=_FLAGS
@@ -108,6 +123,8 @@ def _main(arguments: Sequence[str]) -> None:
         master=_MASTER.value,
         num_gpus=_NUM_GPUS.value,
         repair_checkpoint_state=_REPAIR.value,
+        report=_REPORT.value or bool(_COMPARE_WITH.value),
+        compare_with=_COMPARE_WITH.value or "",
     )
     runs.run(config, model_dir, mode, options)
 

@@ -18,6 +18,7 @@ from deeplab2_like.trainer import (
     optimizers,
     prediction_saver,
     replica_batches,
+    report_writer,
     scores,
 )
 
@@ -37,6 +38,7 @@ class ScoreOptions:
         pq_variant: Variant of the panoptic quality; see `PanopticQuality`.
         detailed_ap: Whether all twelve numbers of COCO's mask AP are
             summaries, not only the main one.
+        report: What to report on an HTML page; None for no page.
         size_rules: What the images' sizes are compared with; None for no
             warning of images that are made smaller.
     """
@@ -45,6 +47,7 @@ class ScoreOptions:
     pq_variant: str = "panopticapi"
     detailed_ap: bool = False
     size_rules: evaluated_sizes.SizeRules | None = None
+    report: report_writer.ReportOptions | None = None
 
 
 class Evaluator(orbit.AbstractEvaluator):
@@ -98,6 +101,12 @@ class Evaluator(orbit.AbstractEvaluator):
         self._postprocess = tf.function(
             system.postprocess, jit_compile=True, autograph=False
         )
+        if self._scoring.report is not None:
+            self._postprocess_with_truth = tf.function(
+                system.postprocess_with_truth,
+                jit_compile=True,
+                autograph=False,
+            )
         self.results: dict[str, Any] = {}
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
@@ -127,6 +136,9 @@ class Evaluator(orbit.AbstractEvaluator):
         rules = options.size_rules
         sizes = evaluated_sizes.EvaluatedSizes(rules) if rules else None
         saver = self._make_saver()
+        writer = None
+        if options.report is not None and options.has_labels:
+            writer = report_writer.ReportWriter(self._system, options.report)
         dataset = self._make_dataset()
         if num_batches >= 0:
             dataset = dataset.take(num_batches)
@@ -140,9 +152,13 @@ class Evaluator(orbit.AbstractEvaluator):
             ):
                 for image in original_size.restore_images(batch, outputs):
                     if options.has_labels:
-                        found.update(image)
+                        numbers = found.update(image)
+                        if writer is not None:
+                            writer.add_image(image, numbers)
                     saver.add(image)
                 found.update_losses(outputs["losses"])
+                if writer is not None:
+                    writer.add_oracles(batch, outputs)
                 if sizes is not None:
                     sizes.add_batch(batch)
                 images += len(batch["name"])
@@ -156,7 +172,11 @@ class Evaluator(orbit.AbstractEvaluator):
             return {}
         self.results = found.results()
         self.results["warnings"] += warnings
+        if writer is not None:
+            self.results |= writer.results()
         self._write_results(self.results)
+        if writer is not None:
+            self._progress.log(f"The report is {writer.write()}")
         summaries = self.results["summaries"] | scores.class_summaries(
             self.results
         )
@@ -173,4 +193,14 @@ class Evaluator(orbit.AbstractEvaluator):
         prediction = self._postprocess(
             outputs, canvas_size, inputs["valid_size"]
         )
-        return {"losses": losses, **prediction.as_dict()}
+        results = {"losses": losses, **prediction.as_dict()}
+        is_reported = targets is not None and self._scoring.report is not None
+        if is_reported and self._system.oracles:
+            results["oracles"] = self._postprocess_with_truth(
+                outputs,
+                targets,
+                prediction.semantic,
+                canvas_size,
+                inputs["valid_size"],
+            )
+        return results

@@ -104,6 +104,8 @@ def run_experiment(
         if mode != run_options.TUNE:  # It computes no loss.
             config = _with_class_weights(config, model_dir, mode, report, chief)
         run = experiment.Experiment(config, model_dir, strategy, report)
+        if options.report:
+            run.evaluation.add_report(options.compare_with)
         if trained is not None:
             run.evaluation.evaluate_checkpoint(trained, keeps_best=True)
         elif trains:

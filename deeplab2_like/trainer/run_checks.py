@@ -11,7 +11,7 @@ from deeplab2_like.data.records import paths as record_paths
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2, model_pb2
 from deeplab2_like.results import raw_predictions
-from deeplab2_like.trainer import model_folder, run_options
+from deeplab2_like.trainer import model_folder, report_checks, run_options
 
 
 def check(
@@ -41,6 +41,11 @@ def check(
         _check_trainable(config.options)
     if mode != "train":
         _check_evaluable(config.options)
+        if options.report:
+            data = config.options.eval_dataset_options
+            report_checks.check(
+                options.compare_with, has_labels=data.decode_groundtruth_label
+            )
     if trains and _is_first_worker():
         model_folder.check(
             model_dir,

@@ -25,6 +25,7 @@ from deeplab2_like.trainer import (
     event_files,
     optimizers,
     prediction_saver,
+    report_writer,
     stored_outputs,
     training_loop,
     tuning,
@@ -75,7 +76,20 @@ class RunEvaluation:
         self.best = best_checkpoint.BestCheckpoint(
             model_dir, keeps_optimizer=keeps_optimizer, log=report.log
         )
+        self._page: report_writer.ReportOptions | None = None
         self.results: dict[str, Any] = {}
+
+    def add_report(self, compare_with: str) -> None:
+        """Lets the evaluations from now on write a report.
+
+        Args:
+            compare_with: Folder of another run to compare with; "" for none.
+        """
+        self._page = report_writer.ReportOptions(
+            model_dir=self._directory,
+            pq_variant=build.pq_variant(self._options.evaluator_options),
+            compare_with=compare_with,
+        )
 
     def evaluate_newest(self) -> None:
         """Evaluates the newest checkpoint of the model folder."""
@@ -248,6 +262,7 @@ class RunEvaluation:
                 size_rules=evaluated_sizes.SizeRules.from_options(
                     self._options
                 ),
+                report=self._page,
             ),
             make_saver=make_saver,
             average=average,

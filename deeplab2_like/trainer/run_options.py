@@ -24,9 +24,14 @@ class RunOptions:
             config made.
         repair_checkpoint_state: Whether to rewrite the state file of the
             checkpoints first.
+        report: Whether evaluations write a page, `eval/report.html`.
+        compare_with: Folder of another run that the page compares with; ""
+            for none.
     """
 
     master: str = ""
     num_gpus: int = 0
     allow_config_change: bool = False
     repair_checkpoint_state: bool = False
+    report: bool = False
+    compare_with: str = ""

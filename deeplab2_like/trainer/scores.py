@@ -75,8 +75,8 @@ class Scores:
             self._descriptor, variant=self._pq_variant
         )
 
-    def update(self, image: original_size.RestoredImage) -> None:
-        """Adds an image."""
+    def update(self, image: original_size.RestoredImage) -> dict[str, Any]:
+        """Adds an image and returns its numbers: "name", "mIoU", "PQ" ..."""
         true = image.true_panoptic
         names = [image.name]
         iou = mean_iou.MeanIoU(self._descriptor)
@@ -98,6 +98,7 @@ class Scores:
                 names=names,
             )
         self._add_image(entry)
+        return entry
 
     def _add_image(self, entry: dict[str, Any]) -> None:
         """Adds an image to the worst ones, of which no more are kept."""

@@ -14,9 +14,10 @@ from deeplab2_like.data.records import decoding
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.labels import descriptor
 from deeplab2_like.metrics import mean_iou
+from deeplab2_like.postprocess import true_maps
 from deeplab2_like.results import raw_predictions
 from deeplab2_like.scenes import scene as scene_lib
-from deeplab2_like.trainer import run
+from deeplab2_like.trainer import run, run_options
 
 
 @pytest.fixture
@@ -194,3 +195,34 @@ def test_ids_that_do_not_fit_are_refused_before_the_model_is_built(
             f'train_dataset_options {{ dataset: "{file}" }}',
             f'eval_dataset_options {{ dataset: "{file}" }}',
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_report_is_written_for_any_batch_size(
+    tiny_run, scene_records, tmp_path, batch_size
+):
+    pytest.importorskip("jinja2")
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run, folder)
+    loaded = config.load(
+        str(folder / "config.textproto"),
+        [
+            f'eval_dataset_options {{ file_pattern: "{scene_records}/val-*" '
+            f"batch_size: {batch_size} }}"
+        ],
+    )
+    options = run_options.RunOptions(report=True)
+    results = run.run_experiment(loaded, str(folder), "eval", options)
+    assert (folder / "eval" / "report.html").exists()
+    rows = {tuple(r["true_parts"]): r["groups"] for r in results["oracles"]}
+    assert rows[()]["all"]["PQ"] == results["summaries"]["evaluation/pq/PQ"]
+    assert len(rows) == 1 + len(true_maps.ORACLES)
+    assert rows[true_maps.PARTS]["all"]["PQ"] > 0.98
+    bins = results["score_reliability"]["bins"]
+    things = results["groups"]["things"]
+    assert sum(b["matched"] for b in bins) == things["tp"]
+    # A later evaluation without a report has none of that.
+    plain = run.run_experiment(loaded, str(folder), "eval")
+    assert "oracles" not in plain
+    assert plain["summaries"] == results["summaries"]
