@@ -139,7 +139,9 @@ def parse_models(texts: Sequence[str]) -> dict[str, pathlib.Path]:
     found: dict[str, pathlib.Path] = {}
     for text in texts:
         name, is_named, rest = text.partition("=")
-        path = user_paths.expand(rest if is_named else text, "--model=")
+        path = user_paths.expand_checkpoint(
+            rest if is_named else text, "--model="
+        )
         folder = pathlib.Path(os.path.abspath(path))
         if not is_named:
             name = folder.name

@@ -110,13 +110,19 @@ def run_experiment(
             run.evaluation.evaluate_checkpoint(trained, keeps_best=True)
         elif trains:
             run.train(evaluate=mode == "train_and_eval", on_step=on_step)
-        elif mode == "eval":
-            run.evaluation.evaluate_newest()
-        elif mode == run_options.TUNE:
-            run.evaluation.tune_newest()
         else:
-            run.evaluation.evaluate_continuously()
+            _evaluate(run, mode)
         return run.evaluation.results
+
+
+def _evaluate(run: experiment.Experiment, mode: str) -> None:
+    """Runs a mode that does not train."""
+    if mode == "eval":
+        run.evaluation.evaluate_newest()
+    elif mode == run_options.TUNE:
+        run.evaluation.tune_newest()
+    else:
+        run.evaluation.evaluate_continuously()
 
 
 def _find_trained(
