@@ -8,7 +8,6 @@ Open Inference Protocol have them.
 import asyncio
 import dataclasses
 import hmac
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -25,6 +24,7 @@ from deeplab2_like.server.limits import Admission, Limits
 from deeplab2_like.server.metrics import Metrics
 from deeplab2_like.server.signatures import Arrays
 from deeplab2_like.server.versions import Store
+from deeplab2_like.storage import json_files
 
 _LOGGER = logging.getLogger("deeplab2_like.server")
 
@@ -198,7 +198,7 @@ async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def make_json(document: Any, status: int = 200) -> Response:
     """Makes an answer of what JSON can hold."""
-    text = json.dumps(document, separators=(",", ":"))
+    text = json_files.to_line(document)
     return Response(text, status, media_type="application/json")
 
 

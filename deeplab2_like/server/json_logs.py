@@ -2,10 +2,11 @@
 """Logs as lines of JSON on standard error, without what clients sent."""
 
 import datetime
-import json
 import logging
 import sys
 import traceback
+
+from deeplab2_like.storage import json_files
 
 _NAMES = ("deeplab2_like.server", "uvicorn.error")
 
@@ -26,7 +27,7 @@ class JsonFormatter(logging.Formatter):
             # Where, not the text: that may quote what a client sent.
             frames = traceback.extract_tb(record.exc_info[2])
             line["where"] = [f"{f.filename}:{f.lineno}" for f in frames[-8:]]
-        return json.dumps(line)
+        return json_files.to_line(line)
 
 
 def start(level: int) -> None:

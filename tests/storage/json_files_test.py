@@ -79,6 +79,9 @@ def test_no_other_module_writes_json():
         "storage/json_files.py",
         "data/coco/descriptions.py",
         "testing/harness.py",
+        # Tensors of clients, whose numbers that are not finite have a form.
+        "server/open_inference.py",
+        "server/tensor_json.py",
     }
     found = {
         path.relative_to(_PACKAGE).as_posix()
