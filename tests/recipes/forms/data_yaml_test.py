@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""data.yaml as Ultralytics and Roboflow write it, compared with PyYAML."""
+"""data.yaml as Ultralytics and Roboflow write it."""
 
 import pytest
 
@@ -34,6 +34,7 @@ roboflow:
 """,
     "block": 'names:\n- car\n- "tree: big"\n- #3\n',
     "flow": "names: {0: car, 7: tree}\nval: [a, b]\n",
+    "words": "names: [no, 1.0, null]\n",
     "lines": "names: [car,\n  tree,\n  sky,\n]\n",
 }
 
@@ -44,20 +45,35 @@ def load(folder, text):
     return data_yaml.load(path)
 
 
-@pytest.mark.parametrize("key", ["ultralytics", "roboflow", "flow", "lines"])
-def test_files_are_read_as_pyyaml_reads_them(tmp_path, key):
-    yaml = pytest.importorskip("yaml")
-    expected = yaml.safe_load(FILES[key])
+@pytest.mark.parametrize(
+    ("key", "names", "root", "places"),
+    [
+        (
+            "ultralytics",
+            {0: "person", 1: "traffic light"},
+            "../datasets/x",
+            {
+                "train": ["images/train"],
+                "val": ["images/val", "images/val # 2"],
+                "test": [],
+            },
+        ),
+        (
+            "roboflow",
+            {0: "a b", 1: "c, d", 2: "it's"},
+            "",
+            {"train": ["../train/images"], "val": ["../valid/images"]},
+        ),
+        ("flow", {0: "car", 7: "tree"}, "", {"val": ["a", "b"]}),
+        ("lines", {0: "car", 1: "tree", 2: "sky"}, "", {}),
+        ("words", {0: "no", 1: "1.0", 2: "null"}, "", {}),
+    ],
+)
+def test_files_of_the_tools_are_read(tmp_path, key, names, root, places):
     found = load(tmp_path, FILES[key])
-    names = expected["names"]
-    if isinstance(names, list):
-        names = dict(enumerate(names))
     assert found.names == names
-    assert found.root == expected.get("path", "")
-    for split in ("train", "val"):
-        value = expected.get(split) or []
-        value = [value] if isinstance(value, str) else value
-        assert found.places.get(split, []) == value
+    assert found.root == root
+    assert found.places == places
 
 
 @pytest.mark.parametrize(
@@ -67,10 +83,16 @@ def test_files_are_read_as_pyyaml_reads_them(tmp_path, key):
         ("names: 3\n", "`names` has no name"),
         ("names:\n", "`names` has no name"),
         ("nc: 3\nnames: [a, b]\n", "`nc` is 3, but `names` has 2"),
-        ("names: [a, b\n", ":1: `names` does not end in the same way"),
+        ("names: [a, b\n", ":2: not YAML"),
+        ("- a\n- b\n", "is no table"),
+        ("", "is no table"),
+        ("names: [a, [b]]\n", "has a list or a table in line 1"),
+        ("names: {0: a, 0: b}\n", "has 0 twice"),
+        ("names: " + "[" * 5000, "not YAML"),
+        ("#" * (1 << 20) + "\nnames: [a]\n", "has 1048588 bytes"),
         ("names: [a, a]\n", "has 'a' twice"),
-        ("names: {a: 1}\n", "has 'a: 1', which is no number: name"),
-        ("names:\n  - a\n  b\n", "has 'b' among lines with -"),
+        ("names: {a: 1}\n", "has the key 'a', which is no number"),
+        ("names:\n  - a\n  b: 1\n", ":3: not YAML"),
         (FILES["block"], "an empty one"),
     ],
 )
