@@ -18,6 +18,7 @@ from deeplab2_like.labels import coco_format, descriptor
 from deeplab2_like.metrics import coco_panoptic
 from deeplab2_like.predict import files as predict_files
 from deeplab2_like.results.panoptic_result import PanopticResult
+from deeplab2_like.testing import json_edits
 
 _IDS = np.array([[1, 1, 1, 0], [1, 300, 300, 70000], [1, 300, 300, 70000]])
 _VALUES = [
@@ -55,38 +56,6 @@ def _make_content(ids):
             {"id": 7, "name": "barn", "isthing": 1, "color": [200, 40, 40]},
         ],
     }
-
-
-def _list_places(value):
-    """Lists (container, key) of all values in a value."""
-    places = []
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in items:
-        places.append((value, key))
-        if isinstance(inner, dict | list):
-            places += _list_places(inner)
-    return places
-
-
-def _edit(content, rng):
-    """Edits one value at a random place."""
-    places = _list_places(content)
-    container, key = rng.choice(places)
-    value = container[key]
-    kind = rng.randrange(8)
-    if kind == 0:
-        del container[key]
-    elif kind == 1:
-        container[key] = rng.choice([[value], {"a": value}, [[value], None]])
-    elif kind == 2:
-        other, place = rng.choice(places)
-        container[key] = copy.deepcopy(other[place])
-    elif kind == 3 and isinstance(container, list):
-        container.insert(rng.randrange(len(container) + 1), value)
-    elif kind == 4 and not isinstance(value, dict | list):
-        container[key] = rng.choice([str(value), [value], f"{value}.0"])
-    else:
-        container[key] = copy.deepcopy(rng.choice(_VALUES))
 
 
 def _write(path, content, rng):
@@ -208,7 +177,7 @@ def test_edited_files_are_read_or_refused_in_a_sentence(
         content = _make_content(rng.choice([(5, 9), ("a", "b"), ("5", "9")]))
         for _ in range(rng.choice([1, 1, 1, 2, 4])):
             if content:
-                _edit(content, rng)
+                json_edits.edit_value(content, rng, _VALUES)
         _write(programs.path, content, rng)
         for program in programs.choose(seed):
             try:

@@ -2,7 +2,6 @@
 """Random edits of valid folders: each is read, or refused in a sentence."""
 
 import collections
-import copy
 import json
 import math
 import random
@@ -14,6 +13,7 @@ from PIL import Image
 from deeplab2_like import errors
 from deeplab2_like.labels import descriptor
 from deeplab2_like.recipes import forms
+from deeplab2_like.testing import json_edits
 
 SIZE = (9, 12)
 _VALUES = [
@@ -160,40 +160,6 @@ WRITERS = {
 CLASSES = {"label-images": "names.txt"}
 
 
-def _list_places(value):
-    """Lists (container, key) of all values in a value."""
-    places = []
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in items:
-        places.append((value, key))
-        if isinstance(inner, dict | list):
-            places += _list_places(inner)
-    return places
-
-
-def _edit_value(content, rng):
-    """Edits one value of a JSON value at a random place."""
-    places = _list_places(content)
-    if not places:
-        return
-    container, key = rng.choice(places)
-    value = container[key]
-    kind = rng.randrange(7)
-    if kind == 0:
-        del container[key]
-    elif kind == 1:
-        container[key] = rng.choice([[value], {"a": value}, [[value], None]])
-    elif kind == 2:
-        other, place = rng.choice(places)
-        container[key] = copy.deepcopy(other[place])
-    elif kind == 3 and isinstance(container, list):
-        container.insert(rng.randrange(len(container) + 1), value)
-    elif kind == 4 and not isinstance(value, dict | list):
-        container[key] = rng.choice([str(value), [value], f"{value}.0"])
-    else:
-        container[key] = copy.deepcopy(rng.choice(_VALUES))
-
-
 def _edit_text(path, rng):
     lines = path.read_text().splitlines()
     row = rng.randrange(max(1, len(lines)))
@@ -265,7 +231,7 @@ def edit(folder, rng):
     try:
         if path.suffix == ".json":
             content = json.loads(path.read_text())
-            _edit_value(content, rng)
+            json_edits.edit_value(content, rng, _VALUES)
             return path.write_text(json.dumps(content))
         if path.suffix == ".png":
             return _edit_picture(path, rng)
