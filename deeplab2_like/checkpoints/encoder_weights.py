@@ -26,7 +26,8 @@ from deeplab2_like.model.backbones.resnet import ResNet
 
 Arrays = Mapping[str, np.ndarray]
 
-_TORCH_VARIABLES = {
+# PyTorch's names of the variables of a layer.
+TORCH_VARIABLES = {
     "kernel": "weight",
     "bias": "bias",
     "gamma": "weight",
@@ -68,7 +69,7 @@ class Publisher:
     def key_of(self, layer: str, variable: str) -> str:
         """Returns the name of a value of a layer of the library."""
         if self.is_torch:
-            return f"{layer}.{_TORCH_VARIABLES[variable]}"
+            return f"{layer}.{TORCH_VARIABLES[variable]}"
         return f"{layer}/{variable}"
 
     def find_constants(self, names: Iterable[str]) -> dict[str, float]:

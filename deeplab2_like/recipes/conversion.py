@@ -105,12 +105,7 @@ def write_records(
                 report=lambda number: phase.advance(done + number),
                 on_sample=survey_sample,
             )
-            return [
-                line
-                for line in summary.list_remarks(descriptor)
-                # The survey says it for both splits.
-                if "do not occur" not in line
-            ]
+            return summary.list_remarks()
 
         for split, examples in splits.items():
             remarks += convert(split, examples)

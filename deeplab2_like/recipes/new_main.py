@@ -18,7 +18,7 @@ from absl import flags
 
 from deeplab2_like import errors
 from deeplab2_like.console import path_flags, program
-from deeplab2_like.recipes import choice, forms, making, reading_flags
+from deeplab2_like.recipes import choice, making, reading_flags
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
@@ -35,18 +35,6 @@ _OUT = path_flags.define(
     "Folder to write: config, descriptor, records. Required.",
     flag_values=_FLAGS,
     holds_checkpoint=True,
-)
-_IMAGE_DIR = path_flags.define(
-    "image_dir",
-    None,
-    "Folder of the images, where it is not found by looking.",
-    flag_values=_FLAGS,
-)
-_PANOPTIC_DIR = path_flags.define(
-    "panoptic_dir",
-    None,
-    "Folder of the PNGs of segment ids, where it is not found by looking.",
-    flag_values=_FLAGS,
 )
 _SYSTEM = flags.DEFINE_enum(
     "system",
@@ -87,12 +75,7 @@ def _main(arguments: Sequence[str]) -> None:
         )
     start = time.monotonic()
     made = making.make(
-        forms.Request(
-            pathlib.Path(data),
-            _to_path(_IMAGE_DIR.value),
-            _to_path(_PANOPTIC_DIR.value),
-            _READING.read(),
-        ),
+        _READING.make_request(pathlib.Path(data)),
         out,
         choice.Wishes(_SYSTEM.value, minutes),
         overwrite=_OVERWRITE.value,
@@ -114,10 +97,6 @@ def _main(arguments: Sequence[str]) -> None:
         *(f"  {command}" for command in made.commands),
     ]
     print("\n".join(lines))
-
-
-def _to_path(value: str | None) -> pathlib.Path | None:
-    return pathlib.Path(value) if value else None
 
 
 def cli() -> None:

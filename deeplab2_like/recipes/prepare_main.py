@@ -74,19 +74,6 @@ _PICTURE = path_flags.define(
     "--out with .png.",
     flag_values=_FLAGS,
 )
-_IMAGE_DIR = path_flags.define(
-    "image_dir",
-    None,
-    "Folder of the images, where it is not found by looking.",
-    flag_values=_FLAGS,
-)
-_PANOPTIC_DIR = path_flags.define(
-    "panoptic_dir",
-    None,
-    "Folder of the PNGs of COCO-panoptic data, where it is not found by "
-    "looking.",
-    flag_values=_FLAGS,
-)
 _READING = reading_flags.define(_FLAGS)
 
 
@@ -97,12 +84,8 @@ def _main(arguments: Sequence[str]) -> None:
             "example deeplab2-prepare photos."
         )
     data = pathlib.Path(user_paths.expand(arguments[0]))
-    request = forms.Request(
-        data,
-        _to_path(_IMAGE_DIR.value),
-        _to_path(_PANOPTIC_DIR.value),
-        _READING.read(),
-        "" if _FROM.value == _AUTO else _FROM.value,
+    request = _READING.make_request(
+        data, "" if _FROM.value == _AUTO else _FROM.value
     )
     out = _OUT.value or f"{_name_out(request)}-prepared"
     user_paths.expand_checkpoint(out, "--out=")
@@ -130,10 +113,6 @@ def _name_out(request: forms.Request) -> str:
     """Names the output by the data; patterns of TensorFlow become "_"."""
     name = conversion.name_data(request)
     return "".join("_" if c in "*?[]\\" else c for c in name)
-
-
-def _to_path(value: str | None) -> pathlib.Path | None:
-    return pathlib.Path(value) if value else None
 
 
 def _describe(found: preparing.Findings) -> list[str]:

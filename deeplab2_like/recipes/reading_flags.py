@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flags that say how labels are read, of several programs."""
+"""Flags of several programs: where labels are, and how they are read."""
 
 import pathlib
 
@@ -9,6 +9,7 @@ from deeplab2_like import errors
 from deeplab2_like.console import path_flags
 from deeplab2_like.labels import layers as layers_lib
 from deeplab2_like.recipes.forms.reading import Reading
+from deeplab2_like.recipes.forms.source import Request
 
 # Flags belong to the modules that call this one.
 flags.disclaim_key_flags()
@@ -29,8 +30,12 @@ class ReadingFlags:
         """
         self.values = values
 
-    def read(self) -> Reading:
+    def make_request(self, data: pathlib.Path, form: str = "") -> Request:
         """Returns what the user said.
+
+        Args:
+            data: See `Request`.
+            form: See `Request`.
 
         Raises:
             errors.ConfigError: A value cannot be used.
@@ -41,7 +46,7 @@ class ReadingFlags:
                 raise errors.ConfigError(
                     f"--{name} is empty. See --help for what it may be."
                 )
-        return Reading(
+        reading = Reading(
             things=_to_names(values["things"].value),
             stuff=_to_names(values["stuff"].value),
             classes=_to_path(values["classes"].value),
@@ -50,6 +55,13 @@ class ReadingFlags:
             loose=values["loose"].value,
             label_dir=_to_path(values["label_dir"].value),
             instance_dir=_to_path(values["instance_dir"].value),
+        )
+        return Request(
+            data,
+            _to_path(values["image_dir"].value),
+            _to_path(values["panoptic_dir"].value),
+            reading,
+            form,
         )
 
 
@@ -69,6 +81,42 @@ def define(values: flags.FlagValues) -> ReadingFlags:
     Args:
         values: Flags of the program.
     """
+    _define_folders(values)
+    _define_rules(values)
+    return ReadingFlags(values)
+
+
+def _define_folders(values: flags.FlagValues) -> None:
+    path_flags.define(
+        "image_dir",
+        None,
+        "Folder of the images, where it is not found by looking.",
+        flag_values=values,
+    )
+    path_flags.define(
+        "panoptic_dir",
+        None,
+        "Folder of the PNGs of COCO-panoptic data, where it is not found by "
+        "looking.",
+        flag_values=values,
+    )
+    path_flags.define(
+        "label_dir",
+        None,
+        "Folder of the label images of classes, where it is not found by "
+        "looking.",
+        flag_values=values,
+    )
+    path_flags.define(
+        "instance_dir",
+        None,
+        "Folder of the label images of instances, where it is not found by "
+        "looking.",
+        flag_values=values,
+    )
+
+
+def _define_rules(values: flags.FlagValues) -> None:
     flags.DEFINE_list(
         "things",
         None,
@@ -116,18 +164,3 @@ def define(values: flags.FlagValues) -> ReadingFlags:
         "an object.",
         flag_values=values,
     )
-    path_flags.define(
-        "label_dir",
-        None,
-        "Folder of the label images of classes, where it is not found by "
-        "looking.",
-        flag_values=values,
-    )
-    path_flags.define(
-        "instance_dir",
-        None,
-        "Folder of the label images of instances, where it is not found by "
-        "looking.",
-        flag_values=values,
-    )
-    return ReadingFlags(values)

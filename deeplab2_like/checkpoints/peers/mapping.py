@@ -22,16 +22,6 @@ from deeplab2_like.checkpoints.peers.recognition import Peer
 from deeplab2_like.labels import descriptor as descriptor_lib
 
 _FIX = "use the config that is written without --config_file, or correct yours"
-# PyTorch's names of the variables of a layer.
-_VARIABLES = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
-
 FindOrigin = Callable[[str], state_lib.Origin | None]
 
 
@@ -81,10 +71,11 @@ def map_values(
         if origin is None:
             values[path] = _identity(state, variable, name, epsilon)
             continue
-        key = f"{origin.key}.{_VARIABLES[name]}"
+        torch_name = encoder_weights.TORCH_VARIABLES[name]
+        key = f"{origin.key}.{torch_name}"
         used.add(key)
         try:
-            value = _convert(origin, _VARIABLES[name], state.read(key))
+            value = _convert(origin, torch_name, state.read(key))
         except ValueError as error:
             if isinstance(error, errors.CheckpointError):
                 raise

@@ -84,12 +84,6 @@ class Summary:
                 f" {self.max_instances} of one class in an image),"
                 f" {self.num_crowds} crowds, {void:.2f} % of the pixels void."
             )
-        return lines + self.list_remarks(descriptor)
-
-    def list_remarks(self, descriptor: DatasetDescriptor) -> list[str]:
-        """Lists what the user should know: sentences, some with "Warning: "."""
-        lines = []
-        if self.pixels:
             bare = [
                 descriptor.class_names[index]
                 for index in range(descriptor.num_classes)
@@ -101,6 +95,12 @@ class Summary:
                     f" occur: {json_values.summarize(bare, 5)}. Nothing can be"
                     " learned or scored about them here."
                 )
+        return lines + self.list_remarks()
+
+    def list_remarks(self) -> list[str]:
+        """Lists what the user should know: sentences, some with "Warning: "."""
+        lines = []
+        if self.pixels:
             many = raw_predictions.describe_many_instances(self.max_instances)
             lines += [f"Warning: {many}"] if many else []
         if self.num_converted:
