@@ -52,6 +52,7 @@ def test_a_saved_model_predicts_as_before(before, expected):
         _check_maps(model.predict_maps(_draw(seed)), expected, seed)
 
 
+@pytest.mark.slow
 def test_a_model_folder_predicts_as_before(before, expected):
     model = d2.load_model(before / "run")
     assert model.step == 600

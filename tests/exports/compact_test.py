@@ -215,6 +215,7 @@ def test_a_request_without_files_is_refused(serve):
         serve()
 
 
+@pytest.mark.slow
 def test_canvases_of_their_own_give_the_same(fitting):
     outputs = fitting.serve_compact(tf.constant([*_FILES, b"hello"]))
     rows = {name: value.numpy() for name, value in outputs.items()}

@@ -112,6 +112,7 @@ def _evaluate(options, system, model, images, folder):
         yield from original_size.restore_images(*arrays)
 
 
+@pytest.mark.slow
 def test_the_result_is_that_of_the_evaluation(live, loaded, tmp_path):
     images = [_make_image(size, seed) for seed, size in enumerate(_SIZES)]
     evaluated = list(_evaluate(*live, images, tmp_path))

@@ -4,6 +4,8 @@
 import pathlib
 import re
 
+import pytest
+
 import deeplab2_like as d2
 
 _DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "python.md"
@@ -23,6 +25,7 @@ def _make_runnable(line):
     return "pass" if line.endswith("# doctest: skip") else line
 
 
+@pytest.mark.slow
 def test_the_snippets_run_and_use_every_name(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}

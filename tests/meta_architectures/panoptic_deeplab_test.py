@@ -68,6 +68,7 @@ def test_plain_losses_become_weighed_ones(learned, batch):
         np.testing.assert_allclose(weighed[name], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_are_learned_with_the_model(learned, batch, compute_total):
     images, targets = batch
     system, model = learned

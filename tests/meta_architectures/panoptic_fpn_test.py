@@ -2,6 +2,7 @@
 """Panoptic FPN as a system: options that only it has."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from deeplab2_like.losses import cross_entropy
@@ -9,6 +10,7 @@ from deeplab2_like.model.decoders.feature_pyramid import LEVELS
 from deeplab2_like.model.layers import roi_align
 
 
+@pytest.mark.slow
 def test_semantic_fpn_alone_has_all_classes(fpn):
     def change(options):
         system = options.model_options.panoptic_fpn
@@ -27,6 +29,7 @@ def test_semantic_fpn_alone_has_all_classes(fpn):
     assert system.postprocess(outputs, fpn.size).panoptic is None
 
 
+@pytest.mark.slow
 def test_things_may_have_channels_of_their_own(fpn):
     def change(options):
         options.model_options.panoptic_fpn.semantic.separate_things = True

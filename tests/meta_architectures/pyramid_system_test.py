@@ -141,6 +141,7 @@ def _learn_weights_of_hard_pixels(options):
     losses.semantic_loss.top_k_percent = 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiny", _WITH_ALL_PARTS, indirect=True)
 def test_learned_weights_and_more_losses_come_by_config(tiny, compute_total):
     is_fpn = tiny.kind == "panoptic_fpn"

@@ -66,6 +66,7 @@ def test_images_of_a_batch_do_not_influence_each_other(model, inputs):
     _assert_close(alone, second, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _WITH_ALL_PARTS, indirect=True)
 def test_any_image_size_works_in_one_graph(tiny, model):
     function = tf.function(

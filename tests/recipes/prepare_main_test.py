@@ -80,6 +80,7 @@ def test_looking_says_what_is_found(photos):
     assert not (photos.parent / "photos-prepared").exists()
 
 
+@pytest.mark.slow
 def test_writing_says_what_a_config_needs(photos):
     done = run(photos.parent, "photos", "--out=mine", "--write")
     assert done.returncode == 0, done.stderr

@@ -2,10 +2,12 @@
 """Colours alone must not solve the scenes."""
 
 import numpy as np
+import pytest
 
 from deeplab2_like.scenes import baseline
 
 
+@pytest.mark.slow
 def test_a_colour_table_with_connected_components_fails():
     results = baseline.score_colors(num_train=60, num_val=20)
     assert len(results) == 6

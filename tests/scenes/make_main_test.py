@@ -17,6 +17,7 @@ def _run(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_the_program_writes_records_and_says_what_comes_next(tmp_path):
     result = _run(f"--out={tmp_path}", "--count=2", "--size=49,65")
     assert result.returncode == 0, result.stderr

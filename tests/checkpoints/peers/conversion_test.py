@@ -51,6 +51,7 @@ def test_a_folder_becomes_one_that_programs_take(file, tmp_path):
     assert "${VAL_SET}" in config.text
 
 
+@pytest.mark.slow
 def test_a_prefix_has_its_config_beside_it(file, tmp_path):
     (tmp_path / "a.textproto").write_text("mine")
     with pytest.raises(errors.CheckpointError, match=r"a\.textproto already"):

@@ -201,6 +201,7 @@ def test_to_look_at_bounds_first_changes_nothing(options, monkeypatch):
     assert kept > 60
 
 
+@pytest.mark.slow
 def test_modes_agree_bit_by_bit(make_fusion_case):
     fuses = [_fuse_as_usual(mode) for mode in ("eager", "graph", "xla")]
     rng = np.random.default_rng(1)

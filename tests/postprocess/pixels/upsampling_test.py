@@ -122,6 +122,7 @@ def test_half_pixel_centers_are_those_of_tensorflow(source, target):
         np.testing.assert_allclose(found.probability, best, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_many_classes_and_strips(monkeypatch):
     monkeypatch.setattr(semantic, "_STRIP_VALUES", 1 << 17)
     rng = np.random.default_rng(2)
