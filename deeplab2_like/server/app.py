@@ -30,8 +30,8 @@ def make_app(
     """Makes the application.
 
     Args:
-        store: The models, `app.state.store` too. The application starts it,
-            and closes it when it ends.
+        store: The models, `app.state.store` too; `app.state.frame` has all
+            parts. The application starts it, and closes it when it ends.
         metrics: Where requests and calls are counted.
         limits: Limits of requests; the defaults when None.
         api_key: What clients must send; None to serve all.
@@ -58,6 +58,7 @@ def make_app(
         lifespan=run,
     )
     app.state.store = store
+    app.state.frame = frame
     return app
 
 

@@ -76,16 +76,19 @@ class Metrics:
             registry=self._registry,
         )
 
-    def add_request(self, model: str, status: str, seconds: float) -> None:
+    def add_request(
+        self, model: str, status: str, seconds: float, entrypoint: str = "REST"
+    ) -> None:
         """Adds an answered request.
 
         Args:
             model: Name of the model, one that exists.
             status: "OK", or the kind of the failure.
             seconds: From its arrival to its answer.
+            entrypoint: "REST" or "GRPC".
         """
         self._requests.add(model, status)
-        latency = self._request_latency.labels(model, "Predict", "REST")
+        latency = self._request_latency.labels(model, "Predict", entrypoint)
         latency.observe(seconds * 1e6)
 
     def add_call(self, model: str, call: Call) -> None:

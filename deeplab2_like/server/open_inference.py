@@ -1,60 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and answers of the Open Inference Protocol, version 2.
+"""Requests and answers of the Open Inference Protocol, version 2, as JSON.
 
-JSON, and its binary extension: the header `Inference-Header-Content-Length`
-gives the length of the JSON, and tensors follow it as bytes, little endian. The
-protocol has no signatures; the request parameter `signature_name` names one,
-and otherwise the names of the inputs choose it. In JSON, tensors of bytes are
-text, or base64 where their parameter `content_type` is "base64", as MLServer's.
+With its binary extension: the header `Inference-Header-Content-Length` gives
+the length of the JSON, and tensors follow it as bytes. In JSON, tensors of
+bytes are text, or base64 where their parameter `content_type` is "base64", as
+MLServer's.
 """
 
 import base64
-import dataclasses
 import json
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from deeplab2_like.server import failures, signatures, tensor_json
+from deeplab2_like.server import (
+    failures,
+    infer_request,
+    signatures,
+    tensor_bytes,
+    tensor_json,
+)
+from deeplab2_like.server.infer_request import InferRequest, Input
 from deeplab2_like.server.signatures import Arrays, Signature, TensorInfo
-
-# Of signatures with the same inputs the first one.
-_PREFERRED = (signatures.DEFAULT_SIGNATURE, "encoded_compact", "encoded")
-DATATYPES = {
-    "bool": "BOOL",
-    "uint8": "UINT8",
-    "uint16": "UINT16",
-    "uint32": "UINT32",
-    "uint64": "UINT64",
-    "int8": "INT8",
-    "int16": "INT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "float32": "FP32",
-    "float64": "FP64",
-    signatures.STRING: "BYTES",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class InferRequest:
-    """An inference request.
-
-    Attributes:
-        signature_name: Name of the signature.
-        inputs: The inputs by name.
-        outputs: Names of the wanted outputs and whether each is binary.
-        id: What the client calls the request; None if nothing.
-    """
-
-    signature_name: str
-    inputs: Arrays
-    outputs: Mapping[str, bool]
-    id: str | None
 
 
 def parse_infer(
@@ -77,22 +45,13 @@ def parse_infer(
     document = tensor_json.load_object(body[:length])
     binary = _Tail(body[length:])
     entries = _read_list(document, "inputs")
-    if not entries:
-        raise failures.invalid("The request has no inputs. Send at least one.")
-    names = [_read_name(entry, "input") for entry in entries]
-    if len(set(names)) < len(names):
-        raise failures.invalid("The request has an input twice.")
+    inputs = [_read_input(entry, binary) for entry in entries]
     parameters = _read_parameters(document, "request")
-    signature_name = _choose_signature(parameters, names, known)
-    signature = signatures.find(known, signature_name)
-    inputs = {}
-    for name, entry in zip(names, entries, strict=True):
-        if name not in signature.inputs:
-            raise failures.invalid(
-                f"There is no input {failures.shorten(name)}. The signature "
-                f"takes {', '.join(sorted(signature.inputs))}."
-            )
-        inputs[name] = _read_input(name, entry, signature.inputs[name], binary)
+    signature_name = infer_request.choose_signature(
+        parameters.get("signature_name"), [i.name for i in inputs], known
+    )
+    signature = known[signature_name]
+    arrays = infer_request.read_inputs(inputs, signature)
     if binary.rest():
         raise failures.invalid(
             f"Behind the inputs are {binary.rest()} more bytes. The sum of "
@@ -103,7 +62,7 @@ def parse_infer(
         raise failures.invalid("id must be a string.")
     return InferRequest(
         signature_name,
-        inputs,
+        arrays,
         _read_outputs(document, parameters, signature),
         request_id,
     )
@@ -160,60 +119,23 @@ def _read_name(entry: Mapping[str, Any], what: str) -> str:
     return name
 
 
-def _choose_signature(
-    parameters: Mapping[str, Any],
-    names: Sequence[str],
-    known: Mapping[str, Signature],
-) -> str:
-    chosen = parameters.get("signature_name")
-    if chosen is not None:
-        if not isinstance(chosen, str):
-            raise failures.invalid("signature_name must be a string.")
-        return chosen
-    for name in _PREFERRED:
-        if name in known and set(known[name].inputs) == set(names):
-            return name
-    return signatures.DEFAULT_SIGNATURE
+def _read_input(entry: Mapping[str, Any], binary: _Tail) -> Input:
+    name = _read_name(entry, "input")
 
-
-def _read_input(
-    name: str, entry: Mapping[str, Any], info: TensorInfo, binary: _Tail
-) -> npt.NDArray[Any]:
-    datatype = DATATYPES[info.dtype]
-    if entry.get("datatype") != datatype:
-        raise failures.invalid(
-            f"Input {name} has the datatype "
-            f"{failures.shorten(entry.get('datatype'))}. It must be {datatype}."
-        )
-    shape = entry.get("shape")
-    if (
-        not isinstance(shape, list)
-        or len(shape) > tensor_json.MAX_RANK
-        or not all(type(side) is int and 0 <= side < 2**31 for side in shape)
-    ):
-        raise failures.invalid(
-            f"Input {name} has the shape {failures.shorten(shape)}. It must be "
-            "a list of whole numbers, at least 0."
-        )
-    parameters = _read_parameters(entry, f"input {name}")
-    size = parameters.get("binary_data_size")
-    if size is None:
-        array = _read_json(name, entry, info, parameters)
-    else:
+    def read(info: TensorInfo) -> npt.NDArray[Any]:
+        parameters = _read_parameters(entry, f"input {name}")
+        size = parameters.get("binary_data_size")
+        if size is None:
+            return _read_json(name, entry, info, parameters)
         if type(size) is not int or not 0 <= size <= binary.rest():
             raise failures.invalid(
                 f"Input {name} has the binary_data_size "
                 f"{failures.shorten(size)}. Behind the JSON are "
                 f"{binary.rest()} bytes for it."
             )
-        array = _read_binary(name, binary.take(size), info)
-    count = signatures.count_values(tuple(shape))
-    if array.size != count:
-        raise failures.invalid(
-            f"Input {name} has {array.size} values. The shape "
-            f"{failures.shorten(shape)} needs {count}."
-        )
-    return array.reshape(shape)
+        return tensor_bytes.parse_tensor(name, binary.take(size), info)
+
+    return Input(name, entry.get("datatype"), entry.get("shape"), read)
 
 
 def _read_json(
@@ -238,52 +160,18 @@ def _read_json(
     return array
 
 
-def _read_binary(name: str, data: bytes, info: TensorInfo) -> npt.NDArray[Any]:
-    if info.dtype != signatures.STRING:
-        dtype = info.numpy_dtype.newbyteorder("<")
-        if len(data) % dtype.itemsize:
-            raise failures.invalid(
-                f"Input {name} has {len(data)} bytes, no multiple of "
-                f"{dtype.itemsize}."
-            )
-        if info.dtype == "bool" and data.strip(b"\0\1"):
-            raise failures.invalid(f"Input {name} has bytes besides 0 and 1.")
-        return np.frombuffer(data, dtype).astype(info.numpy_dtype)
-    values = []
-    place = 0
-    while place < len(data):
-        end = place + 4
-        if end <= len(data):
-            end += struct.unpack_from("<I", data, place)[0]
-        if end > len(data) or end < place + 4:
-            raise failures.invalid(
-                f"Input {name} ends within a value. Each value is its length, "
-                "4 bytes, and then that many bytes."
-            )
-        values.append(data[place + 4 : end])
-        place = end
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
-
 def _read_outputs(
     document: Mapping[str, Any],
     parameters: Mapping[str, Any],
     signature: Signature,
 ) -> dict[str, bool]:
     default = parameters.get("binary_data_output", False) is True
-    wanted = {}
+    wanted = []
     for entry in _read_list(document, "outputs"):
         name = _read_name(entry, "output")
-        if name not in signature.outputs:
-            raise failures.invalid(
-                f"There is no output {failures.shorten(name)}. The signature "
-                f"gives {', '.join(sorted(signature.outputs))}."
-            )
-        options = _read_parameters(entry, f"output {name}")
-        wanted[name] = options.get("binary_data", default) is True
-    return wanted or dict.fromkeys(signature.outputs, default)
+        options = _read_parameters(entry, f"output {failures.shorten(name)}")
+        wanted.append((name, options.get("binary_data", default) is True))
+    return infer_request.choose_outputs(wanted, signature, default)
 
 
 def format_infer(
@@ -304,14 +192,13 @@ def format_infer(
     for name, is_binary in request.outputs.items():
         array = outputs[name]
         is_text = array.dtype == object
-        dtype = signatures.STRING if is_text else array.dtype.name
         entry: dict[str, Any] = {
             "name": name,
             "shape": list(array.shape),
-            "datatype": DATATYPES[dtype],
+            "datatype": tensor_bytes.name_datatype(array),
         }
         if is_binary:
-            data = _to_binary(array)
+            data = tensor_bytes.format_tensor(array)
             entry["parameters"] = {"binary_data_size": len(data)}
             tail.append(data)
         elif is_text and name.endswith("_bytes"):
@@ -334,23 +221,3 @@ def format_infer(
     if not tail:
         return text, None
     return b"".join([text, *tail]), len(text)
-
-
-def _to_binary(array: npt.NDArray[Any]) -> bytes:
-    if array.dtype != object:
-        return array.astype(array.dtype.newbyteorder("<")).tobytes()
-    return b"".join(
-        struct.pack("<I", len(value)) + value for value in array.reshape(-1)
-    )
-
-
-def describe_tensors(infos: Mapping[str, TensorInfo]) -> list[dict[str, Any]]:
-    """Makes the list of tensors of a model's metadata."""
-    return [
-        {
-            "name": name,
-            "datatype": DATATYPES[info.dtype],
-            "shape": [-1 if side is None else side for side in info.shape],
-        }
-        for name, info in sorted(infos.items())
-    ]

@@ -5,14 +5,16 @@ https://github.com/kserve/open-inference-protocol: health, metadata, inference,
 and the binary extension.
 """
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deeplab2_like.console import version as package_version
-from deeplab2_like.server import failures, open_inference
-from deeplab2_like.server import model as model_lib
-from deeplab2_like.server.http_frame import Frame, in_thread, make_json
+from deeplab2_like.server import descriptions, open_inference, versions
+from deeplab2_like.server.backend import Target, in_thread
+from deeplab2_like.server.http_frame import Frame, make_json
+from deeplab2_like.server.signatures import Signature
 from deeplab2_like.server.versions import ServedModel
 
 _LENGTH_HEADER = "Inference-Header-Content-Length"
@@ -30,48 +32,22 @@ def make_routes(frame: Frame) -> list[Route]:
         return make_json({"ready": is_ready}, 200 if is_ready else 503)
 
     async def server(_: Request) -> Response:
-        return make_json(
-            {
-                "name": "deeplab2_like",
-                "version": package_version.VERSION,
-                "extensions": ["binary_tensor_data"],
-            }
-        )
+        return make_json(descriptions.describe_server())
 
     async def model_ready(request: Request) -> Response:
-        name, model = _find_model(frame, request)
-        number = _read_version(request)
-        try:
-            model.get(number)
-        except failures.RequestError as error:
-            if error.kind != failures.Kind.UNAVAILABLE:
-                raise
-            return make_json({"name": name, "ready": False}, 503)
-        return make_json({"name": name, "ready": True})
+        target, model = _find_model(frame, request)
+        is_ready = descriptions.is_ready(model, target)
+        document = {"name": target.name, "ready": is_ready}
+        return make_json(document, 200 if is_ready else 503)
 
     async def metadata(request: Request) -> Response:
-        name, model = _find_model(frame, request)
-        _, batcher = model.get(_read_version(request))
-        described = model_lib.default_signature(batcher.model.signatures)
-        describe = open_inference.describe_tensors
-        return make_json(
-            {
-                "name": name,
-                "versions": [
-                    str(status.version)
-                    for status in model.list_statuses()
-                    if status.state == "AVAILABLE"
-                ],
-                "platform": "tensorflow_savedmodel",
-                "inputs": describe(described.inputs),
-                "outputs": describe(described.outputs),
-            }
-        )
+        target, model = _find_model(frame, request)
+        return make_json(descriptions.describe_tensors(model, target))
 
     async def infer(request: Request) -> Response:
-        name, model = _find_model(frame, request)
+        target, _ = _find_model(frame, request)
         with frame.admission.admit():
-            return await _infer(frame, request, name, model)
+            return await _infer(frame, request, target)
 
     routes = [
         Route("/v2", frame.wrap(server), methods=["GET"]),
@@ -90,39 +66,29 @@ def make_routes(frame: Frame) -> list[Route]:
     return routes
 
 
-def _find_model(frame: Frame, request: Request) -> tuple[str, ServedModel]:
+def _find_model(frame: Frame, request: Request) -> tuple[Target, ServedModel]:
     name = request.path_params["name"]
     model = frame.store.get(name)
     request.state.model = name
-    return name, model
-
-
-def _read_version(request: Request) -> int | None:
     text = request.path_params.get("version")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise failures.RequestError(
-            failures.Kind.NOT_FOUND,
-            f"The version is {failures.shorten(text)}. Versions are numbers.",
-        )
-    return int(text)
+    version = None if text is None else versions.parse_version(text)
+    return Target(name, version), model
 
 
-async def _infer(
-    frame: Frame, request: Request, name: str, model: ServedModel
-) -> Response:
+async def _infer(frame: Frame, request: Request, target: Target) -> Response:
     body = await frame.read_body(request)
-    version, batcher = model.get(_read_version(request))
-    asked = await in_thread(
-        open_inference.parse_infer,
-        body,
-        request.headers.get(_LENGTH_HEADER),
-        batcher.model.signatures,
-    )
-    outputs = await frame.run(batcher, asked.signature_name, asked.inputs)
+    json_length = request.headers.get(_LENGTH_HEADER)
+
+    def parse(known: Mapping[str, Signature]) -> open_inference.InferRequest:
+        return open_inference.parse_infer(body, json_length, known)
+
+    answer = await frame.predict(target, parse)
     text, length = await in_thread(
-        open_inference.format_infer, asked, outputs, name, version
+        open_inference.format_infer,
+        answer.asked,
+        answer.outputs,
+        target.name,
+        answer.version,
     )
     if length is None:
         return Response(text, media_type="application/json")

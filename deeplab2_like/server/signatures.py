@@ -7,7 +7,7 @@ Tensors are NumPy arrays; those of strings have the dtype object and hold
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 STRING = "string"
 DEFAULT_SIGNATURE = "serving_default"
+MAX_RANK = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +107,59 @@ def count_rows(inputs: Arrays) -> int:
     return min(len(array) for array in inputs.values())
 
 
-def count_values(shape: tuple[int, ...]) -> int:
-    """Returns the number of values of a shape."""
-    return math.prod(shape)
+def make_strings(values: Sequence[bytes]) -> npt.NDArray[Any]:
+    """Makes an array [N] of strings."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def check_shape(name: str, shape: Any) -> tuple[int, ...]:
+    """Checks the sides that a client gave a tensor.
+
+    Args:
+        name: Name of the tensor, for errors.
+        shape: What the client sent.
+
+    Raises:
+        RequestError: It is no list of sides that an array may have.
+    """
+    if (
+        not isinstance(shape, list)
+        or len(shape) > MAX_RANK
+        or not all(type(side) is int and 0 <= side < 2**31 for side in shape)
+    ):
+        raise failures.invalid(
+            f"Input {name} has the shape {failures.shorten(shape)}. It must be "
+            "a list of whole numbers, at least 0."
+        )
+    return tuple(shape)
+
+
+def give_shape(
+    name: str, values: npt.NDArray[Any], shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
+    """Gives values the sides that a client named.
+
+    Args:
+        name: Name of the tensor, for errors.
+        values: The values [N].
+        shape: Sides, of `check_shape`.
+
+    Raises:
+        RequestError: The shape needs more or fewer values, or is empty and
+            larger than an array can be.
+    """
+    count = math.prod(shape)
+    described = failures.shorten(list(shape))
+    if values.size != count:
+        raise failures.invalid(
+            f"Input {name} has {values.size} values. The shape {described} "
+            f"needs {count}."
+        )
+    try:
+        return values.reshape(shape)
+    except ValueError:
+        raise failures.invalid(
+            f"Input {name} has the shape {described}, which is too large."
+        ) from None

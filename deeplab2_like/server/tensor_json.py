@@ -21,7 +21,6 @@ import numpy.typing as npt
 from deeplab2_like.server import failures, signatures
 from deeplab2_like.server.signatures import Arrays, Signature, TensorInfo
 
-MAX_RANK = 16
 _BASE64_KEY = "b64"
 _BYTES_ENDING = "_bytes"
 
@@ -193,10 +192,10 @@ def parse_tensor(name: str, value: Any, info: TensorInfo) -> npt.NDArray[Any]:
             )
         lengths.append(set(map(len, level)))
         level = list(itertools.chain.from_iterable(level))
-        if len(lengths) > MAX_RANK:
+        if len(lengths) > signatures.MAX_RANK:
             raise failures.invalid(
-                f"Tensor {name} has lists within lists, more than {MAX_RANK}. "
-                f"It must be {info.describe()}."
+                f"Tensor {name} has lists within lists, more than "
+                f"{signatures.MAX_RANK}. It must be {info.describe()}."
             )
     for different in lengths:
         if len(different) > 1:
@@ -216,9 +215,9 @@ def _convert(
     kinds = set(map(type, values))
     dtype = info.numpy_dtype
     if info.dtype == signatures.STRING:
-        array = np.empty(len(values), object)
-        array[:] = [_to_bytes(name, value) for value in values]
-        return array
+        return signatures.make_strings(
+            [_to_bytes(name, value) for value in values]
+        )
     allowed: set[type] = {int}
     if dtype.kind in "bf":
         allowed = {bool} if dtype.kind == "b" else {int, float}

@@ -83,6 +83,20 @@ def _is_version(name: str) -> bool:
     return name.isascii() and name.isdigit() and len(name) <= 18
 
 
+def parse_version(text: str) -> int:
+    """Parses the number of a version that a client sent.
+
+    Raises:
+        RequestError: It is no number.
+    """
+    if not _is_version(text):
+        raise failures.RequestError(
+            failures.Kind.NOT_FOUND,
+            f"The version is {failures.shorten(text)}. Versions are numbers.",
+        )
+    return int(text)
+
+
 class ServedModel:
     """A model and its versions; threads may share it."""
 

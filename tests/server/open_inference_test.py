@@ -174,6 +174,7 @@ def test_answers_as_bytes():
         ({"shape": [2**31, 2]}, "whole numbers"),
         ({"shape": [1] * 40}, "whole numbers"),
         ({"shape": [2**30] * 10}, "has 4 values"),
+        ({"shape": [0] + [2**31 - 1] * 4, "data": []}, "too large"),
         ({"data": None}, "no list of data"),
         ({"data": [1, 2, 3, 256]}, "loss of precision"),
         ({"data": [1, 2, 3, "a"]}, "not of expected type"),
