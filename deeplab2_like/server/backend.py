@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from starlette import concurrency
 
-from deeplab2_like.server import failures
+from deeplab2_like.server import batching, failures
 from deeplab2_like.server.batching import Batcher
 from deeplab2_like.server.failures import Kind, RequestError
 from deeplab2_like.server.limits import Admission, Limits
@@ -145,6 +145,9 @@ class Backend:
     ) -> Answer[AskedT]:
         """Waits for the answer of a model.
 
+        A version that is unloaded while the request is read is replaced by the
+        one that took over.
+
         Args:
             target: Which version is asked.
             parse: Function that reads the request for the signatures of a
@@ -159,13 +162,18 @@ class Backend:
         """
         end = time.monotonic() + self._limit(seconds)
         model = self.store.get(target.name)
-        version, batcher = model.get(target.version, target.label)
-        asked = await in_thread(parse, batcher.model.signatures)
-        left = end - time.monotonic()
-        outputs = await self.run(
-            batcher, asked.signature_name, asked.inputs, seconds=left
-        )
-        return Answer(version, asked, outputs)
+        while True:
+            version, batcher = model.get(target.version, target.label)
+            asked = await in_thread(parse, batcher.model.signatures)
+            left = end - time.monotonic()
+            try:
+                outputs = await self.run(
+                    batcher, asked.signature_name, asked.inputs, seconds=left
+                )
+            except batching.UnloadedError:
+                # Since it was chosen; it will not be chosen again.
+                continue
+            return Answer(version, asked, outputs)
 
     def _limit(self, seconds: float | None) -> float:
         limit = self.limits.request_seconds
@@ -183,6 +191,7 @@ class Backend:
 
         Raises:
             RequestError: See `Batcher.submit`; or the time is over.
+            UnloadedError: See `Batcher.submit`.
         """
         seconds = self._limit(seconds)
         answer = batcher.submit(signature_name, inputs, seconds)
@@ -193,7 +202,7 @@ class Backend:
             raise RequestError(
                 Kind.TIMEOUT,
                 f"The request took longer than {self.limits.request_seconds} "
-                "seconds. Send it again later.",
+                "seconds, or than its client waits. Send it again later.",
             ) from None
 
     def report(

@@ -51,6 +51,10 @@ class Call:
     waited: Sequence[float]
 
 
+class UnloadedError(failures.RequestError):
+    """A request that came too late: another version may answer it."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Waiting:
     signature_name: str
@@ -109,8 +113,8 @@ class Batcher:
             The outputs, or a `RequestError`, in the future.
 
         Raises:
-            RequestError: The inputs do not fit, the queue is full, or the
-                model is being unloaded.
+            RequestError: The inputs do not fit, or the queue is full.
+            UnloadedError: The model takes no more requests.
         """
         signature = signatures.find(self.model.signatures, signature_name)
         signatures.check_inputs(signature, inputs)
@@ -120,7 +124,7 @@ class Batcher:
         )
         with self._changed:
             if self._is_closed:
-                raise failures.RequestError(
+                raise UnloadedError(
                     failures.Kind.UNAVAILABLE,
                     "The model is being unloaded. Send the request again.",
                 )
