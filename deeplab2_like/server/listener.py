@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP server, uvicorn, and its limits."""
+"""The HTTP server, uvicorn, its limits, and what runs beside it."""
 
 import logging
 import socket
+import time
+from typing import Protocol
 
 import uvicorn
 from starlette.applications import Starlette
@@ -18,12 +20,23 @@ _IDLE_SECONDS = 10
 _DRAIN_SECONDS = 30
 
 
-def bind(host: str, port: int) -> socket.socket:
+class Beside(Protocol):
+    """A server of another protocol, with the same models."""
+
+    async def start(self) -> None:
+        """Starts to listen."""
+
+    async def stop(self, seconds: float) -> None:
+        """Answers the requests that it has within a time, and ends."""
+
+
+def bind(host: str, port: int, flag: str = "port") -> socket.socket:
     """Takes an address to listen on.
 
     Args:
         host: Address or name of this machine.
         port: Port; 0 for any that is free.
+        flag: Name of the flag of the port.
 
     Raises:
         ConfigError: The address is not one of this machine, or in use.
@@ -41,20 +54,25 @@ def bind(host: str, port: int) -> socket.socket:
             raise
     except OSError as error:
         raise errors.ConfigError(
-            f"--host={host} --port={port} cannot be listened on "
-            f"({error.strerror}). Give another --port, or an address of this "
+            f"--host={host} --{flag}={port} cannot be listened on "
+            f"({error.strerror}). Give another --{flag}, or an address of this "
             "machine."
         ) from error
     return bound
 
 
-def make_server(app: Starlette) -> uvicorn.Server:
+def make_server(app: Starlette, beside: Beside | None = None) -> uvicorn.Server:
     """Makes a server that has not started; run it with the bound socket.
 
     At its end it takes no more connections, answers the requests that it has,
     and unloads the models.
+
+    Args:
+        app: The application.
+        beside: What starts and ends with it; None for nothing.
     """
     return _Server(
+        beside,
         uvicorn.Config(
             app,
             http="h11",
@@ -68,12 +86,16 @@ def make_server(app: Starlette) -> uvicorn.Server:
             limit_concurrency=_MAX_CONNECTIONS,
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
-        )
+        ),
     )
 
 
 class _Server(uvicorn.Server):
     """A server that says where it listens."""
+
+    def __init__(self, beside: Beside | None, config: uvicorn.Config):
+        super().__init__(config)
+        self._beside = beside
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to listen."""
@@ -83,3 +105,18 @@ class _Server(uvicorn.Server):
             host = f"[{host}]" if ":" in host else host
             fields = {"address": f"http://{host}:{port}"}
             _LOGGER.info("Listening", extra={"fields": fields})
+        if self._beside is not None:
+            await self._beside.start()
+
+    async def shutdown(
+        self, sockets: list[socket.socket] | None = None
+    ) -> None:
+        """Ends both servers, and then the application with its models."""
+        if self._beside is not None:
+            for server in self.servers:
+                server.close()
+            start = time.monotonic()
+            await self._beside.stop(_DRAIN_SECONDS)
+            left = _DRAIN_SECONDS - (time.monotonic() - start)
+            self.config.timeout_graceful_shutdown = max(1, int(left))
+        await super().shutdown(sockets)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serves exported models over HTTP.
+"""Serves exported models over HTTP and gRPC.
 
-    deeplab2-serve --model=models/mine
+    deeplab2-serve --model=models/mine --grpc_port=8500
 
-answers in the REST format of TensorFlow Serving and in the Open Inference
-Protocol. New versions, models/mine/2, are loaded while it runs.
+answers in the formats of TensorFlow Serving and of the Open Inference Protocol.
+New versions, models/mine/2, are loaded while it runs.
 """
 
+import importlib
 import ipaddress
 import logging
 import os
@@ -66,6 +67,14 @@ _PORT = flags.DEFINE_integer(
     "port",
     8501,
     "Port to listen on.",
+    lower_bound=0,
+    upper_bound=65535,
+    flag_values=_FLAGS,
+)
+_GRPC_PORT = flags.DEFINE_integer(
+    "grpc_port",
+    None,
+    "Port to listen on for gRPC, such as 8500; no gRPC if not given.",
     lower_bound=0,
     upper_bound=65535,
     flag_values=_FLAGS,
@@ -250,6 +259,21 @@ def _check_folders(folders: dict[str, pathlib.Path]) -> None:
         exported_model.load_info(found[max(found)])
 
 
+def _find_grpc_address() -> tuple[str, int] | None:
+    """Finds out where to listen for gRPC, before anything is loaded.
+
+    Raises:
+        ConfigError: The address is not one of this machine, or in use.
+    """
+    from deeplab2_like.server import listener
+
+    port = _GRPC_PORT.value
+    if port is None:
+        return None
+    with listener.bind(_HOST.value, port, _GRPC_PORT.name) as bound:
+        return bound.getsockname()[0], port
+
+
 def _main(arguments: Sequence[str]) -> None:
     program.refuse_arguments(arguments)
     folders = parse_models(_MODEL.value)
@@ -257,6 +281,8 @@ def _main(arguments: Sequence[str]) -> None:
     key = read_key(_API_KEY_FILE.value)
     is_protected = key is not None or _ALLOW_UNAUTHENTICATED.value
     check_host(_HOST.value, is_protected=is_protected)
+    # gRPC would tell what clients do wrong, which is their answer already.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from deeplab2_like.server import (
             json_logs,
@@ -265,6 +291,10 @@ def _main(arguments: Sequence[str]) -> None:
             serving_app,
             versions,
         )
+
+        if _GRPC_PORT.value is not None:
+            for module in ("grpc", "grpc_health", "tensorflow_serving"):
+                importlib.import_module(module)
     except ImportError as error:
         raise errors.InstallError(
             f"The server needs the package {error.name}. Install it with: pip "
@@ -272,6 +302,7 @@ def _main(arguments: Sequence[str]) -> None:
         ) from error
     _check_folders(folders)
     bound = listener.bind(_HOST.value, _PORT.value)
+    grpc_address = _find_grpc_address()
     native_logs.load_tensorflow()
     app = serving_app.build(
         [
@@ -290,10 +321,15 @@ def _main(arguments: Sequence[str]) -> None:
         poll_seconds=_POLL_SECONDS.value,
         api_key=key,
     )
+    beside = None
+    if grpc_address is not None:
+        from deeplab2_like.server import grpc_app
+
+        beside = grpc_app.GrpcServer(app.state.frame, *grpc_address)
     json_logs.start(logging.INFO)
     # The server catches the signal, answers what waits, and raises it again.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    listener.make_server(app).run(sockets=[bound])
+    listener.make_server(app, beside).run(sockets=[bound])
 
 
 def cli() -> None:

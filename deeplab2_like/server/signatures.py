@@ -6,8 +6,9 @@ Tensors are NumPy arrays; those of strings have the dtype object and hold
 """
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,21 @@ def find(signatures: Mapping[str, Signature], name: str) -> Signature:
     return signatures[name]
 
 
+def check_names(signature: Signature, names: Collection[str]) -> None:
+    """Checks that inputs are those that a signature takes, by name.
+
+    Raises:
+        RequestError: One is missing or unknown.
+    """
+    if set(names) != set(signature.inputs):
+        # Some of them, as there may be very many.
+        some = ", ".join(sorted(itertools.islice(names, 10))) or "none"
+        raise failures.invalid(
+            f"The inputs are {failures.shorten(some)}. The signature takes "
+            f"{', '.join(sorted(signature.inputs))}."
+        )
+
+
 def check_inputs(signature: Signature, inputs: Arrays) -> None:
     """Checks that arrays are what a signature takes.
 
@@ -82,12 +98,7 @@ def check_inputs(signature: Signature, inputs: Arrays) -> None:
         RequestError: An input is missing, unknown, or of another type or other
             sides.
     """
-    if set(inputs) != set(signature.inputs):
-        names = ", ".join(sorted(inputs)) or "none"
-        raise failures.invalid(
-            f"The inputs are {failures.shorten(names)}. The signature takes "
-            f"{', '.join(sorted(signature.inputs))}."
-        )
+    check_names(signature, inputs)
     for name, info in signature.inputs.items():
         array = inputs[name]
         fits = array.ndim == len(info.shape) and all(
@@ -95,10 +106,9 @@ def check_inputs(signature: Signature, inputs: Arrays) -> None:
             for side, wanted in zip(array.shape, info.shape, strict=True)
         )
         if not fits or array.dtype != info.numpy_dtype:
-            found = "string" if array.dtype == object else array.dtype
             raise failures.invalid(
                 f"Input {name} has the shape {list(array.shape)} and the type "
-                f"{found}. It must be {info.describe()}."
+                f"{name_dtype(array)}. It must be {info.describe()}."
             )
 
 
@@ -107,11 +117,42 @@ def count_rows(inputs: Arrays) -> int:
     return min(len(array) for array in inputs.values())
 
 
+def check_range(name: str, low: int, high: int, info: TensorInfo) -> None:
+    """Checks that a type of whole numbers can hold those of a client.
+
+    Args:
+        name: Name of the tensor, for errors.
+        low: The smallest.
+        high: The largest.
+        info: The tensor; only its type is looked at.
+
+    Raises:
+        RequestError: It cannot.
+    """
+    limits = np.iinfo(info.numpy_dtype)
+    for value in (low, high):
+        if not limits.min <= value <= limits.max:
+            raise failures.invalid(
+                f"Tensor {name} has {failures.shorten(value)}, which "
+                f"{info.dtype} cannot hold without loss of precision."
+            )
+
+
 def make_strings(values: Sequence[bytes]) -> npt.NDArray[Any]:
     """Makes an array [N] of strings."""
     array = np.empty(len(values), object)
     array[:] = values
     return array
+
+
+def name_dtype(array: npt.NDArray[Any]) -> str:
+    """Returns the name of the type of an array, as in `TensorInfo`."""
+    return STRING if array.dtype == object else array.dtype.name
+
+
+def count_values(shape: tuple[int, ...]) -> int:
+    """Returns the number of values of a shape."""
+    return math.prod(shape)
 
 
 def check_shape(name: str, shape: Any) -> tuple[int, ...]:
@@ -150,7 +191,7 @@ def give_shape(
         RequestError: The shape needs more or fewer values, or is empty and
             larger than an array can be.
     """
-    count = math.prod(shape)
+    count = count_values(shape)
     described = failures.shorten(list(shape))
     if values.size != count:
         raise failures.invalid(

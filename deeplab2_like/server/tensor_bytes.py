@@ -79,5 +79,4 @@ def format_tensor(array: npt.NDArray[Any]) -> bytes:
 
 def name_datatype(array: npt.NDArray[Any]) -> str:
     """Returns the protocol's name of the type of an array."""
-    is_text = array.dtype == object
-    return DATATYPES[signatures.STRING if is_text else array.dtype.name]
+    return DATATYPES[signatures.name_dtype(array)]

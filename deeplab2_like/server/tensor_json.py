@@ -228,13 +228,8 @@ def _convert(
             f"which is not of expected type: {info.dtype}."
         )
     if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        for value in (min(values, default=0), max(values, default=0)):
-            if not limits.min <= value <= limits.max:
-                raise failures.invalid(
-                    f"Tensor {name} has {failures.shorten(value)}, which "
-                    f"{info.dtype} cannot hold without loss of precision."
-                )
+        low, high = min(values, default=0), max(values, default=0)
+        signatures.check_range(name, low, high, info)
     if dtype.kind == "f" and int in kinds:
         _check_exact(name, values, dtype)
     with np.errstate(over="ignore"):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model that needs no TensorFlow."""
 
+import asyncio
 import contextlib
 import json
 import threading
@@ -131,3 +132,53 @@ def start(build, model):
 @pytest.fixture
 def server(start):
     return start()
+
+
+@pytest.fixture
+def serve_grpc(build, model):
+    """Returns a function that starts a gRPC server; see `build`.
+
+    It returns the port and the frame.
+    """
+    pytest.importorskip("grpc_health")
+    pytest.importorskip("tensorflow_serving")
+    from deeplab2_like.server import grpc_app
+
+    with contextlib.ExitStack() as stack:
+
+        def make(**options):
+            frame = build(**options).state.frame
+            server = grpc_app.GrpcServer(frame, "127.0.0.1", 0)
+            stack.callback(frame.store.close)
+            stack.enter_context(_run(server))
+            stack.callback(model.gate.set)
+            return server.port, frame
+
+        yield make
+
+
+@contextlib.contextmanager
+def _run(server):
+    """Runs a gRPC server in a thread."""
+    started = threading.Event()
+    loops = []
+
+    async def run():
+        loops.append(asyncio.get_running_loop())
+        is_over = asyncio.Event()
+        loops.append(is_over)
+        await server.start()
+        started.set()
+        await is_over.wait()
+        await server.stop(30)
+
+    thread = threading.Thread(target=asyncio.run, args=[run()])
+    thread.start()
+    assert started.wait(30)
+    try:
+        yield
+    finally:
+        loop, is_over = loops
+        loop.call_soon_threadsafe(is_over.set)
+        thread.join(60)
+        assert not thread.is_alive()
