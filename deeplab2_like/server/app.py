@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from deeplab2_like.server import failures, rest_v1, rest_v2
 from deeplab2_like.server import metrics as metrics_lib
-from deeplab2_like.server import rest_v1, rest_v2
 from deeplab2_like.server.http_frame import Frame, make_json
 from deeplab2_like.server.limits import Admission, Limits
 from deeplab2_like.server.metrics import Metrics
@@ -66,7 +66,8 @@ def _describe_failure(request: Request, error: Exception) -> Response:
     """Answers requests that no route takes."""
     assert isinstance(error, HTTPException)
     what = "does not exist" if error.status_code == 404 else error.detail
-    sentence = f"{request.method} {request.scope['path'][:200]}: {what}."
+    path = failures.show_name(request.scope["path"])
+    sentence = f"{request.method} {path}: {what}."
     response = make_json({"error": sentence}, error.status_code)
     response.headers.update(error.headers or {})
     return response

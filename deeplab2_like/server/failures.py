@@ -47,3 +47,8 @@ def shorten(value: object) -> str:
     """Returns at most 60 printable characters of what a client sent."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def show_name(name: str) -> str:
+    """Returns at most 60 printable characters of a name that a client sent."""
+    return shorten(name)[1:-1]

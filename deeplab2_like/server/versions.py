@@ -284,7 +284,8 @@ class Store:
         if name not in self.models:
             raise failures.RequestError(
                 failures.Kind.NOT_FOUND,
-                f"Servable not found for request: Latest({name[:60]}).",
+                "Servable not found for request: "
+                f"Latest({failures.show_name(name)}).",
             )
         return self.models[name]
 

@@ -86,6 +86,8 @@ def test_models_are_named_by_version_and_label(start, path):
         ("POST", "/v2/models/mine/versions/x/infer", 404, "are numbers"),
         ("GET", _INFER, 405, "Method Not Allowed"),
         ("GET", "/other", 404, "GET /other: does not exist."),
+        ("GET", "/a%0Ab", 404, "GET /a\\nb: does not exist."),
+        ("GET", "/v1/models/a%08b", 404, "Latest(a\\x08b)"),
     ],
 )
 def test_requests_to_what_does_not_exist(server, method, path, code, words):

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Both servers of one program: start, readiness, end."""
+
+import asyncio
+import concurrent.futures
+import threading
+
+import numpy as np
+import pytest
+
+from deeplab2_like import errors
+from deeplab2_like.server import listener
+
+grpc = pytest.importorskip("grpc")
+health = pytest.importorskip("grpc_health.v1.health_pb2")
+pytest.importorskip("tensorflow_serving")
+http_client = pytest.importorskip("tritonclient.http")
+grpc_client = pytest.importorskip("tritonclient.grpc")
+
+from grpc_health.v1 import health_pb2_grpc  # noqa: E402
+
+from deeplab2_like.server import grpc_app  # noqa: E402
+
+_States = health.HealthCheckResponse
+
+
+class _Both:
+    """A program with both servers."""
+
+    def __init__(self, app, listening):
+        self.app = app
+        self.http_port = listening.getsockname()[1]
+        self.beside = grpc_app.GrpcServer(app.state.frame, "127.0.0.1", 0)
+        self.server = listener.make_server(app, self.beside)
+        self.thread = threading.Thread(
+            target=self.server.run, kwargs={"sockets": [listening]}
+        )
+
+    @property
+    def grpc_address(self):
+        return f"127.0.0.1:{self.beside.port}"
+
+
+@pytest.fixture
+def start(build, model):
+    """Returns a function that starts both servers; see `build`."""
+    started = []
+
+    def make(**options):
+        listening = listener.bind("127.0.0.1", 0)
+        listening.listen()  # So that clients need not wait for the thread.
+        both = _Both(build(**options), listening)
+        both.thread.start()
+        started.append((both, listening))
+        # It is answered when HTTP has started, and gRPC in the same turn.
+        client = http_client.InferenceServerClient(
+            f"127.0.0.1:{both.http_port}"
+        )
+        assert client.is_server_live()
+        client.close()
+        return both
+
+    yield make
+    model.gate.set()
+    for both, listening in started:
+        both.server.should_exit = True
+        both.thread.join(30)
+        assert not both.thread.is_alive()
+        listening.close()
+
+
+def _ask(module, address):
+    """Asks a server by one of Triton's clients."""
+    client = module.InferenceServerClient(address)
+    files = module.InferInput("image_bytes", [2], "BYTES")
+    files.set_data_from_numpy(np.array([b"a", b"bb"], object))
+    try:
+        answer = client.infer("mine", [files])
+        return {
+            name: answer.as_numpy(name).tolist()
+            for name in ("length", "png_bytes")
+        }
+    finally:
+        client.close()
+
+
+def test_tritons_clients_get_the_same_by_http_and_grpc(start):
+    both = start()
+    expected = {"length": [1, 2], "png_bytes": [b"A", b"BB"]}
+    assert _ask(http_client, f"127.0.0.1:{both.http_port}") == expected
+    assert _ask(grpc_client, both.grpc_address) == expected
+
+
+def test_tritons_client_by_http_knows_the_models(start):
+    both = start()
+    client = http_client.InferenceServerClient(f"127.0.0.1:{both.http_port}")
+    assert client.is_server_ready()
+    assert client.is_model_ready("mine")
+    assert not client.is_model_ready("no")
+    assert client.get_server_metadata()["name"] == "deeplab2_like"
+    described = client.get_model_metadata("mine")
+    assert described["inputs"][0]["shape"] == [-1, -1, -1, 3]
+    images = http_client.InferInput("images", [1, 2, 2, 3], "UINT8")
+    for is_binary in (True, False):
+        images.set_data_from_numpy(
+            np.full((1, 2, 2, 3), 7, np.uint8), binary_data=is_binary
+        )
+        output = http_client.InferRequestedOutput("sum", binary_data=is_binary)
+        answer = client.infer("mine", [images], outputs=[output])
+        assert answer.as_numpy("sum").tolist() == [84]
+    client.close()
+
+
+def test_readiness_follows_the_models(start):
+    both = start(is_loaded=False)
+    store = both.app.state.store
+    with grpc.insecure_channel(both.grpc_address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watched = stub.Watch(health.HealthCheckRequest(), timeout=60)
+        assert next(watched).status == _States.NOT_SERVING
+        for name in ("", "tensorflow.serving.PredictionService"):
+            request = health.HealthCheckRequest(service=name)
+            answer = stub.Check(request, timeout=30)
+            assert answer.status == _States.NOT_SERVING
+        store.models["mine"].poll()
+        assert next(watched).status == _States.SERVING
+        assert stub.Check(request, timeout=30).status == _States.SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Check(health.HealthCheckRequest(service="other"), timeout=30)
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        # Watching does not keep the server from ending.
+        both.server.should_exit = True
+        assert next(watched).status == _States.NOT_SERVING
+        watched.cancel()
+
+
+def test_requests_are_answered_before_the_end(start, model):
+    both = start()
+    model.gate.clear()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        held = pool.submit(_ask, grpc_client, both.grpc_address)
+        assert model.started.acquire(timeout=30)
+        http = pool.submit(_ask, http_client, f"127.0.0.1:{both.http_port}")
+        with grpc.insecure_channel(both.grpc_address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            watched = stub.Watch(health.HealthCheckRequest(), timeout=60)
+            assert next(watched).status == _States.SERVING
+            both.server.should_exit = True
+            assert next(watched).status == _States.NOT_SERVING
+        model.gate.set()
+        assert held.result(30)["length"] == [1, 2]
+        # It was taken on, or refused by a closed port.
+        assert http.exception(30) or http.result()["length"] == [1, 2]
+    both.thread.join(30)
+    assert not both.thread.is_alive()
+
+
+def test_a_port_that_is_taken_is_one_sentence(build):
+    with listener.bind("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(errors.ConfigError, match=f"--grpc_port={port} "):
+            listener.bind("127.0.0.1", port, "grpc_port")
+        frame = build().state.frame
+        server = grpc_app.GrpcServer(frame, "127.0.0.1", port)
+        with pytest.raises(errors.ConfigError, match=f"--grpc_port={port} "):
+            asyncio.run(server.start())
+        frame.store.close()
