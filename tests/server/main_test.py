@@ -13,7 +13,7 @@ from PIL import Image
 
 from deeplab2_like import errors
 from deeplab2_like.scenes import scene
-from deeplab2_like.server import json_logs, main
+from deeplab2_like.server import json_logs, listener, main
 
 _DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "serving.md"
 _ADDRESS = "http://localhost:8501"
@@ -91,6 +91,26 @@ def test_other_machines_are_not_served_unasked(tmp_path, monkeypatch, host):
         _run(*arguments)
 
 
+def test_a_port_for_grpc_that_is_taken_is_one_sentence(tmp_path, monkeypatch):
+    pytest.importorskip("grpc_health")
+    pytest.importorskip("tensorflow_serving")
+    monkeypatch.setattr(main, "_check_folders", lambda _: None)
+    with listener.bind("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(errors.ConfigError, match="another --grpc_port"):
+            _run(f"--model={tmp_path}", "--port=0", f"--grpc_port={port}")
+
+
+def test_a_package_that_grpc_needs_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grpc_health", None)
+    with pytest.raises(errors.InstallError, match=r"deeplab2-like\[serve\]"):
+        _run(f"--model={tmp_path}", "--grpc_port=0")
+    # Without the flag it is not looked for.
+    with pytest.raises(errors.ExportError, match="has no model"):
+        _run(f"--model={tmp_path}")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_this_machine_is_served_without_a_key(host):
     main.check_host(host, is_protected=False)
@@ -125,26 +145,27 @@ def test_logs_are_lines_of_json():
 
 
 @contextlib.contextmanager
-def _start(exported):
-    """Runs the program; yields its address once the model is loaded."""
+def _start(exported, *arguments):
+    """Runs the program; yields its addresses once the model is loaded."""
     command = [sys.executable, "-m", "deeplab2_like.server.main"]
+    command += [f"--model=mine={exported}", "--port=0", *arguments]
     with subprocess.Popen(
-        [*command, f"--model=mine={exported}", "--port=0"],
+        command,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        address, is_loaded = None, False
+        addresses, is_loaded = [], False
         for line in process.stderr:
             if line.startswith("{"):
                 record = json.loads(line)
-                address = record.get("address", address)
+                if "address" in record:
+                    addresses.append(record["address"])
                 is_loaded |= record.get("state") == "AVAILABLE"
-            if address and is_loaded:
+            if len(addresses) > len(arguments) and is_loaded:
                 break
-        assert address
         assert is_loaded
         try:
-            yield address
+            yield addresses
         finally:
             process.send_signal(signal.SIGTERM)
             rest = process.stderr.read()
@@ -166,7 +187,7 @@ def test_the_program_answers_what_the_document_asks(exported, tmp_path):
     questions = [q for q in _read_examples("sh") if "deeplab2-serve" not in q]
     assert len(questions) == 2
     program = _read_examples("python")
-    with _start(exported) as address:
+    with _start(exported) as (address,):
         answers = [
             subprocess.run(
                 ["bash", "-euc", question.replace(_ADDRESS, address)],
@@ -201,3 +222,39 @@ def test_the_program_answers_what_the_document_asks(exported, tmp_path):
     ):
         assert words in answers[1]
     assert done.stdout.strip() == "(1, 80, 120)"
+
+
+@pytest.mark.slow
+def test_the_program_answers_the_clients_of_the_document_by_grpc(
+    exported, tmp_path
+):
+    pytest.importorskip("tensorflow_serving")
+    pytest.importorskip("tritonclient.grpc")
+    image = scene.make_scene(1, (80, 120)).image
+    Image.fromarray(image).save(tmp_path / "photo.jpg")
+    _, by_stubs, by_triton = _read_examples("python")
+    programs = [
+        by_stubs + "\nprint(num_segments)",
+        by_triton + "\nprint(panoptic.shape)",
+    ]
+    with _start(exported, "--grpc_port=0") as (_, address):
+        answers = [
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-c",
+                    program.replace(
+                        "localhost:8500", address.removeprefix("grpc://")
+                    ),
+                ],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.strip()
+            for program in programs
+        ]
+    assert int(answers[0]) > 0
+    with Image.open(tmp_path / "segments.png") as segments:
+        assert segments.size == (120, 80)
+    assert answers[1] == "(1, 80, 120)"
