@@ -35,7 +35,9 @@ def modules():
 def _own_names(tree):
     """Names that a module defines: functions, attributes, variables."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(
+            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+        ):
             yield node.name
         elif isinstance(node, ast.arg):
             yield node.arg

@@ -142,14 +142,16 @@ class Service:
         path = f"/{self.name}/{method.name}"
         entry = Entry("GRPC", "gRPC", path, method.is_prediction)
         status, code, size = "CANCELLED", grpc.StatusCode.CANCELLED, 0
-        taken_on = contextlib.nullcontext
+        taken_on: contextlib.AbstractContextManager[None] = (
+            contextlib.nullcontext()
+        )
         if method.is_prediction:
-            taken_on = self._backend.admission.admit
+            taken_on = self._backend.admission.admit()
         try:
             if not method.is_public:
                 headers = {k: v for k, v in metadata if isinstance(v, str)}
                 self._backend.check_key(headers)
-            with taken_on():
+            with taken_on:
                 request = await read()
                 if seconds is not None:
                     seconds -= time.monotonic() - entry.start
