@@ -159,7 +159,11 @@ class Service:
                 response = await method.function(request, call)
                 answer = await write(response)
             status, code = "OK", grpc.StatusCode.OK
-            size = response.ByteSize()
+            size = (
+                len(answer)
+                if isinstance(answer, bytes)
+                else response.ByteSize()
+            )
             return answer
         except Exception as error:
             failure = backend_lib.to_failure(error)

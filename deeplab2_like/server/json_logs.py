@@ -8,7 +8,7 @@ import traceback
 
 from deeplab2_like.storage import json_files
 
-_NAMES = ("deeplab2_like.server", "uvicorn.error")
+_NAMES = ("deeplab2_like.server", "uvicorn.error", "grpc")
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HTTP server, uvicorn, its limits, and what runs beside it."""
 
+import asyncio
 import logging
 import socket
 import time
@@ -116,7 +117,16 @@ class _Server(uvicorn.Server):
             for server in self.servers:
                 server.close()
             start = time.monotonic()
-            await self._beside.stop(_DRAIN_SECONDS)
+            await self._stop_beside(self._beside)
             left = _DRAIN_SECONDS - (time.monotonic() - start)
             self.config.timeout_graceful_shutdown = max(1, int(left))
         await super().shutdown(sockets)
+
+    async def _stop_beside(self, beside: Beside) -> None:
+        """Waits for it to end; a second Ctrl-C ends the wait."""
+        stop = asyncio.create_task(beside.stop(_DRAIN_SECONDS))
+        while not stop.done() and not self.force_exit:
+            await asyncio.wait([stop], timeout=0.1)
+        if not stop.done():
+            await beside.stop(0)
+        await stop

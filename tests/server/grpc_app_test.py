@@ -16,6 +16,7 @@ health = pytest.importorskip("grpc_health.v1.health_pb2")
 pytest.importorskip("tensorflow_serving")
 http_client = pytest.importorskip("tritonclient.http")
 grpc_client = pytest.importorskip("tritonclient.grpc")
+grpc_utils = pytest.importorskip("tritonclient.utils")
 
 from grpc_health.v1 import health_pb2_grpc  # noqa: E402
 
@@ -153,6 +154,23 @@ def test_requests_are_answered_before_the_end(start, model):
         assert http.exception(30) or http.result()["length"] == [1, 2]
     both.thread.join(30)
     assert not both.thread.is_alive()
+
+
+def test_a_second_signal_ends_what_still_runs(start, model):
+    both = start()
+    model.gate.clear()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        held = pool.submit(_ask, grpc_client, both.grpc_address)
+        assert model.started.acquire(timeout=30)
+        # What uvicorn does at the first signal and at the second.
+        both.server.should_exit = True
+        both.server.force_exit = True
+        with pytest.raises(grpc_utils.InferenceServerException):
+            held.result(30)
+        model.gate.set()
+    both.thread.join(30)
+    assert not both.thread.is_alive()
+    both.app.state.store.close()
 
 
 def test_a_port_that_is_taken_is_one_sentence(build):
