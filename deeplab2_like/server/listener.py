@@ -18,7 +18,7 @@ _MAX_HEADER_BYTES = 65_536
 _MAX_CONNECTIONS = 1000
 _IDLE_SECONDS = 10
 # How long requests may still take after the signal to end.
-_DRAIN_SECONDS = 30
+DRAIN_SECONDS = 30
 
 
 class Beside(Protocol):
@@ -86,7 +86,7 @@ def make_server(app: Starlette, beside: Beside | None = None) -> uvicorn.Server:
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             limit_concurrency=_MAX_CONNECTIONS,
             timeout_keep_alive=_IDLE_SECONDS,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
         ),
     )
 
@@ -118,13 +118,13 @@ class _Server(uvicorn.Server):
                 server.close()
             start = time.monotonic()
             await self._stop_beside(self._beside)
-            left = _DRAIN_SECONDS - (time.monotonic() - start)
+            left = DRAIN_SECONDS - (time.monotonic() - start)
             self.config.timeout_graceful_shutdown = max(1, int(left))
         await super().shutdown(sockets)
 
     async def _stop_beside(self, beside: Beside) -> None:
         """Waits for it to end; a second Ctrl-C ends the wait."""
-        stop = asyncio.create_task(beside.stop(_DRAIN_SECONDS))
+        stop = asyncio.create_task(beside.stop(DRAIN_SECONDS))
         while not stop.done() and not self.force_exit:
             await asyncio.wait([stop], timeout=0.1)
         if not stop.done():
