@@ -11,6 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from deeplab2_like import errors
+from deeplab2_like.server import connections
 
 _LOGGER = logging.getLogger("deeplab2_like.server")
 
@@ -62,7 +63,11 @@ def bind(host: str, port: int, flag: str = "port") -> socket.socket:
     return bound
 
 
-def make_server(app: Starlette, beside: Beside | None = None) -> uvicorn.Server:
+def make_server(
+    app: Starlette,
+    beside: Beside | None = None,
+    patience: connections.Patience | None = None,
+) -> uvicorn.Server:
     """Makes a server that has not started; run it with the bound socket.
 
     At its end it takes no more connections, answers the requests that it has,
@@ -71,12 +76,14 @@ def make_server(app: Starlette, beside: Beside | None = None) -> uvicorn.Server:
     Args:
         app: The application.
         beside: What starts and ends with it; None for nothing.
+        patience: How long clients are waited for; the defaults when None.
     """
+    patience = patience or connections.Patience()
     return _Server(
         beside,
         uvicorn.Config(
             app,
-            http="h11",
+            http=connections.make_protocol(patience),
             ws="none",
             lifespan="on",
             log_config=None,
