@@ -124,7 +124,7 @@ def measure(
     walls: list[float] = []
     processors: list[float] = []
     gc.collect()
-    busy, own = _busy_seconds(), time.process_time()
+    busy, own = busy_seconds(), time.process_time()
     start = time.perf_counter()
     while len(walls) < effort.min_runs or (
         len(walls) < effort.max_runs
@@ -145,7 +145,7 @@ def measure(
         cpu_ms_min=1000 * min(processors),
         peak_mb=peak,
         runs=len(walls),
-        other_load=_other_load(busy, own, elapsed),
+        other_load=other_load(busy, own, elapsed),
     )
 
 
@@ -205,7 +205,7 @@ def _reset_peak() -> bool:
     return True
 
 
-def _busy_seconds() -> float | None:
+def busy_seconds() -> float | None:
     """Returns the seconds that all processors worked since the system start."""
     try:
         line = (_PROC / "stat").read_text().splitlines()[0]
@@ -216,10 +216,17 @@ def _busy_seconds() -> float | None:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _other_load(
+def other_load(
     busy_before: float | None, own: float, elapsed: float
 ) -> float | None:
-    busy_after = _busy_seconds()
+    """Returns the mean number of processors that other processes used.
+
+    Args:
+        busy_before: Result of `busy_seconds` at the beginning.
+        own: Processor seconds that were used on purpose since then.
+        elapsed: Seconds since then.
+    """
+    busy_after = busy_seconds()
     if busy_before is None or busy_after is None:
         return None
     return max(0.0, busy_after - busy_before - own) / elapsed

@@ -73,6 +73,11 @@ def inputs_folder() -> pathlib.Path | None:
     return folder
 
 
+def is_quick() -> bool:
+    """Returns whether --quick is given."""
+    return _QUICK.value
+
+
 def effort() -> measuring.Effort:
     """Returns how long to measure: fewer runs with --quick or --memory."""
     if _MEMORY.value:
@@ -108,8 +113,15 @@ def measure_segments(
     )
 
 
-def run(cases: Mapping[str, Case]) -> None:
-    """Runs a program that measures `cases`, and exits."""
+def run(
+    cases: Mapping[str, Case], own_flags: Sequence[flags.FlagHolder] = ()
+) -> None:
+    """Runs a program that measures `cases`, and exits.
+
+    Args:
+        cases: The cases by name.
+        own_flags: Flags of the program itself, which its processes get too.
+    """
 
     def main(arguments: Sequence[str]) -> None:
         if arguments:
@@ -118,7 +130,7 @@ def run(cases: Mapping[str, Case]) -> None:
             )
         inputs_folder()
         if _CASE.value is None:
-            measurements = _run_apart(cases)
+            measurements = _run_apart(cases, own_flags)
         elif _CASE.value in cases:
             measurements = list(cases[_CASE.value].measure())
         else:
@@ -134,14 +146,21 @@ def run(cases: Mapping[str, Case]) -> None:
         print(reporting.make_table(measurements), flush=True)
 
     main.__module__ = "__main__"
-    for flag in (_INPUTS, _OUT, _QUICK, _CASE, _MEMORY):
+    for flag in (_INPUTS, _OUT, _QUICK, _CASE, _MEMORY, *own_flags):
         flags.FLAGS.register_key_flag_for_module(
             sys.argv[0], flags.FLAGS[flag.name]
         )
     program.run(main)
 
 
-def _run_apart(cases: Mapping[str, Case]) -> list[measuring.Measurement]:
+def _run_apart(
+    cases: Mapping[str, Case], own_flags: Sequence[flags.FlagHolder]
+) -> list[measuring.Measurement]:
+    options = [
+        f"--{flag.name}={flag.value}"
+        for flag in own_flags
+        if flag.value is not None
+    ]
     found: list[measuring.Measurement] = []
     for name, case in cases.items():
         found += measure_case(
@@ -150,6 +169,7 @@ def _run_apart(cases: Mapping[str, Case]) -> list[measuring.Measurement]:
             inputs=_INPUTS.value,
             quick=_QUICK.value,
             has_memory_apart=case.has_memory_apart,
+            options=options,
         )
     return found
 
@@ -161,6 +181,7 @@ def measure_case(
     inputs: str | None = None,
     quick: bool = False,
     has_memory_apart: bool = False,
+    options: Sequence[str] = (),
 ) -> list[measuring.Measurement]:
     """Measures a case of a program in a process of its own, or in two.
 
@@ -170,11 +191,12 @@ def measure_case(
         inputs: Value of --inputs.
         quick: Value of --quick.
         has_memory_apart: See `Case`.
+        options: Further arguments of the program.
 
     Raises:
         UserError: The program failed; its messages are on standard error.
     """
-    options = [f"--case={case}"]
+    options = [f"--case={case}", *options]
     if inputs:
         options.append(f"--inputs={inputs}")
     if quick:
