@@ -7,11 +7,12 @@ decided here.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from starlette import concurrency
@@ -19,7 +20,7 @@ from starlette import concurrency
 from deeplab2_like.server import batching, failures
 from deeplab2_like.server.batching import Batcher
 from deeplab2_like.server.failures import Kind, RequestError
-from deeplab2_like.server.limits import Admission, Limits
+from deeplab2_like.server.limits import Admission, Limits, Turns
 from deeplab2_like.server.metrics import Metrics
 from deeplab2_like.server.signatures import Arrays, Signature
 from deeplab2_like.server.versions import Store
@@ -104,6 +105,7 @@ class Backend:
         admission: Counts the requests in work.
         metrics: Where requests are counted.
         api_key: What clients must send; None where all are served.
+        turns: In which large texts are read and written.
     """
 
     store: Store
@@ -111,6 +113,7 @@ class Backend:
     admission: Admission
     metrics: Metrics
     api_key: str | None = None
+    turns: Turns = dataclasses.field(default_factory=Turns)
 
     def check_key(self, headers: Mapping[str, str]) -> None:
         """Checks the key that a client sent.
@@ -142,6 +145,7 @@ class Backend:
         parse: Callable[[Mapping[str, Signature]], AskedT],
         *,
         seconds: float | None = None,
+        num_bytes: int = 0,
     ) -> Answer[AskedT]:
         """Waits for the answer of a model.
 
@@ -155,6 +159,7 @@ class Backend:
                 fit.
             seconds: How long the client waits; None for no limit but that of
                 the server.
+            num_bytes: Size of what `parse` reads.
 
         Raises:
             RequestError: There is no such version, the request does not fit,
@@ -164,7 +169,10 @@ class Backend:
         model = self.store.get(target.name)
         while True:
             version, batcher = model.get(target.version, target.label)
-            asked = await in_thread(parse, batcher.model.signatures)
+            async with self._until(end):
+                asked = await self.turns.run(
+                    num_bytes, parse, batcher.model.signatures
+                )
             left = end - time.monotonic()
             try:
                 outputs = await self.run(
@@ -174,6 +182,19 @@ class Backend:
                 # Since it was chosen; it will not be chosen again.
                 continue
             return Answer(version, asked, outputs)
+
+    @contextlib.asynccontextmanager
+    async def _until(self, end: float) -> AsyncIterator[None]:
+        """Ends a block at a time of `time.monotonic`."""
+        try:
+            async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                yield
+        except TimeoutError:
+            raise RequestError(
+                Kind.TIMEOUT,
+                f"The request took longer than {self.limits.request_seconds} "
+                "seconds, or than its client waits. Send it again later.",
+            ) from None
 
     def _limit(self, seconds: float | None) -> float:
         limit = self.limits.request_seconds
@@ -195,15 +216,8 @@ class Backend:
         """
         seconds = self._limit(seconds)
         answer = batcher.submit(signature_name, inputs, seconds)
-        try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.wrap_future(answer)
-        except TimeoutError:
-            raise RequestError(
-                Kind.TIMEOUT,
-                f"The request took longer than {self.limits.request_seconds} "
-                "seconds, or than its client waits. Send it again later.",
-            ) from None
+        async with self._until(time.monotonic() + seconds):
+            return await asyncio.wrap_future(answer)
 
     def report(
         self, entry: Entry, status: str, code: int, num_bytes: int

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from deeplab2_like.server import backend, failures
 from deeplab2_like.server.backend import Backend
 from deeplab2_like.server.failures import Kind, RequestError
+from deeplab2_like.server.limits import Share
 from deeplab2_like.storage import json_files
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -73,11 +74,16 @@ class Frame(Backend):
 
         return handle
 
-    async def read_body(self, request: Request) -> bytes:
+    async def read_body(self, request: Request, share: Share) -> bytes:
         """Reads the body of a request within the limits.
 
+        Args:
+            request: The request.
+            share: Its share of the bytes of all requests.
+
         Raises:
-            RequestError: It is too long, too slow, or compressed.
+            RequestError: It is too long, too slow, compressed, or too much
+                beside the others.
         """
         coding = request.headers.get("content-encoding", "identity")
         if coding.lower() != "identity":
@@ -94,6 +100,7 @@ class Frame(Backend):
                 async for part in request.stream():
                     size += len(part)
                     self.limits.check_body(size)
+                    share.add(len(part))
                     parts.append(part)
         except TimeoutError:
             raise RequestError(

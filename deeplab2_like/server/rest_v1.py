@@ -19,7 +19,7 @@ from deeplab2_like.server import (
     signatures,
     tensor_json,
 )
-from deeplab2_like.server.backend import Target, in_thread
+from deeplab2_like.server.backend import Target
 from deeplab2_like.server.http_frame import Frame, make_json
 from deeplab2_like.server.signatures import Signature
 
@@ -61,8 +61,9 @@ def make_routes(frame: Frame) -> list[Route]:
         model = frame.store.get(target.name)
         request.state.model = target.name
         if method == "predict":
-            with frame.admission.admit():
-                return await _predict(frame, request, target)
+            with frame.admission.admit() as share:
+                body = await frame.read_body(request, share)
+                return await _predict(frame, body, target)
         if method:
             raise descriptions.no_such_method(method)
         if is_metadata:
@@ -77,17 +78,18 @@ def make_routes(frame: Frame) -> list[Route]:
     ]
 
 
-async def _predict(frame: Frame, request: Request, target: Target) -> Response:
-    body = await frame.read_body(request)
-
+async def _predict(frame: Frame, body: bytes, target: Target) -> Response:
     def parse(known: Mapping[str, Signature]) -> tensor_json.PredictRequest:
         def find(name: str) -> Signature:
             return signatures.find(known, name)
 
         return tensor_json.parse_predict(body, find)
 
-    answer = await frame.predict(target, parse)
-    text = await in_thread(
-        tensor_json.format_predict, answer.outputs, answer.asked.is_row
+    answer = await frame.predict(target, parse, num_bytes=len(body))
+    text = await frame.turns.run(
+        signatures.count_bytes(answer.outputs),
+        tensor_json.format_predict,
+        answer.outputs,
+        answer.asked.is_row,
     )
     return Response(text, media_type="application/json")

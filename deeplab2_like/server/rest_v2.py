@@ -11,8 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deeplab2_like.server import descriptions, open_inference, versions
-from deeplab2_like.server.backend import Target, in_thread
+from deeplab2_like.server import (
+    descriptions,
+    open_inference,
+    signatures,
+    versions,
+)
+from deeplab2_like.server.backend import Target
 from deeplab2_like.server.http_frame import Frame, make_json
 from deeplab2_like.server.signatures import Signature
 from deeplab2_like.server.versions import ServedModel
@@ -46,8 +51,9 @@ def make_routes(frame: Frame) -> list[Route]:
 
     async def infer(request: Request) -> Response:
         target, _ = _find_model(frame, request)
-        with frame.admission.admit():
-            return await _infer(frame, request, target)
+        with frame.admission.admit() as share:
+            body = await frame.read_body(request, share)
+            return await _infer(frame, request, body, target)
 
     routes = [
         Route("/v2", frame.wrap(server), methods=["GET"]),
@@ -75,15 +81,17 @@ def _find_model(frame: Frame, request: Request) -> tuple[Target, ServedModel]:
     return Target(name, version), model
 
 
-async def _infer(frame: Frame, request: Request, target: Target) -> Response:
-    body = await frame.read_body(request)
+async def _infer(
+    frame: Frame, request: Request, body: bytes, target: Target
+) -> Response:
     json_length = request.headers.get(_LENGTH_HEADER)
 
     def parse(known: Mapping[str, Signature]) -> open_inference.InferRequest:
         return open_inference.parse_infer(body, json_length, known)
 
-    answer = await frame.predict(target, parse)
-    text, length = await in_thread(
+    answer = await frame.predict(target, parse, num_bytes=len(body))
+    text, length = await frame.turns.run(
+        signatures.count_bytes(answer.outputs),
         open_inference.format_infer,
         answer.asked,
         answer.outputs,

@@ -204,3 +204,11 @@ def give_shape(
         raise failures.invalid(
             f"Input {name} has the shape {described}, which is too large."
         ) from None
+
+
+def count_bytes(arrays: Arrays) -> int:
+    """Returns the size of arrays in memory; of strings, that of their texts."""
+    return sum(
+        sum(map(len, array.flat)) if array.dtype == object else array.nbytes
+        for array in arrays.values()
+    )

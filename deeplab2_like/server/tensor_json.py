@@ -21,6 +21,10 @@ import numpy.typing as npt
 from deeplab2_like.server import failures, signatures
 from deeplab2_like.server.signatures import Arrays, Signature, TensorInfo
 
+# An empty list has two bytes in JSON, and 72 in memory. A pixel of three
+# channels has seven at least.
+_MAX_LISTS = 1_000_000
+_BYTES_PER_LIST = 7
 _BASE64_KEY = "b64"
 _BYTES_ENDING = "_bytes"
 
@@ -52,6 +56,12 @@ def load_object(body: bytes) -> dict[str, Any]:
         raise failures.invalid(
             "JSON Parse error: The document is empty at offset: 0. Send a JSON "
             "object."
+        )
+    lists = body.count(b"[") + body.count(b"{")
+    if lists > max(_MAX_LISTS, len(body) // _BYTES_PER_LIST):
+        raise failures.invalid(
+            f"JSON Parse error: the document has {lists} lists and objects in "
+            f"{len(body)} bytes. Send fewer; pixels as JPEG or PNG files."
         )
     try:
         document = json.loads(body.decode("utf-8"))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 
-from deeplab2_like.server import failures, http_frame
+from deeplab2_like.server import failures, http_frame, limits
 from deeplab2_like.server.limits import Limits
 
 _PREDICT = "/v1/models/mine:predict"
@@ -238,6 +238,20 @@ def test_more_requests_than_allowed_are_refused(start, model):
     assert server.post(_PREDICT, _compact(b"a")).status_code == 200
 
 
+def test_requests_with_too_many_bytes_together_are_refused(
+    start, model, monkeypatch
+):
+    monkeypatch.setattr(limits, "_BODIES", 1)
+    server = start(max_body_bytes=200)
+    (held,) = _send_in_background(server, model, 1)
+    response = server.post(_PREDICT, _compact(b"a" * 60))
+    _check_error(response, 429, "have 200 bytes together")
+    assert response.headers["retry-after"] == "1"
+    model.gate.set()
+    assert held.result(30).status_code == 200
+    assert server.post(_PREDICT, _compact(b"a" * 60)).status_code == 200
+
+
 def test_requests_that_take_too_long_are_given_up(start, model):
     server = start(request_seconds=0.05)
     model.gate.clear()
@@ -251,10 +265,10 @@ def test_clients_that_send_too_slowly_are_given_up():
         await asyncio.Event().wait()
 
     request = Request({"type": "http", "headers": []}, receive)
-    limits = Limits(body_seconds=0.01)
-    frame = http_frame.Frame(None, limits, None, None)
+    frame = http_frame.Frame(None, Limits(body_seconds=0.01), None, None)
+    share = limits.Share(lambda _: None)
     with pytest.raises(failures.RequestError, match=r"within 0\.01") as caught:
-        asyncio.run(frame.read_body(request))
+        asyncio.run(frame.read_body(request, share))
     assert http_frame.make_error(caught.value).status_code == 408
 
 

@@ -46,6 +46,20 @@ def test_a_single_input_needs_no_name(key):
     assert request.signature_name == "serving_default"
 
 
+def test_documents_of_millions_of_lists_are_refused_before_they_are_read(
+    monkeypatch,
+):
+    """Each takes 72 bytes of memory, and three of the document."""
+    monkeypatch.setattr(tensor_json, "_MAX_LISTS", 1000)
+    for part in (b"[],", b"{},", b"[[]],"):
+        body = b'{"instances": [%s[]]}' % (part * 2000)
+        assert "lists and objects in" in _refusal(body)
+    # Pixels are not: each list has three numbers at least.
+    pixels = json.dumps({"instances": [[[0, 0, 0]] * 2000]}, separators=",:")
+    request = _parse(pixels.encode(), default="uint8")
+    assert request.inputs["default"].shape == (1, 2000, 3)
+
+
 def test_rows_may_be_scalars():
     request = _parse({"instances": [1, 2, 3]}, default="int32")
     _check(request.inputs["default"], np.int32, [1, 2, 3])
