@@ -19,8 +19,9 @@ import numpy as np
 from deeplab2_like import errors
 
 _PROC = pathlib.Path("/proc")
-_START_SECONDS = 300
+_START_SECONDS = 900
 _END_SECONDS = 60
+_MAX_MB = 5000.0
 
 
 def find_free_port() -> int:
@@ -75,6 +76,7 @@ class ServerProcess:
 
     def _read_log(self) -> None:
         assert self._process.stderr is not None
+        is_loaded = False
         for line in self._process.stderr:
             self._last.append(line.rstrip())
             try:
@@ -82,7 +84,8 @@ class ServerProcess:
             except ValueError:
                 continue
             self.address = record.get("address", self.address)
-            if record.get("state") == "AVAILABLE":
+            is_loaded |= record.get("state") == "AVAILABLE"
+            if is_loaded and self.address:
                 self._is_available.set()
             if record.get("level") in ("ERROR", "CRITICAL"):
                 self.defects.append(line.rstrip())
@@ -94,11 +97,8 @@ class ServerProcess:
         Raises:
             UserError: It ended, or took minutes.
         """
-        self._is_available.wait(_START_SECONDS)
-        end = time.monotonic() + _START_SECONDS
-        while not self.address and self.is_alive and time.monotonic() < end:
-            time.sleep(0.05)
-        if not self.address or not self.is_alive:
+        is_available = self._is_available.wait(_START_SECONDS)
+        if not is_available or not self.address or not self.is_alive:
             self.kill()
             raise errors.UserError(
                 "deeplab2-serve did not start:\n" + "\n".join(self._last)
@@ -177,6 +177,9 @@ def serve(
 class MemoryWatch:
     """Writes down the memory of a server every half second.
 
+    A server that takes too much is killed, before the system does so to another
+    process.
+
     Attributes:
         seconds: Times since the beginning.
         mb: Memory at these times, in 10**6 bytes.
@@ -205,6 +208,10 @@ class MemoryWatch:
         while not self._is_over.wait(0.5):
             self.seconds.append(time.monotonic() - start)
             self.mb.append(self._server.resident_mb())
+            if self.mb[-1] > _MAX_MB:
+                print(f"Killed at {self.mb[-1]} MB", file=sys.stderr)
+                self._server.kill()
+                return
 
     def slope_mb_per_minute(self) -> float:
         """Fits a line to the second half of the values."""

@@ -37,6 +37,7 @@ from benchmarks import (  # noqa: E402
     serving_floods,
     serving_requests,
 )
+from deeplab2_like import errors  # noqa: E402
 
 _MODEL = served_models.define_model_flag()
 _COUNT = flags.DEFINE_integer(
@@ -267,8 +268,13 @@ def _measure_flood(
     watch = serving_figures.Watch([server])
     before = server.resident_mb()
     server.reset_peak()
-    with serving_floods.HealthWatch(server.address) as health:
+    with (
+        server_process.MemoryWatch(server),
+        serving_floods.HealthWatch(server.address) as health,
+    ):
         values = flood(port, good)
+    if not server.is_alive:
+        raise errors.UserError(f"The flood of {name} has ended the server.")
     start = time.monotonic()
     with httpx.Client(base_url=server.address, timeout=30) as client:
         healthy = client.get("/v2/health/ready").status_code == 200

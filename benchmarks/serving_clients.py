@@ -70,6 +70,13 @@ class Tally:
                 self.moments.append(time.monotonic())
                 self.num_images += request.num_images
 
+    def wait_for_answers(self, count: int, seconds: float = 300.0) -> bool:
+        """Waits for so many right answers; returns whether they are there."""
+        end = time.monotonic() + seconds
+        while len(self.seconds) < count and time.monotonic() < end:
+            time.sleep(0.05)
+        return len(self.seconds) >= count
+
     def percentile_ms(self, percent: float) -> float:
         """Returns a percentile of `seconds`, in milliseconds; 0 of none."""
         if not self.seconds:
