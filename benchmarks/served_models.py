@@ -7,23 +7,17 @@ import pathlib
 import tempfile
 from collections.abc import Iterator
 
-from absl import flags
-
 from deeplab2_like.console import path_flags
 from deeplab2_like.exports import exported_model
 
 _BACKBONE = "mobilenet_v3_small"
-
-
-def define_model_flag() -> flags.FlagHolder:
-    """Defines --model; see `open_model`."""
-    return path_flags.define(
-        "model",
-        None,
-        "Folder that deeplab2-export wrote, such as models/mine/1; a network "
-        "of random weights when not given.",
-        holds_checkpoint=True,
-    )
+MODEL = path_flags.define(
+    "model",
+    None,
+    "Folder that deeplab2-export wrote, such as models/mine/1; a network of "
+    "random weights when not given.",
+    holds_checkpoint=True,
+)
 
 
 @contextlib.contextmanager

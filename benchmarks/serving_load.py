@@ -8,7 +8,7 @@ the one that the exported model gives for the file alone in this process; a
 refusal must be a sentence with its status. Without --model a network of random
 weights is exported first. Linux only.
 
-    soak      --minutes of more clients than the server admits, with good and
+    soak      --soak_minutes of more clients than the server admits, with good and
               broken files of many sizes and broken requests
     restart   SIGKILL and a new start under load, three times
     reload    new versions under load: the old folder goes when the new
@@ -43,9 +43,9 @@ from benchmarks import (  # noqa: E402
     serving_requests,
 )
 
-_MODEL = served_models.define_model_flag()
+_MODEL = served_models.MODEL
 _MINUTES = flags.DEFINE_float(
-    "minutes",
+    "soak_minutes",
     1.0,
     "How long soak runs; a tenth of it with --quick.",
     lower_bound=0.01,
