@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
+import httpx
 import numpy as np
 
 from deeplab2_like import errors
@@ -103,6 +104,14 @@ class ServerProcess:
             raise errors.UserError(
                 "deeplab2-serve did not start:\n" + "\n".join(self._last)
             )
+
+    def wait_for_version(self, version: int) -> None:
+        """Waits until a version of the model answers, or for minutes."""
+        path = f"{self.address}/v1/models/mine/versions/{version}"
+        for _ in range(4 * _START_SECONDS):
+            if '"AVAILABLE"' in httpx.get(path, timeout=60).text:
+                return
+            time.sleep(0.25)
 
     @property
     def is_alive(self) -> bool:

@@ -74,7 +74,7 @@ class HealthWatch:
         self._thread.join()
 
     def _watch(self) -> None:
-        with httpx.Client(base_url=self._address, timeout=60) as client:
+        with serving_clients.open_client(self._address) as client:
             while not self._is_over.wait(0.2):
                 start = time.monotonic()
                 try:
@@ -213,9 +213,8 @@ def _post_from_all(
     tally = serving_clients.Tally()
 
     def send() -> None:
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", timeout=120
-        ) as client:
+        address = f"http://127.0.0.1:{port}"
+        with serving_clients.open_client(address) as client:
             serving_clients.send(client, request, tally)
 
     _in_threads(send)

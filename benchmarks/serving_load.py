@@ -8,8 +8,8 @@ the one that the exported model gives for the file alone in this process; a
 refusal must be a sentence with its status. Without --model a network of random
 weights is exported first. Linux only.
 
-    soak      --soak_minutes of more clients than the server admits, with good and
-              broken files of many sizes and broken requests
+    soak      --soak_minutes of more clients than the server admits, with good
+              and broken files of many sizes and broken requests
     restart   SIGKILL and a new start under load, three times
     reload    new versions under load: the old folder goes when the new
               version answers; each request is sent once
@@ -215,7 +215,7 @@ def _reload() -> Iterator[measuring.Measurement]:
                 for version in range(2, _VERSIONS + 1):
                     time.sleep(10 * _scale())
                     _add_version(folder, base, version)
-                    _wait_for_version(server.address, version)
+                    server.wait_for_version(version)
                     shutil.rmtree(base / str(version - 1))
                 time.sleep(10 * _scale())
             lost = sum(clients.tally.counts.values()) - len(tally.seconds)
@@ -242,15 +242,6 @@ def _add_version(
     base.with_name("copied").rename(base / str(version))
 
 
-def _wait_for_version(address: str, version: int) -> None:
-    path = f"{address}/v1/models/mine/versions/{version}"
-    for _ in range(1200):
-        answer = httpx.get(path, timeout=60)
-        if '"AVAILABLE"' in answer.text:
-            return
-        time.sleep(0.25)
-
-
 def _overhead() -> Iterator[measuring.Measurement]:
     """Measures one client and the bare function in turns."""
     with _open_model() as folder:
@@ -261,7 +252,7 @@ def _overhead() -> Iterator[measuring.Measurement]:
         tally, bare, served = serving_clients.Tally(), [], []
         with (
             server_process.serve(folder) as server,
-            httpx.Client(base_url=server.address, timeout=60) as client,
+            serving_clients.open_client(server.address) as client,
         ):
             watch = serving_figures.Watch([server])
             for number in range(max(2, round(_ROUNDS * _scale()))):
