@@ -113,11 +113,14 @@ class Batcher:
             The outputs, or a `RequestError`, in the future.
 
         Raises:
-            RequestError: The inputs do not fit, or the queue is full.
+            RequestError: The inputs do not fit, have more rows than the model
+                answers, or the queue is full.
             UnloadedError: The model takes no more requests.
         """
         signature = signatures.find(self.model.signatures, signature_name)
         signatures.check_inputs(signature, inputs)
+        if signature.has_independent_rows:
+            _check_count(signatures.count_rows(inputs), self.model.max_rows)
         now = time.monotonic()
         waiting = _Waiting(
             signature_name, inputs, now, now + seconds, futures.Future()
@@ -177,12 +180,7 @@ class Batcher:
             return False
         if time.monotonic() <= waiting.deadline:
             return True
-        waiting.answer.set_exception(
-            failures.RequestError(
-                failures.Kind.TIMEOUT,
-                "The request waited longer than it may. Send it again later.",
-            )
-        )
+        waiting.answer.set_exception(_took_too_long())
         return False
 
     def _answer(self, batch: list[_Waiting]) -> None:
@@ -220,6 +218,8 @@ class Batcher:
         starts = range(0, max(1, waiting.num_rows), self._max_rows)
         outputs = []
         for start in starts:
+            if outputs and time.monotonic() > waiting.deadline:
+                raise _took_too_long()
             rows = slice(start, start + self._max_rows)
             part = {key: array[rows] for key, array in waiting.inputs.items()}
             outputs.append(self._run([waiting], part))
@@ -245,6 +245,21 @@ def _concatenate(parts: Sequence[Arrays]) -> Arrays:
         name: np.concatenate([part[name] for part in parts])
         for name in parts[0]
     }
+
+
+def _check_count(count: int, limit: int) -> None:
+    if count > limit:
+        raise failures.invalid(
+            f"The request has {count} rows. Allowed are {limit}: send the "
+            "others in further requests."
+        )
+
+
+def _took_too_long() -> failures.RequestError:
+    return failures.RequestError(
+        failures.Kind.TIMEOUT,
+        "The request waited longer than it may. Send it again later.",
+    )
 
 
 def _to_failure(error: Exception) -> failures.RequestError:

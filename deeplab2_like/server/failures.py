@@ -2,6 +2,8 @@
 """Requests that are not answered as asked, each with a kind and a sentence."""
 
 import enum
+import itertools
+import reprlib
 
 
 class Kind(enum.StrEnum):
@@ -43,9 +45,31 @@ def invalid(sentence: str) -> RequestError:
     return RequestError(Kind.INVALID, sentence)
 
 
+class _Shortener(reprlib.Repr):
+    """Writes the beginning of a value, however large the value is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxlist = self.maxtuple = 8
+        self.maxstring = self.maxother = 60
+
+    def repr_dict(self, value: dict[object, object], level: int) -> str:
+        """Writes a few keys; that of the library sorts them all."""
+        first = itertools.islice(value.items(), 4)
+        parts = [
+            f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}"
+            for k, v in (first if level > 0 else ())
+        ]
+        return "{" + ", ".join(parts) + "}"
+
+
+_SHORTENER = _Shortener()
+
+
 def shorten(value: object) -> str:
     """Returns at most 60 printable characters of what a client sent."""
-    text = repr(value)
+    text = _SHORTENER.repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -90,6 +90,28 @@ def test_a_request_of_many_rows_is_computed_in_parts(model, start):
     assert [len(call) for call in model.calls] == [2, 2, 1]
 
 
+def test_a_request_of_more_rows_than_the_model_answers_is_refused(model, start):
+    batcher = start()
+    files = _files(*[b"a"] * (model.max_rows + 1))
+    with pytest.raises(failures.RequestError, match="101 rows"):
+        batcher.submit("encoded_compact", files, 30)
+
+
+def test_a_request_of_many_rows_ends_with_its_time(model, start):
+    """Others wait no longer for it than for one call."""
+    batcher = start(max_rows=1)
+    long = batcher.submit("encoded_compact", _files(b"a", b"b", b"c"), 0.2)
+    assert model.started.acquire(timeout=30)
+    other = batcher.submit("encoded_compact", _files(b"dd"), 30)
+    with pytest.raises(TimeoutError):
+        long.result(0.3)
+    model.gate.set()
+    with pytest.raises(failures.RequestError, match="longer than it may"):
+        long.result(30)
+    assert _lengths(other) == [2]
+    assert model.calls == [[b"a"], [b"dd"]]
+
+
 def test_a_full_queue_refuses(model, start):
     batcher = start(max_queue=2)
     _block(model, batcher)
