@@ -53,13 +53,25 @@ def test_without_ray_it_is_said_how_to_install_it(monkeypatch, tmp_path):
         ray_app.build({"model": str(tmp_path)})
 
 
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # For slow machines.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
+}
 _PROGRAM = """
 import sys
 import ray
 from ray import serve
 from deeplab2_like.server import ray_app
 
-ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+ray.init(
+    num_cpus=4,
+    include_dashboard=False,
+    log_to_driver=False,
+    _node_ip_address="127.0.0.1",
+)
 serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[2])})
 serve.run(ray_app.build({"model": "mine=" + sys.argv[1], "num_replicas": 2}))
 print("ready", flush=True)
@@ -99,7 +111,7 @@ def test_no_answer_is_wrong_where_a_replica_is_killed(exported):
     ]
     port = server_process.find_free_port()
     before = set(_find_replicas())
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": str(_ROOT)}
     with subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, str(exported), str(port)],
         env=environment,
