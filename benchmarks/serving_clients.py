@@ -23,8 +23,8 @@ WRONG = "wrong"
 LATE = "late"
 NO_CONNECTION = "no_connection"
 BROKEN_CONNECTION = "broken_connection"
-# Those after which a request may be sent again, and 413: `refused_429`, ...
-_REFUSED = {429, 503, 504}
+# Those after which a request may be sent again: `refused_429`, ...
+_REFUSED = {408, 429, 503, 504}
 _TIMEOUT_SECONDS = 120.0
 _PAUSE_SECONDS = 0.1
 _MAX_REMARKS = 20

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import httpx
 
-from benchmarks import serving_clients, serving_requests
+from benchmarks import serving_clients, serving_figures, serving_requests
 
 _CLIENTS = 200
 _SLOW_SECONDS = 20.0
@@ -199,7 +199,8 @@ def large_bodies(port: int, _: serving_requests.Request) -> dict[str, float]:
     answers: list[bytes] = []
     for data in (chunked, known):
         _in_threads(lambda x=data: answers.append(exchange(port, x, 30)), 8)
-    refused = [x for x in answers if not x or x.startswith(b"HTTP/1.1 413")]
+    codes = (b"HTTP/1.1 413 ", b"HTTP/1.1 429 ")
+    refused = [x for x in answers if not x or x.startswith(codes)]
     return {
         "answers": len(answers),
         "refused_413": sum(x.startswith(b"HTTP/1.1 413") for x in answers),
@@ -218,8 +219,7 @@ def _post_from_all(
             serving_clients.send(client, request, tally)
 
     _in_threads(send)
-    counts = {name: float(count) for name, count in tally.counts.items()}
-    return {serving_clients.WRONG: 0.0, **counts}
+    return serving_figures.list_counts(tally)
 
 
 def many_clients(port: int, good: serving_requests.Request) -> dict[str, float]:

@@ -3,11 +3,13 @@
 
 uvicorn ends a connection that is idle between two requests. It waits without
 end for the first request, for the rest of headers, and for a client that does
-not read its answer, whose bytes stay in memory.
+not read its answer, whose bytes stay in memory. Where there are too many
+connections, it refuses the requests of all.
 """
 
 import asyncio
 import dataclasses
+import http
 from typing import Any
 
 import h11
@@ -27,10 +29,14 @@ class Patience:
         header_seconds: For all headers of a request, for the first byte of the
             first one, and for the rest of a body that was refused.
         write_seconds: For a client that reads less than 100 KB of its answer.
+        max_connections: Most connections. One more takes the place of that
+            which has waited longest for a request; where all have one, it is
+            refused.
     """
 
     header_seconds: float = 10.0
     write_seconds: float = 10.0
+    max_connections: int = 1000
 
 
 def make_protocol(patience: Patience) -> type[H11Protocol]:
@@ -44,14 +50,17 @@ def make_protocol(patience: Patience) -> type[H11Protocol]:
     return Protocol
 
 
-def _make_refusal(seconds: float) -> bytes:
-    sentence = f"The headers did not arrive within {seconds} seconds."
+def _make_refusal(status: http.HTTPStatus, sentence: str) -> bytes:
     body = json_files.to_line({"error": sentence}).encode()
-    return (
-        b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"
-        b"content-type: application/json\r\n"
-        b"content-length: %d\r\n\r\n%s" % (len(body), body)
-    )
+    lines = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "connection: close",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+    ]
+    if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        lines.append("retry-after: 1")
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 class _PatientProtocol(H11Protocol):
@@ -63,11 +72,16 @@ class _PatientProtocol(H11Protocol):
         super().__init__(*arguments, **options)
         self._header_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        # When it began to wait for a request.
+        self._since = 0.0
 
     def connection_made(  # type: ignore[override]
         self, transport: asyncio.Transport
     ) -> None:
         super().connection_made(transport)
+        self._since = self.loop.time()
+        if len(self.connections) > self.limits.max_connections:
+            self._make_room()
         self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -75,9 +89,32 @@ class _PatientProtocol(H11Protocol):
         self._stop_write_timer()
         super().connection_lost(exc)
 
+    def _make_room(self) -> None:
+        others = [
+            other
+            for other in self.connections
+            if isinstance(other, _PatientProtocol)
+            and other is not self
+            and not other.transport.is_closing()
+        ]
+        waiting = [other for other in others if not other._is_in_work()]
+        if waiting:
+            min(waiting, key=lambda other: other._since).transport.close()
+        elif len(others) >= self.limits.max_connections:
+            sentence = (
+                f"There are {len(others)} connections already. Send the "
+                "request again later."
+            )
+            status = http.HTTPStatus.SERVICE_UNAVAILABLE
+            self.transport.write(_make_refusal(status, sentence))
+            self.transport.close()
+
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
         super().data_received(data)
         if self._is_in_work():
+            self._since = self.loop.time()
             self._stop_header_timer()
         else:
             self._wait_for_headers()
@@ -107,7 +144,12 @@ class _PatientProtocol(H11Protocol):
         # Nothing is said where no request has begun, or its answer is there
         # and only the rest of its body is not.
         if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
-            self.transport.write(_make_refusal(self.limits.header_seconds))
+            sentence = (
+                "The headers did not arrive within "
+                f"{self.limits.header_seconds} seconds."
+            )
+            status = http.HTTPStatus.REQUEST_TIMEOUT
+            self.transport.write(_make_refusal(status, sentence))
         self.transport.close()
 
     def _stop_header_timer(self) -> None:

@@ -16,7 +16,6 @@ from deeplab2_like.server import connections
 _LOGGER = logging.getLogger("deeplab2_like.server")
 
 _MAX_HEADER_BYTES = 65_536
-_MAX_CONNECTIONS = 1000
 _IDLE_SECONDS = 10
 # How long requests may still take after the signal to end.
 DRAIN_SECONDS = 30
@@ -91,7 +90,6 @@ def make_server(
             proxy_headers=False,
             server_header=False,
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
-            limit_concurrency=_MAX_CONNECTIONS,
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         ),

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slow clients, over a socket."""
 
+import concurrent.futures
 import contextlib
+import dataclasses
 import json
 import socket
 import threading
@@ -13,25 +15,44 @@ import pytest
 from deeplab2_like.server import connections, listener
 
 _PATIENCE = connections.Patience(header_seconds=0.5, write_seconds=0.5)
+_COMPACT = {
+    "signature_name": "encoded_compact",
+    "instances": [{"b64": "YQ=="}],
+}
 _PATH = "/v1/models/mine:predict"
 _HEAD = f"POST {_PATH} HTTP/1.1\r\nHost: a\r\n".encode()
 
 
 @pytest.fixture
-def port(build, model):
-    """The port of a server that waits for half a second."""
-    server = listener.make_server(build(), patience=_PATIENCE)
-    with listener.bind("127.0.0.1", 0) as listening:
-        listening.listen()
-        thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [listening]}
-        )
-        thread.start()
-        yield listening.getsockname()[1]
+def start(build, model):
+    """Returns a function that starts a server: its port and its thread."""
+    with contextlib.ExitStack() as stack:
+        servers = []
+
+        def make(**options):
+            patience = dataclasses.replace(_PATIENCE, **options)
+            server = listener.make_server(build(), patience=patience)
+            listening = stack.enter_context(listener.bind("127.0.0.1", 0))
+            listening.listen()
+            thread = threading.Thread(
+                target=server.run, kwargs={"sockets": [listening]}
+            )
+            thread.start()
+            servers.append((server, thread))
+            return listening.getsockname()[1], thread
+
+        yield make
         model.gate.set()
-        server.should_exit = True
-        thread.join(30)
-        assert not thread.is_alive()
+        for server, thread in servers:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def port(start):
+    """The port of a server that waits for half a second."""
+    return start()[0]
 
 
 @contextlib.contextmanager
@@ -112,6 +133,36 @@ def test_the_rest_of_a_refused_body_is_not_waited_for(port):
         with contextlib.suppress(ConnectionError):
             client.sendall(b"a")
         assert b"408" not in _read_all(client)
+
+
+def test_idle_connections_make_room_for_others(start):
+    port, _ = start(max_connections=3, header_seconds=60)
+    with contextlib.ExitStack() as stack:
+        idle = [
+            stack.enter_context(_connect(port, _HEAD if number else b""))
+            for number in range(3)
+        ]
+        for _ in range(5):
+            assert _post(port, _COMPACT).status_code == 200
+        # The first that came, and each that was answered after it.
+        assert _read_all(idle[0]) == b""
+        idle[2].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            idle[2].recv(1)
+
+
+def test_connections_that_work_are_not_closed_for_others(start, model):
+    port, _ = start(max_connections=1)
+    model.gate.clear()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        held = pool.submit(_post, port, _COMPACT)
+        assert model.started.acquire(timeout=30)
+        answer = _post(port, _COMPACT)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert "1 connections already" in answer.json()["error"]
+        model.gate.set()
+        assert held.result(30).status_code == 200
 
 
 def test_an_answer_that_is_not_read_is_dropped(port, model, monkeypatch):
