@@ -194,7 +194,7 @@ def exported(tiny_run, tmp_path_factory):
 
 
 # Elements of HTML that have no end; `rect` and `line` end where they begin.
-_VOID = ("meta", "link", "img")
+_VOID = ("meta", "link", "img", "input")
 
 
 class Page(html.parser.HTMLParser):

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deeplab2_like.server import failures, rest_v1, rest_v2
+from deeplab2_like.server import failures, page, rest_v1, rest_v2
 from deeplab2_like.server import metrics as metrics_lib
 from deeplab2_like.server.http_frame import Frame, make_json
 from deeplab2_like.server.limits import Admission, Limits
@@ -26,6 +26,8 @@ def make_app(
     metrics: Metrics,
     limits: Limits | None = None,
     api_key: str | None = None,
+    *,
+    has_page: bool = True,
 ) -> Starlette:
     """Makes the application.
 
@@ -35,6 +37,7 @@ def make_app(
         metrics: Where requests and calls are counted.
         limits: Limits of requests; the defaults when None.
         api_key: What clients must send; None to serve all.
+        has_page: Whether there is a page at `/`.
     """
     limits = limits or Limits()
     frame = Frame(store, limits, Admission(limits), metrics, api_key)
@@ -52,6 +55,7 @@ def make_app(
         routes=[
             *rest_v1.make_routes(frame),
             *rest_v2.make_routes(frame),
+            *(page.make_routes(frame) if has_page else []),
             Route(metrics_lib.PATH, frame.wrap(show_metrics), methods=["GET"]),
         ],
         exception_handlers={HTTPException: _describe_failure},

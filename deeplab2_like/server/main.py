@@ -92,6 +92,12 @@ _ALLOW_UNAUTHENTICATED = flags.DEFINE_bool(
     "Serve everyone who reaches --host, without a key.",
     flag_values=_FLAGS,
 )
+_PAGE = flags.DEFINE_bool(
+    "page",
+    True,
+    "Serve a page at / on which the models are tried in a browser.",
+    flag_values=_FLAGS,
+)
 _MAX_BATCH_SIZE = flags.DEFINE_integer(
     "max_batch_size",
     8,
@@ -320,6 +326,7 @@ def _main(arguments: Sequence[str]) -> None:
         max_batch_size=_MAX_BATCH_SIZE.value,
         poll_seconds=_POLL_SECONDS.value,
         api_key=key,
+        has_page=_PAGE.value,
     )
     beside = None
     if grpc_address is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from deeplab2_like import errors
 from deeplab2_like.exports import exported_model
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.server import failures, signatures
 from deeplab2_like.server.signatures import Arrays, Signature, TensorInfo
 
@@ -22,10 +23,12 @@ class Model(Protocol):
     Attributes:
         signatures: Its signatures by name.
         max_rows: Most rows of a call of a signature with independent rows.
+        descriptor: Its classes; None where they are not known.
     """
 
     signatures: Mapping[str, Signature]
     max_rows: int
+    descriptor: DatasetDescriptor | None
 
     def run(self, signature_name: str, inputs: Arrays) -> Arrays:
         """Computes the outputs.
@@ -65,6 +68,7 @@ class SavedModel:
             name: _describe(name, function)
             for name, function in self._loaded.signatures.items()
         }
+        self.descriptor = _load_descriptor(directory)
         self.max_rows = 1 << 10
         if self._info.canvas_size is not None:
             height, width = self._info.canvas_size
@@ -111,6 +115,15 @@ class SavedModel:
             if "image_bytes" in signature.inputs:
                 inputs = {"image_bytes": encoded}
             self.run(name, inputs)
+
+
+def _load_descriptor(
+    directory: str | os.PathLike[str],
+) -> DatasetDescriptor | None:
+    try:
+        return exported_model.load_descriptor(directory)
+    except errors.ExportError:
+        return None  # Only the page needs it, and does without.
 
 
 def _describe(name: str, function: Any) -> Signature:

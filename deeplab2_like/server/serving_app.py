@@ -20,6 +20,7 @@ def build(
     max_batch_size: int = 8,
     poll_seconds: float = 2.0,
     api_key: str | None = None,
+    has_page: bool = True,
 ) -> Starlette:
     """Builds the application.
 
@@ -29,6 +30,7 @@ def build(
         max_batch_size: Most rows of a call of a model.
         poll_seconds: Time between looks for new versions.
         api_key: What clients must send; None to serve all.
+        has_page: Whether there is a page at `/`.
     """
     metrics = Metrics()
     options = BatchingOptions(max_batch_size, limits.max_requests)
@@ -44,4 +46,4 @@ def build(
         return ServedModel(model_options, SavedModel, make_batcher)
 
     store = Store([serve(model) for model in models], poll_seconds)
-    return app_lib.make_app(store, metrics, limits, api_key)
+    return app_lib.make_app(store, metrics, limits, api_key, has_page=has_page)

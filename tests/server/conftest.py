@@ -28,6 +28,7 @@ class FakeModel:
     """
 
     max_rows = 100
+    descriptor = None
 
     def __init__(self):
         files = {"image_bytes": TensorInfo("string", (None,))}
@@ -93,7 +94,9 @@ class Server:
 def build(tmp_path, model):
     """Returns a function that builds an application with one model."""
 
-    def make(api_key=None, is_loaded=True, labels=None, **limits):
+    def make(
+        api_key=None, is_loaded=True, labels=None, has_page=True, **limits
+    ):
         (tmp_path / "3").mkdir()
         (tmp_path / "3" / "saved_model.pb").touch()
         metrics = Metrics()
@@ -111,7 +114,9 @@ def build(tmp_path, model):
             served.poll()
         else:
             store.start = lambda: None
-        return app_lib.make_app(store, metrics, Limits(**limits), api_key)
+        return app_lib.make_app(
+            store, metrics, Limits(**limits), api_key, has_page=has_page
+        )
 
     return make
 
