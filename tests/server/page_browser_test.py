@@ -210,10 +210,14 @@ def serve(tmp_path):
 
 @pytest.fixture
 def visit(browser):
-    """Returns a function that opens a page; nothing may go wrong on it."""
+    """Returns a function that opens a page; nothing may go wrong on it.
+
+    It takes the address, a list for requests for models, which then wait, and
+    options of Playwright's `new_context`.
+    """
     problems, contexts = [], []
 
-    def open_page(address, **options):
+    def open_page(address, held=None, **options):
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
@@ -226,6 +230,8 @@ def visit(browser):
                 or problems.append(request.url)
             ),
         )
+        if held is not None:
+            page.route("**/page/models", lambda r: held.append(r))
         page.goto(address)
         return page
 
@@ -413,38 +419,46 @@ def test_what_is_saved_is_coco_panoptic(page):
     assert names == ["sky", "road", "car"]
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_turned_photos_lie_under_their_segments(page, kind, orientation):
-    content = _encode(_draw(120, 200), kind, orientation)
-    _send(page, _upload(content, f"photo.{kind}", f"image/{kind.lower()}"))
-    assert not page.is_visible("#problem-box")
-    # What the browser shows, at the centers of a grid of cells.
-    shown = page.evaluate(
-        """() => {
+_PLACES = [(x, y) for y in (0.1, 0.3, 0.6, 0.9) for x in (0.1, 0.3, 0.6, 0.9)]
+
+
+def _read_photo(page):
+    """Returns the colors that the browser shows at `_PLACES`: [N, 3]."""
+    return page.evaluate(
+        """(places) => {
           const photo = document.getElementById("photo");
           const canvas = document.createElement("canvas");
           canvas.width = photo.naturalWidth;
           canvas.height = photo.naturalHeight;
           const context = canvas.getContext("2d");
           context.drawImage(photo, 0, 0);
-          const places = [];
-          for (const y of [.1, .3, .6, .9]) for (const x of [.1, .3, .6, .9]) {
-            places.push([...context.getImageData(
-              Math.floor(x * canvas.width), Math.floor(y * canvas.height),
-              1, 1).data].slice(0, 3));
-          }
-          return places;
-        }"""
+          return places.map(([x, y]) => [...context.getImageData(
+            Math.floor(x * canvas.width), Math.floor(y * canvas.height),
+            1, 1).data].slice(0, 3));
+        }""",
+        _PLACES,
     )
-    expected = _find_ids(np.array(shown)[None])[0]
-    seen = []
-    for y in (0.1, 0.3, 0.6, 0.9):
-        for x in (0.1, 0.3, 0.6, 0.9):
-            page.mouse.move(*_place(page, x, y))
-            is_segment = page.is_visible("#shown")
-            seen.append(int(page.inner_text("#shown-id")) if is_segment else 0)
-    assert seen == expected.tolist()
+
+
+def _read_id(page, x, y):
+    """Returns what the page says is at a place of the photo; 0 for void."""
+    page.mouse.move(*_place(page, x, y))
+    if not page.is_visible("#shown"):
+        return 0
+    return int(page.inner_text("#shown-id"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_turned_photos_lie_under_their_segments(page, kind):
+    for orientation in range(1, 9):
+        content = _encode(_draw(120, 200), kind, orientation)
+        name = f"photo{orientation}.{kind}"
+        _send(page, _upload(content, name, f"image/{kind.lower()}"))
+        assert page.inner_text("#fact-name") == name
+        assert not page.is_visible("#problem-box")
+        expected = _find_ids(np.array(_read_photo(page))[None])[0]
+        seen = [_read_id(page, *place) for place in _PLACES]
+        assert seen == expected.tolist(), orientation
 
 
 def test_what_the_server_refuses_is_one_sentence(page, model):
@@ -468,6 +482,15 @@ def test_what_the_server_refuses_is_one_sentence(page, model):
 def _wait_for_size(page, height, width):
     text = f"{width} x {height} pixels"
     page.locator("#fact-size", has_text=text).wait_for()
+    page.wait_for_selector(_DONE)
+
+
+def test_a_photo_may_come_before_the_list_of_models(serve, visit, model):
+    held = []
+    page = visit(serve({"blocks": model}), held)
+    page.set_input_files("#file", _upload(_encode(_draw())))
+    page.evaluate("new Promise(requestAnimationFrame)")
+    held[0].continue_()
     page.wait_for_selector(_DONE)
 
 

@@ -56,7 +56,8 @@ async function loadModels() {
   element("model").replaceChildren(
     ...models.map((model) => new Option(model.name)));
   element("model-field").hidden = models.length < 2;
-  showModel();
+  // A photo may have been chosen before.
+  if (showModel() && photo && !result) send();
   lookAgain();
   return true;
 }
@@ -365,8 +366,7 @@ element("key-form").addEventListener("submit", async (event) => {
   setKey(text);
   if (await loadModels()) {
     element("key").value = "";
-    if (photo) send();
-    else element("file").focus();
+    if (!photo) element("file").focus();
   }
 });
 element("again").addEventListener("click", () => {
