@@ -13,6 +13,7 @@ from PIL import Image
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.labels import palette
 from deeplab2_like.scenes import scene
+from deeplab2_like.server import model as model_lib
 from deeplab2_like.server import page
 from deeplab2_like.server.versions import State, VersionStatus
 
@@ -139,6 +140,10 @@ def test_models_without_classes_or_compact_answers_are_listed(server, model):
     assert not listed["has_compact"]
     assert listed["data_set"] is None
     assert listed["classes"] == []
+
+
+def test_an_export_without_its_data_set_is_served_without_names(tmp_path):
+    assert model_lib._load_descriptor(tmp_path) is None
 
 
 @pytest.mark.parametrize("problem", ["", "The SavedModel cannot be loaded."])

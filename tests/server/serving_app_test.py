@@ -168,3 +168,12 @@ def test_a_damaged_file_is_a_sentence(client):
         )
         assert response.status_code == 400
         assert len(response.json()["error"].splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_the_page_is_told_the_classes_of_the_model(client):
+    (listed,) = client.get("/page/models").json()["models"]
+    assert listed["has_compact"]
+    assert listed["data_set"] == "scenes"
+    names = [entry["name"] for entry in listed["classes"]]
+    assert names == list(scene.CLASS_NAMES)
