@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 from PIL import Image
@@ -210,6 +211,9 @@ def test_the_program_answers_what_the_document_asks(exported, tmp_path):
             text=True,
             check=True,
         )
+        with urllib.request.urlopen(f"{address}/") as response:
+            shown = response.read()
+    assert b"<title>" in shown
     assert int(answers[0]) > 0
     with Image.open(tmp_path / "segments.png") as segments:
         assert segments.size == (120, 80)

@@ -364,8 +364,9 @@ def test_the_keyboard_is_enough(page):
         keyboard.press(key)
     assert len(set(ids)) == 4
     assert page.inner_text("#shown-id") == ids[0]
-    label = page.get_attribute(f"#segment-{ids[0]}", "aria-label")
-    assert label == "car, score 0.25, area 3,150 pixels, id 1"
+    name = "car id 1 score 0.25 area 25 %"
+    chosen = page.get_by_role("option", name=name, selected=True)
+    assert chosen.get_attribute("data-id") == ids[0]
     keyboard.press("Escape")
     assert page.is_visible("#hint")
 

@@ -34,6 +34,13 @@ function makeSwatch(color) {
   return swatch;
 }
 
+// Makes a number whose title, which stands above the list, is read out.
+function makeNumber(title, text) {
+  const number = make("span", "number", text);
+  number.prepend(make("span", "hidden", title));
+  return number;
+}
+
 // Switches of classes. `change` is called after one was switched.
 export class ClassList {
   constructor(change) {
@@ -112,15 +119,11 @@ export class SegmentList {
       option.dataset.id = found.id;
       option.setAttribute("role", "option");
       option.setAttribute("aria-selected", "false");
-      option.setAttribute("aria-label", [
-        found.group.name, `score ${formatScore(found.score)}`,
-        `area ${formatCount(found.area)} pixels`, `id ${found.id}`,
-      ].join(", "));
       option.append(
         makeSwatch(found.color), make("span", "name", found.group.name),
-        make("span", "id", found.id),
-        make("span", "number", formatScore(found.score)),
-        make("span", "number", formatShare(found.area, area)));
+        make("span", "id", ` id ${found.id}`),
+        makeNumber(" score ", formatScore(found.score)),
+        makeNumber(" area ", formatShare(found.area, area)));
       return [found.id, option];
     }));
     this.list.replaceChildren(...this.options.values());
