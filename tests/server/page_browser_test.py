@@ -316,7 +316,7 @@ def test_the_mouse_shows_what_a_segment_is(page):
     assert page.inner_text("#shown-score") == "0.50"
     assert page.inner_text("#shown-id") == "70001"
     area = 45 * 70 - (30 - 22) * 35
-    assert page.inner_text("#shown-area").startswith(f"{area:,} pixels, ")
+    assert page.inner_text("#shown-area").startswith(f"{area:,} px, ")
     assert page.inner_text("#pointed") == "sky 0.50"
     # The others are darkened.
     assert _read_pixel(page, "mark", 0.9, 0.1)[3] == 0

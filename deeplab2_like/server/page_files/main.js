@@ -236,8 +236,7 @@ function showCard(id) {
   element("shown-class").textContent = found.group.name;
   element("shown-score").textContent = formatScore(found.score);
   const share = formatShare(found.area, result.width * result.height);
-  element("shown-area").textContent =
-    `${formatCount(found.area)} pixels, ${share}`;
+  element("shown-area").textContent = `${formatCount(found.area)} px, ${share}`;
   element("shown-id").textContent = found.id;
 }
 
