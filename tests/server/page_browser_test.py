@@ -158,8 +158,8 @@ def _upload(content, name="blocks.png", kind="image/png"):
 
 
 @contextlib.contextmanager
-def _serve(folder, models, **options):
-    """Serves models by name; yields the address."""
+def _serve(folder, models, *, is_loaded=True, **options):
+    """Serves models by name, loaded or loading; yields the address."""
     metrics = Metrics()
     served = []
     for name, model in models.items():
@@ -172,7 +172,8 @@ def _serve(folder, models, **options):
                 lambda loaded: Batcher(loaded, BatchingOptions(), print),
             )
         )
-        served[-1].poll()
+        if is_loaded:
+            served[-1].poll()
     limits = Limits(max_body_bytes=100_000)
     app = app_lib.make_app(Store(served, 0.1), metrics, limits, **options)
     server = listener.make_server(app)
@@ -492,6 +493,30 @@ def test_a_photo_may_come_before_the_list_of_models(serve, visit, model):
     page.set_input_files("#file", _upload(_encode(_draw())))
     page.evaluate("new Promise(requestAnimationFrame)")
     held[0].continue_()
+    page.wait_for_selector(_DONE)
+
+
+def test_a_photo_without_segments(page):
+    _send(page, _upload(_encode(np.zeros((40, 50, 3), np.uint8))))
+    assert page.inner_text("#status").startswith("No segments, ")
+    page.mouse.move(*_place(page, 0.5, 0.5))
+    assert page.inner_text("#pointed") == "no segment"
+    page.focus("#segment-list")
+    page.keyboard.press("ArrowDown")
+    assert page.is_visible("#hint")
+
+
+def test_a_model_that_is_being_loaded_is_waited_for(serve, visit, model):
+    is_open = threading.Event()
+    model.warm_up = lambda: is_open.wait(60)
+    page = visit(serve({"blocks": model}, is_loaded=False))
+    try:
+        loading = "Model blocks is being loaded."
+        page.locator("#status", has_text=loading).wait_for()
+        page.set_input_files("#file", _upload(_encode(_draw())))
+        assert not page.is_visible("#result")
+    finally:
+        is_open.set()
     page.wait_for_selector(_DONE)
 
 

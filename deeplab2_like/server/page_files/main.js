@@ -16,13 +16,14 @@ const element = (id) => document.getElementById(id);
 
 let models = [];
 let maxBytes = Infinity;
-// The photo, { name, bytes }, and what the server said about it.
+// The photo, { blob, bytes, name }, and what the server said about it.
 let photo = null;
 let result = null;
 // The segment that was chosen, and the one that the mouse is over.
 let chosen = null;
 let pointed = null;
 let request = null;
+let timer = 0;
 let urls = [];
 
 const picture = new Picture();
@@ -64,8 +65,9 @@ async function loadModels() {
 
 // Waits for models that are being loaded.
 function lookAgain() {
+  clearTimeout(timer);
   if (models.every((model) => model.version !== null)) return;
-  setTimeout(async () => {
+  timer = setTimeout(async () => {
     const before = currentModel();
     try {
       if (!document.hidden) models = (await listModels()).models;
@@ -73,6 +75,11 @@ function lookAgain() {
       // The server may be started again.
     }
     const after = currentModel();
+    if (!after) {
+      // The server was started again, with other models.
+      loadModels();
+      return;
+    }
     const isNew = after.version !== before.version ||
       after.problem !== before.problem;
     if (isNew && showModel() && photo && !result) send();
@@ -115,8 +122,8 @@ async function take(blob, name) {
 }
 
 async function send() {
-  if (!photo || !models.length || !showModel()) return;
   request?.abort();
+  if (!photo || !models.length || !showModel()) return;
   const { signal } = request = new AbortController();
   const { blob, bytes, name } = photo;
   clear();
