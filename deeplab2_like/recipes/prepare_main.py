@@ -9,6 +9,12 @@ first command says in which form they are, which classes they have and what the
 images are like, and draws three of them; it writes nothing else. The second
 writes the descriptor of the classes and the records for training and
 evaluation. docs/label_forms.md lists the forms and how they are read.
+
+    deeplab2-prepare cityscapes --root=DATA --out=records
+
+reads a published data set as its archives unpack, and writes the records that
+the shipped configs train on; killed, the same command goes on where it was.
+docs/published_sets.md lists the data sets.
 """
 
 import os
@@ -27,6 +33,7 @@ from deeplab2_like.recipes import (
     out_folder,
     preparing,
     reading_flags,
+    set_flags,
 )
 from deeplab2_like.recipes.forms.source import TRAIN, VAL
 from deeplab2_like.recipes.survey import DataSurvey
@@ -75,18 +82,24 @@ _PICTURE = path_flags.define(
     flag_values=_FLAGS,
 )
 _READING = reading_flags.define(_FLAGS)
+_SET = set_flags.define(_FLAGS)
 
 
 def _main(arguments: Sequence[str]) -> None:
+    form = "" if _FROM.value == _AUTO else _FROM.value
+    if _SET.is_meant(arguments):
+        lines = _SET.prepare(
+            arguments, _OUT.value, form, overwrite=_OVERWRITE.value
+        )
+        print("\n".join(lines))
+        return
     if len(arguments) != 1:
         raise errors.ConfigError(
             f"Give one folder, or one JSON file, not {len(arguments)}: for "
             "example deeplab2-prepare photos."
         )
     data = pathlib.Path(user_paths.expand(arguments[0]))
-    request = _READING.make_request(
-        data, "" if _FROM.value == _AUTO else _FROM.value
-    )
+    request = _READING.make_request(data, form)
     out = _OUT.value or f"{_name_out(request)}-prepared"
     user_paths.expand_checkpoint(out, "--out=")
     threads = os.cpu_count() or 1

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists the images of a data set in COCO-panoptic layout.
 
-`load_entries` lists the images with their files and segments, after all checks
-that need no pixels; `samples` loads them.
+`list_entries` lists the images with their files and segments, after all checks
+that need no pixels; `load_entries` also finds out which are turned; `samples`
+loads them.
 """
 
 import dataclasses
@@ -145,17 +146,16 @@ def _make_entries(
     return entries
 
 
-def load_entries(
+def list_entries(
     json_path: str,
     images_folder: str,
     panoptic_folder: str,
     descriptor: DatasetDescriptor,
     *,
     with_labels: bool = True,
-    exif: str = exif_convention.AUTO,
     warn: Callable[[str], None] | None = None,
 ) -> list[Entry]:
-    """Loads the list of images and checks that their files exist.
+    """Lists the images and checks that their files exist.
 
     Args:
         json_path: Path of the COCO-panoptic JSON.
@@ -164,11 +164,8 @@ def load_entries(
         descriptor: The data set; `category_ids` are those of the JSON.
         with_labels: Whether the annotations are read; if not, only `images`
             and `categories` are needed.
-        exif: Which photos are turned as their EXIF orientation says; see
-            `exif_convention.prefers_upright`.
         warn: Function that is called with a sentence for each kind of value
-            that was left out, and about photos whose orientation is not
-            certain.
+            that was left out.
 
     Returns:
         The images, sorted by name.
@@ -199,6 +196,47 @@ def load_entries(
     warn = warn or logging.warning
     for sentence in content.warnings:
         warn(sentence)
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def load_entries(
+    json_path: str,
+    images_folder: str,
+    panoptic_folder: str,
+    descriptor: DatasetDescriptor,
+    *,
+    with_labels: bool = True,
+    exif: str = exif_convention.AUTO,
+    warn: Callable[[str], None] | None = None,
+) -> list[Entry]:
+    """Lists the images as `list_entries`, and finds out which are turned.
+
+    Args:
+        json_path: See `list_entries`.
+        images_folder: See `list_entries`.
+        panoptic_folder: See `list_entries`.
+        descriptor: See `list_entries`.
+        with_labels: See `list_entries`.
+        exif: Which photos are turned as their EXIF orientation says; see
+            `exif_convention.prefers_upright`.
+        warn: See `list_entries`; it is called about photos whose orientation
+            is not certain, too.
+
+    Returns:
+        The images, sorted by name.
+
+    Raises:
+        errors.DataError: See `list_entries`.
+    """
+    warn = warn or logging.warning
+    entries = list_entries(
+        json_path,
+        images_folder,
+        panoptic_folder,
+        descriptor,
+        with_labels=with_labels,
+        warn=warn,
+    )
     prefers_upright = exif_convention.prefers_upright(
         [
             exif_convention.Photo(
@@ -211,5 +249,5 @@ def load_entries(
     )
     return [
         dataclasses.replace(entry, prefers_upright=prefers_upright)
-        for entry in sorted(entries, key=lambda entry: entry.name)
+        for entry in entries
     ]

@@ -9,6 +9,7 @@ of a test split have no label.
 """
 
 import io
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +27,7 @@ LABEL = "image/segmentation/class/encoded"
 LABEL_FORMAT = "image/segmentation/class/format"
 # Frames of videos only: their names repeat from one sequence to the next.
 SEQUENCE = "video/sequence_id"
+FRAME = "video/frame_id"
 
 
 def _bytes_feature(value: bytes) -> tf.train.Feature:
@@ -71,6 +73,7 @@ def encode_example(
     size: tuple[int, int],
     panoptic: np.ndarray | None = None,
     semantic: np.ndarray | None = None,
+    sequence: str = "",
 ) -> bytes:
     """Encodes one image and its label as a serialized tf.train.Example.
 
@@ -84,6 +87,8 @@ def encode_example(
         panoptic: int [H, W], class * label_divisor + instance.
         semantic: int [H, W], classes, for data without instances. At most one
             of `panoptic` and `semantic` is given, neither for a test split.
+        sequence: Name of the video that the image is a frame of; the id of
+            the frame is its name without extension.
 
     Returns:
         The serialized record.
@@ -104,6 +109,9 @@ def encode_example(
         WIDTH: _int_feature(size[1]),
         CHANNELS: _int_feature(3),
     }
+    if sequence:
+        features[SEQUENCE] = _bytes_feature(sequence.encode())
+        features[FRAME] = _bytes_feature(os.path.splitext(name)[0].encode())
     if panoptic is not None:
         _check_label(panoptic, name, size, 2**31 - 1)
         features[LABEL] = _bytes_feature(panoptic.astype("<i4").tobytes())

@@ -2,14 +2,14 @@
 """Writes shards of records, and the MANIFEST.sha256 beside them.
 
 In reading order: `compute_shard_sizes`, the manifest (`read_manifest`,
-`find_manifest_problems`), `write_shards`.
+`find_manifest_problems`, `update_manifest`), `write_shards`.
 """
 
 import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -87,12 +87,33 @@ def find_manifest_problems(folder: str) -> list[str]:
     return problems
 
 
-def _write_manifest(folder: str, entries: dict[str, str]) -> None:
+def update_manifest(
+    folder: str, digests: Mapping[str, str], dropped: Collection[str] = ()
+) -> None:
+    """Adds shards to MANIFEST.sha256.
+
+    Args:
+        folder: Where the shards are.
+        digests: SHA-256 by file name.
+        dropped: File names of shards that are gone.
+    """
+    manifest = read_manifest(folder)
+    entries = {name: manifest[name] for name in manifest if name not in dropped}
+    entries |= digests
     lines = [f"{entries[name]}  {name}\n" for name in sorted(entries)]
     whole_files.write_text(os.path.join(folder, MANIFEST), "".join(lines))
 
 
-def _find_old_shards(folder: str, split: str) -> list[str]:
+def name_shards(split: str, num_shards: int) -> list[str]:
+    """Returns the names of the files of a split."""
+    return [
+        f"{split}-{index:05d}-of-{num_shards:05d}.tfrecord"
+        for index in range(num_shards)
+    ]
+
+
+def find_shards(folder: str, split: str) -> list[str]:
+    """Returns the names of the shards of a split that are in a folder."""
     shard = re.compile(re.escape(split) + r"-\d{5}-of-\d{5}\.tfrecord")
     return [
         name for name in sorted(os.listdir(folder)) if shard.fullmatch(name)
@@ -152,24 +173,19 @@ def write_shards(
             f" {split!r}: both must be at least 1."
         )
     os.makedirs(folder, exist_ok=True)
-    old = _find_old_shards(folder, split)
+    old = find_shards(folder, split)
     if old and not overwrite:
         raise errors.DataError(
             f"{folder!r} has {len(old)} shards of {split!r} already, first"
             f" {old[0]!r}. Choose another folder, or add --overwrite."
         )
     sizes = compute_shard_sizes(num_examples, num_shards)
-    names = [
-        f"{split}-{index:05d}-of-{len(sizes):05d}.tfrecord"
-        for index in range(len(sizes))
-    ]
+    names = name_shards(split, len(sizes))
     paths = [os.path.join(folder, name) for name in names]
     replaced = [os.path.join(folder, name) for name in old]
     with whole_files.WholeFiles(paths, replaced=replaced) as partials:
         written = [str(path) for path in partials]
         _write_partial(iter(records), sizes, written)
         digests = [compute_sha256(path) for path in written]
-    manifest = read_manifest(folder)
-    kept = {name: manifest[name] for name in manifest if name not in old}
-    _write_manifest(folder, kept | dict(zip(names, digests, strict=True)))
+    update_manifest(folder, dict(zip(names, digests, strict=True)), old)
     return paths
