@@ -34,13 +34,6 @@ def compute_expected(ids, treat_crowd_as_ignore=False):
     return expected
 
 
-def decode(features):
-    size = features["image/height"], features["image/width"]
-    raw = features["image/segmentation/class/encoded"]
-    assert features["image/segmentation/class/format"] == b"raw"
-    return np.frombuffer(raw, "<i4").reshape(size)
-
-
 @pytest.fixture
 def city(miniatures, tmp_path):
     """Returns the folder of a miniature, and its labels by split."""
@@ -51,7 +44,7 @@ def city(miniatures, tmp_path):
 
 
 def test_the_label_ids_become_panoptic_ids(
-    city, prepare, read_records, tmp_path
+    city, prepare, read_records, tmp_path, decode
 ):
     root, labels = city
     text = prepare("cityscapes", root, tmp_path / "out")
@@ -72,7 +65,9 @@ def test_the_label_ids_become_panoptic_ids(
     assert 'dataset: "cityscapes_panoptic"' in text
 
 
-def test_groups_become_void_on_request(city, prepare, read_records, tmp_path):
+def test_groups_become_void_on_request(
+    city, prepare, read_records, tmp_path, decode
+):
     root, labels = city
     out = tmp_path / "out"
     prepare("cityscapes", root, out, splits=["val"], treat_crowd_as_ignore=True)
@@ -121,7 +116,9 @@ def test_splits_without_labels_have_none(
             assert "image/segmentation/class/encoded" not in features
 
 
-def test_coarse_labels_are_read(miniatures, prepare, read_records, tmp_path):
+def test_coarse_labels_are_read(
+    miniatures, prepare, read_records, tmp_path, decode
+):
     root, out = tmp_path / "root", tmp_path / "out"
     for split in ("train", "train_extra", "val"):
         labels = miniatures.write_cityscapes(
@@ -216,7 +213,7 @@ def test_a_folder_that_is_not_there_is_named(city, prepare, tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_any_depth_of_numbers_is_read(
-    miniatures, prepare, read_records, tmp_path, dtype
+    miniatures, prepare, read_records, tmp_path, dtype, decode
 ):
     root = tmp_path / "root"
     miniatures.write_cityscapes(root, {"ulm": 1}, "val")

@@ -4,6 +4,7 @@
 import importlib.util
 import pathlib
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -51,5 +52,41 @@ def read_records():
                 sequence = features.get("video/sequence_id", b"").decode()
                 found[f"{sequence}/{name}" if sequence else name] = features
         return found
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def decode():
+    """Returns a function from the features of a record to its label."""
+
+    def run(features):
+        size = features["image/height"], features["image/width"]
+        raw = features["image/segmentation/class/encoded"]
+        assert features["image/segmentation/class/format"] == b"raw"
+        return np.frombuffer(raw, "<i4").reshape(size)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def number():
+    """Returns a function that makes a label, by deeplab2's rules.
+
+    Its arguments are a data set, ids [H, W], and (id, class index, is crowd)
+    of the segments in their order; a class of None is void.
+    """
+
+    def run(data, ids, segments):
+        expected = np.full(ids.shape, data.void_id, np.int32)
+        counts = {}
+        for key, index, is_crowd in segments:
+            if index is None:
+                continue
+            instance = 0
+            if index in data.thing_ids and not is_crowd:
+                counts[index] = instance = counts.get(index, 0) + 1
+            expected[ids == key] = index * data.label_divisor + instance
+        return expected
 
     return run

@@ -209,3 +209,290 @@ def write_cityscapes_json(root, labels, split, classes, *, by_index=False):
             for name in labels
         },
     )
+
+
+def save_jpeg(path, seed, size=SIZE, *, grey=False, orientation=1):
+    """Saves a photo as JPEG, perhaps grey or with an EXIF orientation."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    image = Image.fromarray(pixels[..., 0] if grey else pixels)
+    exif = Image.Exif()
+    if orientation != 1:
+        exif[0x0112] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, quality=92, exif=exif)
+
+
+# (category, is crowd) of the segments of an image: crowds, several instances of
+# a class, ids of categories with gaps (26 does not exist), stuff.
+COCO_SEGMENTS = (
+    (184, False), (1, False), (1, False), (1, True), (27, False), (90, False),
+    (92, False), (200, False), (3, True), (3, False),
+)  # fmt: skip
+
+
+def write_coco(root, split, count, descriptor, *, seed=0):
+    """Writes images, JSON and PNGs of a split of COCO 2017.
+
+    The PNGs are beside the JSON, ids are large, other than those of other
+    images or the same, and some pixels have none. Images are grey or have an
+    orientation that is not to be applied.
+
+    Returns:
+        (ids [H, W], segments) by name.
+    """
+    labels = {}
+    for number in range(count):
+        seed += 1
+        name = f"{number * 139 + 9:012d}"
+        size = (SIZE[0], SIZE[0] + 16 * (number % 2))
+        save_jpeg(
+            root / f"{split}2017" / f"{name}.jpg",
+            seed,
+            size,
+            grey=number == 1,
+            orientation=3 if number == 2 else 1,
+        )
+        numbers = [70_000 * (1 + i) + seed for i in range(len(COCO_SEGMENTS))]
+        ids = draw([0, *numbers], seed, size)
+        kinds = dict(zip(numbers, COCO_SEGMENTS, strict=True))
+        labels[name] = (ids, list_segments(ids, kinds.get))
+    write_panoptic(
+        root / "annotations" / f"panoptic_{split}2017",
+        root / "annotations" / f"panoptic_{split}2017.json",
+        {f"{name}.png": label for name, label in labels.items()},
+        [
+            {
+                "id": descriptor.category_ids[i],
+                "name": descriptor.class_names[i],
+                "isthing": int(descriptor.is_thing(i)),
+                "supercategory": "any",
+            }
+            for i in range(1, descriptor.num_classes)
+        ],
+        {f"{name}.png": (int(name), f"{name}.jpg") for name in labels},
+    )
+    return labels
+
+
+# Classes of ADEChallengeData2016, from 1: stuff, things; 0 is none of them.
+ADE_CLASSES = (1, 3, 7, 13, 21, 0, 150, 4)
+# (instance class, semantic class) of instances 1, 2, ...
+ADE_INSTANCES = ((4, 13), (4, 13), (9, 21), (100, 150), (5, 15))
+
+
+def write_ade20k(root, split, count, *, seed=0):
+    """Writes images and label images; returns both labels by name.
+
+    Instances cover stuff, leave pixels of things without an instance, and hide
+    a class of stuff in one image.
+    """
+    place = {"train": "training", "val": "validation"}[split]
+    labels = {}
+    for number in range(1, count + 1):
+        seed += 1
+        name = f"ADE_{split}_{number:08d}"
+        save_jpeg(root / "images" / place / f"{name}.jpg", seed)
+        classes = draw(ADE_CLASSES, seed)
+        numbers = draw(range(len(ADE_INSTANCES) + 1), seed + 1000)
+        if number == 1:
+            numbers[classes == 4] = 5  # Nothing of class 4 is seen.
+        kinds = np.array([0, *(kind for kind, _ in ADE_INSTANCES)])
+        coded = np.zeros((*SIZE, 3), np.uint8)
+        coded[..., 0] = kinds[numbers]
+        coded[..., 1] = numbers
+        save(
+            root / "annotations" / place / f"{name}.png",
+            classes.astype(np.uint8),
+        )
+        save(root / "annotations_instance" / place / f"{name}.png", coded)
+        labels[name] = classes, numbers
+    return labels
+
+
+def write_ade20k_json(root, split, labels, things):
+    """Writes what Mask2Former's prepare_ade20k_pan_seg.py writes.
+
+    Stuff is drawn and listed first, things over it, so that a listed segment
+    may have no pixel and another area.
+    """
+    written, photos = {}, {}
+    for name, (classes, numbers) in labels.items():
+        ids = np.zeros(SIZE, np.int64)
+        segments = []
+        stuff = [
+            c for c in np.unique(classes).tolist() if c and c not in things
+        ]
+        for place, c in enumerate(stuff):
+            mask = classes == c
+            ids[mask] = 9000 + 7 * place
+            segments.append((9000 + 7 * place, c - 1, mask.sum()))
+        for n in np.unique(numbers).tolist():
+            if n:
+                mask = numbers == n
+                ids[mask] = 99_000 + 13 * n
+                category = ADE_INSTANCES[n - 1][1] - 1
+                segments.append((99_000 + 13 * n, category, mask.sum()))
+        written[f"{name}.png"] = (
+            ids,
+            [
+                {
+                    "id": key,
+                    "category_id": category,
+                    "area": int(area),
+                    "iscrowd": 0,
+                    "bbox": [0, 0, 1, 1],
+                }
+                for key, category, area in segments
+            ],
+        )
+        photos[f"{name}.png"] = (name, f"{name}.jpg")
+    write_panoptic(
+        root / f"ade20k_panoptic_{split}",
+        root / f"ade20k_panoptic_{split}.json",
+        written,
+        [
+            {"id": c - 1, "name": f"class {c}", "isthing": int(c in things)}
+            for c in range(1, 151)
+        ],
+        photos,
+    )
+
+
+# A short list of labels in the form of config_v2.0.json.
+VISTAS_LABELS = [
+    {
+        "name": name,
+        "readable": readable,
+        "color": color,
+        "instances": instances,
+        "evaluate": evaluate,
+    }
+    for name, readable, color, instances, evaluate in (
+        ("animal--bird", "Bird", [165, 42, 42], True, True),
+        ("construction--flat--road", "Road", [128, 64, 128], False, True),
+        ("human--person--individual", "Person", [220, 20, 60], True, True),
+        ("human--person--person-group", "Person Group", [0, 0, 9], True, False),
+        ("nature--sky", "Sky", [70, 130, 180], False, True),
+        ("void--unlabeled", "Unlabeled", [0, 0, 0], False, False),
+    )
+]
+_VISTAS_PLACES = {"train": "training", "val": "validation", "test": "testing"}
+
+
+def write_vistas(root, split, count, version, labels, *, old=False, seed=0):
+    """Writes images and instance images, in the new or the old folders.
+
+    Args:
+        root: Folder of the data set.
+        split: The split.
+        count: Number of images.
+        version: "1.2" or "2.0".
+        labels: The numbers, 256 * label + instance, that occur.
+        old: Whether the folders are those of the older archives.
+        seed: Another seed draws other images.
+
+    Returns:
+        The numbers by name.
+    """
+    place = root / _VISTAS_PLACES[split]
+    inner = place if old else place / f"v{version}"
+    numbers = {}
+    for number in range(count):
+        seed += 1
+        name = f"image_{number}"
+        save_jpeg(place / "images" / f"{name}.jpg", seed)
+        numbers[name] = draw(labels, seed)
+        coded = numbers[name].astype(np.uint16)
+        save(inner / "instances" / f"{name}.png", coded)
+        save(inner / "labels" / f"{name}.png", (coded // 256).astype(np.uint8))
+    root.joinpath(f"config_v{version}.json").write_text(
+        json.dumps({"version": version, "labels": VISTAS_LABELS})
+    )
+    return numbers
+
+
+def write_vistas_json(root, split, version, numbers, things, *, old=False):
+    """Writes the panoptic JSON and PNGs; ids repeat from image to image."""
+    place = root / _VISTAS_PLACES[split]
+    folder = (place if old else place / f"v{version}") / "panoptic"
+    written = {
+        f"{name}.png": (
+            ids + 1,
+            list_segments(ids + 1, lambda v: ((v - 1) // 256 + 1, False)),
+        )
+        for name, ids in numbers.items()
+    }
+    year = "2018" if version == "1.2" else "2020"
+    write_panoptic(
+        folder,
+        folder / f"panoptic_{year}.json",
+        written,
+        [
+            {"id": c, "name": f"class {c}", "isthing": int(c in things)}
+            for c in range(1, 67)
+        ],
+        {f"{name}.png": (name, f"{name}.jpg") for name in numbers},
+    )
+
+
+def write_step(root, split, sequences, codes, *, kitti=False, ending=".png"):
+    """Writes frames and panoptic maps of videos.
+
+    Args:
+        root: Folder of the data set.
+        split: The split.
+        sequences: Number of frames by sequence.
+        codes: (class, track) that occur.
+        kitti: Whether images are in KITTI's own folders.
+        ending: Ending of the images.
+
+    Returns:
+        class * 1000 + track by "sequence/frame".
+    """
+    labels = {}
+    for sequence, count in sequences.items():
+        for number in range(count):
+            seed = 100 * int(sequence) + number
+            frame = f"{number:06d}"
+            place = root / "images" / split
+            if kitti:
+                place = root / "training" / "image_02"
+            path = place / sequence / f"{frame}{ending}"
+            (save_photo if ending == ".png" else save_jpeg)(path, seed)
+            drawn = draw(range(len(codes)), seed)
+            classes = np.array([one[0] for one in codes])[drawn]
+            tracks = np.array([one[1] for one in codes])[drawn]
+            coded = np.stack([classes, tracks // 256, tracks % 256], axis=-1)
+            save(
+                root / "panoptic_maps" / split / sequence / f"{frame}.png",
+                coded.astype(np.uint8),
+            )
+            labels[f"{sequence}/{frame}"] = classes * 1000 + tracks
+    return labels
+
+
+# (class, attributes, number): void, stuff in two objects, ignored stuff, things
+# that are single, ignored, crowds, occluded, with a high number; class 0.
+BDD_OBJECTS = (
+    (0, 0, 0), (7, 0, 1), (7, 0, 2), (30, 1, 3), (35, 0, 4), (35, 1, 5),
+    (35, 2, 6), (31, 4, 7), (31, 8, 700), (40, 12, 9), (0, 3, 10), (29, 0, 11),
+)  # fmt: skip
+
+
+def write_bdd100k(root, split, count, *, seed=0):
+    """Writes images and bitmasks; returns the places in `BDD_OBJECTS`."""
+    labels = {}
+    for number in range(count):
+        seed += 1
+        name = f"{number:08x}-{seed:08x}"
+        save_jpeg(root / "images" / "10k" / split / f"{name}.jpg", seed)
+        labels[name] = draw(range(len(BDD_OBJECTS)), seed)
+        kinds, attributes, numbers = np.array(BDD_OBJECTS).T
+        coded = np.stack(
+            [kinds, attributes, numbers // 256, numbers % 256], axis=-1
+        ).astype(np.uint8)
+        save(
+            root / "labels" / "pan_seg" / "bitmasks" / split / f"{name}.png",
+            coded[labels[name]],
+        )
+    return labels
