@@ -33,9 +33,11 @@ from deeplab2_like.recipes import (
     out_folder,
     preparing,
     reading_flags,
-    set_flags,
 )
 from deeplab2_like.recipes.forms.source import TRAIN, VAL
+from deeplab2_like.recipes.published import items as published_items
+from deeplab2_like.recipes.published import preparing as published_preparing
+from deeplab2_like.recipes.published import sets as published_sets
 from deeplab2_like.recipes.survey import DataSurvey
 from deeplab2_like.storage import user_paths
 
@@ -82,16 +84,58 @@ _PICTURE = path_flags.define(
     flag_values=_FLAGS,
 )
 _READING = reading_flags.define(_FLAGS)
-_SET = set_flags.define(_FLAGS)
+_ROOT = path_flags.define(
+    "root",
+    None,
+    "Folder of a published data set, whose name is the argument: "
+    f"{', '.join(published_sets.list_keys())}.",
+    flag_values=_FLAGS,
+)
+_SPLIT = flags.DEFINE_list(
+    "split",
+    None,
+    "With --root: splits to write, with commas between them, such as val,test. "
+    "By default those that have labels.",
+    flag_values=_FLAGS,
+)
+_NUM_SHARDS = flags.DEFINE_integer(
+    "num_shards",
+    0,
+    "With --root: files for each split; 0: as many as deeplab2 writes.",
+    lower_bound=0,
+    flag_values=_FLAGS,
+)
+_CROWD = flags.DEFINE_bool(
+    "treat_crowd_as_ignore",
+    False,
+    "With --root: make crowds void.",
+    flag_values=_FLAGS,
+)
+_PROCESSES = flags.DEFINE_integer(
+    "num_processes",
+    0,
+    "With --root: processes that load images; 0: one for each core.",
+    lower_bound=0,
+    flag_values=_FLAGS,
+)
+# Flags that say how a folder is read whose form is not known.
+_OF_FOLDERS = (
+    "image_dir",
+    "panoptic_dir",
+    "label_dir",
+    "instance_dir",
+    "things",
+    "stuff",
+    "classes",
+    "write",
+    "picture",
+)
 
 
 def _main(arguments: Sequence[str]) -> None:
     form = "" if _FROM.value == _AUTO else _FROM.value
-    if _SET.is_meant(arguments):
-        lines = _SET.prepare(
-            arguments, _OUT.value, form, overwrite=_OVERWRITE.value
-        )
-        print("\n".join(lines))
+    if _is_published(arguments):
+        print("\n".join(_prepare_published(arguments, form)))
         return
     if len(arguments) != 1:
         raise errors.ConfigError(
@@ -120,6 +164,51 @@ def _main(arguments: Sequence[str]) -> None:
         coco_json.raise_problems(str(data), found.problems)
     if not found.question:
         print(f"Nothing is written yet: --write writes {out}.")
+
+
+def _is_published(arguments: Sequence[str]) -> bool:
+    """Returns whether a published data set is asked for."""
+    if _ROOT.value:
+        return True
+    return (
+        len(arguments) == 1
+        and arguments[0] in published_sets.list_keys()
+        and not os.path.exists(arguments[0])
+    )
+
+
+def _prepare_published(arguments: Sequence[str], form: str) -> list[str]:
+    """Writes the records of a published data set; returns lines."""
+    if len(arguments) != 1:
+        raise errors.ConfigError(
+            f"--root needs the name of one data set, not {len(arguments)}: "
+            f"{', '.join(published_sets.list_keys())}. For example "
+            "deeplab2-prepare cityscapes --root=data --out=records."
+        )
+    if not _ROOT.value:
+        raise errors.ConfigError(
+            "--root is missing: the folder into which the archives of "
+            f"{published_sets.find_set(arguments[0]).title} were unpacked."
+        )
+    others = [name for name in _OF_FOLDERS if _FLAGS[name].present]
+    if others:
+        raise errors.ConfigError(
+            f"--{others[0]} is of no use with --root: folders and classes of a "
+            "published data set are known. Leave it out."
+        )
+    request = published_items.Request(
+        arguments[0],
+        pathlib.Path(_ROOT.value),
+        pathlib.Path(_OUT.value) if _OUT.value else None,
+        tuple(filter(None, _SPLIT.value or ())),
+        form,
+        _NUM_SHARDS.value,
+        _CROWD.value,
+        _OVERWRITE.value,
+    )
+    return published_preparing.prepare(
+        request, num_processes=_PROCESSES.value or os.cpu_count() or 1
+    )
 
 
 def _name_out(request: forms.Request) -> str:

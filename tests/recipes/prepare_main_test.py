@@ -55,6 +55,14 @@ def photos(tmp_path):
         (["photos", "--out=mi*ne"], 2, "contains '*'"),
         (["photos", "--things=cat"], 2, "--things names 'cat', which is no"),
         (["photos", "--overlap="], 2, "--overlap is empty"),
+        (["cityscapes"], 2, "--root is missing: the folder into which"),
+        (["--root=photos"], 2, "--root needs the name of one data set"),
+        (["photos", "--root=photos"], 2, "Known are cityscapes, cityscapes-c"),
+        (["coco", "--root=x"], 3, "--root=x is no folder"),
+        (["coco", "--root=photos"], 3, "has no folder of the images of split"),
+        (["coco", "--root=x", "--things=a"], 2, "--things is of no use with"),
+        (["coco", "--root=x", "--split=a"], 2, "has train, val, test"),
+        (["coco", "--root=x", "--from=cvat"], 2, "is read from coco-panoptic"),
     ],
 )
 def test_wrong_use_gives_a_sentence(photos, arguments, code, message):
