@@ -202,6 +202,44 @@ def read_compressed_counts(text: str) -> list[int]:
     return counts
 
 
+def count_runs(mask_hw: npt.NDArray[Any]) -> list[int]:
+    """Counts the run lengths of a mask: outside, inside ..., by columns.
+
+    Args:
+        mask_hw: bool [H, W].
+
+    Returns:
+        The lengths, the first of them 0 where the first pixel is inside.
+    """
+    columns = np.asarray(mask_hw, bool).T.reshape(-1)
+    edges = np.flatnonzero(columns[1:] != columns[:-1]) + 1
+    bounds = np.concatenate([[0], edges, [columns.size]])
+    lengths = np.diff(bounds).tolist()
+    return [0, *lengths] if columns.size and columns[0] else lengths
+
+
+def write_compressed_counts(counts: Sequence[int]) -> str:
+    """Writes run lengths in COCO's compressed form.
+
+    Args:
+        counts: The lengths; see `read_compressed_counts`.
+    """
+    characters = []
+    for place, count in enumerate(counts):
+        value = count - counts[place - 2] if place > 2 else count
+        while True:
+            code = value & _VALUE_BITS
+            value >>= 5
+            # The sign is that of the highest of the five bits.
+            is_open = value != (-1 if code & _SIGN else 0)
+            if is_open:
+                code |= _MORE
+            characters.append(chr(code + _FIRST_CODE))
+            if not is_open:
+                break
+    return "".join(characters)
+
+
 def fill_runs(counts: Sequence[int], size: tuple[int, int]) -> Mask:
     """Fills run lengths: pixels outside, inside, outside ..., by columns.
 

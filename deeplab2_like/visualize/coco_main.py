@@ -20,7 +20,7 @@ from PIL import Image
 from deeplab2_like import errors
 from deeplab2_like.console import path_flags, program
 from deeplab2_like.labels import coco_format, coco_json, image_ids
-from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.results import coco_reader
 from deeplab2_like.results.panoptic_result import PanopticResult
 from deeplab2_like.storage import (
     exif_convention,
@@ -99,7 +99,7 @@ def _main(arguments: Sequence[str]) -> None:
         truth = coco_format.load_annotations(_TRUTH_JSON.value)
     for warning in (*predicted.warnings, *(truth.warnings if truth else ())):
         _warn(warning)
-    descriptor = make_descriptor(truth or predicted)
+    descriptor = coco_reader.make_descriptor(truth or predicted)
     folder.mkdir(parents=True, exist_ok=True)
     paths = _find_images(predicted, truth)
     prefers_upright = exif_convention.prefers_upright(
@@ -118,12 +118,12 @@ def _main(arguments: Sequence[str]) -> None:
                 "Give the ground truth's file, which has `images`, as "
                 "--truth_json."
             )
-        result = _load_result(
+        result = coco_reader.load_result(
             image_id, predicted, _PANOPTIC_FOLDER.value, descriptor
         )
         drawn = result
         if truth is not None:
-            drawn = _load_result(
+            drawn = coco_reader.load_result(
                 image_id, truth, _TRUTH_FOLDER.value, descriptor
             )
         image_hw3 = _load_image(
@@ -140,53 +140,6 @@ def _main(arguments: Sequence[str]) -> None:
         Image.fromarray(picture).save(path)
         count += 1
     print(f"{count} pictures are in {folder}")
-
-
-def make_descriptor(
-    annotations: coco_json.PanopticJson,
-) -> descriptor_lib.DatasetDescriptor:
-    """Makes the descriptor of a data set from the categories of a file.
-
-    Raises:
-        DataError: The file has no categories.
-    """
-    entries = list(annotations.categories.values())
-    if not entries:
-        raise errors.DataError(
-            f"{annotations.path} has no `categories`, so the segments have no "
-            "names. Give the ground truth's file as --truth_json."
-        )
-    is_thing = [entry.is_thing is not False for entry in entries]
-    return descriptor_lib.DatasetDescriptor(
-        name=annotations.path.stem,
-        num_classes=len(entries),
-        thing_ids=tuple(i for i, thing in enumerate(is_thing) if thing),
-        stuff_ids=tuple(i for i, thing in enumerate(is_thing) if not thing),
-        ignore_label=len(entries),
-        label_divisor=1 << 16,
-        class_names=tuple(entry.name or str(entry.id) for entry in entries),
-        # The visualizer chooses colors for classes without one.
-        colors=tuple(entry.color or () for entry in entries),  # type: ignore[misc]
-        category_ids=tuple(entry.id for entry in entries),
-    )
-
-
-def _load_result(
-    image_id: int | str,
-    annotations: coco_json.PanopticJson,
-    folder: str | None,
-    descriptor: descriptor_lib.DatasetDescriptor,
-) -> PanopticResult:
-    found = image_ids.IdIndex(annotations.annotations).find(image_id)
-    if found is None:
-        raise errors.DataError(
-            f"{annotations.path} has no annotation of image {image_id}. Ids "
-            "of images must be the same in both files."
-        )
-    annotation = annotations.annotations[found]
-    root = pathlib.Path(folder or annotations.path.with_suffix(""))
-    ids_hw = coco_format.load_segment_ids(root / annotation.file_name)
-    return PanopticResult.from_coco(ids_hw, annotation, descriptor)
 
 
 def _find_images(

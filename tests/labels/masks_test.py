@@ -157,3 +157,27 @@ def test_united_masks_have_the_pixels_of_all():
     united = masks.unite(parts)
     np.testing.assert_array_equal(united.to_array(size), expected)
     assert masks.unite([]).area == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_run_lengths_are_written_as_they_are_read(seed):
+    random = np.random.default_rng(seed)
+    size = (int(random.integers(1, 300)), int(random.integers(1, 90)))
+    mask = np.repeat(random.random(size) < 0.3, 1 + seed, axis=0)
+    counts = masks.count_runs(mask)
+    assert sum(counts) == mask.size
+    assert all(counts[1:])
+    text = masks.write_compressed_counts(counts)
+    assert masks.read_compressed_counts(text) == counts
+    found = masks.fill_runs(counts, mask.shape)
+    np.testing.assert_array_equal(found.to_array(mask.shape), mask)
+
+
+def test_compressed_run_lengths_are_those_of_pycocotools():
+    coco_masks = pytest.importorskip("pycocotools.mask")
+    random = np.random.default_rng(0)
+    for fill in (0, 0.01, 0.5, 1):
+        mask = random.random((150, 70)) < fill
+        text = masks.write_compressed_counts(masks.count_runs(mask))
+        encoded = coco_masks.encode(np.asfortranarray(mask, np.uint8))
+        assert text.encode() == encoded["counts"]
