@@ -53,7 +53,8 @@ def require_folder(
             )
     raise errors.DataError(
         f"{root} has no folder of the {what}: looked for {looked}. Give the "
-        "folder of the data set as --root, and unpack its archives there."
+        "folder of the data set as --root, and unpack its archives there; "
+        "--split names the splits to write."
     )
 
 
