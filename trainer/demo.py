@@ -83,6 +83,7 @@ def _export_and_predict(
         str(out / "saved_model"),
         [str(out / "scenes" / "pictures")],
         str(out / "predictions"),
+        overwrite=True,
         report=report,
     )
 

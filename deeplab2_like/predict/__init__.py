@@ -10,6 +10,7 @@ from deeplab2_like.predict.files import (
     OVERLAY_ENDING,
     PANOPTIC_ENDING,
     PredictedFiles,
+    PredictOptions,
     load_image_ids,
     predict_files,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "PANOPTIC_ENDING",
     "ImageLike",
     "ImagePredictor",
+    "PredictOptions",
     "PredictedFiles",
     "Predictor",
     "load_image_ids",

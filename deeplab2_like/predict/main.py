@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predicts images with an exported model, or with that of a training run.
 
-    deeplab2-predict --model=SAVED_OR_RUN IMAGE_OR_FOLDER... --out=RESULTS
+    deeplab2-predict --model=SAVED_OR_RUN INPUT... --out=RESULTS
 
 SAVED_OR_RUN is a folder that deeplab2-export wrote, or the --model_dir of a
-training, whose newest checkpoint is taken. Written are for each image its
-segments (NAME.panoptic.png) and a picture with a legend (NAME.overlay.png), and
-for all images panoptic.json, in COCO's panoptic format.
+training, whose newest checkpoint is taken. An INPUT is an image, a folder, a
+TFRecord file, a video, or a pattern of these. Written are for each image its
+segments (NAME.panoptic.png) and a picture with a legend (NAME.overlay.png), for
+all images panoptic.json, in COCO's panoptic format, and for a video one with
+its segments (NAME.overlay.mp4). The same command continues after a kill.
 """
 
 import shlex
@@ -17,6 +19,9 @@ from absl import flags
 from deeplab2_like import errors
 from deeplab2_like.console import path_flags, program, progress
 from deeplab2_like.predict import files
+from deeplab2_like.predict import inputs as inputs_lib
+
+_MAX_NAMED = 10
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
@@ -41,6 +46,20 @@ _IMAGE_JSON = path_flags.define(
     flag_values=_FLAGS,
 )
 
+_LIST = path_flags.define_multi(
+    "list",
+    "Text file with further inputs, a path in each line; may be given several "
+    "times.",
+    flag_values=_FLAGS,
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite",
+    False,
+    "Predict all again, and replace results of another model, of other options "
+    "and other files of the same names in --out. By default images that are "
+    "predicted already are kept, and nothing else is replaced.",
+    flag_values=_FLAGS,
+)
 _RAW_PANOPTIC_FORMAT = flags.DEFINE_enum(
     "raw_panoptic_format",
     None,
@@ -66,13 +85,43 @@ _CONVERT_RAW_TO_EVAL_IDS = flags.DEFINE_bool(
     flag_values=_FLAGS,
 )
 
+_FRAME_STEP = flags.DEFINE_integer(
+    "frame_step",
+    1,
+    "Of videos, predict every how many-th frame.",
+    flag_values=_FLAGS,
+)
+_START_SECONDS = flags.DEFINE_float(
+    "start_seconds",
+    0.0,
+    "Of videos, predict from this time on, in seconds.",
+    flag_values=_FLAGS,
+)
+_END_SECONDS = flags.DEFINE_float(
+    "end_seconds",
+    None,
+    "Of videos, predict until before this time, in seconds; by default to the "
+    "end.",
+    flag_values=_FLAGS,
+)
+_FRAME_RESULTS = flags.DEFINE_bool(
+    "frame_results",
+    False,
+    "Of videos, also write the segments of each frame, as a PNG and in "
+    "panoptic.json.",
+    flag_values=_FLAGS,
+)
+
 
 def _main(arguments: Sequence[str]) -> None:
     model = program.require(
         _MODEL, "what deeplab2-export or deeplab2-train wrote", "saved"
     )
     out = program.require(_OUT, "the folder of the results", "predictions")
-    if not arguments:
+    inputs = list(arguments)
+    for path in _LIST.value:
+        inputs += inputs_lib.load_list(path)
+    if not inputs:
         raise errors.ConfigError(
             "No image is given. Name images or folders, for example "
             f"deeplab2-predict --model={shlex.quote(model)} photo.jpg "
@@ -84,28 +133,57 @@ def _main(arguments: Sequence[str]) -> None:
         image_ids = files.load_image_ids(_IMAGE_JSON.value)
     done = files.predict_files(
         model,
-        arguments,
+        inputs,
         out,
         image_ids=image_ids,
-        raw_panoptic_format=_RAW_PANOPTIC_FORMAT.value,
-        convert_raw_to_eval_ids=_CONVERT_RAW_TO_EVAL_IDS.value,
-        exif=_EXIF.value,
+        options=files.PredictOptions(
+            raw_panoptic_format=_RAW_PANOPTIC_FORMAT.value,
+            convert_raw_to_eval_ids=_CONVERT_RAW_TO_EVAL_IDS.value,
+            exif=_EXIF.value,
+            frame_step=_FRAME_STEP.value,
+            start_seconds=_START_SECONDS.value,
+            end_seconds=_END_SECONDS.value,
+            frame_results=_FRAME_RESULTS.value,
+        ),
+        overwrite=_OVERWRITE.value,
         report=report,
     )
-    report.log(
-        f"{done.num_images} image(s) predicted by {model}, "
-        f"{done.milliseconds:.0f} ms per image"
-    )
-    report.log(f"Pictures      {out}/*{files.OVERLAY_ENDING}")
-    report.log(f"COCO-panoptic {done.json_path} and *{files.PANOPTIC_ENDING}")
+    _describe(done, model, out, report)
+    if done.problems:
+        for problem in done.problems[:_MAX_NAMED]:
+            report.log(f"Left out: {problem}")
+        total = f" of {done.num_images + len(done.problems)}"
+        if done.videos:
+            total = ""  # Their frames are not counted as images.
+        raise errors.DataError(
+            f"{len(done.problems)}{total} images could not be read and were "
+            f"left out; {out}/{files.FAILURES_FILE} lists them."
+        )
+
+
+def _describe(
+    done: files.PredictedFiles,
+    model: str,
+    out: str,
+    report: progress.Progress,
+) -> None:
+    """Says what was written."""
+    kept = f" ({done.num_kept} of them earlier)" if done.num_kept else ""
+    speed = ""
+    if done.milliseconds:
+        speed = f", {done.milliseconds:.0f} ms per image"
+    if done.num_images:
+        report.log(
+            f"{done.num_images} image(s) predicted by {model}{kept}{speed}"
+        )
+        report.log(f"Pictures      {out}/*{files.OVERLAY_ENDING}")
+        report.log(
+            f"COCO-panoptic {done.json_path} and *{files.PANOPTIC_ENDING}"
+        )
+    for video in done.videos:
+        report.log(f"Video         {out}/{video}")
     if _RAW_PANOPTIC_FORMAT.value:
         report.log(f"Label maps    {out}/raw_semantic, raw_panoptic")
-    if done.problems:
-        total = done.num_images + len(done.problems)
-        raise errors.DataError(
-            f"{len(done.problems)} of {total} images could not be read and "
-            "were left out, see above."
-        )
 
 
 def cli() -> None:

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes results in COCO's panoptic format; see `labels.coco_format`."""
+"""Writes results in COCO's panoptic format; see `labels.coco_format`.
+
+`CocoPanopticWriter` writes PNGs and the JSON file, `write_index` the JSON file
+of PNGs that exist.
+"""
 
 import contextlib
 import os
 import pathlib
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -146,6 +151,39 @@ class CocoPanopticWriter:
             self.close()
         else:
             self._stack.__exit__(kind, value, traceback)
+
+
+def write_index(
+    path: str | os.PathLike[str],
+    descriptor: DatasetDescriptor,
+    annotations: Iterable[Mapping[str, Any]],
+    images: Iterable[Mapping[str, Any]],
+) -> None:
+    """Writes the JSON file of PNGs that exist, entry by entry.
+
+    Args:
+        path: Path of the file, in an existing folder.
+        descriptor: The data set, for the list of categories.
+        annotations: Entries of `annotations`, as `PanopticResult.to_coco`
+            returns them.
+        images: Entries of `images`.
+    """
+    with whole_files.open_whole(path, "w") as file:
+        file.write('{"annotations": [')
+        _write_entries(file, annotations)
+        file.write('], "images": [')
+        _write_entries(file, images)
+        file.write('],\n"categories": ')
+        file.write(json_files.to_line(make_categories(descriptor)))
+        file.write("}\n")
+
+
+def _write_entries(file: IO[str], entries: Iterable[Mapping[str, Any]]) -> None:
+    separator = "\n"
+    for entry in entries:
+        file.write(separator + json_files.to_line(entry))
+        separator = ",\n"
+    file.write("\n")
 
 
 def make_categories(descriptor: DatasetDescriptor) -> list[dict[str, Any]]:

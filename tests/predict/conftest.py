@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import importlib.util
+import pathlib
+
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -58,3 +62,39 @@ def photos(tmp_path_factory, write_image):
     (folder / "half.png").write_bytes(data[: len(data) // 2])
     Image.new("L", (6000, 6000)).save(folder / "large.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fake_models():
+    """Returns the module `fake_model`."""
+    path = pathlib.Path(__file__).with_name("fake_model.py")
+    spec = importlib.util.spec_from_file_location("fake_model", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def fake(fake_models, monkeypatch):
+    """Lets every folder hold a model that needs no TensorFlow; returns it."""
+    model = fake_models.FakeModel()
+    fake_models.install(model, monkeypatch.setattr)
+    return model
+
+
+@pytest.fixture(scope="session")
+def write_boxes():
+    """Returns a function that writes images with a bright box each.
+
+    They are BMP files, which are decoded without TensorFlow.
+    """
+
+    def write(folder, count, size=(20, 30)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = np.zeros((*size, 3), np.uint8)
+            pixels[3 : 8 + number % 9, 5:15] = 255
+            Image.fromarray(pixels).save(folder / f"{number:04d}.bmp")
+        return folder
+
+    return write

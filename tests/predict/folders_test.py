@@ -63,7 +63,10 @@ def test_photos_are_predicted_upright_or_as_stored(tmp_path, exif, make_image):
     tags[0x0112] = 6
     Image.fromarray(make_image()).save(tmp_path / "a.jpg", exif=tags)
     done = predict.predict_files(
-        "model", [tmp_path / "a.jpg"], tmp_path / "out", exif=exif
+        "model",
+        [tmp_path / "a.jpg"],
+        tmp_path / "out",
+        options=predict.PredictOptions(exif=exif),
     )
     (image,) = json.loads(done.json_path.read_text())["images"]
     expected = (120, 80) if exif == "apply" else (80, 120)
@@ -96,6 +99,8 @@ def test_results_are_written_for_each_image_of_a_folder(photos, tmp_path):
     written = {p.relative_to(out).as_posix() for p in out.rglob("*.*")}
     assert written == {
         "panoptic.json",
+        "progress.jsonl",
+        "failures.json",
         *(
             f"{n}.{kind}.png"
             for n in ("a", "b", "sub/a")
@@ -198,8 +203,7 @@ def test_label_maps_are_written_on_request(
         "model",
         [photos / "a.png", photos / "sub"],
         out,
-        raw_panoptic_format="three_channel_png",
-        convert_raw_to_eval_ids=converts,
+        options=predict.PredictOptions("three_channel_png", converts),
     )
     raw = {p.relative_to(out).as_posix() for p in out.glob("raw_*/**/*.png")}
     assert raw == {

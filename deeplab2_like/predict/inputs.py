@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is to be predicted: files, folders, patterns, lists, records, videos."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+from deeplab2_like import errors
+from deeplab2_like.storage import image_files, user_paths
+
+VIDEO_SUFFIXES = (
+    ".avi",
+    ".m4v",
+    ".mkv",
+    ".mov",
+    ".mp4",
+    ".mpeg",
+    ".mpg",
+    ".mts",
+    ".ts",
+    ".webm",
+    ".wmv",
+)
+VIDEO_OVERLAY_ENDING = ".overlay.mp4"
+_OUTPUT_ENDINGS = (*image_files.OUTPUT_ENDINGS, VIDEO_OVERLAY_ENDING)
+_RECORD_NAME = re.compile(r"\.tfrecords?($|[.-])|-\d{5}-of-\d{5}$")
+_PATTERN_CHARACTERS = "*?["
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What is to be predicted, each file once.
+
+    Attributes:
+        images: Image files.
+        records: Paths of TFRecord files.
+        videos: Video files. Images and videos have names of their own.
+    """
+
+    images: list[image_files.ImageFile]
+    records: list[str]
+    videos: list[image_files.ImageFile]
+
+
+def find_inputs(
+    arguments: Sequence[str | os.PathLike[str]],
+    *,
+    warn: Callable[[str], None] = warnings.warn,
+) -> Inputs:
+    """Finds what the arguments of a program mean.
+
+    Args:
+        arguments: Image files; folders, which are searched recursively for
+            images; TFRecord files (`.tfrecord`, or `-00000-of-00010` at the
+            end of the name); video files (`VIDEO_SUFFIXES`); and patterns of
+            these, see `user_paths.find_files`.
+        warn: See `image_files.find_images`.
+
+    Raises:
+        ConfigError: A path cannot be used, see `user_paths.expand`.
+        DataError: A file does not exist, a pattern matches nothing, or a
+            folder contains no image.
+    """
+    records: dict[str, str] = {}
+    others: list[str] = []
+    for argument in arguments:
+        for path in _expand(user_paths.expand(argument, "The image ")):
+            if is_record_file(path) and os.path.isfile(path):
+                records.setdefault(os.path.abspath(path), path)
+            else:
+                others.append(path)
+    files = _find_files(others, warn) if others or not records else []
+    videos = [file for file in files if is_video(file.path)]
+    images = [file for file in files if not is_video(file.path)]
+    return Inputs(images, list(records.values()), videos)
+
+
+def load_list(path: str) -> list[str]:
+    """Loads a list of files: a path in each line, as in the shell.
+
+    Args:
+        path: Path of a text file in UTF-8.
+
+    Returns:
+        The lines that are not blank.
+
+    Raises:
+        DataError: The file cannot be read, or has no path.
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise errors.DataError(
+            f"The list {path} cannot be read ({reason}). Give a text file with "
+            "a path in each line."
+        ) from error
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise errors.DataError(
+            f"The list {path} is empty. Give a text file with a path in each "
+            "line."
+        )
+    return lines
+
+
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a path ends as those of videos do."""
+    return pathlib.PurePath(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def is_record_file(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a path is named as TFRecord files are."""
+    return bool(_RECORD_NAME.search(pathlib.PurePath(path).name))
+
+
+def _expand(path: str) -> list[str]:
+    """Returns the paths that an argument means, of which some may not exist."""
+    if user_paths.is_remote(path):
+        raise errors.DataError(
+            f"{path} is an address. deeplab2-predict reads local files; "
+            "deeplab2-predict-beam reads addresses."
+        )
+    is_pattern = any(character in path for character in _PATTERN_CHARACTERS)
+    if os.path.lexists(path) or not is_pattern:
+        return [path]
+    found = [
+        match
+        for match in user_paths.find_files(path)
+        if not match.endswith(_OUTPUT_ENDINGS)
+    ]
+    if not found:
+        raise errors.DataError(
+            f"The pattern {path!r} matches no file. Correct it, or name files "
+            "or folders."
+        )
+    return found
+
+
+def _find_files(
+    paths: Sequence[str], warn: Callable[[str], None]
+) -> list[image_files.ImageFile]:
+    """Finds files and those of folders, whose videos and records it names."""
+    unread = [
+        (path, os.path.join(path, name))
+        for path in paths
+        if os.path.isdir(path)
+        for name in _list_unread(path)
+    ]
+    hint = ""
+    if unread:
+        folder, first = unread[0]
+        ending = os.path.splitext(first)[1]
+        hint = (
+            f"{folder} also holds videos or TFRecords, which are predicted "
+            f"when they are named, for example '{folder}/*{ending}'."
+        )
+    try:
+        files = image_files.find_images(paths, warn=warn)
+    except errors.DataError as error:
+        if hint:
+            raise errors.DataError(f"{error} {hint}") from error
+        raise
+    if hint:
+        warn(hint)
+    return files
+
+
+def _list_unread(folder: str) -> Iterator[str]:
+    """Yields the videos and records that lie directly in a folder."""
+    for name in sorted(os.listdir(folder)):
+        if (is_video(name) or is_record_file(name)) and not name.endswith(
+            _OUTPUT_ENDINGS
+        ):
+            yield name

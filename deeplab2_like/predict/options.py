@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of a prediction that decide about its results."""
+
+import dataclasses
+
+from deeplab2_like import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictOptions:
+    """Options that decide about the results of `predict_files`.
+
+    Attributes:
+        raw_panoptic_format: Format of label maps that are also written, to
+            `raw_semantic` and `raw_panoptic`, a key of
+            `raw_predictions.MAX_INSTANCE`; none when None.
+        convert_raw_to_eval_ids: Whether the label maps have the data set's own
+            category ids.
+        exif: "apply" turns image files upright as their EXIF orientation says,
+            "ignore" takes the pixels as stored, for data sets whose labels
+            were drawn so. Pixels of records are always taken as stored.
+        frame_step: Frames of videos whose number, from 0, is a multiple of it
+            are predicted.
+        start_seconds: Seconds of a video before which no frame is predicted.
+        end_seconds: Seconds from which on none is predicted; None: the end.
+        frame_results: Whether frames of videos are also results of their own,
+            with a PNG and an entry in the JSON file.
+    """
+
+    raw_panoptic_format: str | None = None
+    convert_raw_to_eval_ids: bool = True
+    exif: str = "apply"
+    frame_step: int = 1
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+    frame_results: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks what depends on each other.
+
+        Raises:
+            ConfigError: A value is not allowed.
+        """
+        if self.frame_step < 1:
+            raise errors.ConfigError(
+                f"--frame_step={self.frame_step} must be 1 or more."
+            )
+        end = self.end_seconds
+        if self.start_seconds < 0 or (
+            end is not None and end <= self.start_seconds
+        ):
+            raise errors.ConfigError(
+                f"--start_seconds={self.start_seconds} and --end_seconds={end} "
+                "select nothing. Give 0 <= start < end."
+            )
