@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
 .PHONY: help install demo benchmark test test-slow test-reference \
-	test-bounds check format protos check-protos clean
+	test-bounds test-beam check format protos check-protos clean
 
 help:
 	@echo "make demo            train, evaluate, export and predict on drawn scenes"
@@ -26,6 +26,7 @@ help:
 	@echo "make test-slow       the tests that take minutes each"
 	@echo "make test-reference  only the comparisons with golden data"
 	@echo "make test-bounds     a part of the tests with the lowest and highest versions"
+	@echo "make test-beam       the pipeline of Apache Beam, in an environment of its own"
 	@echo "make check           lint, types, import directions, tests"
 	@echo "make format          format the code"
 	@echo "make protos          generate deeplab2_like/protos from protos/"
@@ -36,7 +37,7 @@ install: $(STAMP)
 $(STAMP): setup.cfg
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[train,serve,weights,imagenet,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,serve,weights,video,imagenet,dev]'
 	@touch $(STAMP)
 
 demo: $(STAMP)
@@ -94,6 +95,17 @@ test-bounds: .venv-lowest/.installed .venv-highest/.installed
 			|| exit 1; \
 	done
 
+# Apache Beam needs an older protobuf and Pillow than the newest ones.
+.venv-beam/.installed: setup.cfg
+	$(PYTHON) -m venv --clear .venv-beam
+	.venv-beam/bin/python -m pip install --quiet --upgrade pip
+	.venv-beam/bin/python -m pip install --quiet --editable '.[beam]' \
+		hypothesis pytest
+	@touch $@
+
+test-beam: .venv-beam/.installed
+	.venv-beam/bin/python -m pytest -q tests/predict/beam_test.py
+
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -121,4 +133,4 @@ check-protos: protos
 	git diff --exit-code -- deeplab2_like/protos
 
 clean:
-	rm -rf $(VENV) .venv-protos .venv-lowest .venv-highest demo build *.egg-info
+	rm -rf $(VENV) .venv-protos .venv-lowest .venv-highest .venv-beam demo build *.egg-info

@@ -169,13 +169,23 @@ def write_index(
         images: Entries of `images`.
     """
     with whole_files.open_whole(path, "w") as file:
-        file.write('{"annotations": [')
-        _write_entries(file, annotations)
-        file.write('], "images": [')
-        _write_entries(file, images)
-        file.write('],\n"categories": ')
-        file.write(json_files.to_line(make_categories(descriptor)))
-        file.write("}\n")
+        dump_index(file, descriptor, annotations, images)
+
+
+def dump_index(
+    file: IO[str],
+    descriptor: DatasetDescriptor,
+    annotations: Iterable[Mapping[str, Any]],
+    images: Iterable[Mapping[str, Any]],
+) -> None:
+    """Writes what `write_index` writes to an open file."""
+    file.write('{"annotations": [')
+    _write_entries(file, annotations)
+    file.write('], "images": [')
+    _write_entries(file, images)
+    file.write('],\n"categories": ')
+    file.write(json_files.to_line(make_categories(descriptor)))
+    file.write("}\n")
 
 
 def _write_entries(file: IO[str], entries: Iterable[Mapping[str, Any]]) -> None:
