@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predicts images with an exported model, as a pipeline of Apache Beam.
 
-    deeplab2-predict-beam --model=SAVED INPUT... --out=RESULTS \
-        -- --runner=DataflowRunner --project=...
+    deeplab2-predict-beam --model=SAVED INPUT... --out=RESULTS -- --runner=NAME
 
 For sets of images that are too large for one machine. An INPUT is an image, a
 folder of this machine, a TFRecord file or a pattern of these, also at an
