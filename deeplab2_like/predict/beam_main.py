@@ -217,16 +217,25 @@ def _run(job: Any, options: Any) -> None:
 
     from deeplab2_like.predict import beam_pipeline
 
-    pipeline = beam.Pipeline(options=options)
+    try:
+        pipeline = beam.Pipeline(options=options)
+    except Exception as error:  # Each runner has errors of its own.
+        raise errors.ConfigError(
+            f"Beam cannot use the options behind --: {_last_line(error)}"
+        ) from error
     beam_pipeline.build(pipeline, job)
     try:
         pipeline.run().wait_until_finish()
     except Exception as error:  # Each runner has errors of its own.
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise errors.DataError(
-            f"The pipeline failed: {lines[-1][:300]} The same command runs it "
-            "again; --debug shows where it failed."
+            f"The pipeline failed: {_last_line(error)} The same command runs "
+            "it again; --debug shows where it failed."
         ) from error
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1][:300]
 
 
 def _read_results(

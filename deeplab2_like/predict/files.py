@@ -107,6 +107,7 @@ def predict_files(
         ExportError: The exported model cannot be used.
         CheckpointError: The model folder cannot be used.
         ConfigError: The classes do not fit into `raw_panoptic_format`.
+        InstallError: A video is given, and PyAV is not installed.
         DataError: An input does not exist, a folder contains no image,
             `image_ids` lacks an image or leaves open which one it is, no image
             can be read, or `out` holds what must not be replaced: results of
@@ -124,6 +125,8 @@ def predict_files(
     out = user_paths.expand(out, "out=")
     found = inputs_lib.find_inputs(inputs, warn=report.log)
     ids = _choose_ids(found.images, image_ids)
+    if found.videos:
+        running.require_video_reader()
     if os.path.exists(out) and not os.path.isdir(out):
         raise errors.DataError(f"--out={out} is a file. Give a folder.")
     facts = models.load_facts(model)

@@ -22,6 +22,21 @@ from deeplab2_like.results.panoptic_result import PanopticResult
 from deeplab2_like.storage import image_files
 
 
+def require_video_reader() -> None:
+    """Checks that videos can be read.
+
+    Raises:
+        InstallError: PyAV is not installed.
+    """
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        raise errors.InstallError(
+            f"Videos need the package {error.name}. Install it with: pip "
+            "install 'deeplab2-like[video]'"
+        ) from error
+
+
 class Run:
     """One call of `predict_files`.
 
@@ -169,13 +184,8 @@ class Run:
 
     def _add_videos(self, files: Sequence[image_files.ImageFile]) -> None:
         """Predicts videos and writes the results."""
-        try:
-            from deeplab2_like.predict import videos
-        except ImportError as error:
-            raise errors.InstallError(
-                f"Videos need the package {error.name}. Install it with: pip "
-                "install 'deeplab2-like[video]'"
-            ) from error
+        from deeplab2_like.predict import videos
+
         for file in files:
             try:
                 videos.predict_video(file, self)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes frames with their times to a video file. Needs PyAV."""
 
+import contextlib
 import fractions
 import os
+from collections.abc import Iterator
 from typing import Any, Self
 
 import av
@@ -41,7 +43,8 @@ class VideoWriter:
         self._time_base = time_base
         self._rate = rate
         self._pixel_aspect = pixel_aspect
-        self._container = av.open(os.fspath(path), "w", format="mp4")
+        self._path = os.fspath(path)
+        self._container = av.open(self._path, "w", format="mp4")
         self._stream: Any = None
         self._last: int | None = None
 
@@ -52,6 +55,9 @@ class VideoWriter:
             pixels_hw3: uint8 [H, W, 3], RGB.
             pts: Time of the frame in units of `time_base`; one that is not
                 after the frame before is moved behind it.
+
+        Raises:
+            OSError: The file cannot be written.
         """
         if self._stream is None:
             self._stream = self._add_stream(*pixels_hw3.shape[:2])
@@ -68,7 +74,16 @@ class VideoWriter:
         )
         frame.pts = pts
         frame.time_base = self._time_base
-        self._container.mux(self._stream.encode(frame))
+        with self._os_errors():
+            self._container.mux(self._stream.encode(frame))
+
+    @contextlib.contextmanager
+    def _os_errors(self) -> Iterator[None]:
+        """Raises what FFmpeg cannot write as Python's own errors do."""
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            raise OSError(error.errno, error.strerror, self._path) from error
 
     def _add_stream(self, height: int, width: int) -> Any:
         stream = self._container.add_stream(
@@ -93,6 +108,11 @@ class VideoWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and self._stream is not None:
-            self._container.mux(self._stream.encode())
-        self._container.close()
+        if kind is not None:
+            with contextlib.suppress(av.error.FFmpegError):
+                self._container.close()
+            return
+        with self._os_errors():
+            if self._stream is not None:
+                self._container.mux(self._stream.encode())
+            self._container.close()

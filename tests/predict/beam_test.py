@@ -3,6 +3,9 @@
 
 import io
 import json
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -237,6 +240,44 @@ def test_files_of_others_and_of_other_models_are_kept(
     with pytest.raises(errors.DataError, match="of another model"):
         _run([images], out)
     assert len(_load(out)["images"]) == 2
+
+
+def test_the_program_passes_on_the_options_of_beam(write_boxes, tmp_path):
+    images = write_boxes(tmp_path / "images", 2)
+    here = pathlib.Path(__file__).resolve().parent
+    code = (
+        "import sys\n"
+        "sys.path.insert(0, sys.argv.pop(1))\n"
+        "import fake_model\n"
+        "fake_model.install(fake_model.FakeModel())\n"
+        "from deeplab2_like.predict import beam_handler, beam_main\n"
+        "beam_handler.PanopticModelHandler.load_model = (\n"
+        "    lambda _: fake_model.FakeModel())\n"
+        "beam_main.cli()\n"
+    )
+    command = ["--model=m", f"{images}/*.bmp", "--out=out", "--num_shards=2"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, here, *command, "--", *_DIRECT],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(here.parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 image(s) predicted by m" in done.stderr
+    assert len(_load(tmp_path / "out")["images"]) == 2
+    command[3] = "--num_shards=1"
+    done = subprocess.run(
+        [sys.executable, "-c", code, here, *command, "--", "--runner=None"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(here.parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (2, 3)
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.usefixtures("fake")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Videos in, videos and files out."""
 
+import errno
 import fractions
 import json
 import pathlib
@@ -315,6 +316,39 @@ def test_odd_sizes_are_kept(tmp_path, size):
     assert times == [0, 40, 41, 42]
     assert pictures[0].shape[:2] == size
     assert np.abs(pictures[0].astype(int) - pixels).max() < 5
+
+
+def test_a_full_disk_is_an_error_of_the_operating_system():
+    from deeplab2_like.predict import video_writer
+
+    def write():
+        with video_writer.VideoWriter(
+            "/dev/full", time_base=_MS, rate=fractions.Fraction(25)
+        ) as writer:
+            for number in range(60):
+                writer.write(_draw(number), 40 * number)
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        write()
+    assert raised.value.errno == errno.ENOSPC
+
+
+@pytest.mark.slow
+def test_frames_get_what_the_model_predicts_for_them(
+    predictor, exported, tmp_path
+):
+    path = _write(tmp_path / "clip.mp4", _REGULAR[:3])
+    out = tmp_path / "out"
+    options = predict.PredictOptions(frame_results=True)
+    predict.predict_files(exported, [path], out, options=options)
+    with av.open(str(path)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            found = predictor.predict(frame.to_ndarray(format="rgb24"))
+            ids = coco_format.load_segment_ids(
+                out / f"clip/{number:06d}.panoptic.png"
+            )
+            np.testing.assert_array_equal(ids, found.segmentation)
+    assert _read(out / "clip.overlay.mp4")[0] == _REGULAR[:3]
 
 
 def test_without_pyav_the_program_says_what_to_install(tmp_path):
