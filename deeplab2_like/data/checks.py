@@ -6,10 +6,12 @@ all records of all files and counts their contents.
 """
 
 import collections
+import concurrent.futures
 import dataclasses
+import functools
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +19,18 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.data import graph_errors, pipeline, sources
+from deeplab2_like.data.inspection import facts as facts_lib
+from deeplab2_like.data.inspection.facts import ImageFacts
 from deeplab2_like.data.records import decoding
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import files as record_files
+from deeplab2_like.data.records import headers as record_headers
 from deeplab2_like.data.records import writer as record_writer
-from deeplab2_like.labels import label_map
 from deeplab2_like.storage import exif
 
 _READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
+# Records that are read ahead of their use.
+_AHEAD = 32
 
 
 @dataclasses.dataclass
@@ -56,15 +62,16 @@ class Report:
     max_class_instances: int = 0
     num_turned: int = 0
 
-    def add(self, panoptic_hw: np.ndarray, label_divisor: int) -> None:
-        """Counts one image by its label, int32 [H, W]."""
-        height, width = panoptic_hw.shape
-        segments = label_map.compute_segments(panoptic_hw)
-        classes = segments.ids // label_divisor
-        is_instance = segments.ids % label_divisor > 0
+    def add(self, facts: ImageFacts) -> None:
+        """Counts one image."""
         self.num_checked += 1
-        self.sizes[height, width] += 1
-        for index, area in zip(classes, segments.areas, strict=True):
+        self.num_turned += facts.is_turned
+        self.sizes[facts.size] += 1
+        classes, areas, numbers = facts.classes, facts.areas, facts.instances
+        if classes is None or areas is None or numbers is None:
+            return
+        is_instance = numbers > 0
+        for index, area in zip(classes, areas, strict=True):
             self.pixels[int(index)] += int(area)
         by_class = Counter(classes[is_instance].tolist())
         self.instances.update(by_class)
@@ -94,8 +101,10 @@ def _make_decoder(
             is_label_required=is_label_required,
             allows_damage=allows_damage,
         )
+        parsed = record_features.parse_example(record)
         return example | {
-            "file": record_features.parse_example(record)["image"]
+            "file": parsed["image"],
+            "has_label": tf.strings.length(parsed["label"]) > 0,
         }
 
     return decode
@@ -165,28 +174,60 @@ def _find_missing_shards(paths: Sequence[str]) -> list[str]:
     ]
 
 
+@dataclasses.dataclass(frozen=True)
+class RecordImage:
+    """A record without a problem.
+
+    Attributes:
+        path: Path of its file.
+        offset: Byte at which it begins.
+        name: Name of the image.
+        facts: What it contains.
+    """
+
+    path: str
+    offset: int
+    name: str
+    facts: ImageFacts
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckOptions:
+    """How records are checked.
+
+    Attributes:
+        records_per_file: Records of each file that are read, spread over the
+            file; -1: all.
+        is_label_required: Whether a record without a label is a problem.
+        with_checksums: Whether files are compared with MANIFEST.sha256.
+        is_quick: Whether only headers of images and labels are read.
+        num_threads: Records that are read at once.
+    """
+
+    records_per_file: int = -1
+    is_label_required: bool = True
+    with_checksums: bool = False
+    is_quick: bool = False
+    num_threads: int = 1
+
+
 def check_records(
     file_patterns: Sequence[str],
     rules: pipeline.LabelRules,
+    options: CheckOptions | None = None,
     *,
-    records_per_file: int = -1,
-    is_label_required: bool = True,
-    with_checksums: bool = False,
     report_file: Callable[[int], None] | None = None,
-    report_label: Callable[[str, np.ndarray], None] | None = None,
+    report_image: Callable[[RecordImage], None] | None = None,
 ) -> Report:
     """Checks record files.
 
     Args:
         file_patterns: Glob patterns of TFRecord files.
         rules: The labels that are allowed.
-        records_per_file: Records of each file that are decoded and counted,
-            spread over the file; -1: all.
-        is_label_required: Whether a record without a label is a problem.
-        with_checksums: Whether files are compared with MANIFEST.sha256.
+        options: How they are checked; by default completely.
         report_file: Function that is called with the number of files done.
-        report_label: Function that is called with the path of the file and the
-            label, int32 [H, W], of each record without a problem.
+        report_image: Function that is called with each record without a
+            problem, in their order.
 
     Returns:
         The findings.
@@ -194,43 +235,126 @@ def check_records(
     Raises:
         errors.DataError: There are no files to check.
     """
+    options = options or CheckOptions()
     paths = record_files.find_files(file_patterns)
     result = Report(num_files=len(paths))
     result.problems += _find_missing_shards(paths)
-    decode = _make_decoder(rules, is_label_required)
+    read = _make_reader(rules, options)
     names: Counter[str] = Counter()
-    for done, path in enumerate(paths):
-        file = record_files.scan_file(path)
-        result.num_records += len(file.offsets)
-        if file.problem:
-            result.problems.append(f"{file.problem}.")
-        for place in _choose(len(file.offsets), records_per_file):
-            offset = int(file.offsets[place])
-            try:
-                example = decode(path, offset)
-            except _READ_ERRORS as error:
-                problem = graph_errors.as_data_error(error) or error
-                result.problems.append(
-                    f"{path!r}, record {place}, image"
-                    f" {_read_name(path, offset)!r}: {problem}"
-                )
-                continue
-            names[example["name"].numpy().decode()] += 1
-            panoptic = example["panoptic"].numpy()
-            result.add(panoptic, rules.label_divisor)
-            if report_label:
-                report_label(path, panoptic)
-            orientation = exif.read_orientation(example["file"].numpy())
-            result.num_turned += orientation not in (None, 1)
-        if report_file:
-            report_file(done + 1)
+    with concurrent.futures.ThreadPoolExecutor(options.num_threads) as executor:
+        for done, path in enumerate(paths):
+            file = record_files.scan_file(path)
+            result.num_records += len(file.offsets)
+            if file.problem:
+                result.problems.append(f"{file.problem}.")
+            places = _choose(len(file.offsets), options.records_per_file)
+            for found in _call_in_order(
+                executor, functools.partial(read, file), places.tolist()
+            ):
+                if isinstance(found, str):
+                    result.problems.append(found)
+                    continue
+                names[found.name] += 1
+                result.add(found.facts)
+                if report_image:
+                    report_image(found)
+            if report_file:
+                report_file(done + 1)
     result.problems += [
         f"{count} records have the image name {name!r}. Names must differ:"
         " predictions are stored under them."
         for name, count in names.items()
         if count > 1
     ]
-    if with_checksums:
+    if options.with_checksums:
         for folder in sorted({os.path.dirname(path) for path in paths}):
             result.problems += record_writer.find_manifest_problems(folder)
     return result
+
+
+def _call_in_order(
+    executor: concurrent.futures.Executor,
+    function: Callable[[int], RecordImage | str],
+    places: Sequence[int],
+) -> Iterator[RecordImage | str]:
+    """Yields results in order; only a few are ahead of their use."""
+    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    for place in places:
+        waiting.append(executor.submit(function, place))
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _make_reader(
+    rules: pipeline.LabelRules, options: CheckOptions
+) -> Callable[[record_files.RecordFile, int], RecordImage | str]:
+    """Makes the function that reads one record, or says what is wrong."""
+    if options.is_quick:
+        return functools.partial(
+            _read_header, is_label_required=options.is_label_required
+        )
+    decode = _make_decoder(rules, options.is_label_required)
+
+    def read(file: record_files.RecordFile, place: int) -> RecordImage | str:
+        path, offset = file.path, int(file.offsets[place])
+        try:
+            example = decode(path, offset)
+        except _READ_ERRORS as error:
+            problem = graph_errors.as_data_error(error) or error
+            return (
+                f"{path!r}, record {place}, image"
+                f" {_read_name(path, offset)!r}: {problem}"
+            )
+        orientation = exif.read_orientation(example["file"].numpy())
+        found = facts_lib.measure(
+            example["image"].numpy(),
+            example["panoptic"].numpy() if example["has_label"] else None,
+            rules.label_divisor,
+            is_turned=orientation not in (None, 1),
+        )
+        name = example["name"].numpy().decode()
+        return RecordImage(path, offset, name, found)
+
+    return read
+
+
+def _read_header(
+    file: record_files.RecordFile, place: int, is_label_required: bool
+) -> RecordImage | str:
+    path, offset = file.path, int(file.offsets[place])
+    name = ""
+    try:
+        serialized = record_headers.read_record(
+            path, offset, int(file.lengths[place])
+        )
+        name, found = record_headers.measure(
+            serialized, is_label_required=is_label_required
+        )
+    except errors.DataError as error:
+        name = name or record_headers.read_name(serialized)
+        return f"{path!r}, record {place}, image {name!r}: {error}"
+    return RecordImage(path, offset, name, found)
+
+
+def make_loader(
+    rules: pipeline.LabelRules,
+) -> Callable[[str, int], tuple[np.ndarray, np.ndarray | None]]:
+    """Makes the function that decodes a record that was checked.
+
+    Args:
+        rules: The labels that are allowed.
+
+    Returns:
+        Function from the path of a file and the byte at which a record begins
+        to its image, uint8 [H, W, 3], and its label, int32 [H, W], or None.
+    """
+    decode = _make_decoder(rules, False)
+
+    def load(path: str, offset: int) -> tuple[np.ndarray, np.ndarray | None]:
+        example = decode(path, offset)
+        label = example["panoptic"].numpy() if example["has_label"] else None
+        return example["image"].numpy(), label
+
+    return load

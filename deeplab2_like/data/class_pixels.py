@@ -18,6 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from deeplab2_like.data import graph_errors, pipeline
+from deeplab2_like.data.inspection.facts import ImageFacts
 from deeplab2_like.data.records import decoding
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import files as record_files
@@ -96,6 +97,24 @@ def count_label(
     counts = counts[: descriptor.num_classes].astype(np.int64)
     if descriptor.ignore_label < descriptor.num_classes:
         counts[descriptor.ignore_label] = 0
+    return counts
+
+
+def count_segments(
+    facts: ImageFacts, descriptor: DatasetDescriptor
+) -> npt.NDArray[np.int64]:
+    """Counts the pixels of each class of an image: int64 [C], 0 for void.
+
+    Args:
+        facts: The image.
+        descriptor: The data set.
+    """
+    counts = np.zeros(descriptor.num_classes, np.int64)
+    if facts.classes is not None and facts.areas is not None:
+        is_class = (facts.classes != descriptor.ignore_label) & (
+            facts.classes < descriptor.num_classes
+        )
+        np.add.at(counts, facts.classes[is_class], facts.areas[is_class])
     return counts
 
 

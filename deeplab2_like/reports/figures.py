@@ -9,7 +9,7 @@ from deeplab2_like.reports import tables
 from deeplab2_like.reports.evaluation import Reliability
 
 # Units of the drawings are pixels of a narrow screen.
-_WIDTH = 340
+WIDTH = 340
 _BAR_HEIGHT = 16
 _ROW_HEIGHT = 40
 
@@ -24,7 +24,7 @@ def draw_bars(
         bars: Label and value of each, None for a dash.
         maximum: Value of the longest possible bar.
     """
-    room = _WIDTH - 48
+    room = WIDTH - 48
     parts = []
     for index, (label, value) in enumerate(bars):
         top = index * _ROW_HEIGHT
@@ -45,12 +45,12 @@ def draw_bars(
                 top + 18,
                 length,
                 _BAR_HEIGHT,
-                _WIDTH,
+                WIDTH,
                 top + 31,
                 tables.format_percent(value),
             )
         )
-    return _frame(title, _ROW_HEIGHT * len(bars), parts)
+    return frame_svg(title, _ROW_HEIGHT * len(bars), parts)
 
 
 def draw_reliability(reliability: Reliability) -> Markup:
@@ -122,7 +122,7 @@ def draw_reliability(reliability: Reliability) -> Markup:
         "Share of predicted things that are right, by score; dots mark the "
         "mean score, and below are the numbers of things"
     )
-    return _frame(title, base + 4, parts)
+    return frame_svg(title, base + 4, parts)
 
 
 def _draw_grid(left: int, top: int, side: int) -> Markup:
@@ -150,8 +150,15 @@ def _draw_grid(left: int, top: int, side: int) -> Markup:
     return Markup("").join(parts)
 
 
-def _frame(title: str, height: float, parts: Sequence[Markup]) -> Markup:
+def frame_svg(title: str, height: float, parts: Sequence[Markup]) -> Markup:
+    """Makes a chart of its parts.
+
+    Args:
+        title: What the chart shows, for readers that do not see it.
+        height: Its height; the width is `WIDTH`.
+        parts: SVG elements.
+    """
     return Markup(
         '<svg class="figure" role="img" aria-label="{}" '
         'viewBox="0 0 {} {:.0f}">{}</svg>'
-    ).format(title, _WIDTH, height, Markup("").join(parts))
+    ).format(title, WIDTH, height, Markup("").join(parts))

@@ -59,7 +59,7 @@ pictures.forEach((button, index) => {
   });
 });
 viewer.addEventListener("keydown", (event) => {
-  const row = 4;
+  const row = Number(viewer.dataset.row);
   const steps = {
     ArrowRight: 1, ArrowLeft: -1, ArrowDown: row, ArrowUp: -row,
   };

@@ -1,30 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a report: HTML text with everything inside of it.
-
-Styles, script and pictures are parts of the text, and a content security policy
-keeps browsers from loading anything else. All texts are escaped by Jinja2.
-"""
+"""The page of a report of an evaluation: HTML text."""
 
 import dataclasses
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from deeplab2_like.reports import (
     calibration,
     comparison,
     confusion,
     figures,
+    frame,
     sections,
     tables,
 )
 from deeplab2_like.reports.evaluation import Evaluation
 from deeplab2_like.reports.report import Report
-
-_FILES = "deeplab2_like.reports"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,15 +37,9 @@ class Tile:
 
 def render(report: Report) -> str:
     """Returns the page of a report as HTML text."""
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_read_file),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     evaluation = report.evaluation
-    return environment.get_template("page.html").render(
+    return frame.render(
+        "page.html",
         report=report,
         evaluation=evaluation,
         facts=_list_facts(report),
@@ -65,15 +50,7 @@ def render(report: Report) -> str:
         comparison=comparison,
         confusion=confusion,
         figures=figures,
-        tables=tables,
-        css=Markup(_read_file("page.css")),
-        script=Markup(_read_file("page.js")),
     )
-
-
-def _read_file(name: str) -> str:
-    file = resources.files(_FILES) / name
-    return file.read_text(encoding="utf-8")
 
 
 def _list_facts(report: Report) -> list[tuple[str, str]]:

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks, before anything is evaluated, that a report can be made."""
 
-import importlib.util
-
 from deeplab2_like import errors
-from deeplab2_like.reports import evaluation
+from deeplab2_like.reports import evaluation, installation
 
 
 def check(compare_with: str, *, has_labels: bool) -> None:
@@ -26,10 +24,6 @@ def check(compare_with: str, *, has_labels: bool) -> None:
             "decode_groundtruth_label is false. Leave out --report and "
             "--compare_with, or evaluate images with labels."
         )
-    if importlib.util.find_spec("jinja2") is None:
-        raise errors.InstallError(
-            "--report needs Jinja2, which is not installed. Install it with: "
-            "pip install 'deeplab2_like[train]'"
-        )
+    installation.check()
     if compare_with:
         evaluation.load_evaluation(compare_with)

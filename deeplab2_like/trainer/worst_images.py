@@ -2,7 +2,6 @@
 """Keeps the pictures of the images of the lowest scores of an evaluation."""
 
 import heapq
-import io
 import math
 from collections.abc import Iterator
 
@@ -13,11 +12,9 @@ from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.labels import palette
 from deeplab2_like.reports.report import Picture
 from deeplab2_like.results import original_size
-from deeplab2_like.visualize import visualizer
+from deeplab2_like.visualize import page_pictures, visualizer
 
 NUM_IMAGES = 12
-_PANEL_SIZE = 480  # Longer side of a picture in pixels.
-_QUALITY = 88  # Of JPEG.
 
 Color = tuple[int, int, int]
 
@@ -85,9 +82,11 @@ class WorstImages:
             true,
             predicted,
             self._descriptor,
-            panel_size=_PANEL_SIZE,
+            panel_size=page_pictures.PANEL_SIZE,
         )
-        pictures = [_encode(title, picture) for title, picture in panels]
+        pictures = [
+            page_pictures.encode(title, picture) for title, picture in panels
+        ]
         return pictures, {
             entry.name: entry.color
             for entry in entries
@@ -109,11 +108,3 @@ class WorstImages:
         return sorted(
             found.items(), key=lambda item: order.get(item[0], len(names))
         )
-
-
-def _encode(title: str, picture: Image.Image) -> Picture:
-    stream = io.BytesIO()
-    picture.save(stream, format="JPEG", quality=_QUALITY, subsampling=0)
-    return Picture(
-        title, stream.getvalue(), "image/jpeg", picture.width, picture.height
-    )

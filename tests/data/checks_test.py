@@ -30,7 +30,7 @@ def write(folder, *data, split="train", num_shards=1):
 
 
 def check(pattern, **options):
-    return checks.check_records(pattern, RULES, **options)
+    return checks.check_records(pattern, RULES, checks.CheckOptions(**options))
 
 
 def test_good_records_are_counted(tmp_path):

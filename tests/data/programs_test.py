@@ -164,6 +164,10 @@ def test_a_tilde_is_the_home_folder_and_no_folder_of_that_name(tmp_path):
     [
         ("describe_data", ["a.json", "b.json"], "Unexpected argument 'b.json'"),
         ("check_data", ["--dataset=scene"], "--file_pattern is missing"),
+        ("check_data", [], "Nothing to check is given"),
+        ("check_data", ["a", "b"], "Give one folder, or one JSON file, not 2"),
+        ("check_data", ["a", "--dataset=b"], "Unexpected argument 'a'"),
+        ("check_data", [".", f"--report={ROOT}/setup.cfg"], "is a file"),
         (
             "check_data",
             ["--dataset=scene", "--file_pattern=x"],

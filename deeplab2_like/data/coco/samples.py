@@ -40,6 +40,7 @@ class Sample:
             file than pixels in the PNG; they are read.
         note: Sentence about what is left out of the file, such as further
             pages; "" if nothing is.
+        pixels: uint8 [H, W, 3], the image, decoded.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Sample:
     is_converted: bool
     num_other_areas: int = 0
     note: str = ""
+    pixels: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +66,7 @@ class ImageOfRecord:
         size: (height, width).
         is_converted: Whether the file was rewritten.
         note: See `Sample`.
+        pixels: uint8 [H, W, 3], the image, decoded.
     """
 
     content: bytes
@@ -71,6 +74,7 @@ class ImageOfRecord:
     size: tuple[int, int]
     is_converted: bool
     note: str
+    pixels: np.ndarray
 
 
 def load_image(
@@ -104,7 +108,12 @@ def load_image(
         content, file_format = output.getvalue(), "png"
     height, width = pixels_hw3.shape[:2]
     return ImageOfRecord(
-        content, file_format, (height, width), is_converted, image.note
+        content,
+        file_format,
+        (height, width),
+        is_converted,
+        image.note,
+        pixels_hw3,
     )
 
 
@@ -270,6 +279,7 @@ def load_sample(
             0,
             image.is_converted,
             note=image.note,
+            pixels=image.pixels,
         )
     ids_hw = coco_format.load_segment_ids(entry.label_path)
     image = load_image(entry, ids_hw.shape)
@@ -304,4 +314,5 @@ def load_sample(
         image.is_converted,
         num_other_areas,
         image.note,
+        image.pixels,
     )

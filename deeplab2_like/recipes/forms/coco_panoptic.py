@@ -86,6 +86,8 @@ class CocoPanoptic(Source):
                 load=functools.partial(
                     coco_samples.load_sample, entry, descriptor
                 ),
+                path=entry.image_path,
+                label_path=entry.label_path,
             )
             for part in self._parts
             for entry in coco_entries.load_entries(

@@ -190,6 +190,8 @@ class LabelSource(Source):
                     self.reading.loose,
                     prefers_upright,
                 ),
+                str(one.path),
+                one.label_path,
             )
             for one in sorted(images, key=lambda one: (one.split, one.name))
         ]
@@ -253,6 +255,7 @@ def _load_sample(
         num_crowds,
         image.is_converted,
         note=" ".join(filter(None, [image.note, note])),
+        pixels=image.pixels,
     )
 
 

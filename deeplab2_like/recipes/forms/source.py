@@ -49,12 +49,16 @@ class Example:
         class_ids: Indices of the classes that its label says to have.
         load: Function that loads it, which raises `errors.DataError` where it
             cannot be used.
+        path: Path of the image; "" where it is no file of its own.
+        label_path: Path of the label where it is an image file, or "".
     """
 
     name: str
     split: str
     class_ids: frozenset[int]
     load: Callable[[], Sample]
+    path: str = ""
+    label_path: str = ""
 
 
 class Source(abc.ABC):

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks record files; the part of a check that needs TensorFlow."""
+
+import array
+import os
+from collections.abc import Sequence
+
+from deeplab2_like.console import progress
+from deeplab2_like.data import checks, class_pixels, pipeline
+from deeplab2_like.data.inspection import summary
+from deeplab2_like.data.inspection.collector import Collector, Sentences
+from deeplab2_like.data.inspection.findings import Evidence
+from deeplab2_like.data.records import paths as record_paths
+from deeplab2_like.labels.descriptor import DatasetDescriptor
+from deeplab2_like.recipes.inspection.checked import Checked
+
+_ALL = "records"
+
+
+def check(
+    patterns: Sequence[str],
+    descriptor: DatasetDescriptor,
+    options: checks.CheckOptions,
+    *,
+    remarks: Sequence[str] = (),
+    report: progress.Progress | None = None,
+) -> tuple[Checked, checks.Report]:
+    """Checks record files.
+
+    Whole files without a problem get their numbers of pixels by class stored
+    beside them, which training warns by and takes weights of classes from.
+
+    Args:
+        patterns: Patterns of the files.
+        descriptor: The data set.
+        options: How they are checked.
+        remarks: Sentences about the descriptor.
+        report: Display of the progress; on standard error when None.
+
+    Returns:
+        What was found in the images, and in the files.
+
+    Raises:
+        errors.DataError: There are no files to check.
+    """
+    report = report or progress.Progress()
+    paths = record_paths.find_files(patterns)
+    split_of = {path: _find_split(path) for path in paths}
+    splits = sorted({*split_of.values()}, key=lambda s: ("train" not in s, s))
+    collector = Collector(descriptor, splits)
+    counts: dict[str, class_pixels.ClassPixels] = {}
+    offsets, files = array.array("q"), array.array("I")
+    numbers = {path: number for number, path in enumerate(paths)}
+
+    def add(image: checks.RecordImage) -> None:
+        number = splits.index(split_of[image.path])
+        collector.add(image.name, number, len(offsets), image.facts)
+        offsets.append(image.offset)
+        files.append(numbers[image.path])
+        found = counts.setdefault(
+            image.path, class_pixels.ClassPixels.empty(descriptor.num_classes)
+        )
+        found.add_image(
+            class_pixels.count_segments(image.facts, descriptor),
+            descriptor.thing_ids,
+        )
+
+    rules = pipeline.LabelRules.from_descriptor(descriptor)
+    with report.phase("Checking files", len(paths), unit="files") as phase:
+        found = checks.check_records(
+            patterns,
+            rules,
+            options,
+            report_file=phase.advance,
+            report_image=add,
+        )
+    is_whole = found.num_checked == found.num_records
+    if (
+        is_whole
+        and options.is_label_required
+        and not options.is_quick
+        and not found.problems
+    ):
+        class_pixels.store_counts(counts, descriptor)
+    problems = Sentences()
+    for problem in found.problems:
+        problems.add(problem)
+    equal, near = summary.find_twins(collector)
+    evidence = Evidence(
+        collector,
+        equal,
+        near,
+        problems,
+        remarks,
+        is_quick=options.is_quick,
+        is_sample=not is_whole,
+        checks_names=False,  # `check_records` has done it.
+    )
+    folder = os.path.basename(os.path.dirname(os.path.abspath(paths[0])))
+    done = summary.summarize(
+        evidence,
+        descriptor.name,
+        f"{found.num_files} record files in {folder}, data set "
+        f"{descriptor.name}.",
+        found.num_records,
+    )
+
+    load_record = checks.make_loader(rules)
+
+    def load(key: int):
+        return load_record(paths[files[key]], offsets[key])
+
+    return Checked(done, evidence, None if options.is_quick else load), found
+
+
+def _find_split(path: str) -> str:
+    """Returns the split that the name of a shard begins with."""
+    match = record_paths.SHARD.match(path)
+    return os.path.basename(match[1]) or _ALL if match else _ALL
