@@ -118,7 +118,7 @@ def compute_difference_hash(image_hw3: npt.NDArray[np.uint8]) -> int | None:
         return None
     small = Image.fromarray(image_hw3).convert("L")
     small = small.resize(
-        (_COLUMNS, _ROWS), Image.Resampling.BOX, reducing_gap=2.0
+        (_COLUMNS, _ROWS), Image.Resampling.BILINEAR, reducing_gap=4.0
     )
     steps = np.diff(np.asarray(small).astype(int), axis=1)
     if (np.abs(steps) >= _LEAST_STEP).sum() < _LEAST_STEPS:
