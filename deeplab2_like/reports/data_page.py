@@ -89,7 +89,8 @@ def _make_tiles(check: DataCheck) -> list[Tile]:
             Tile(
                 "Classes",
                 num(len(check.classes)),
-                f"{things} things, {len(check.classes) - things} stuff",
+                f"{things} thing{'s' * (things != 1)}, "
+                f"{len(check.classes) - things} stuff",
             ),
             Tile(
                 "Objects",

@@ -145,3 +145,23 @@ def test_the_probe_passes_good_and_names_bad_files(tmp_path):
         checks.check_first_record(pattern, RULES)
     with pytest.raises(errors.DataError, match="matches no file"):
         checks.check_first_record([str(tmp_path / "val-*")], RULES)
+
+
+def test_headers_find_the_same_sizes_without_pixels(tmp_path):
+    stream = io.BytesIO()
+    Image.new("RGB", (5, 4)).save(stream, format="PNG")
+    cut = stream.getvalue()[:-20]  # Its pixels cannot be decoded.
+    pattern = write(tmp_path, make_record("a"), make_record("cut", image=cut))
+    report = check(pattern, is_quick=True, num_threads=2)
+    assert report.problems == []
+    assert report.sizes == {(4, 5): 2}
+    assert not report.pixels
+    (problem,) = check(pattern, num_threads=2).problems
+    assert "image 'cut': Image 'cut' is damaged" in problem
+
+
+def test_headers_find_records_that_are_none(tmp_path):
+    pattern = write(tmp_path, make_record("a"), b"\xffno example")
+    report = check(pattern, is_quick=True)
+    (problem,) = report.problems
+    assert "record 1, image '': A record is not a tf.train.Example" in problem

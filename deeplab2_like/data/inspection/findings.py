@@ -244,7 +244,7 @@ def _list_images(collector: Collector) -> Iterator[Finding]:
     void = collector.void_shares
 
     def name(rows: np.ndarray) -> list[str]:
-        return [collector.names[row] for row in rows]
+        return [collector.names[row] for row in rows.tolist()]
 
     empty = np.flatnonzero(void >= 1)
     if len(empty):
@@ -262,7 +262,10 @@ def _list_images(collector: Collector) -> Iterator[Finding]:
             NOTE,
             f"{count_images(len(much))} with more void than labeled pixels.",
             "What is void is neither learned nor scored.",
-            [f"{collector.names[i]} ({100 * void[i]:.0f} %)" for i in much],
+            [
+                f"{collector.names[i]} ({100 * void[i]:.0f} %)"
+                for i in much.tolist()
+            ],
         )
     plain = np.flatnonzero(collector.is_uniform)
     if len(plain):

@@ -12,7 +12,7 @@ from deeplab2_like.data.inspection.collector import Collector, Sentences
 from deeplab2_like.data.inspection.findings import Evidence
 from deeplab2_like.data.records import paths as record_paths
 from deeplab2_like.labels.descriptor import DatasetDescriptor
-from deeplab2_like.recipes.inspection.checked import Checked
+from deeplab2_like.recipes.inspection.checked import Checked, LoadImage
 
 _ALL = "records"
 
@@ -45,26 +45,7 @@ def check(
     """
     report = report or progress.Progress()
     paths = record_paths.find_files(patterns)
-    split_of = {path: _find_split(path) for path in paths}
-    splits = sorted({*split_of.values()}, key=lambda s: ("train" not in s, s))
-    collector = Collector(descriptor, splits)
-    counts: dict[str, class_pixels.ClassPixels] = {}
-    offsets, files = array.array("q"), array.array("I")
-    numbers = {path: number for number, path in enumerate(paths)}
-
-    def add(image: checks.RecordImage) -> None:
-        number = splits.index(split_of[image.path])
-        collector.add(image.name, number, len(offsets), image.facts)
-        offsets.append(image.offset)
-        files.append(numbers[image.path])
-        found = counts.setdefault(
-            image.path, class_pixels.ClassPixels.empty(descriptor.num_classes)
-        )
-        found.add_image(
-            class_pixels.count_segments(image.facts, descriptor),
-            descriptor.thing_ids,
-        )
-
+    images = _Images(paths, descriptor)
     rules = pipeline.LabelRules.from_descriptor(descriptor)
     with report.phase("Checking files", len(paths), unit="files") as phase:
         found = checks.check_records(
@@ -72,7 +53,7 @@ def check(
             rules,
             options,
             report_file=phase.advance,
-            report_image=add,
+            report_image=images.add,
         )
     is_whole = found.num_checked == found.num_records
     if (
@@ -81,13 +62,13 @@ def check(
         and not options.is_quick
         and not found.problems
     ):
-        class_pixels.store_counts(counts, descriptor)
+        class_pixels.store_counts(images.counts, descriptor)
     problems = Sentences()
     for problem in found.problems:
         problems.add(problem)
-    equal, near = summary.find_twins(collector)
+    equal, near = summary.find_twins(images.collector)
     evidence = Evidence(
-        collector,
+        images.collector,
         equal,
         near,
         problems,
@@ -104,13 +85,58 @@ def check(
         f"{descriptor.name}.",
         found.num_records,
     )
+    load = None if options.is_quick else images.make_loader(rules)
+    return Checked(done, evidence, load), found
 
-    load_record = checks.make_loader(rules)
 
-    def load(key: int):
-        return load_record(paths[files[key]], offsets[key])
+class _Images:
+    """The images of records.
 
-    return Checked(done, evidence, None if options.is_quick else load), found
+    Attributes:
+        collector: What they contain.
+        counts: Pixels by class of each file.
+    """
+
+    def __init__(self, paths: Sequence[str], descriptor: DatasetDescriptor):
+        """Begins without images.
+
+        Args:
+            paths: The record files.
+            descriptor: The data set.
+        """
+        self._descriptor = descriptor
+        self._paths = paths
+        self._splits = {path: _find_split(path) for path in paths}
+        splits = sorted(
+            {*self._splits.values()}, key=lambda s: ("train" not in s, s)
+        )
+        self.collector = Collector(descriptor, splits)
+        self.counts: dict[str, class_pixels.ClassPixels] = {}
+        self._numbers = {path: number for number, path in enumerate(paths)}
+        self._files = array.array("I")
+        self._offsets = array.array("q")
+
+    def add(self, image: checks.RecordImage) -> None:
+        """Adds an image."""
+        split = self.collector.splits.index(self._splits[image.path])
+        self.collector.add(image.name, split, len(self._files), image.facts)
+        self._files.append(self._numbers[image.path])
+        self._offsets.append(image.offset)
+        data = self._descriptor
+        if image.path not in self.counts:
+            self.counts[image.path] = class_pixels.ClassPixels.empty(
+                data.num_classes
+            )
+        self.counts[image.path].add_image(
+            class_pixels.count_segments(image.facts, data), data.thing_ids
+        )
+
+    def make_loader(self, rules: pipeline.LabelRules) -> LoadImage:
+        """Makes the function that loads an image again."""
+        load = checks.make_loader(rules)
+        return lambda key: load(
+            self._paths[self._files[key]], self._offsets[key]
+        )
 
 
 def _find_split(path: str) -> str:

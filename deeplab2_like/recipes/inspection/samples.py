@@ -12,7 +12,7 @@ from PIL import Image
 from deeplab2_like import errors
 from deeplab2_like.data.inspection.collector import Collector
 from deeplab2_like.data.inspection.findings import Evidence
-from deeplab2_like.labels import label_map, palette
+from deeplab2_like.labels import label_map
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.recipes.inspection.checked import LoadImage
 from deeplab2_like.reports.data_check import SampleImage
@@ -140,11 +140,9 @@ def draw(
                 pictures,
             )
         )
-    if colors:
-        colors["void"] = palette.VOID
     order = {name: index for index, name in enumerate(data.class_names)}
     return samples, sorted(
-        colors.items(), key=lambda item: order.get(item[0], -1)
+        colors.items(), key=lambda item: order.get(item[0], len(order))
     )
 
 

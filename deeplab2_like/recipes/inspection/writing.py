@@ -7,7 +7,7 @@ from deeplab2_like import errors
 from deeplab2_like.recipes.inspection import samples
 from deeplab2_like.recipes.inspection.checked import Checked
 from deeplab2_like.reports import installation
-from deeplab2_like.reports.data_check import DataReport
+from deeplab2_like.reports.data_check import DataReport, SampleImage
 from deeplab2_like.storage import json_files, whole_files
 
 REPORT_FILE = "report.html"
@@ -48,7 +48,8 @@ def write(
     # Checks without a report do without Jinja2.
     from deeplab2_like.reports import data_page
 
-    drawn, colors = [], []
+    drawn: list[SampleImage] = []
+    colors: list[tuple[str, samples.Color]] = []
     if checked.load is not None and count:
         drawn, colors = samples.draw(checked.evidence, checked.load, count)
     metrics = json_files.to_plain(checked.check.to_metrics())

@@ -72,4 +72,4 @@ def test_pictures_are_drawn_with_and_without_labels():
     assert bare.content == "no label"
     assert [p.title for p in labeled.pictures] == ["image", "label"]
     assert labeled.content == "1 tree; ground"
-    assert [name for name, _ in colors] == ["void", "ground", "tree"]
+    assert [name for name, _ in colors] == ["ground", "tree"]
