@@ -159,6 +159,29 @@ def augment_example(
     )
 
 
+def compute_evaluation_size(
+    size: tf.Tensor, options: Preprocessing
+) -> tf.Tensor:
+    """Computes the size that an image has on its canvas in evaluation.
+
+    Args:
+        size: int32 [2], height and width of the image.
+        options: Options of preprocessing.
+
+    Returns:
+        int32 [2].
+    """
+    limit = options.max_resize
+    if limit is None and not options.pad_to_multiple_of:
+        limit = options.crop_size
+    return augmentation.compute_range_size(
+        _compute_input_size(size, options),
+        options.min_resize,
+        limit,
+        options.resize_factor,
+    )
+
+
 def make_evaluation_canvas(
     image_hwc: tf.Tensor,
     panoptic_hw: tf.Tensor,
@@ -177,14 +200,8 @@ def make_evaluation_canvas(
         float32 [H, W, 3] image, int32 [H, W] label, and int32 [2], the size of
         the part of the canvas that is image.
     """
-    limit = options.max_resize
     multiple = options.pad_to_multiple_of
-    if limit is None and not multiple:
-        limit = options.crop_size
-    size = _compute_input_size(tf.shape(panoptic_hw), options)
-    size = augmentation.compute_range_size(
-        size, options.min_resize, limit, options.resize_factor
-    )
+    size = compute_evaluation_size(tf.shape(panoptic_hw), options)
     canvas = (
         augmentation.compute_canvas_size(
             size, options.crop_size, multiple, options.canvas_remainder

@@ -165,7 +165,7 @@ def decode_row(encoded: tf.Tensor, max_pixels: int) -> Row:
     blank = tf.zeros(tf.concat([tf.ones_like(size), [3]], axis=0), tf.uint8)
     image = tf.cond(
         problem == "",
-        lambda: attempts.attempt(_decode_upright, encoded, blank[:0]),
+        lambda: attempts.attempt(decode_upright, encoded, blank[:0]),
         lambda: blank,
     )
     is_damaged = tf.size(image) == 0
@@ -177,7 +177,33 @@ def decode_row(encoded: tf.Tensor, max_pixels: int) -> Row:
     )
 
 
-def _decode_upright(encoded: tf.Tensor) -> tf.Tensor:
+def read_upright_size(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """Reads the size of an upright image in the header; nothing fails.
+
+    Args:
+        encoded: string scalar, the bytes of a file.
+        max_pixels: Most pixels of the image.
+
+    Returns:
+        int32 [2], height and width; ones where `decode_row` has a problem that
+        the header shows.
+    """
+    unknown = tf.constant([1, 1], tf.int64)
+    size = tf.cond(
+        _find_problem(encoded) == "",
+        lambda: attempts.attempt(_read_size, encoded, unknown),
+        lambda: unknown,
+    )
+    size = tf.ensure_shape(size, [2])
+    size = tf.where(_is_allowed(1, size, max_pixels), size, unknown)
+    orientation = orientation_lib.read_orientation(encoded)
+    is_transposed = orientation_lib.is_transposed(orientation)
+    size = tf.where(is_transposed, tf.reverse(size, [0]), size)
+    return tf.cast(size, tf.int32)
+
+
+def decode_upright(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a file for which `decode_row` has no problem: uint8 [H, W, 3]."""
     return _decode_image(encoded, orientation_lib.read_orientation(encoded))
 
 

@@ -9,7 +9,7 @@ The SavedModel is compared with the live model and only kept if they agree.
 import pathlib
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from absl import flags
 
@@ -68,7 +68,8 @@ _CANVAS_SIZE = flags.DEFINE_string(
     "config",
     "What images are padded to. config: as the evaluation of the run; fit: "
     "each image to its own smallest canvas; height,width (such as 513,1025): "
-    "all to one size, larger ones reduced.",
+    "all to one size, larger ones reduced; 513x1025,1025x2049: each to the "
+    "smallest of these that holds it, larger ones reduced.",
     flag_values=_FLAGS,
 )
 _MAX_PIXELS = flags.DEFINE_integer(
@@ -77,7 +78,12 @@ _MAX_PIXELS = flags.DEFINE_integer(
     "Most pixels of a request; larger ones are refused before decoding.",
     flag_values=_FLAGS,
 )
-_JIT_COMPILE_VALUES = {"auto": None, "true": True, "false": False}
+_JIT_COMPILE_VALUES: dict[str, bool | Literal["both"] | None] = {
+    "auto": None,
+    "true": True,
+    "false": False,
+    "both": "both",
+}
 _JIT_COMPILE = flags.DEFINE_enum(
     "jit_compile",
     "false",
@@ -86,7 +92,8 @@ _JIT_COMPILE = flags.DEFINE_enum(
     "first image of each canvas size takes seconds, and TensorFlow Serving "
     "runs it only when started with --xla_cpu_compilation_enabled=true (on a "
     "GPU --xla_gpu_compilation_enabled=true). auto: when all images have one "
-    "large canvas.",
+    "large canvas. both: each signature as it is, and compiled under a name "
+    "that ends in _xla.",
     flag_values=_FLAGS,
 )
 _FOLD_BATCH_NORMS = flags.DEFINE_bool(
@@ -115,6 +122,30 @@ _COMPACT = flags.DEFINE_bool(
     "a PNG of its segments and their table, or a sentence, out.",
     flag_values=_FLAGS,
 )
+_OVERLAY = flags.DEFINE_bool(
+    "overlay_signature",
+    False,
+    "Write the signature encoded_overlay too: files of any sizes in, for each "
+    "a PNG of the image with its segments in colors out.",
+    flag_values=_FLAGS,
+)
+_WEIGHTS = flags.DEFINE_enum(
+    "weights",
+    "float32",
+    ("float32", "bfloat16", "float16"),
+    "How kernels are stored. In 16 bits the model is half as large; it is "
+    "computed in float32 all the same, with weights that were rounded.",
+    flag_values=_FLAGS,
+)
+_BATCH_SIZES = flags.DEFINE_list(
+    "batch_sizes",
+    None,
+    "Numbers of files that a server may put into one call of encoded_compact "
+    "and encoded_overlay, such as 1,4,8: for the warm-up and for "
+    "batching_params.pbtxt. 1,2,4 when not given, or 1 where each image has a "
+    "canvas of its own.",
+    flag_values=_FLAGS,
+)
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Replace an earlier export.", flag_values=_FLAGS
 )
@@ -134,6 +165,18 @@ def _load_images(
         )
         for entry in found
     )
+
+
+def _read_batch_sizes() -> tuple[int, ...] | None:
+    if _BATCH_SIZES.value is None:
+        return None
+    try:
+        return tuple(int(size) for size in _BATCH_SIZES.value)
+    except ValueError:
+        raise errors.ConfigError(
+            f"--batch_sizes={','.join(_BATCH_SIZES.value)} are not numbers. "
+            "Give whole numbers with commas between, such as 1,4,8."
+        ) from None
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
@@ -158,6 +201,7 @@ def _main(arguments: Sequence[str]) -> None:
     else:
         config = run_config.load_checked(_MODEL_DIR.value, overrides)
     images = _load_images(_MAX_PIXELS.value)
+    batch_sizes = _read_batch_sizes()
     target.check(str(_OUT.value), overwrite=_OVERWRITE.value)
     presence.require(
         _CHECKPOINT.value or _MODEL_DIR.value,
@@ -180,6 +224,9 @@ def _main(arguments: Sequence[str]) -> None:
             overwrite=_OVERWRITE.value,
             folds_batch_norms=_FOLD_BATCH_NORMS.value,
             has_compact=_COMPACT.value,
+            has_overlay=_OVERLAY.value,
+            weights=_WEIGHTS.value,
+            batch_sizes=batch_sizes,
         ),
         config=config,
         checkpoint=_CHECKPOINT.value,

@@ -2,7 +2,7 @@
 """Compares a SavedModel with the live model that it was exported from."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,10 +12,11 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.data import preprocessing as preprocessing_lib
-from deeplab2_like.exports import serving, xla_off
+from deeplab2_like.exports import agreement as agreement_lib
+from deeplab2_like.exports import answers, signatures, xla_off
+from deeplab2_like.exports.answers import Comparison, Expected
+from deeplab2_like.inference import buckets
 from deeplab2_like.inference import canvas as canvas_lib
-from deeplab2_like.labels import coco_format, label_map
-from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.postprocess.prediction import Prediction
 from deeplab2_like.results import original_size
@@ -27,9 +28,7 @@ MIN_EQUAL_PIXELS = 0.9999
 MAX_TIPPED_PIXELS = 16
 
 NamedImage = tuple[str, npt.NDArray[np.uint8]]
-# Panoptic ids, or classes; and the ids of the segments, if there are any.
-_Expected = tuple[npt.NDArray[np.int32], set[int] | None]
-Predict = Callable[[npt.NDArray[np.uint8]], _Expected]
+Predict = Callable[[npt.NDArray[np.uint8]], Expected]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +42,8 @@ class Parity:
         problems: Sentences about images with other segments.
         is_checked_without_xla: Whether the smallest image was compared also
             with XLA switched off.
+        agreement: See `agreement.measure`, with the model whose weights were
+            not rounded; None where they are not.
     """
 
     num_images: int
@@ -50,6 +51,7 @@ class Parity:
     num_equal: int
     problems: list[str]
     is_checked_without_xla: bool = False
+    agreement: float | None = None
 
     @property
     def equal_pixels(self) -> float:
@@ -58,19 +60,31 @@ class Parity:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the facts for `ExportInfo.parity`."""
-        return {
+        facts: dict[str, Any] = {
             "images": self.num_images,
             "equal_pixels": self.equal_pixels,
             "without_xla": self.is_checked_without_xla,
         }
+        if self.agreement is not None:
+            facts["agreement"] = self.agreement
+        return facts
 
     def describe(self) -> str:
         """Returns a sentence for models that agree."""
         without = ", also without XLA" if self.is_checked_without_xla else ""
+        rounded = "" if self.agreement is None else " with rounded weights"
         return (
-            f"The SavedModel gives the same as the model{without}: "
+            f"The SavedModel gives the same as the model{rounded}{without}: "
             f"{self.equal_pixels:.4%} of the pixels and all segments of "
             f"{self.num_images} images"
+        )
+
+    def describe_agreement(self, weights: str) -> str:
+        """Returns a sentence about weights that are stored in 16 bits."""
+        return (
+            f"With weights of {weights} it segments {self.agreement:.2%} of "
+            "the pixels as with those of the checkpoint; at least "
+            f"{agreement_lib.MIN_AGREEMENT[weights]:.0%} are needed"
         )
 
     @property
@@ -83,12 +97,15 @@ class Parity:
         )
 
 
-def make_images(canvas_size: Sequence[int]) -> list[NamedImage]:
+def make_images(
+    canvas_size: Sequence[int], large_sizes: Sequence[Sequence[int]] = ()
+) -> list[NamedImage]:
     """Draws a few scenes of different sizes.
 
     Args:
         canvas_size: Height and width of the run's canvas, which the sizes are
             derived from.
+        large_sizes: Further sizes, of one image each.
 
     Returns:
         Names and uint8 images [H, W, 3].
@@ -99,6 +116,7 @@ def make_images(canvas_size: Sequence[int]) -> list[NamedImage]:
         (height // 2 + 3, width // 2 + 18),
         (width // 2 + 18, height // 2 + 3),
         (64, 64),
+        *((height, width) for height, width in large_sizes),
     ]
     return [
         (f"drawn scene {index}, {size[0]}x{size[1]}", image)
@@ -110,20 +128,35 @@ def make_images(canvas_size: Sequence[int]) -> list[NamedImage]:
 def make_live_predictor(
     system: contract.MetaArchitecture,
     model: keras.Model,
-    preprocessing: preprocessing_lib.Preprocessing,
+    preprocessings: Sequence[preprocessing_lib.Preprocessing],
 ) -> Predict:
     """Makes the function that predicts one image as the evaluation does.
 
     Args:
         system: The live system.
         model: The model that `system` built.
-        preprocessing: Options of preprocessing.
+        preprocessings: Options of preprocessing for each size of canvas.
 
     Returns:
-        Function of an image, uint8 [H, W, 3]. It returns int32 [H, W],
-        panoptic ids, or classes where there are no instances; and the ids of
-        the segments, or None where there are no instances.
+        Function of an image, uint8 [H, W, 3].
     """
+    functions = [
+        _make_predictor_on(system, model, options) for options in preprocessings
+    ]
+
+    def predict(image_hwc: npt.NDArray[np.uint8]) -> Expected:
+        size = tf.constant(image_hwc.shape[:2])
+        return functions[int(buckets.choose(size, preprocessings))](image_hwc)
+
+    return predict
+
+
+def _make_predictor_on(
+    system: contract.MetaArchitecture,
+    model: keras.Model,
+    preprocessing: preprocessing_lib.Preprocessing,
+) -> Predict:
+    """Makes the function of `make_live_predictor` for one canvas."""
     size = canvas_lib.static_size(preprocessing)
 
     # As in the evaluation a graph, in which operations are fused: in bfloat16
@@ -143,7 +176,7 @@ def make_live_predictor(
             valid_size,
         )
 
-    def predict(image_hwc: npt.NDArray[np.uint8]) -> _Expected:
+    def predict(image_hwc: npt.NDArray[np.uint8]) -> Expected:
         height, width = image_hwc.shape[:2]
         canvas, _, valid_size = preprocessing_lib.make_evaluation_canvas(
             tf.constant(image_hwc),
@@ -159,12 +192,11 @@ def make_live_predictor(
             map_hw[:valid_height, :valid_width], (height, width)
         )
         if prediction.panoptic is None:
-            return restored, None
+            return Expected(restored, None)
         ids = prediction.segment_id.numpy()[0]
         is_valid = prediction.segment_is_valid.numpy()[0]
-        return restored, set(ids[is_valid].tolist()) & set(
-            np.unique(restored).tolist()
-        )
+        segments = set(ids[is_valid].tolist())
+        return Expected(restored, segments & set(np.unique(restored).tolist()))
 
     return predict
 
@@ -173,44 +205,51 @@ def compare(
     directory: str,
     system: contract.MetaArchitecture,
     model: keras.Model,
-    preprocessing: preprocessing_lib.Preprocessing,
+    preprocessings: Sequence[preprocessing_lib.Preprocessing],
     images: Iterable[NamedImage],
     *,
     needs_xla: bool,
+    original: keras.Model | None = None,
 ) -> Parity:
     """Loads a SavedModel and compares it with the live model.
 
-    Its compact signature, if it has one, is compared with the others.
+    All signatures are compared: maps with those of the live model, small
+    answers and pictures with the maps.
 
     Args:
         directory: Folder of the SavedModel.
         system: The live system.
         model: The live model.
-        preprocessing: Options of preprocessing.
+        preprocessings: Options of preprocessing for each size of canvas.
         images: Images to compare on, which are loaded one at a time.
         needs_xla: Whether the SavedModel was compiled by XLA. If not, the
             smallest image is also compared with XLA switched off, as it is in
             TensorFlow Serving.
+        original: The model before its weights were rounded to what the
+            SavedModel stores, with which the agreement is measured; None
+            where they were not.
 
     Raises:
         ExportError: The SavedModel does not run without XLA.
     """
     loaded = tf.saved_model.load(directory)
-    serve = loaded.signatures[serving.IMAGES_SIGNATURE]
-    predict_live = make_live_predictor(system, model, preprocessing)
-    serve_compact = loaded.signatures.get(serving.COMPACT_SIGNATURE)
-    parts, count = [], 0
-    smallest: tuple[NamedImage, _Expected] | None = None
+    predict_live = make_live_predictor(system, model, preprocessings)
+    predict_original = None
+    if original is not None:
+        predict_original = make_live_predictor(system, original, preprocessings)
+    parts: list[Comparison] = []
+    count = num_pixels = num_agreeing = 0
+    smallest: tuple[NamedImage, Expected] | None = None
     for name, image in images:
         expected = predict_live(image)
-        outputs = serve(images=tf.constant(image[np.newaxis]))
-        parts.append(_compare_image(name, outputs, expected))
+        parts += _compare_signatures(loaded, system, (name, image), expected)
         count += 1
-        if serve_compact is not None:
-            encoded = tf.io.encode_png(image)[tf.newaxis]
-            rows = serve_compact(image_bytes=encoded)
-            parts.append(
-                _compare_compact(name, rows, outputs, system.descriptor)
+        if predict_original is not None:
+            num_pixels += expected.map_hw.size
+            num_agreeing += agreement_lib.count_agreeing(
+                expected.map_hw,
+                predict_original(image).map_hw,
+                1 if expected.segments is None else _divisor(system),
             )
         if smallest is None or image.size < smallest[0][1].size:
             smallest = (name, image), expected
@@ -220,7 +259,7 @@ def compare(
         without_xla = _predict_without_xla(directory, image)
         if without_xla is not None:
             name = f"{name}, without XLA"
-            parts.append(_compare_image(name, without_xla, expected))
+            parts.append(answers.compare_maps(name, without_xla, expected))
             is_checked = True
     return Parity(
         count,
@@ -228,7 +267,50 @@ def compare(
         sum(part.num_equal for part in parts),
         [problem for part in parts for problem in part.problems],
         is_checked,
+        num_agreeing / num_pixels if num_pixels else None,
     )
+
+
+def _divisor(system: contract.MetaArchitecture) -> int:
+    return system.descriptor.label_divisor
+
+
+def _compare_signatures(
+    loaded: Any,
+    system: contract.MetaArchitecture,
+    named_image: NamedImage,
+    expected: Expected,
+) -> Iterator[Comparison]:
+    """Compares all signatures on one image."""
+    name, image = named_image
+    encoded = tf.io.encode_png(image)[tf.newaxis]
+    # Of the signature with maps of each kind, by whether it is compiled.
+    maps: dict[bool, Mapping[str, Any]] = {}
+    for signature in sorted(loaded.signatures, key=_order):
+        serve = loaded.signatures[signature]
+        base = signatures.base_of(signature)
+        is_twin = signatures.is_twin(signature)
+        label = f"{name}, {signature}"
+        if base == signatures.IMAGES:
+            maps[is_twin] = serve(images=tf.constant(image[np.newaxis]))
+            yield answers.compare_maps(label, maps[is_twin], expected)
+            continue
+        outputs = serve(image_bytes=encoded)
+        if base == signatures.COMPACT:
+            yield answers.compare_compact(
+                label, outputs, maps[is_twin], system.descriptor
+            )
+        elif base == signatures.OVERLAY:
+            yield answers.compare_overlay(
+                label, outputs, maps[is_twin], image, system.descriptor
+            )
+        else:
+            yield answers.compare_maps(label, outputs, expected)
+
+
+def _order(signature: str) -> tuple[bool, str]:
+    """Puts the signatures first with which others are compared."""
+    return signatures.base_of(signature) != signatures.IMAGES, signature
 
 
 def _predict_without_xla(
@@ -242,81 +324,6 @@ def _predict_without_xla(
             f"TensorFlow Serving does: {error} It was removed. Please report "
             "it; --jit_compile=true writes a model that needs XLA."
         ) from error
-
-
-def _compare_image(
-    name: str, outputs: Mapping[str, Any], expected: _Expected
-) -> Parity:
-    """Compares the outputs for one image with those of the live model."""
-    map_hw, segments = expected
-    key = "semantic" if segments is None else "panoptic"
-    equal = int(np.sum(np.asarray(outputs[key])[0] == map_hw))
-    problems = []
-    if segments is not None:
-        problems = _compare_segments(name, outputs, segments)
-    return Parity(1, map_hw.size, equal, problems)
-
-
-def _compare_segments(
-    name: str, outputs: Mapping[str, Any], expected: set[int]
-) -> list[str]:
-    is_valid = np.asarray(outputs["segment_is_valid"])[0]
-    found = set(np.asarray(outputs["segment_id"])[0][is_valid].tolist())
-    if found == expected:
-        return []
-    missing, extra = expected - found, found - expected
-    return [
-        f"{name}: {len(found)} segments instead of {len(expected)}, missing "
-        f"{sorted(missing)[:3]}, unexpected {sorted(extra)[:3]}"
-    ]
-
-
-def _compare_compact(
-    name: str,
-    rows: Mapping[str, Any],
-    outputs: Mapping[str, Any],
-    descriptor: descriptor_lib.DatasetDescriptor,
-) -> Parity:
-    """Compares the compact answer for one image with the maps.
-
-    Args:
-        name: Name of the image.
-        rows: Outputs of the compact signature.
-        outputs: Outputs of the default signature.
-        descriptor: The data set.
-    """
-    divisor = descriptor.label_divisor
-    ids_hw = np.asarray(
-        outputs["panoptic"][0]
-        if "panoptic" in outputs
-        else outputs["semantic"][0] * divisor
-    )
-    is_valid = np.asarray(outputs["segment_is_valid"])[0]
-    ids = np.asarray(outputs["segment_id"])[0][is_valid]
-    expected = label_map.replace_values(ids_hw, ids, np.arange(1, len(ids) + 1))
-    row = {key: value.numpy()[0] for key, value in rows.items()}
-    name = f"{name}, {serving.COMPACT_SIGNATURE}"
-    if row["error"]:
-        sentence = row["error"].decode("utf-8", "replace")
-        return Parity(1, expected.size, 0, [f"{name}: {sentence}"])
-    found = coco_format.decode_ids(
-        tf.io.decode_png(row["panoptic_png_bytes"], channels=3).numpy()
-    )
-    if found.shape != expected.shape:
-        return Parity(1, expected.size, 0, [f"{name}: {found.shape}"])
-    areas = np.bincount(found.reshape(-1), minlength=len(ids) + 1)[1:]
-    used = slice(0, row["num_segments"])
-    problems = [
-        f"{name}: other segment_{key}"
-        for key, values in (
-            ("id", np.arange(1, len(ids) + 1)),
-            ("category_id", np.take(descriptor.category_ids, ids // divisor)),
-            ("isthing", [descriptor.is_thing(i) for i in ids // divisor]),
-            ("area", areas),
-        )
-        if row[f"segment_{key}"][used].tolist() != list(values)
-    ]
-    return Parity(1, expected.size, int(np.sum(found == expected)), problems)
 
 
 def require(parity: Parity) -> None:
@@ -338,4 +345,27 @@ def require(parity: Parity) -> None:
         "--parity_images: on images that are nothing like the training data "
         "rounding may decide. If they differ too, add --nofold_batch_norms, "
         "and please report it."
+    )
+
+
+def require_agreement(parity: Parity, weights: str) -> None:
+    """Checks that rounded weights segment as those of the checkpoint do.
+
+    Args:
+        parity: The comparison.
+        weights: Type in which kernels are stored.
+
+    Raises:
+        ExportError: Too many pixels are in other segments.
+    """
+    limit = agreement_lib.MIN_AGREEMENT.get(weights, 0.0)
+    if parity.agreement is None or parity.agreement >= limit:
+        return
+    raise errors.ExportError(
+        f"With weights of {weights} the model segments {parity.agreement:.2%} "
+        f"of the pixels of {parity.num_images} images as with those of the "
+        f"checkpoint. At least {limit:.0%} are needed. It was removed. Give "
+        "images of your own with --parity_images: on images that are nothing "
+        "like the training data rounding may decide. Or export with "
+        "--weights=float32."
     )

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The README of an exported model, which describes how to use it."""
 
-import math
-
-from deeplab2_like.exports import xla_off
+from deeplab2_like.exports import serving_commands, signatures
 from deeplab2_like.exports.exported_model import ExportInfo
 from deeplab2_like.labels import descriptor as descriptor_lib
 
@@ -54,11 +52,11 @@ about what is wrong.
 | `segment_area` | int32 [B, S] | pixels |
 | `segment_is_valid` | bool [B, S] | which of the S rows are segments |
 
-{canvas}{jit}
-{compact}
+{canvas}{jit}{weights}
+{compact}{overlay}
 ## TensorFlow Serving
 
-Copy this folder to `models/{name}/1` and serve `models/{name}`.{server}
+{server}
 A request:
 
 ```
@@ -73,7 +71,9 @@ curl -d '{{"signature_name": "encoded", "instances": [{{"b64": "..."}}]}}' \\
 {classes}
 Void (no class) is {ignore_label}.
 
-`assets.extra/` contains the data set descriptor, the config of the training run
+`assets.extra/` contains the data set descriptor, these classes with their
+colors in pictures (`classes.json`), the config of the training run (SHA-256
+{sha256})
 and facts about this export.
 """
 
@@ -108,46 +108,71 @@ sentence, and the others are answered as if alone. Sizes may differ.{count}
 | `error` | string [B] | empty, or what is wrong with the file; then the rest is 0 or empty |
 """  # noqa: E501
 
-_COMPILED = """ Because the
-model is compiled by XLA, which the server switches off, it answers with an
-error unless the server is started with a flag, on a GPU with
-`{gpu}`:
+_OVERLAY_ROW = (
+    "| `encoded_overlay` | `image_bytes` string [B] | JPEG or PNG files of any "
+    "sizes, see below |\n"
+)
+_OVERLAY = """
+## Pictures
 
-```
-tensorflow_model_server --rest_api_port=8501 --model_name={name} \\
-  --model_base_path=/models/{name} {flag}
-```
+`encoded_overlay` answers with `overlay_png_bytes`, string [B], a PNG of the
+upright image with its segments in colors, and with `error`, as above. It takes
+files of any sizes too.
 """
-
-
-def choose_name(experiment_name: str) -> str:
-    """Returns the name of a model, from that of the experiment."""
-    if not experiment_name or "$" in experiment_name:
-        return "model"  # A placeholder that was not filled.
-    return experiment_name
+_TWINS = """
+Each signature has a twin whose name ends in `_xla`, such as
+`serving_default_xla`: the same answers; its post-processing is compiled by XLA,
+for which the first request of each size of canvas takes longer.
+"""
 
 
 def _describe_compact(info: ExportInfo) -> str:
     count = ""
-    if info.canvas_size is not None:
-        limit = max(1, info.max_pixels // math.prod(info.canvas_size))
-        count = f" A request has\nat most {limit} files."
+    if info.fixed_sizes:
+        count = f" A request has\nat most {info.max_rows} files."
     return _COMPACT.format(max_pixels=info.max_pixels, count=count)
 
 
-def make_readme(
-    info: ExportInfo,
-    descriptor: descriptor_lib.DatasetDescriptor,
-    *,
-    has_compact: bool,
-) -> str:
-    """Makes the README of an exported model, in Markdown.
+def _describe_canvas(info: ExportInfo) -> str:
+    if not info.fixed_sizes:
+        return "Each image is padded to a canvas of its own size."
+    listed = [f"{height} x {width}" for height, width in info.fixed_sizes]
+    if len(listed) > 1:
+        return (
+            f"Canvases (height x width): {', '.join(listed)}. An image is "
+            "padded to the\nsmallest that holds it; larger ones are reduced, "
+            "to the one on which they are\nreduced least."
+        )
+    height, width = info.fixed_sizes[0]
+    return (
+        f"Each image is padded to height {height} and width {width}; "
+        "larger ones are\nreduced to fit."
+    )
 
-    Args:
-        info: Facts about the model.
-        descriptor: The data set of the model.
-        has_compact: Whether the model has the compact signature.
-    """
+
+def _describe_compilation(info: ExportInfo) -> str:
+    if any(map(signatures.is_twin, info.signatures)):
+        return "\n" + _TWINS.rstrip()
+    if info.jit_compile:
+        return (
+            "\nPost-processing is compiled by XLA: the first request of each "
+            "size of\ncanvas takes longer."
+        )
+    return ""
+
+
+def _describe_weights(info: ExportInfo) -> str:
+    agreement = info.parity.get("agreement")
+    if agreement is None:
+        return ""
+    return (
+        f"\n\nKernels are stored as {info.weights}, and computed with in "
+        f"float32. Of the pixels of\n{info.parity['images']} images "
+        f"{agreement:.2%} are segmented as with the weights of the checkpoint."
+    )
+
+
+def _list_classes(descriptor: descriptor_lib.DatasetDescriptor) -> str:
     rows = []
     for class_id, class_name in enumerate(descriptor.class_names):
         kind = "thing" if descriptor.is_thing(class_id) else "stuff"
@@ -155,29 +180,25 @@ def make_readme(
             kind = "void"
         category = descriptor.category_ids[class_id]
         rows.append(f"| {class_id} | {class_name} | {kind} | {category} |\n")
-    if info.canvas_size is None:
-        canvas = "Each image is padded to a canvas of its own size."
-    else:
-        height, width = info.canvas_size
-        canvas = (
-            f"Each image is padded to height {height} and width {width}; "
-            "larger ones are\nreduced to fit."
-        )
-    name = choose_name(info.experiment_name)
-    jit = server = ""
-    if info.jit_compile:
-        jit = (
-            "\nPost-processing is compiled by XLA: the first request of each "
-            "size of\ncanvas takes longer."
-        )
-        server = _COMPILED.format(
-            name=name, flag=xla_off.SERVER_FLAG, gpu=xla_off.SERVER_FLAG_GPU
-        )
+    return "".join(rows)
+
+
+def make_readme(
+    info: ExportInfo, descriptor: descriptor_lib.DatasetDescriptor
+) -> str:
+    """Makes the README of an exported model, in Markdown.
+
+    Args:
+        info: Facts about the model.
+        descriptor: The data set of the model.
+    """
+    has_compact = signatures.COMPACT in info.signatures
+    has_overlay = signatures.OVERLAY in info.signatures
     row = _PANOPTIC_ROW.format(
         divisor=descriptor.label_divisor, void=descriptor.void_id
     )
     return _TEXT.format(
-        name=name,
+        name=serving_commands.choose_name(info.experiment_name),
         kind="panoptic" if info.has_instances else "semantic",
         step=info.step,
         max_pixels=info.max_pixels,
@@ -188,13 +209,17 @@ def make_readme(
             else f"class * {descriptor.label_divisor}"
         ),
         panoptic_row=row if info.has_instances else "",
-        canvas=canvas,
-        jit=jit,
-        of_maps=" for maps" if has_compact else "",
-        compact_row=_COMPACT_ROW if has_compact else "",
+        canvas=_describe_canvas(info),
+        jit=_describe_compilation(info),
+        weights=_describe_weights(info),
+        of_maps=" for maps" if has_compact or has_overlay else "",
+        compact_row=(_COMPACT_ROW if has_compact else "")
+        + (_OVERLAY_ROW if has_overlay else ""),
         compact=_describe_compact(info) if has_compact else "",
-        server=server,
+        overlay=_OVERLAY if has_overlay else "",
+        server=serving_commands.describe(info),
         dataset=descriptor.name,
-        classes="".join(rows),
+        classes=_list_classes(descriptor),
         ignore_label=descriptor.ignore_label,
+        sha256=info.config_sha256,
     )

@@ -4,12 +4,11 @@
 import dataclasses
 import math
 import pathlib
-import shlex
 import time
 from collections.abc import Iterable, Sequence
+from typing import Final, Literal
 
-import numpy as np
-import tensorflow as tf
+import keras
 
 from deeplab2_like import config as config_lib
 from deeplab2_like import errors
@@ -18,19 +17,23 @@ from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import run_config
 from deeplab2_like.console import native_logs, progress, version
 from deeplab2_like.exports import (
+    batching,
     exported_model,
-    readme,
+    extras,
+    half_weights,
     serving,
+    serving_commands,
     target,
-    warmup,
-    xla_off,
+    warmup_requests,
 )
 from deeplab2_like.exports import parity as parity_lib
 from deeplab2_like.inference import any_size, live_model
 from deeplab2_like.inference import canvas as canvas_lib
-from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.model import folding
 from deeplab2_like.storage import user_paths
+
+# Value of `ExportOptions.jit_compile`.
+BOTH: Final = "both"
 
 # Compiling takes seconds. On two CPU cores an image of 2 million pixels then
 # takes 0.2 s less, and one of 33,000 pixels 5 ms less.
@@ -43,12 +46,13 @@ class ExportOptions:
 
     Attributes:
         canvas: Canvas that images are padded to; see
-            `canvas.build_preprocessing`.
+            `buckets.build_preprocessings`.
         max_pixels: Most pixels of a request, all its images together.
         jit_compile: Whether XLA compiles the post-processing, which TensorFlow
             Serving then has to be told. None: if all images have one canvas,
             so that it is compiled once, and the canvas is large, so that it
-            saves more than a few milliseconds an image.
+            saves more than a few milliseconds an image. "both": each
+            signature has a compiled twin, whose name ends in "_xla".
         writes_warmup: Whether to write requests that TensorFlow Serving runs
             before a model goes live.
         overwrite: Whether an earlier export may be replaced.
@@ -57,15 +61,23 @@ class ExportOptions:
             but for rounding.
         has_compact: Whether there is the signature with small answers; see
             `serving.ServingModule`.
+        has_overlay: Whether there is the signature with pictures; see there.
+        weights: Type in which kernels are stored, see `half_weights`.
+        batch_sizes: Numbers of files of a call of the signatures whose files
+            are independent, for the warm-up and for servers that batch; None:
+            1, 2 and 4 where the sizes of the canvases are fixed.
     """
 
     canvas: str = canvas_lib.CONFIG
     max_pixels: int = any_size.DEFAULT_MAX_PIXELS
-    jit_compile: bool | None = False
+    jit_compile: bool | Literal["both"] | None = False
     writes_warmup: bool = True
     overwrite: bool = False
     folds_batch_norms: bool = True
     has_compact: bool = True
+    has_overlay: bool = False
+    weights: str = half_weights.FLOAT32
+    batch_sizes: tuple[int, ...] | None = None
 
 
 def export(
@@ -119,47 +131,27 @@ def export(
             live = live_model.build(config.options, options.canvas)
             step = initialization.restore_all(checkpoint, live.network)
         report.log(f"Restored {checkpoint} (step {step})")
-        size = canvas_lib.static_size(live.preprocessing)
-        jit_compile = _choose_jit_compile(options.jit_compile, size)
-        network = live.network
-        if options.folds_batch_norms:
-            network = folding.fold_batch_norms(network)
-        exported = dataclasses.replace(live, network=network)
-        _save(folder, exported, options, jit_compile, report)
-        # Folding changes the order of products, which matters in bfloat16:
-        # there the SavedModel is compared with the folded network.
-        is_exact = live.network.compute_dtype == "float32"
-        compared = live if is_exact else exported
-        parity = _compare(folder, compared, images, needs_xla=jit_compile)
-        info = exported_model.ExportInfo(
-            experiment_name=config.options.experiment_name,
-            checkpoint=checkpoint,
-            step=step,
-            has_instances=live.system.has_instances,
-            max_pixels=options.max_pixels,
-            canvas_size=None if size is None else list(size),
-            jit_compile=jit_compile,
-            compute_precision=config.options.trainer_options.compute_precision,
-            versions=version.list_versions(),
-            parity=parity.as_dict(),
+        info = _describe(config, checkpoint, step, live, options)
+        _warn_of_unused_canvases(info, report)
+        network = _prepare_network(live.network, options)
+        names = _save(folder, live, network, options, info, report)
+        parity = _compare(folder, live, network, options, info, images)
+        info = dataclasses.replace(
+            info, signatures=names, parity=parity.as_dict()
         )
-        _write_extras(folder, config, info, live, options)
+        extras.write(
+            folder,
+            config,
+            info,
+            live.system.descriptor,
+            writes_warmup=options.writes_warmup,
+        )
     report.log(parity.describe())
-    if jit_compile:
-        report.log(f"warning: {describe_server(config)}")
+    if parity.agreement is not None:
+        report.log(parity.describe_agreement(options.weights))
+    for sentence in serving_commands.list_remarks(info):
+        report.log(sentence)
     return info
-
-
-def describe_server(config: config_lib.Config) -> str:
-    """Returns a sentence about serving a compiled model of a config."""
-    name = shlex.quote(readme.choose_name(config.options.experiment_name))
-    return (
-        "This model is compiled by XLA, which TensorFlow Serving switches off: "
-        "start it as tensorflow_model_server --rest_api_port=8501 "
-        f"--model_name={name} --model_base_path=/models/{name} "
-        f"{xla_off.SERVER_FLAG} (on a GPU {xla_off.SERVER_FLAG_GPU}), or "
-        "export with --jit_compile=false."
-    )
 
 
 def _check_max_pixels(max_pixels: int) -> None:
@@ -170,100 +162,146 @@ def _check_max_pixels(max_pixels: int) -> None:
         )
 
 
+def _describe(
+    config: config_lib.Config,
+    checkpoint: str,
+    step: int,
+    live: live_model.LiveModel,
+    options: ExportOptions,
+) -> exported_model.ExportInfo:
+    """Makes the facts that are known before anything is written."""
+    sizes = [
+        list(size)
+        for size in map(canvas_lib.static_size, live.preprocessings)
+        if size is not None
+    ]
+    is_compiled = _choose_jit_compile(options.jit_compile, sizes)
+    info = exported_model.ExportInfo(
+        experiment_name=config.options.experiment_name,
+        checkpoint=checkpoint,
+        step=step,
+        has_instances=live.system.has_instances,
+        max_pixels=options.max_pixels,
+        canvas_size=sizes[0] if len(sizes) == 1 else None,
+        jit_compile=is_compiled,
+        compute_precision=config.options.trainer_options.compute_precision,
+        versions=version.list_versions(),
+        parity={},
+        canvas_sizes=sizes if len(sizes) > 1 else [],
+        warmup_sizes=warmup_requests.choose_sizes(
+            live.preprocessings, live.typical_size
+        ),
+        weights=options.weights,
+        config_sha256=exported_model.hash_config(config.options),
+    )
+    return dataclasses.replace(
+        info,
+        batch_sizes=batching.choose_sizes(
+            options.batch_sizes, info.max_rows, has_fixed_canvas=bool(sizes)
+        ),
+    )
+
+
 def _choose_jit_compile(
-    jit_compile: bool | None, size: tuple[int, int] | None
+    jit_compile: bool | Literal["both"] | None, sizes: Sequence[Sequence[int]]
 ) -> bool:
-    """Returns `ExportOptions.jit_compile` with None resolved.
+    """Returns whether the signatures of the usual names are compiled.
 
     Args:
-        jit_compile: The option.
-        size: Canvas of all images; None where it depends on the image.
+        jit_compile: See `ExportOptions`.
+        sizes: The sizes of canvas; none where they depend on the image.
     """
+    if jit_compile == BOTH:
+        return False
     if jit_compile is not None:
         return jit_compile
-    return size is not None and math.prod(size) >= _MIN_COMPILED_PIXELS
+    return len(sizes) == 1 and math.prod(sizes[0]) >= _MIN_COMPILED_PIXELS
+
+
+def _warn_of_unused_canvases(
+    info: exported_model.ExportInfo, report: progress.Progress
+) -> None:
+    unused = len(info.fixed_sizes) - len(info.warmup_sizes)
+    if unused > 0:
+        report.log(
+            f"warning: {unused} of the sizes of --canvas_size are of no use: "
+            "the config makes all images smaller, so that they are placed on "
+            "another one."
+        )
+
+
+def _prepare_network(
+    network: keras.Model, options: ExportOptions
+) -> keras.Model:
+    """Returns the network that is stored; the live one stays as it is."""
+    if options.folds_batch_norms:
+        network = folding.fold_batch_norms(network)
+    elif options.weights != half_weights.FLOAT32:
+        network = folding.copy_network(network)
+    half_weights.check(network, options.weights)
+    half_weights.round_weights(network, options.weights)
+    return network
 
 
 def _save(
     folder: pathlib.Path,
     live: live_model.LiveModel,
+    network: keras.Model,
     options: ExportOptions,
-    jit_compile: bool,
+    info: exported_model.ExportInfo,
     report: progress.Progress,
-) -> None:
+) -> list[str]:
+    """Writes the SavedModel; returns the names of the signatures."""
     report.log("Writing the SavedModel ...")
     start = time.monotonic()
     module = serving.ServingModule(
         live.system,
-        live.network,
-        live.preprocessing,
-        max_pixels=options.max_pixels,
-        jit_compile=jit_compile,
-        has_compact=options.has_compact,
+        network,
+        live.preprocessings,
+        serving.ServingOptions(
+            max_pixels=options.max_pixels,
+            jit_compile=info.jit_compile,
+            has_xla_twins=options.jit_compile == BOTH,
+            has_compact=options.has_compact,
+            has_overlay=options.has_overlay,
+            weights=options.weights,
+        ),
     )
     with native_logs.hide_routine():
         module.save(str(folder))
     report.log(f"Written in {time.monotonic() - start:.0f} s. Comparing ...")
+    return list(module.functions)
 
 
 def _compare(
     folder: pathlib.Path,
     live: live_model.LiveModel,
+    network: keras.Model,
+    options: ExportOptions,
+    info: exported_model.ExportInfo,
     images: Iterable[parity_lib.NamedImage] | None,
-    *,
-    needs_xla: bool,
 ) -> parity_lib.Parity:
+    """Compares the SavedModel with the live model."""
     if images is None:
-        images = parity_lib.make_images(live.typical_size)
+        images = parity_lib.make_images(
+            live.typical_size,
+            info.warmup_sizes if info.canvas_sizes else (),
+        )
+    is_rounded = options.weights != half_weights.FLOAT32
+    # Folding changes the order of products, which matters in bfloat16: there
+    # the SavedModel is compared with the folded network. So it is with rounded
+    # weights, which are rounded after it.
+    is_exact = live.network.compute_dtype == "float32" and not is_rounded
     with native_logs.hide_routine():
         parity = parity_lib.compare(
             str(folder),
             live.system,
-            live.network,
-            live.preprocessing,
+            live.network if is_exact else network,
+            live.preprocessings,
             images,
-            needs_xla=needs_xla,
+            needs_xla=info.jit_compile,
+            original=live.network if is_rounded else None,
         )
     parity_lib.require(parity)
+    parity_lib.require_agreement(parity, options.weights)
     return parity
-
-
-def _write_extras(
-    folder: pathlib.Path,
-    config: config_lib.Config,
-    info: exported_model.ExportInfo,
-    live: live_model.LiveModel,
-    options: ExportOptions,
-) -> None:
-    """Writes the files beside the SavedModel: README, descriptions, warm-up."""
-    exported_model.write(
-        folder,
-        info,
-        config.options,
-        config_lib.load_dataset(descriptor_lib.name_of_run(config.options)),
-    )
-    text = readme.make_readme(
-        info, live.system.descriptor, has_compact=options.has_compact
-    )
-    (folder / exported_model.README_FILE).write_text(text, encoding="utf-8")
-    if options.writes_warmup:
-        requests = _make_warmup(live.typical_size, options.has_compact)
-        warmup.write(str(folder), requests)
-
-
-def _make_warmup(size: Sequence[int], has_compact: bool) -> list[bytes]:
-    """Makes a request for each signature, with an image of this size."""
-    image = np.zeros((*size, 3), np.uint8)
-    encoded = tf.io.encode_jpeg(image).numpy()
-    of_bytes = [serving.BYTES_SIGNATURE]
-    if has_compact:
-        of_bytes.append(serving.COMPACT_SIGNATURE)
-    return [
-        warmup.encode_request(
-            serving.IMAGES_SIGNATURE, {"images": image[np.newaxis]}
-        ),
-        *(
-            warmup.encode_request(name, {"image_bytes": [encoded]})
-            for name in of_bytes
-        ),
-    ]

@@ -1,19 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
 """The module that is saved, from images of any size to segments."""
 
+import dataclasses
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
 from deeplab2_like.data import preprocessing as preprocessing_lib
-from deeplab2_like.exports import byte_guard, compact
+from deeplab2_like.exports import (
+    byte_guard,
+    compact,
+    half_weights,
+    overlay,
+    rows,
+    signatures,
+)
 from deeplab2_like.graph import checks
-from deeplab2_like.inference import any_size
+from deeplab2_like.inference import any_size, buckets
 from deeplab2_like.meta_architectures import contract
 
-IMAGES_SIGNATURE = "serving_default"
-BYTES_SIGNATURE = "encoded"
-COMPACT_SIGNATURE = "encoded_compact"
 _BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
+
+Functions = dict[str, tf.types.experimental.PolymorphicFunction]
+
+
+@dataclasses.dataclass(frozen=True)
+class ServingOptions:
+    """Which signatures a module has, and how they are computed.
+
+    Attributes:
+        max_pixels: Most pixels of a request, all its images together.
+        jit_compile: Whether XLA compiles the post-processing, once for each
+            size of the canvas.
+        has_xla_twins: Whether there is a compiled twin of each signature too,
+            whose name ends in "_xla". Not together with `jit_compile`.
+        has_compact: Whether there is the signature with small answers.
+        has_overlay: Whether there is the signature with pictures.
+        weights: Type in which weights are stored, see `half_weights`.
+    """
+
+    max_pixels: int
+    jit_compile: bool = False
+    has_xla_twins: bool = False
+    has_compact: bool = True
+    has_overlay: bool = False
+    weights: str = half_weights.FLOAT32
 
 
 class ServingModule(tf.Module):
@@ -47,68 +79,89 @@ class ServingModule(tf.Module):
         height, width: int32 [B], size of the upright image.
         error: string [B], what is wrong with the file, one sentence; empty
             where it was used. With an error all other outputs are 0 or empty.
+
+    Outputs of the overlay signature for B files, each on its own:
+        overlay_png_bytes: string [B], a PNG of the upright image with its
+            segments in colors.
+        error: As of the compact signature.
+
+    Attributes:
+        functions: The functions by the names of their signatures.
     """
 
     def __init__(
         self,
         system: contract.MetaArchitecture,
         model: keras.Model,
-        preprocessing: preprocessing_lib.Preprocessing,
-        *,
-        max_pixels: int,
-        jit_compile: bool,
-        has_compact: bool = True,
+        preprocessings: Sequence[preprocessing_lib.Preprocessing],
+        options: ServingOptions,
     ):
         """Makes the functions of the signatures.
 
         Args:
             system: System of the model, with its post-processing.
             model: The model that `system` built, with its weights.
-            preprocessing: Options of preprocessing.
-            max_pixels: Most pixels of a request, all its images together.
-            jit_compile: Whether XLA compiles the post-processing, once for
-                each size of the canvas.
-            has_compact: Whether there is the compact signature.
+            preprocessings: Options of preprocessing for each size of canvas,
+                the smallest first; see `buckets.choose`.
+            options: Which signatures there are.
         """
         super().__init__()
-        # Session loaders restore only what is tracked as a plain variable.
-        self.raw_variables = [v.value for v in model.variables]
-        # One function, so that the signatures share one copy of the network.
-        segment = any_size.make_segment(
-            system, model, preprocessing, jit_compile
-        )
-        predict = any_size.make_predict(system, segment, preprocessing)
-
-        @tf.function(input_signature=[any_size.IMAGES], autograph=False)
-        def serve_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            shape = tf.shape(images)
-            allowed = byte_guard.check_size(shape[0], shape[1:3], max_pixels)
-            with checks.after(allowed):
-                return predict(tf.identity(images))
-
-        @tf.function(input_signature=[_BYTES], autograph=False)
-        def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            return predict(byte_guard.decode_images(image_bytes, max_pixels))
-
-        self.serve_images = serve_images
-        self.serve_bytes = serve_bytes
-        self.serve_compact = None
-        if has_compact:
-            answers = compact.CompactAnswers(
-                system, segment, preprocessing, max_pixels
+        stored = half_weights.StoredWeights(model, options.weights)
+        self.raw_variables = stored.variables
+        self.functions: Functions = {}
+        for is_twin in (False, True)[: 1 + options.has_xla_twins]:
+            # One function of the network for all signatures of a kind.
+            made = buckets.make(
+                system,
+                model,
+                preprocessings,
+                options.jit_compile or is_twin,
+                scope=stored.restored,
             )
-            self.serve_compact = tf.function(
-                answers.serve,
-                input_signature=[_BYTES],
-                autograph=False,
-            )
+            for name, function in _make_functions(system, made, options):
+                self.functions[signatures.name(name, is_twin=is_twin)] = (
+                    function
+                )
 
     def save(self, directory: str) -> None:
         """Writes the SavedModel."""
-        signatures = {
-            IMAGES_SIGNATURE: self.serve_images,
-            BYTES_SIGNATURE: self.serve_bytes,
-        }
-        if self.serve_compact is not None:
-            signatures[COMPACT_SIGNATURE] = self.serve_compact
-        tf.saved_model.save(self, directory, signatures=signatures)
+        tf.saved_model.save(self, directory, signatures=dict(self.functions))
+
+
+def _make_functions(
+    system: contract.MetaArchitecture,
+    made: Sequence[buckets.Bucket],
+    options: ServingOptions,
+) -> list[tuple[str, tf.types.experimental.PolymorphicFunction]]:
+    """Makes the functions of the signatures of one kind, by name."""
+    max_pixels = options.max_pixels
+    predict = buckets.make_predict(system, made)
+
+    @tf.function(input_signature=[any_size.IMAGES], autograph=False)
+    def serve_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        shape = tf.shape(images)
+        allowed = byte_guard.check_size(shape[0], shape[1:3], max_pixels)
+        with checks.after(allowed):
+            return predict(tf.identity(images))
+
+    @tf.function(input_signature=[_BYTES], autograph=False)
+    def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return predict(byte_guard.decode_images(image_bytes, max_pixels))
+
+    functions = [
+        (signatures.IMAGES, serve_images),
+        (signatures.BYTES, serve_bytes),
+    ]
+    makers = (
+        (options.has_compact, signatures.COMPACT, compact.make_answer),
+        (options.has_overlay, signatures.OVERLAY, overlay.make_answer),
+    )
+    for is_wanted, name, make_answer in makers:
+        if is_wanted:
+            answer = make_answer(system.descriptor, rows.count_table_rows(made))
+            serve = rows.FileRows(system, made, max_pixels, answer).serve
+            function = tf.function(
+                serve, input_signature=[_BYTES], autograph=False
+            )
+            functions.append((name, function))
+    return functions

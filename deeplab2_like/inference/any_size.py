@@ -4,6 +4,9 @@
 Exported and live models run the same function, which `make_predict` makes.
 """
 
+import contextlib
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -24,6 +27,10 @@ def make_segment(
     model: keras.Model,
     preprocessing: preprocessing_lib.Preprocessing,
     jit_compile: bool,
+    *,
+    scope: Callable[
+        [], contextlib.AbstractContextManager[object]
+    ] = contextlib.nullcontext,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Makes the function from canvases to predictions on them.
 
@@ -32,6 +39,8 @@ def make_segment(
         model: The model that `system` built.
         preprocessing: Options of preprocessing.
         jit_compile: Whether XLA compiles the post-processing.
+        scope: Function that returns the context in which the network is
+            traced, such as one that replaces its weights.
 
     Returns:
         Function of canvases, float32 [B, H, W, 3] in 0..255, and of the sizes
@@ -53,9 +62,11 @@ def make_segment(
     def segment(
         canvas_bhw3: tf.Tensor, valid_size_b2: tf.Tensor
     ) -> dict[str, tf.Tensor]:
+        with scope():
+            outputs = system.infer(model, canvas_bhw3)
         return map_images(
             postprocess,
-            system.infer(model, canvas_bhw3),
+            outputs,
             size or tf.shape(canvas_bhw3)[1:3],
             valid_size_b2,
         )

@@ -76,7 +76,8 @@ def _parse_size(
     except ValueError:
         raise errors.ConfigError(
             f"--canvas_size={text} is not a size. Allowed are {CONFIG}, {FIT} "
-            "and height,width such as 513,1025."
+            "and height,width such as 513,1025; several sizes are written "
+            "513x1025,1025x2049."
         ) from None
     for side in (height, width):
         if not sizes.is_legal_canvas(side, output_stride, remainder):

@@ -6,6 +6,7 @@ import dataclasses
 import keras
 
 from deeplab2_like.data import preprocessing as preprocessing_lib
+from deeplab2_like.inference import buckets
 from deeplab2_like.inference import canvas as canvas_lib
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build
@@ -20,13 +21,14 @@ class LiveModel:
     Attributes:
         system: Losses, targets and post-processing.
         network: The Keras model that `system` built.
-        preprocessing: Options of preprocessing.
+        preprocessings: Options of preprocessing for each size of canvas, the
+            smallest first; see `buckets.choose`.
         typical_size: (height, width) in pixels of the canvas of evaluation.
     """
 
     system: contract.MetaArchitecture
     network: keras.Model
-    preprocessing: preprocessing_lib.Preprocessing
+    preprocessings: tuple[preprocessing_lib.Preprocessing, ...]
     typical_size: tuple[int, int]
 
 
@@ -38,7 +40,7 @@ def build(
     Args:
         options: The resolved config.
         canvas: Canvas that images are padded to; see
-            `canvas.build_preprocessing`.
+            `buckets.build_preprocessings`.
 
     Raises:
         ConfigError: The config cannot be built, or the canvas is not legal.
@@ -47,8 +49,8 @@ def build(
         options, descriptor_lib.load_of_run(options)
     )
     stride = system.output_stride
-    preprocessing = canvas_lib.build_preprocessing(options, canvas, stride)
+    preprocessings = buckets.build_preprocessings(options, canvas, stride)
     typical = canvas_lib.build_preprocessing(options, canvas_lib.CONFIG, stride)
     with system_build.compute_precision(options.trainer_options):
         network = system.build_model(synchronize_batch_norm=False)
-    return LiveModel(system, network, preprocessing, typical.crop_size)
+    return LiveModel(system, network, preprocessings, typical.crop_size)

@@ -33,16 +33,22 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
     Args:
         model: Built model with loaded weights; it is not changed.
     """
-    copy = type(model).from_config(model.get_config())
-    copy.build((None, None, None, 3))
-    for target, source in zip(copy.variables, model.variables, strict=True):
-        target.assign(source)
+    copy = copy_network(model)
     for layer in iterate_layers(copy):
         if isinstance(layer, ConvBNAct):
             _fold(layer.conv.kernel, layer.bn, [1, 1, 1, -1])
         elif isinstance(layer, DepthwiseConvBNAct):
             # [height, width, channels, 1]
             _fold(layer.depthwise_conv.kernel, layer.bn, [1, 1, -1, 1])
+    return copy
+
+
+def copy_network(model: keras.Model) -> keras.Model:
+    """Makes a copy of a built model, with variables and values of its own."""
+    copy = type(model).from_config(model.get_config())
+    copy.build((None, None, None, 3))
+    for target, source in zip(copy.variables, model.variables, strict=True):
+        target.assign(source)
     return copy
 
 

@@ -20,7 +20,7 @@ from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import run_config
 from deeplab2_like.exports import exported_model
-from deeplab2_like.inference import any_size, canvas, live_model
+from deeplab2_like.inference import any_size, buckets, canvas, live_model
 from deeplab2_like.predict.images import ImageLike, ImagePredictor
 from deeplab2_like.predict.predictor import Predictor
 from deeplab2_like.storage import user_paths
@@ -49,8 +49,9 @@ class PanopticModel(ImagePredictor):
 
         Args:
             config: The config.
-            canvas_size: Canvas that images are padded to: "config", "fit" or
-                "height,width"; see `canvas.build_preprocessing`.
+            canvas_size: Canvas that images are padded to: "config", "fit",
+                "height,width" or several sizes; see
+                `buckets.build_preprocessings`.
             max_pixels: Most pixels of an image.
 
         Raises:
@@ -64,13 +65,11 @@ class PanopticModel(ImagePredictor):
         self.descriptor = live.system.descriptor
         self.max_pixels = max_pixels
         self.step = 0
-        self._preprocessing = live.preprocessing
-        segment = any_size.make_segment(
-            self.system, self.network, self._preprocessing, jit_compile=False
+        self._preprocessings = live.preprocessings
+        made = buckets.make(
+            self.system, self.network, self._preprocessings, jit_compile=False
         )
-        self._predict = any_size.make_predict(
-            self.system, segment, self._preprocessing
-        )
+        self._predict = buckets.make_predict(self.system, made)
 
     @property
     def backbone(self) -> keras.Model:
@@ -106,7 +105,10 @@ class PanopticModel(ImagePredictor):
             "center_heatmap" [h, w, 1] and "offset_map" [h, w, 2].
         """
         pixels = tf.constant(self.load_image(image)[np.newaxis])
-        canvas_bhw3, _ = canvas.place_images(pixels, self._preprocessing)
+        index = buckets.choose(tf.shape(pixels)[1:3], self._preprocessings)
+        canvas_bhw3, _ = canvas.place_images(
+            pixels, self._preprocessings[int(index)]
+        )
         outputs = self.system.infer(self.network, canvas_bhw3)
         return {name: value.numpy()[0] for name, value in outputs.items()}
 

@@ -83,8 +83,8 @@ class Predictor(ImagePredictor):
         Models whose canvas depends on the image are slower again on each new
         size.
         """
-        height, width = self.info.canvas_size or (65, 65)
-        self._run(np.zeros((height, width, 3), np.uint8))
+        for height, width in self.info.typical_sizes:
+            self._run(np.zeros((height, width, 3), np.uint8))
 
     def predict_encoded(
         self, files: Sequence[bytes]

@@ -9,12 +9,10 @@ import numpy as np
 
 from deeplab2_like import errors
 from deeplab2_like.exports import exported_model
+from deeplab2_like.exports import signatures as exported_signatures
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.server import failures, signatures
 from deeplab2_like.server.signatures import Arrays, Signature, TensorInfo
-
-# As `exports.serving` names it.
-COMPACT_SIGNATURE = "encoded_compact"
 
 
 class Model(Protocol):
@@ -69,10 +67,7 @@ class SavedModel:
             for name, function in self._loaded.signatures.items()
         }
         self.descriptor = _load_descriptor(directory)
-        self.max_rows = 1 << 10
-        if self._info.canvas_size is not None:
-            height, width = self._info.canvas_size
-            self.max_rows = max(1, self._info.max_pixels // (height * width))
+        self.max_rows = self._info.max_rows
 
     def run(self, signature_name: str, inputs: Arrays) -> Arrays:
         """See `Model.run`."""
@@ -104,17 +99,17 @@ class SavedModel:
         return {name: value.numpy() for name, value in outputs.items()}
 
     def warm_up(self) -> None:
-        """Runs each signature on a gray image of the size of the canvas."""
+        """Runs each signature on a gray image for each size of canvas."""
         import tensorflow as tf
 
-        height, width = self._info.canvas_size or (65, 65)
-        pixels = np.full((height, width, 3), 128, np.uint8)
-        encoded = np.array([tf.io.encode_jpeg(pixels).numpy()], object)
-        for name, signature in self.signatures.items():
-            inputs: dict[str, Any] = {"images": pixels[np.newaxis]}
-            if "image_bytes" in signature.inputs:
-                inputs = {"image_bytes": encoded}
-            self.run(name, inputs)
+        for height, width in self._info.typical_sizes:
+            pixels = np.full((height, width, 3), 128, np.uint8)
+            encoded = np.array([tf.io.encode_jpeg(pixels).numpy()], object)
+            for name, signature in self.signatures.items():
+                inputs: dict[str, Any] = {"images": pixels[np.newaxis]}
+                if "image_bytes" in signature.inputs:
+                    inputs = {"image_bytes": encoded}
+                self.run(name, inputs)
 
 
 def _load_descriptor(
@@ -130,7 +125,7 @@ def _describe(name: str, function: Any) -> Signature:
     return Signature(
         _describe_tensors(function.structured_input_signature[1]),
         _describe_tensors(function.structured_outputs),
-        has_independent_rows=name == COMPACT_SIGNATURE,
+        has_independent_rows=exported_signatures.has_independent_rows(name),
     )
 
 

@@ -19,6 +19,12 @@ from deeplab2_like.visualize import legend as legend_lib
 
 # Smaller pictures are enlarged by a whole number, so that text is legible.
 _MIN_SIDE = 360
+# Opacity of the colors of `visualize`.
+ALPHA = 0.55
+# Sides of an image for one more pixel of thickness of the lines.
+BORDER_STEP = 600
+# Lines are not quite white, so that small things remain visible.
+BORDER_DARKEN, BORDER_LIGHT = 4, 191
 # Most names that are written: of each class, of all classes.
 _MAX_CLASS_NAMES = 3
 _MAX_NAMES = 24
@@ -29,7 +35,7 @@ def visualize(
     result: Any,
     descriptor: DatasetDescriptor,
     *,
-    alpha: float = 0.55,
+    alpha: float = ALPHA,
     scale: int | None = None,
     borders: bool = True,
     names: bool = True,
@@ -284,10 +290,9 @@ def _paint(
         )
     ).copy()
     if borders:
-        thickness = max(1, round(min(ids_hw.shape) / 600))
+        thickness = max(1, round(min(ids_hw.shape) / BORDER_STEP))
         is_border = _find_borders(ids_hw, thickness)
-        # Not quite white, so that small things remain visible.
-        painted[is_border] = painted[is_border] // 4 + 191
+        painted[is_border] = painted[is_border] // BORDER_DARKEN + BORDER_LIGHT
     picture = Image.fromarray(painted)
     if names:
         _write_names(picture, ids_hw, result)

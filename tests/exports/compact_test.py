@@ -61,22 +61,19 @@ def serve(exported):
 
 @pytest.fixture(scope="module")
 def fitting(tiny_run):
-    """Modules whose canvas depends on the image, not saved."""
+    """Signatures whose canvas depends on the image, not saved."""
     options = run_config.load_run_config(str(tiny_run))
     system = build.build_system(options, descriptor_lib.load("scenes"))
     model = system.build_model(synchronize_batch_norm=False)
     initialization.restore_all(
         checkpoint_files.find_checkpoint(str(tiny_run)), model
     )
-    module = serving.ServingModule(
+    return serving.ServingModule(
         system,
         model,
-        canvas.build_preprocessing(options, "fit", system.output_stride),
-        max_pixels=30_000,
-        jit_compile=False,
-    )
-    assert module.serve_compact is not None
-    return module
+        [canvas.build_preprocessing(options, "fit", system.output_stride)],
+        serving.ServingOptions(max_pixels=30_000),
+    ).functions
 
 
 def _decode_png(data):
@@ -217,11 +214,11 @@ def test_a_request_without_files_is_refused(serve):
 
 @pytest.mark.slow
 def test_canvases_of_their_own_give_the_same(fitting):
-    outputs = fitting.serve_compact(tf.constant([*_FILES, b"hello"]))
+    outputs = fitting["encoded_compact"](tf.constant([*_FILES, b"hello"]))
     rows = {name: value.numpy() for name, value in outputs.items()}
     assert rows["error"][4]
     for index, file in enumerate(_FILES):
-        maps = fitting.serve_bytes(tf.constant([file]))
+        maps = fitting["encoded"](tf.constant([file]))
         ids = maps["segment_id"][0][maps["segment_is_valid"][0]].numpy()
         row = _take(rows, index)
         numbers = _decode_png(row["panoptic_png_bytes"])
@@ -233,7 +230,7 @@ def test_canvases_of_their_own_give_the_same(fitting):
 
 def test_an_image_above_the_limit_is_refused_alone(fitting):
     large = _encode(np.zeros((200, 200, 3), np.uint8))
-    outputs = fitting.serve_compact(tf.constant([large, _FILES[0]]))
+    outputs = fitting["encoded_compact"](tf.constant([large, _FILES[0]]))
     assert b"200 and the width 200" in outputs["error"][0].numpy()
     assert outputs["error"][1].numpy() == b""
 
@@ -268,11 +265,12 @@ def test_models_without_instances_answer_with_their_classes():
     module = serving.ServingModule(
         model.system,
         model.network,
-        canvas.build_preprocessing(config.options, "config", 16),
-        max_pixels=30_000,
-        jit_compile=False,
+        [canvas.build_preprocessing(config.options, "config", 16)],
+        serving.ServingOptions(max_pixels=30_000),
     )
-    outputs = module.serve_compact(tf.constant([_FILES[0], b"", _FILES[1]]))
+    outputs = module.functions["encoded_compact"](
+        tf.constant([_FILES[0], b"", _FILES[1]])
+    )
     rows = {name: value.numpy() for name, value in outputs.items()}
     assert rows["error"].astype(bool).tolist() == [False, True, False]
     for row, file in ((0, _FILES[0]), (2, _FILES[1])):
@@ -281,7 +279,7 @@ def test_models_without_instances_answer_with_their_classes():
 
 
 @pytest.mark.parametrize("divisor", [1000, 2**20])
-def test_ids_become_the_colors_of_their_numbers(divisor):
+def test_ids_become_the_values_of_their_segments(divisor):
     classes = 12
     descriptor = descriptor_lib.load("scenes")
     descriptor = dataclasses.replace(
@@ -291,7 +289,15 @@ def test_ids_become_the_colors_of_their_numbers(divisor):
     chance = np.random.RandomState(0)
     numbers = chance.randint(0, 301, (20, 30))
     ids = np.where(numbers == 0, descriptor.void_id, known[numbers - 1])
-    colors = compact._color(tf.constant(ids), tf.constant(known), descriptor)
+    values = np.arange(1, 301)[:, np.newaxis] * [1, 1000]
+    found = compact.replace_ids(
+        tf.constant(ids),
+        tf.constant(known),
+        tf.constant(values),
+        [0, 7],
+        descriptor,
+    )
+    np.testing.assert_array_equal(found[..., 0], numbers)
     np.testing.assert_array_equal(
-        coco_format.decode_ids(colors.numpy()), numbers
+        found[..., 1], np.where(numbers == 0, 7, 1000 * numbers)
     )

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fast exporting."""
+"""Fast exporting, and an export of all kinds of signatures."""
 
 import shutil
 
 import pytest
 
-from deeplab2_like.exports import parity, serving, xla_off
+from deeplab2_like.exports import parity, saved_model, serving, xla_off
 from deeplab2_like.scenes import scene
 
 
@@ -19,5 +19,16 @@ def _quick(exported, monkeypatch):
 
     images = [(str(n), scene.make_scene(n, (64, 64)).image) for n in (0, 1)]
     monkeypatch.setattr(serving.ServingModule, "save", save)
-    monkeypatch.setattr(parity, "make_images", lambda _: images)
+    monkeypatch.setattr(parity, "make_images", lambda *_: images)
     monkeypatch.setattr(xla_off, "predict", lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def both(tiny_run, tmp_path_factory):
+    """Returns an export with compiled twins, on canvases of two sizes."""
+    out = tmp_path_factory.mktemp("both") / "saved"
+    options = saved_model.ExportOptions(
+        canvas="65x129,129x257", jit_compile="both", has_overlay=True
+    )
+    saved_model.export(str(tiny_run), str(out), options)
+    return out

@@ -35,13 +35,17 @@ def test_flags_reach_the_export(tiny_run, tmp_path, capfd):
         "--nocompact_signature",
         f"--parity_images={photo}",
         "--config_override=experiment_name: 'renamed'",
+        "--batch_sizes=1,8",
     )
     info = exported_model.load_info(out)
     assert info.experiment_name == "renamed"
     assert info.max_pixels == 123456
     assert not info.jit_compile
     assert info.parity["images"] == 1
-    assert "encoded_compact" not in (out / "README.md").read_text()
+    assert info.batch_sizes == [1, 8]
+    batching = (out / "batching_params.pbtxt").read_text()
+    assert "allowed_batch_sizes: 8" in batching
+    assert "`encoded_compact`" not in (out / "README.md").read_text()
     said = capfd.readouterr().err
     assert "step 7" in said
     assert f"deeplab2-predict --model={out}" in said
@@ -91,6 +95,21 @@ def test_a_checkpoint_can_be_exported_without_its_run(
             ["--out=x", "--model_dir=RUN", "--canvas_size=64,64"],
             errors.ConfigError,
             "take 49 or 65",
+        ),
+        (
+            ["--out=x", "--model_dir=RUN", "--canvas_size=65x129,65"],
+            errors.ConfigError,
+            "'65', which is not a size",
+        ),
+        (
+            ["--out=x", "--model_dir=RUN", "--batch_sizes=1,many"],
+            errors.ConfigError,
+            "--batch_sizes=1,many are not numbers",
+        ),
+        (
+            ["--out=x", "--model_dir=RUN", "--batch_sizes=0"],
+            errors.ConfigError,
+            "--batch_sizes has 0. Allowed are 1 to",
         ),
         (
             ["--out=x", "--model_dir=RUN", "--parity_images=nothing.png"],

@@ -56,15 +56,14 @@ def loaded(exported):
 
 @pytest.fixture(scope="module")
 def fitting(live):
-    """A module whose canvas depends on the image, not saved."""
+    """Signatures whose canvas depends on the image, not saved."""
     options, system, model = live
     return serving.ServingModule(
         system,
         model,
-        canvas.build_preprocessing(options, "fit", system.output_stride),
-        max_pixels=100_000,
-        jit_compile=False,
-    )
+        [canvas.build_preprocessing(options, "fit", system.output_stride)],
+        serving.ServingOptions(max_pixels=100_000),
+    ).functions
 
 
 def _serve(loaded, *images):
@@ -141,7 +140,7 @@ def test_the_result_is_that_of_the_evaluation(live, loaded, tmp_path):
 @pytest.mark.parametrize("size", _SIZES)
 def test_maps_have_the_size_of_the_image(fitting, size):
     image = _make_image(size)
-    outputs = fitting.serve_images(tf.constant(image[np.newaxis]))
+    outputs = fitting["serving_default"](tf.constant(image[np.newaxis]))
     assert outputs["panoptic"].shape == (1, *size)
     assert outputs["semantic"].shape == (1, *size)
     area = tf.reduce_sum(outputs["segment_area"]).numpy()
@@ -158,7 +157,7 @@ def test_a_fitting_canvas_gives_what_evaluation_on_it_gives(
     padded.eval_dataset_options.pad_to_multiple_of = 16
     image = _make_image((100, 37))
     (expected,) = _evaluate(padded, system, model, [image], tmp_path)
-    outputs = fitting.serve_images(tf.constant(image[np.newaxis]))
+    outputs = fitting["serving_default"](tf.constant(image[np.newaxis]))
     np.testing.assert_array_equal(outputs["panoptic"][0], expected.panoptic)
 
 
@@ -200,7 +199,7 @@ def test_requests_without_pixels_are_refused(loaded, shape):
 
 def test_too_large_requests_are_refused(fitting):
     with pytest.raises(tf.errors.InvalidArgumentError, match="to 100000 pix"):
-        fitting.serve_images(tf.zeros([2, 300, 200, 3], tf.uint8))
+        fitting["serving_default"](tf.zeros([2, 300, 200, 3], tf.uint8))
 
 
 def _describe_signatures(loaded):
@@ -230,9 +229,8 @@ def _save_compiled(live, folder):
     module = serving.ServingModule(
         system,
         model,
-        canvas.build_preprocessing(options, "config", system.output_stride),
-        max_pixels=100_000,
-        jit_compile=True,
+        [canvas.build_preprocessing(options, "config", system.output_stride)],
+        serving.ServingOptions(max_pixels=100_000, jit_compile=True),
     )
     module.save(str(folder))
 

@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.config import run_config
 from deeplab2_like.console import progress
 from deeplab2_like.exports import (
     exported_model,
     readme,
     saved_model,
+    serving_commands,
     xla_off,
 )
 from deeplab2_like.labels import descriptor
@@ -67,10 +67,10 @@ def test_the_readme_of_a_compiled_export_starts_the_server_with_the_flag(
     exported,
 ):
     info = exported_model.load_info(exported)
-    compiled = dataclasses.replace(info, jit_compile=True)
-    text = readme.make_readme(
-        compiled, descriptor.load("scenes"), has_compact=False
+    compiled = dataclasses.replace(
+        info, jit_compile=True, signatures=["serving_default", "encoded"]
     )
+    text = readme.make_readme(compiled, descriptor.load("scenes"))
     assert "encoded_compact" not in text
     assert f"--model_base_path=/models/tiny {_FLAG}" in text
     assert "--xla_gpu_compilation_enabled=true" in text
@@ -101,6 +101,8 @@ def test_an_export_that_is_not_compiled_runs_without_xla(tiny_run, tmp_path):
     assert info.parity["without_xla"]
 
 
-def test_names_that_a_shell_would_read_are_quoted(tiny_run):
-    config = run_config.load_checked(str(tiny_run), ["experiment_name: 'a b'"])
-    assert "--model_name='a b'" in saved_model.describe_server(config)
+def test_names_that_a_shell_would_read_are_quoted(exported):
+    info = exported_model.load_info(exported)
+    named = dataclasses.replace(info, experiment_name="a b", jit_compile=True)
+    (remark,) = serving_commands.list_remarks(named)
+    assert "--model_name='a b'" in remark
