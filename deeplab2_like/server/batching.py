@@ -216,7 +216,7 @@ class Batcher:
         if not self.model.signatures[name].has_independent_rows:
             return self._run([waiting], waiting.inputs)
         starts = range(0, max(1, waiting.num_rows), self._max_rows)
-        outputs = []
+        outputs: list[Arrays] = []
         for start in starts:
             if outputs and time.monotonic() > waiting.deadline:
                 raise _took_too_long()

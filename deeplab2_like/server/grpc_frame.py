@@ -142,9 +142,8 @@ class Service:
         path = f"/{self.name}/{method.name}"
         entry = Entry("GRPC", "gRPC", path, method.is_prediction)
         status, code, size = "CANCELLED", grpc.StatusCode.CANCELLED, 0
-        taken_on: contextlib.AbstractContextManager[None] = (
-            contextlib.nullcontext()
-        )
+        taken_on: contextlib.AbstractContextManager[object]
+        taken_on = contextlib.nullcontext()
         if method.is_prediction:
             taken_on = self._backend.admission.admit()
         try:

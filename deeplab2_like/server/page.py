@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from deeplab2_like.exports import signatures as exported_signatures
 from deeplab2_like.labels import palette
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.results import coco_writer
-from deeplab2_like.server import failures, http_frame
-from deeplab2_like.server import model as model_lib
+from deeplab2_like.server import backend, failures, http_frame
 from deeplab2_like.server.http_frame import Frame, Handler
 from deeplab2_like.server.versions import ServedModel
 
@@ -78,7 +78,7 @@ def make_routes(frame: Frame) -> list[Route]:
     """
 
     async def models(_: Request) -> Response:
-        listed = await http_frame.in_thread(_describe_models, frame)
+        listed = await backend.in_thread(_describe_models, frame)
         response = http_frame.make_json(listed)
         response.headers["cache-control"] = "no-store"
         return response
@@ -129,7 +129,7 @@ def _describe_model(name: str, served: ServedModel) -> dict[str, Any]:
         "name": name,
         "version": str(version),
         "problem": "",
-        "has_compact": model_lib.COMPACT_SIGNATURE in model.signatures,
+        "has_compact": exported_signatures.COMPACT in model.signatures,
         "data_set": None if descriptor is None else descriptor.name,
         "classes": [] if descriptor is None else _list_classes(descriptor),
     }

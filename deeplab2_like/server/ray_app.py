@@ -184,4 +184,5 @@ def build(values: Mapping[str, Any]) -> Any:
             if not self.app.state.store.is_ready:  # type: ignore[attr-defined]
                 raise RuntimeError("The models are not ready.")
 
-    return Replica.bind()
+    deployment: Any = Replica
+    return deployment.bind()

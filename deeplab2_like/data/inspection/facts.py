@@ -97,7 +97,7 @@ def compute_digest(content: bytes | npt.NDArray[np.uint8], kind: str) -> int:
         kind: What makes equal bytes different contents, such as a size.
     """
     digest = hashlib.blake2b(kind.encode(), digest_size=8)
-    digest.update(memoryview(content))
+    digest.update(content if isinstance(content, bytes) else content.data)
     return int.from_bytes(digest.digest(), "big")
 
 
