@@ -127,8 +127,7 @@ def predict_files(
     ids = _choose_ids(found.images, image_ids)
     if found.videos:
         running.require_video_reader()
-    if os.path.exists(out) and not os.path.isdir(out):
-        raise errors.DataError(f"--out={out} is a file. Give a folder.")
+    _require_folder(out)
     facts = models.load_facts(model)
     if not found.records and not found.videos:
         image_files.require_readable(found.images, facts.max_pixels)
@@ -150,6 +149,11 @@ def predict_files(
         results.json_path,
         1000 * float(np.median(run.seconds)) if run.seconds else 0.0,
     )
+
+
+def _require_folder(out: str) -> None:
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise errors.DataError(f"--out={out} is a file. Give a folder.")
 
 
 def _open_results(
