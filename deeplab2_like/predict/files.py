@@ -116,11 +116,7 @@ def predict_files(
     """
     report = report or progress.Progress()
     options = options or PredictOptions()
-    if image_ids is not None and options.frame_results:
-        raise errors.ConfigError(
-            "Frames of videos have no ids in --image_json. Predict them "
-            "without one."
-        )
+    _require_ids(options, image_ids)
     model = user_paths.expand_checkpoint(model, "model=")
     out = user_paths.expand(out, "out=")
     found = inputs_lib.find_inputs(inputs, warn=report.log)
@@ -149,6 +145,16 @@ def predict_files(
         results.json_path,
         1000 * float(np.median(run.seconds)) if run.seconds else 0.0,
     )
+
+
+def _require_ids(
+    options: PredictOptions, image_ids: Mapping[str, int | str] | None
+) -> None:
+    if image_ids is not None and options.frame_results:
+        raise errors.ConfigError(
+            "Frames of videos have no ids in --image_json. Predict them "
+            "without one."
+        )
 
 
 def _require_folder(out: str) -> None:
