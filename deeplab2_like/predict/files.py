@@ -116,14 +116,15 @@ def predict_files(
     """
     report = report or progress.Progress()
     options = options or PredictOptions()
-    _require_ids(options, image_ids)
     model = user_paths.expand_checkpoint(model, "model=")
     out = user_paths.expand(out, "out=")
     found = inputs_lib.find_inputs(inputs, warn=report.log)
     ids = _choose_ids(found.images, image_ids)
     if found.videos:
         running.require_video_reader()
-    _require_folder(out)
+        _refuse_ids_of_frames(image_ids, options)
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise errors.DataError(f"--out={out} is a file. Give a folder.")
     facts = models.load_facts(model)
     if not found.records and not found.videos:
         image_files.require_readable(found.images, facts.max_pixels)
@@ -147,19 +148,14 @@ def predict_files(
     )
 
 
-def _require_ids(
-    options: PredictOptions, image_ids: Mapping[str, int | str] | None
+def _refuse_ids_of_frames(
+    image_ids: Mapping[str, int | str] | None, options: PredictOptions
 ) -> None:
     if image_ids is not None and options.frame_results:
         raise errors.ConfigError(
             "Frames of videos have no ids in --image_json. Predict them "
             "without one."
         )
-
-
-def _require_folder(out: str) -> None:
-    if os.path.exists(out) and not os.path.isdir(out):
-        raise errors.DataError(f"--out={out} is a file. Give a folder.")
 
 
 def _open_results(
