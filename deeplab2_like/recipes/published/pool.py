@@ -3,6 +3,7 @@
 
 import collections
 import concurrent.futures
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -10,12 +11,30 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from deeplab2_like import errors
 from deeplab2_like.data.coco import loading
 from deeplab2_like.data.coco.samples import Sample
 from deeplab2_like.recipes.published.items import Item
 
-Loaded: TypeAlias = Sample | errors.DataError
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LoadedImage:
+    """An image of a record, with counts that the loading process makes.
+
+    Attributes:
+        sample: The image.
+        pixels: int64 [N], pixels by class, void under its ignore label; None
+            without a label.
+    """
+
+    sample: Sample
+    pixels: npt.NDArray[np.int64] | None
+
+
+Loaded: TypeAlias = LoadedImage | errors.DataError
 _THREADS = 2
 # Images that are loaded ahead, for each process.
 _AHEAD = 2
@@ -41,11 +60,14 @@ class Pool:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
 
-    def load(self, items: Iterable[Item]) -> Iterator[Loaded]:
+    def load(
+        self, items: Iterable[Item], label_divisor: int
+    ) -> Iterator[Loaded]:
         """Loads images.
 
         Args:
             items: The images.
+            label_divisor: Divisor of the ids of their labels.
 
         Yields:
             Each image in their order, or the error why it cannot be used.
@@ -55,7 +77,8 @@ class Pool:
         """
         if self._count == 1:
             loaders = [item.load for item in items]
-            yield from loading.load_in_order(loaders, _THREADS)
+            for sample in loading.load_in_order(loaders, _THREADS):
+                yield _count(sample, label_divisor)
             return
         if self._executor is None:
             self._executor = concurrent.futures.ProcessPoolExecutor(
@@ -68,7 +91,9 @@ class Pool:
         waiting = collections.deque()
         try:
             for item in items:
-                waiting.append(self._executor.submit(_load, item))
+                waiting.append(
+                    self._executor.submit(_load, item, label_divisor)
+                )
                 if len(waiting) > _AHEAD * self._count:
                     yield waiting.popleft().result()
             while waiting:
@@ -81,11 +106,21 @@ class Pool:
             ) from error
 
 
-def _load(item: Item) -> Loaded:
+def _load(item: Item, label_divisor: int) -> Loaded:
     try:
-        return item.load()
+        return _count(item.load(), label_divisor)
     except errors.DataError as error:
         return error
+
+
+def _count(sample: Sample | errors.DataError, label_divisor: int) -> Loaded:
+    if isinstance(sample, errors.DataError):
+        return sample
+    pixels = None
+    if sample.panoptic is not None:
+        classes = sample.panoptic.reshape(-1) // label_divisor
+        pixels = np.bincount(classes).astype(np.int64)
+    return LoadedImage(sample, pixels)
 
 
 def _prepare_process() -> None:

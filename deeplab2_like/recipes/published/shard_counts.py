@@ -12,12 +12,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from deeplab2_like.data import class_pixels
 from deeplab2_like.data.class_pixels import ClassPixels
 from deeplab2_like.data.coco.records import Summary
-from deeplab2_like.data.coco.samples import Sample
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.recipes.published.items import Item
+from deeplab2_like.recipes.published.pool import LoadedImage
 from deeplab2_like.storage import json_files
 
 # Changes when records of the same files become others.
@@ -45,13 +44,29 @@ class ShardCounts:
         """Returns the counts of no image."""
         return cls(fingerprint, Summary(), ClassPixels.empty(num_classes))
 
-    def add(self, sample: Sample, descriptor: DatasetDescriptor) -> None:
+    def add(self, loaded: LoadedImage, descriptor: DatasetDescriptor) -> None:
         """Counts an image."""
-        self.summary.add(sample, descriptor.label_divisor)
-        if sample.panoptic is None:
+        # The loading process has counted the pixels.
+        rest = dataclasses.replace(loaded.sample, panoptic=None)
+        self.summary.add(rest, descriptor.label_divisor)
+        if loaded.pixels is None:
             self.pixels = None
-        elif self.pixels is not None:
-            counts = class_pixels.count_label(sample.panoptic, descriptor)
+            return
+        present = np.flatnonzero(loaded.pixels)
+        self.summary.pixels.update(
+            dict(
+                zip(
+                    present.tolist(),
+                    loaded.pixels[present].tolist(),
+                    strict=True,
+                )
+            )
+        )
+        if self.pixels is not None:
+            counts = np.zeros(descriptor.num_classes, np.int64)
+            counts[: len(loaded.pixels)] = loaded.pixels[: len(counts)]
+            if descriptor.ignore_label < len(counts):
+                counts[descriptor.ignore_label] = 0
             self.pixels.add_image(counts, descriptor.thing_ids)
 
     def store(self, path: pathlib.Path) -> None:

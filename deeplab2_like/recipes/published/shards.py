@@ -210,7 +210,7 @@ def _write_missing(
             yield one
 
     order = [item for index in missing for item in plan.parts[index]]
-    stream = watch(pool.load(order))
+    stream = watch(pool.load(order, descriptor.label_divisor))
     for index in missing:
         part = plan.parts[index]
         found = ShardCounts.empty(
@@ -236,7 +236,7 @@ def _write_missing(
 def _write_shard(
     path: pathlib.Path,
     items: Sequence[Item],
-    samples: Iterator[Loaded],
+    images: Iterator[Loaded],
     descriptor: DatasetDescriptor,
     counts: ShardCounts,
 ) -> None:
@@ -245,12 +245,12 @@ def _write_shard(
     is_good = True
     try:
         with tf.io.TFRecordWriter(str(partial)) as writer:
-            for item, sample in zip(items, samples, strict=True):
-                if isinstance(sample, errors.DataError):
+            for item, loaded in zip(items, images, strict=True):
+                if isinstance(loaded, errors.DataError):
                     is_good = False
                 elif is_good:
-                    writer.write(_encode(item, sample))
-                    counts.add(sample, descriptor)
+                    writer.write(_encode(item, loaded.sample))
+                    counts.add(loaded, descriptor)
     except tf.errors.OpError as error:
         if whole_files.is_disk_full(error):
             raise errors.DataError(

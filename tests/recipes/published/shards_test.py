@@ -208,7 +208,7 @@ def test_a_stop_while_shards_move_is_made_good(
             assert len(read_all(tmp_path / "out")) == done
     with monkeypatch.context() as patch:
         # Nothing is read again.
-        patch.setattr(pool.Pool, "load", lambda _, items: iter(items))
+        patch.setattr(pool.Pool, "load", lambda _, items, __: iter(items))
         _, again = write()
     assert again == files
     content = json.loads((tmp_path / "out" / "manifest.json").read_text())
