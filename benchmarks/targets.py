@@ -35,7 +35,7 @@ def _prepare(
     image, panoptic = preprocessing.augment_example(
         image_hwc,
         panoptic_hw,
-        uniform,
+        preprocessing.Draws(place=uniform),
         _OPTIONS,
         inputs.IGNORE_LABEL * inputs.LABEL_DIVISOR,
     )
@@ -53,7 +53,7 @@ def _prepare(
 def _draw(number: tf.Tensor) -> tf.Tensor:
     """Draws the random numbers of an example."""
     seed = tf.stack([tf.constant(1, tf.int64), tf.cast(number, tf.int64)])
-    return tf.random.stateless_uniform([augmentation.NUM_DRAWS], seed)
+    return tf.random.stateless_uniform([1 + augmentation.NUM_DRAWS], seed)
 
 
 def _load(instances: int) -> tuple[tf.Tensor, tf.Tensor]:

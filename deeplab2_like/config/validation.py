@@ -71,7 +71,7 @@ def check_options(
     for name in ("train_dataset_options", "eval_dataset_options"):
         dataset_rules.check(options, name, report)
     dataset_rules.check_pair(options, datasets, report)
-    dataset_rules.check_pasting(options, datasets, report)
+    dataset_rules.check_augmentations(options, datasets, report)
     class_rules.check(options, datasets, report)
     trainer_rules.check(options, report)
     class_weight_rules.check(options, datasets, report)

@@ -2,8 +2,9 @@
 """Sizes, random draws and the one resampling step of preprocessing.
 
 In reading order: the size rules (`compute_scaled_size`, `compute_range_size`,
-`compute_canvas_size`), the random draws (`draw_scale`, `draw_placement`) and
-`place_on_canvas`, which resizes, pads, crops and flips at once.
+`compute_canvas_size`), the random place (`draw_placement`; `scales` draws the
+size) and `place_on_canvas`, which resizes, pads, crops and flips at once.
+`rotation` does the same and turns the image.
 
 deeplab2 (`data/preprocessing`) resizes to a range, scales, pads, crops and
 flips one after the other. Here the sizes are computed first and every canvas
@@ -24,7 +25,7 @@ CONSTANT = "CONSTANT"
 REFLECT = "REFLECT"
 # The model's normalization maps it to 0.
 PADDING_COLOR = (127.5, 127.5, 127.5)
-NUM_DRAWS = 4  # Uniform random numbers that one training example uses.
+NUM_DRAWS = 3  # Uniform random numbers that one training example uses.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,44 +125,6 @@ def compute_canvas_size(
     steps = (size - remainder + multiple - 1) // multiple
     legal = steps * multiple + remainder
     return tf.where(size > smallest, legal, smallest)
-
-
-def count_scales(minimum: float, maximum: float, step: float) -> int:
-    """Counts the scales from `minimum` to `maximum`, both included.
-
-    deeplab2 truncates (maximum - minimum) / step + 1, which loses one scale
-    when the step is a float32 a little above its decimal value (0.1); the
-    small term here prevents that.
-    """
-    return int((maximum - minimum) / step + 1 + 1e-4)
-
-
-def draw_scale(
-    uniform: tf.Tensor, minimum: float, maximum: float, step: float
-) -> tf.Tensor:
-    """Draws the scale of an example.
-
-    Args:
-        uniform: float32 scalar in [0, 1).
-        minimum: Smallest scale, > 0.
-        maximum: Largest scale.
-        step: The scales are equally spaced with about this distance, ends
-            included; 0: any scale in [minimum, maximum).
-
-    Returns:
-        float32 scalar.
-    """
-    if maximum <= minimum:
-        return tf.constant(minimum, tf.float32)
-    if not step:
-        return minimum + (maximum - minimum) * uniform
-    count = count_scales(minimum, maximum, step)
-    scales = tf.linspace(
-        tf.constant(minimum, tf.float32),
-        tf.constant(maximum, tf.float32),
-        count,
-    )
-    return scales[tf.cast(uniform * count, tf.int32)]
 
 
 def draw_placement(
@@ -327,7 +290,7 @@ def place_on_canvas(
 
     Args:
         image_hwc: uint8 or float32 [h, w, C] in 0..255.
-        label_hw: int32 [h, w].
+        label_hw: int32 [h2, w2], of the same picture; usually h, w.
         placement: Place of the scaled image on the canvas.
         canvas_size: int32 [2]; two Python integers make the shapes static.
         void: Label of the canvas outside the image.
@@ -350,7 +313,6 @@ def place_on_canvas(
         raise ValueError(
             f"padding_mode is {padding_mode!r}, not {CONSTANT} or {REFLECT}."
         )
-    source_size = tf.shape(label_hw)
     vertical, horizontal = (
         _compute_axis(
             canvas_size[axis],
@@ -359,14 +321,14 @@ def place_on_canvas(
         )
         for axis in (0, 1)
     )
-    rows = _find_sources(vertical, source_size[0])
-    columns = _find_sources(horizontal, source_size[1])
-    image = _interpolate(image_hwc, rows, horizontal)
+    image = _interpolate(
+        image_hwc, _find_sources(vertical, tf.shape(image_hwc)[0]), horizontal
+    )
     if recolor is not None:
         image = recolor(image)
-    label = tf.gather(
-        tf.gather(label_hw, rows.nearest), columns.nearest, axis=1
-    )
+    rows = _find_sources(vertical, tf.shape(label_hw)[0]).nearest
+    columns = _find_sources(horizontal, tf.shape(label_hw)[1]).nearest
+    label = tf.gather(tf.gather(label_hw, rows), columns, axis=1)
 
     is_flipped = placement.is_flipped
     image, label = tf.cond(

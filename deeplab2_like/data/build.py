@@ -5,12 +5,15 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from deeplab2_like.config import decimals
 from deeplab2_like.data import (
     augmentation,
+    blur,
     color_jitter,
     copy_paste,
     pipeline,
     preprocessing,
+    rotation,
 )
 from deeplab2_like.data import damage as damage_lib
 from deeplab2_like.labels.descriptor import DatasetDescriptor
@@ -47,6 +50,11 @@ def build_preprocessing(
         min_scale=augmentations.min_scale_factor,
         max_scale=augmentations.max_scale_factor,
         scale_step=augmentations.scale_factor_step_size,
+        scale_area_bias=augmentations.scale_area_bias,
+        rotation=rotation.Rotation(
+            max_degrees=augmentations.rotation.max_degrees,
+            probability=augmentations.rotation.probability,
+        ),
         pad_to_multiple_of=options.pad_to_multiple_of,
         canvas_remainder=options.canvas_remainder,
         padding_mode=dataset_pb2.PaddingMode.Name(options.padding_mode),
@@ -60,6 +68,12 @@ def build_preprocessing(
             probability=augmentations.copy_paste.probability,
             max_instances=augmentations.copy_paste.max_instances,
             thing_ids=tuple(thing_ids),
+        ),
+        gray_probability=augmentations.gray_probability,
+        blur=blur.Blur(
+            probability=augmentations.blur.probability,
+            min_sigma=decimals.read_decimal(augmentations.blur.min_sigma),
+            max_sigma=decimals.read_decimal(augmentations.blur.max_sigma),
         ),
         padding_color=color,
         autoaugment_policy_name=augmentations.autoaugment_policy_name,

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random brightness, contrast, saturation and hue of training images.
 
-`ColorJitter` contains the strengths, `change_colors` applies them. Factors and
+`ColorJitter` contains the strengths, `change_colors` applies them, and
+`turn_gray` takes the colors of some images away. Factors and
 steps are those of torchvision's `ColorJitter`, which SimCLR (Chen et al., ICML
 2020, arXiv:2002.05709, appendix A) uses too. Differences: the order is fixed,
 where these draw it, and values are not rounded between the steps.
@@ -100,3 +101,23 @@ def change_colors(
         turn = jitter.hue * (2.0 * uniform_4[3] - 1.0)
         image = _clip(tf.image.adjust_hue(image, turn))
     return image
+
+
+def turn_gray(
+    image_hwc: tf.Tensor, uniform: tf.Tensor, probability: float
+) -> tf.Tensor:
+    """Takes the colors away, or not.
+
+    Args:
+        image_hwc: float32 [H, W, 3], RGB in 0..255.
+        uniform: float32 scalar in [0, 1).
+        probability: Share of the images that turn grey; 0..1.
+
+    Returns:
+        float32 [H, W, 3] in 0..255.
+    """
+    return tf.cond(
+        uniform < probability,
+        lambda: tf.repeat(_clip(_compute_gray(image_hwc)), 3, axis=2),
+        lambda: image_hwc,
+    )

@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Preprocessing of an image between the record and the network.
 
-`Preprocessing` contains the options, `augment_example` applies them in
-training, `make_evaluation_canvas` in evaluation.
+`Preprocessing` contains the options. In training `augment_example` applies
+them with the random numbers of `Draws`, in evaluation `make_evaluation_canvas`.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.data import augmentation
+from deeplab2_like.data import augmentation, autoaugment, scales
+from deeplab2_like.data import blur as blur_lib
 from deeplab2_like.data import color_jitter as color_jitter_lib
 from deeplab2_like.data import copy_paste as copy_paste_lib
+from deeplab2_like.data import rotation as rotation_lib
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
     """Options of preprocessing; sizes are (height, width) in pixels.
 
-    The fields are those of `DatasetOptions` in protos/dataset.proto, in the
-    order in which they act.
+    The fields are those of `DatasetOptions` in protos/dataset.proto.
 
     Attributes:
         crop_size: Size of the canvas.
@@ -36,6 +38,9 @@ class Preprocessing:
         max_scale: Largest random scale in training.
         scale_step: Distance of the scales that are drawn from in training; 0:
             any scale from `min_scale` to `max_scale`.
+        scale_area_bias: Which scales are drawn more often; see
+            `scales.Scales`.
+        rotation: How images are turned in training.
         pad_to_multiple_of: If m > 0, images larger than `crop_size` have a
             canvas with sides of m * k + canvas_remainder in evaluation.
         canvas_remainder: 1 or 0.
@@ -43,9 +48,11 @@ class Preprocessing:
             "REFLECT"; see `augmentation.place_on_canvas`.
         color_jitter: How much the colors change at random in training.
         copy_paste: What is pasted from one training crop onto another.
+        gray_probability: Share of the images without colors in training.
+        blur: How images are blurred in training.
         padding_color: RGB values of "CONSTANT" in 0..255.
-        autoaugment_policy_name: Must be empty in training, as there are no
-            policies yet.
+        autoaugment_policy_name: Policy of `autoaugment` in training; "" for
+            none.
     """
 
     crop_size: tuple[int, int]
@@ -56,6 +63,10 @@ class Preprocessing:
     min_scale: float = 1.0
     max_scale: float = 1.0
     scale_step: float = 0.25
+    scale_area_bias: float = 0.0
+    rotation: rotation_lib.Rotation = dataclasses.field(
+        default_factory=rotation_lib.Rotation
+    )
     pad_to_multiple_of: int = 0
     canvas_remainder: int = 1
     padding_mode: str = augmentation.CONSTANT
@@ -65,18 +76,15 @@ class Preprocessing:
     copy_paste: copy_paste_lib.CopyPaste = dataclasses.field(
         default_factory=copy_paste_lib.CopyPaste
     )
+    gray_probability: float = 0.0
+    blur: blur_lib.Blur = dataclasses.field(default_factory=blur_lib.Blur)
     padding_color: tuple[float, float, float] = augmentation.PADDING_COLOR
     autoaugment_policy_name: str = ""
 
     def check_training(self) -> None:
         """Raises `errors.ConfigError` where training is not possible."""
         if self.autoaugment_policy_name:
-            raise errors.ConfigError(
-                "train_dataset_options.augmentations.autoaugment_policy_name is"
-                f" {self.autoaugment_policy_name!r}, but this version has no"
-                " AutoAugment policies. Remove the field, or clear it with"
-                " --config_override, to train without."
-            )
+            autoaugment.load_policy(self.autoaugment_policy_name)
 
     def check_evaluation(self) -> None:
         """Raises `errors.ConfigError` where the canvas is too small."""
@@ -98,27 +106,86 @@ def _compute_input_size(size: tf.Tensor, options: Preprocessing) -> tf.Tensor:
     return augmentation.compute_scaled_size(size, options.input_scale_factor)
 
 
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """The random numbers of a training example, in [0, 1).
+
+    What has none is left out.
+
+    Attributes:
+        place: float32 [1 + augmentation.NUM_DRAWS], the scale and the place.
+        colors: float32 [color_jitter.NUM_DRAWS].
+        policy: float32 [autoaugment.NUM_DRAWS].
+        rotation: float32 [rotation.NUM_DRAWS].
+        gray: float32 [1].
+        blur: float32 [blur.NUM_DRAWS].
+    """
+
+    place: tf.Tensor
+    colors: tf.Tensor | None = None
+    policy: tf.Tensor | None = None
+    rotation: tf.Tensor | None = None
+    gray: tf.Tensor | None = None
+    blur: tf.Tensor | None = None
+
+
+def _make_recolor(
+    draws: Draws, options: Preprocessing
+) -> Callable[[tf.Tensor], tf.Tensor] | None:
+    """Makes the function that changes colors after the crop, if any does."""
+    steps: list[Callable[[tf.Tensor], tf.Tensor]] = []
+    if draws.policy is not None and options.autoaugment_policy_name:
+        # deeplab2 cuts fractions off with any policy, drawn or not.
+        steps.append(tf.floor)
+    if draws.colors is not None and options.color_jitter.is_active:
+        steps.append(
+            lambda image: color_jitter_lib.change_colors(
+                image, draws.colors, options.color_jitter
+            )
+        )
+    if draws.gray is not None and options.gray_probability:
+        gray = draws.gray[0]
+        steps.append(
+            lambda image: color_jitter_lib.turn_gray(
+                image, gray, options.gray_probability
+            )
+        )
+    if draws.blur is not None and options.blur.is_active:
+        steps.append(
+            lambda image: blur_lib.blur_at_random(
+                image, draws.blur, options.blur
+            )
+        )
+    if not steps:
+        return None
+
+    def recolor(image: tf.Tensor) -> tf.Tensor:
+        for step in steps:
+            image = step(image)
+        return image
+
+    return recolor
+
+
 def augment_example(
     image_hwc: tf.Tensor,
     panoptic_hw: tf.Tensor,
-    uniform: tf.Tensor,
+    draws: Draws,
     options: Preprocessing,
     void: int,
-    *,
-    color_uniform: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Makes the training canvas of an image.
 
-    Colors change after scaling and cropping, before padding, whose color stays.
+    An AutoAugment policy changes the whole scaled image, as in deeplab2. Other
+    colors change after cropping, before padding, whose color stays: jitter,
+    grey, blur.
 
     Args:
         image_hwc: uint8 [h, w, 3].
         panoptic_hw: int32 [h, w].
-        uniform: float32 [augmentation.NUM_DRAWS] in [0, 1): the random draws.
+        draws: The random numbers.
         options: Options of preprocessing.
         void: Label of padding.
-        color_uniform: float32 [color_jitter.NUM_DRAWS] in [0, 1), the random
-            draws of the colors; None: colors stay as they are.
 
     Returns:
         float32 [H, W, 3] image in 0..255 and int32 [H, W] panoptic label.
@@ -128,34 +195,53 @@ def augment_example(
         size = augmentation.compute_range_size(
             size, options.min_resize, options.max_resize, options.resize_factor
         )
-    scale = augmentation.draw_scale(
-        uniform[0],
-        options.min_scale,
-        options.max_scale,
-        options.scale_step,
+    scale = scales.draw_scale(
+        draws.place[0],
+        scales.Scales(
+            options.min_scale,
+            options.max_scale,
+            options.scale_step,
+            options.scale_area_bias,
+        ),
     )
+    size = augmentation.compute_scaled_size(size, scale)
     placement = augmentation.draw_placement(
-        uniform[1:],
-        augmentation.compute_scaled_size(size, scale),
-        options.crop_size,
+        draws.place[1:], size, options.crop_size
     )
-    recolor = None
-    if color_uniform is not None and options.color_jitter.is_active:
+    if draws.policy is not None and options.autoaugment_policy_name:
+        policy = autoaugment.load_policy(options.autoaugment_policy_name)
+        image_hwc = autoaugment.apply(image_hwc, size, draws.policy, policy)
+    recolor = _make_recolor(draws, options)
 
-        def recolor(part_hwc: tf.Tensor) -> tf.Tensor:
-            return color_jitter_lib.change_colors(
-                part_hwc, color_uniform, options.color_jitter
-            )
+    def place() -> tuple[tf.Tensor, tf.Tensor]:
+        return augmentation.place_on_canvas(
+            image_hwc,
+            panoptic_hw,
+            placement,
+            options.crop_size,
+            void=void,
+            padding_mode=options.padding_mode,
+            recolor=recolor,
+            padding_color=options.padding_color,
+        )
 
-    return augmentation.place_on_canvas(
-        image_hwc,
-        panoptic_hw,
-        placement,
-        options.crop_size,
-        void=void,
-        padding_mode=options.padding_mode,
-        recolor=recolor,
-        padding_color=options.padding_color,
+    if draws.rotation is None or not options.rotation.is_active:
+        return place()
+    is_constant = options.padding_mode == augmentation.CONSTANT
+    angle = rotation_lib.draw_angle(draws.rotation[1], options.rotation)
+    return tf.cond(
+        draws.rotation[0] < options.rotation.probability,
+        lambda: rotation_lib.rotate_on_canvas(
+            image_hwc,
+            panoptic_hw,
+            placement,
+            angle,
+            options.crop_size,
+            void=void,
+            padding_color=options.padding_color if is_constant else None,
+            recolor=recolor,
+        ),
+        place,
     )
 
 

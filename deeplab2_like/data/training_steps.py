@@ -13,13 +13,17 @@ import tensorflow as tf
 
 from deeplab2_like.data import (
     augmentation,
+    autoaugment,
+    blur,
     color_jitter,
     copy_paste,
     preprocessing,
+    rotation,
 )
 
 # Streams of random numbers; that of the crop is 0.
 _COLOR_STREAM, _PASTE_STREAM, _CHOICE_STREAM = 1, 2, 3
+_POLICY_STREAM, _ROTATION_STREAM, _GRAY_STREAM, _BLUR_STREAM = 4, 5, 6, 7
 
 Crop = dict[str, tf.Tensor]
 Step = Callable[..., tuple[Crop, tf.Tensor]]
@@ -40,6 +44,22 @@ def _draw(
     """Draws the random numbers of an example: float32 [count] in [0, 1)."""
     return tf.random.stateless_uniform(
         [count], seed=_make_seed(seed, number, stream), alg="philox"
+    )
+
+
+def _draw_example(seed: int, number: tf.Tensor) -> preprocessing.Draws:
+    """Draws what `preprocessing.augment_example` needs."""
+
+    def draw(count: int, stream: int) -> tf.Tensor:
+        return _draw(seed, number, count, stream)
+
+    return preprocessing.Draws(
+        place=draw(1 + augmentation.NUM_DRAWS, 0),
+        colors=draw(color_jitter.NUM_DRAWS, _COLOR_STREAM),
+        policy=draw(autoaugment.NUM_DRAWS, _POLICY_STREAM),
+        rotation=draw(rotation.NUM_DRAWS, _ROTATION_STREAM),
+        gray=draw(1, _GRAY_STREAM),
+        blur=draw(blur.NUM_DRAWS, _BLUR_STREAM),
     )
 
 
@@ -70,12 +90,9 @@ def make_crop_step(
         image, panoptic = preprocessing.augment_example(
             example["image"],
             example["panoptic"],
-            _draw(seed, number, augmentation.NUM_DRAWS),
+            _draw_example(seed, number),
             options,
             void,
-            color_uniform=_draw(
-                seed, number, color_jitter.NUM_DRAWS, _COLOR_STREAM
-            ),
         )
         cropped = {"image": image, "panoptic": panoptic}
         return cropped | {"name": example["name"]}, number

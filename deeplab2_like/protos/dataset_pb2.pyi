@@ -23,7 +23,7 @@ SKIP: OnDamage
 class DatasetOptions(_message.Message):
     __slots__ = ("dataset", "file_pattern", "batch_size", "crop_size", "min_resize_value", "max_resize_value", "resize_factor", "augmentations", "sigma", "increase_small_instance_weights", "small_instance_threshold", "small_instance_weight", "use_two_frames", "decode_groundtruth_label", "thing_id_mask_annotations", "max_thing_id", "use_next_frame", "cameras_to_use", "input_scale_factor", "pad_to_multiple_of", "padding_mode", "shuffle_buffer_size", "on_damage", "canvas_remainder", "padding_color")
     class AugmentationOptions(_message.Message):
-        __slots__ = ("min_scale_factor", "max_scale_factor", "scale_factor_step_size", "autoaugment_policy_name", "panoptic_copy_paste", "color_jitter", "copy_paste")
+        __slots__ = ("min_scale_factor", "max_scale_factor", "scale_factor_step_size", "autoaugment_policy_name", "panoptic_copy_paste", "color_jitter", "copy_paste", "rotation", "blur", "gray_probability", "scale_area_bias")
         MIN_SCALE_FACTOR_FIELD_NUMBER: _ClassVar[int]
         MAX_SCALE_FACTOR_FIELD_NUMBER: _ClassVar[int]
         SCALE_FACTOR_STEP_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,10 @@ class DatasetOptions(_message.Message):
         PANOPTIC_COPY_PASTE_FIELD_NUMBER: _ClassVar[int]
         COLOR_JITTER_FIELD_NUMBER: _ClassVar[int]
         COPY_PASTE_FIELD_NUMBER: _ClassVar[int]
+        ROTATION_FIELD_NUMBER: _ClassVar[int]
+        BLUR_FIELD_NUMBER: _ClassVar[int]
+        GRAY_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+        SCALE_AREA_BIAS_FIELD_NUMBER: _ClassVar[int]
         min_scale_factor: float
         max_scale_factor: float
         scale_factor_step_size: float
@@ -38,7 +42,27 @@ class DatasetOptions(_message.Message):
         panoptic_copy_paste: DatasetOptions.PanopticCopyPasteOptions
         color_jitter: DatasetOptions.ColorJitterOptions
         copy_paste: DatasetOptions.CopyPasteOptions
-        def __init__(self, min_scale_factor: _Optional[float] = ..., max_scale_factor: _Optional[float] = ..., scale_factor_step_size: _Optional[float] = ..., autoaugment_policy_name: _Optional[str] = ..., panoptic_copy_paste: _Optional[_Union[DatasetOptions.PanopticCopyPasteOptions, _Mapping]] = ..., color_jitter: _Optional[_Union[DatasetOptions.ColorJitterOptions, _Mapping]] = ..., copy_paste: _Optional[_Union[DatasetOptions.CopyPasteOptions, _Mapping]] = ...) -> None: ...
+        rotation: DatasetOptions.RotationOptions
+        blur: DatasetOptions.BlurOptions
+        gray_probability: float
+        scale_area_bias: float
+        def __init__(self, min_scale_factor: _Optional[float] = ..., max_scale_factor: _Optional[float] = ..., scale_factor_step_size: _Optional[float] = ..., autoaugment_policy_name: _Optional[str] = ..., panoptic_copy_paste: _Optional[_Union[DatasetOptions.PanopticCopyPasteOptions, _Mapping]] = ..., color_jitter: _Optional[_Union[DatasetOptions.ColorJitterOptions, _Mapping]] = ..., copy_paste: _Optional[_Union[DatasetOptions.CopyPasteOptions, _Mapping]] = ..., rotation: _Optional[_Union[DatasetOptions.RotationOptions, _Mapping]] = ..., blur: _Optional[_Union[DatasetOptions.BlurOptions, _Mapping]] = ..., gray_probability: _Optional[float] = ..., scale_area_bias: _Optional[float] = ...) -> None: ...
+    class RotationOptions(_message.Message):
+        __slots__ = ("max_degrees", "probability")
+        MAX_DEGREES_FIELD_NUMBER: _ClassVar[int]
+        PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+        max_degrees: float
+        probability: float
+        def __init__(self, max_degrees: _Optional[float] = ..., probability: _Optional[float] = ...) -> None: ...
+    class BlurOptions(_message.Message):
+        __slots__ = ("probability", "min_sigma", "max_sigma")
+        PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+        MIN_SIGMA_FIELD_NUMBER: _ClassVar[int]
+        MAX_SIGMA_FIELD_NUMBER: _ClassVar[int]
+        probability: float
+        min_sigma: float
+        max_sigma: float
+        def __init__(self, probability: _Optional[float] = ..., min_sigma: _Optional[float] = ..., max_sigma: _Optional[float] = ...) -> None: ...
     class CopyPasteOptions(_message.Message):
         __slots__ = ("probability", "max_instances")
         PROBABILITY_FIELD_NUMBER: _ClassVar[int]

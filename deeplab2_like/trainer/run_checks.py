@@ -37,8 +37,6 @@ def check(
     """
     trains = mode in run_options.TRAINING_MODES
     config.require_filled(*_list_needed_fields(mode))
-    if trains:
-        _check_trainable(config.options)
     if mode != "train":
         _check_evaluable(config.options)
         if options.report:
@@ -91,18 +89,6 @@ def _check_start(options: model_pb2.ModelOptions) -> None:
             options.backbone.graph,
         )
         presence.require(path, "initial_checkpoint=")
-
-
-def _check_trainable(options: config_pb2.ExperimentOptions) -> None:
-    """Checks the options that only training uses."""
-    policy = options.train_dataset_options.augmentations.autoaugment_policy_name
-    if policy:
-        raise errors.ConfigError(
-            "train_dataset_options.augmentations.autoaugment_policy_name is "
-            f"{policy!r}, and no policy can be trained with yet. Remove it: "
-            "--config_override='train_dataset_options { augmentations { "
-            'autoaugment_policy_name: "" } }\'.'
-        )
 
 
 def _check_evaluable(options: config_pb2.ExperimentOptions) -> None:

@@ -217,20 +217,6 @@ def test_the_canvas_is_the_smallest_legal_one_above_the_crop():
     np.testing.assert_array_equal(fixed, (49, 33))
 
 
-def test_scales_are_equally_spaced_with_both_ends():
-    draws = np.linspace(0, 1, 400, endpoint=False, dtype=np.float32)
-    step = float(np.float32(0.1))
-    scales = [float(augmentation.draw_scale(u, 0.5, 2.0, step)) for u in draws]
-    values, counts = np.unique(np.round(scales, 4), return_counts=True)
-    np.testing.assert_allclose(values, np.arange(5, 21) / 10, atol=1e-4)
-    assert counts.min() > 20
-    scales = [float(augmentation.draw_scale(u, 0.5, 2.0, 0)) for u in draws]
-    assert len(set(scales)) == 400
-    assert min(scales) >= 0.5
-    assert max(scales) < 2
-    assert float(augmentation.draw_scale(draws[7], 1.0, 1.0, 0.25)) == 1
-
-
 def test_offsets_reach_every_place():
     scaled, crop = tf.constant([20, 40]), (33, 33)
     offsets, flips = set(), []

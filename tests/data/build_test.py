@@ -5,10 +5,12 @@ import pytest
 from google.protobuf import text_format
 
 from deeplab2_like.data import (
+    blur,
     build,
     color_jitter,
     copy_paste,
     preprocessing,
+    rotation,
 )
 from deeplab2_like.protos import dataset_pb2
 
@@ -40,6 +42,19 @@ def test_the_least_options_give_the_defaults():
         ("augmentations { min_scale_factor: 0.5 }", "min_scale", 0.5),
         ("augmentations { max_scale_factor: 2 }", "max_scale", 2.0),
         ("augmentations { scale_factor_step_size: 0.5 }", "scale_step", 0.5),
+        ("augmentations { scale_area_bias: -1.5 }", "scale_area_bias", -1.5),
+        (
+            "augmentations { rotation { max_degrees: 8 probability: 0.5 } }",
+            "rotation",
+            rotation.Rotation(8.0, 0.5),
+        ),
+        ("augmentations { gray_probability: 0.5 }", "gray_probability", 0.5),
+        (
+            "augmentations { blur { probability: 0.5 min_sigma: 0.3 "
+            "max_sigma: 1.2 } }",
+            "blur",
+            blur.Blur(0.5, 0.3, 1.2),
+        ),
         ("pad_to_multiple_of: 16", "pad_to_multiple_of", 16),
         ("padding_mode: REFLECT", "padding_mode", "REFLECT"),
         ("canvas_remainder: 0", "canvas_remainder", 0),

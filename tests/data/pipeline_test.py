@@ -9,7 +9,14 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import color_jitter, graph_errors, pipeline, sources
+from deeplab2_like.data import (
+    blur,
+    color_jitter,
+    graph_errors,
+    pipeline,
+    rotation,
+    sources,
+)
 from deeplab2_like.data.preprocessing import Preprocessing
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import writer as record_writer
@@ -110,6 +117,46 @@ def test_color_jitter_changes_colors_only_and_is_repeatable(pattern):
             before["image"][~is_image], after["image"][~is_image]
         )
         assert (before["image"][is_image] != after["image"][is_image]).any()
+
+
+ALL_CHANGES = dataclasses.replace(
+    CROP,
+    scale_step=0.0,
+    scale_area_bias=-1.0,
+    rotation=rotation.Rotation(15.0, 0.7),
+    color_jitter=color_jitter.ColorJitter(0.4, 0.4, 0.4, 0.1),
+    gray_probability=0.3,
+    blur=blur.Blur(0.5),
+    autoaugment_policy_name="simple_classification_policy",
+)
+
+
+def test_all_changes_together_are_repeatable_and_stay_in_range(pattern):
+    batches, again = (
+        take(make_deterministic(pattern, ALL_CHANGES, num_parallel_calls=n), 6)
+        for n in (1, 4)
+    )
+    assert_batches_equal(batches, again)
+    for batch in batches:
+        assert batch["image"].shape == (4, 33, 33, 3)
+        assert batch["image"].dtype == np.float32
+        assert 0 <= batch["image"].min() <= batch["image"].max() <= 255
+        is_void = batch["targets"]["semantic"] == 255
+        assert (batch["image"][is_void] == 127.5).all()
+
+
+def test_changes_of_colors_leave_labels_and_places(pattern):
+    colors = dataclasses.replace(
+        ALL_CHANGES,
+        scale_step=CROP.scale_step,
+        scale_area_bias=0.0,
+        rotation=rotation.Rotation(),
+    )
+    plain = take(make_deterministic(pattern), 6)
+    changed = take(make_deterministic(pattern, colors), 6)
+    for before, after in zip(plain, changed, strict=True):
+        assert_batches_equal([before["targets"]], [after["targets"]])
+        assert (before["image"] != after["image"]).any()
 
 
 @pytest.mark.parametrize(
@@ -230,10 +277,10 @@ def test_image_and_label_move_together(tmp_path):
     assert (panoptic == RULES.void).any()
 
 
-def test_autoaugment_stops_with_a_sentence(pattern):
+def test_an_unknown_policy_stops_with_a_sentence(pattern):
     options = Preprocessing((33, 33), autoaugment_policy_name="a_policy")
     with pytest.raises(
-        errors.ConfigError, match="'a_policy', but this version"
+        errors.ConfigError, match="'a_policy', which is no policy"
     ):
         make_training(pattern, options)
 

@@ -208,28 +208,68 @@ def check_pair(
         )
 
 
-def check_pasting(
+def check_augmentations(
     options: config_pb2.ExperimentOptions, datasets: Datasets, report: Report
 ) -> None:
-    """Adds the problems of copy_paste in training to a report; see `rules`."""
+    """Adds the problems of random changes in training; see `rules`."""
     split = options.train_dataset_options
-    pasting = split.augmentations.copy_paste
-    path = f"{_TRAIN}.augmentations.copy_paste"
-    if pasting.HasField("max_instances") and not pasting.HasField(
-        "probability"
+    path = f"{_TRAIN}.augmentations"
+    for fields, needed, value in (
+        (("rotation.probability",), "rotation.max_degrees", "10"),
+        (("blur.min_sigma", "blur.max_sigma"), "blur.probability", "0.5"),
+        (("copy_paste.max_instances",), "copy_paste.probability", "0.5"),
     ):
-        report.warn(
-            f"{path}.max_instances",
-            pasting.max_instances,
-            "it has no effect without probability",
-            "Write probability: 0.5, or remove it.",
+        for field in fields:
+            _check_effect(split.augmentations, field, needed, value, report)
+    augmentations = split.augmentations
+    blur = augmentations.blur
+    if blur.min_sigma > blur.max_sigma:
+        report.add(
+            f"{path}.blur.min_sigma",
+            blur.min_sigma,
+            f"it must not be above max_sigma ({blur.max_sigma:g})",
+            "Exchange or correct them.",
         )
+    low, high = augmentations.min_scale_factor, augmentations.max_scale_factor
+    if augmentations.scale_area_bias and low == high:
+        report.warn(
+            f"{path}.scale_area_bias",
+            augmentations.scale_area_bias,
+            f"it has no effect: the only scale is {low:g}",
+            "Set min_scale_factor and max_scale_factor, or remove it.",
+        )
+    _check_pasting(split, datasets, report)
+
+
+def _check_effect(
+    augmentations: dataset_pb2.DatasetOptions.AugmentationOptions,
+    field: str,
+    needed: str,
+    value: str,
+    report: Report,
+) -> None:
+    """Warns of a field that needs another one of its message to be set."""
+    part, name = field.split(".")
+    options, other = getattr(augmentations, part), needed.split(".")[1]
+    if options.HasField(name) and not options.HasField(other):
+        report.warn(
+            f"{_TRAIN}.augmentations.{field}",
+            getattr(options, name),
+            f"it has no effect without {other}",
+            f"Write {other}: {value}, or remove it.",
+        )
+
+
+def _check_pasting(
+    split: dataset_pb2.DatasetOptions, datasets: Datasets, report: Report
+) -> None:
+    pasting = split.augmentations.copy_paste
     descriptor = datasets.get(split.dataset)
     if descriptor is None or pasting.probability <= 0:
         return
     if not any(entry.is_thing for entry in descriptor.classes):
         report.add(
-            f"{path}.probability",
+            f"{_TRAIN}.augmentations.copy_paste.probability",
             pasting.probability,
             f'the data set "{split.dataset}" has no things, and only things '
             "are pasted",

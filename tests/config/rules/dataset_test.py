@@ -86,6 +86,83 @@ def test_options_of_pasting_have_a_range(find_problems, field, rule):
     assert found.rule == rule
 
 
+_AUGMENTATION = "train_dataset_options {{ augmentations {{ {} }} }}"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "rule"),
+    [
+        ("rotation { max_degrees: 46 }", "rotation.max_degrees", "in [0, 45]"),
+        ("rotation { max_degrees: -1 }", "rotation.max_degrees", "in [0, 45]"),
+        (
+            "rotation { max_degrees: 9 probability: 2 }",
+            "rotation.probability",
+            "in [0, 1]",
+        ),
+        ("blur { probability: 1.5 }", "blur.probability", "in [0, 1]"),
+        (
+            "blur { probability: 1 max_sigma: 17 }",
+            "blur.max_sigma",
+            "in [0.05, 16]",
+        ),
+        (
+            "blur { probability: 1 min_sigma: 0 }",
+            "blur.min_sigma",
+            "in [0.05, 16]",
+        ),
+        (
+            "blur { probability: 1 min_sigma: 3 }",
+            "blur.min_sigma",
+            "not be above max_sigma (2)",
+        ),
+        ("gray_probability: -0.5", "gray_probability", "in [0, 1]"),
+        ("scale_area_bias: 5", "scale_area_bias", "in [-4, 4]"),
+    ],
+)
+def test_random_changes_have_a_range(find_problems, text, field, rule):
+    (found,) = find_problems(_AUGMENTATION.format(text))
+    assert found.path.endswith(f"augmentations.{field}")
+    assert rule in found.rule
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "reason"),
+    [
+        (
+            "rotation { probability: 0.5 }",
+            "rotation.probability",
+            "without max_degrees",
+        ),
+        ("blur { max_sigma: 3 }", "blur.max_sigma", "without probability"),
+        (
+            "min_scale_factor: 1 max_scale_factor: 1 scale_area_bias: 1",
+            "scale_area_bias",
+            "the only scale is 1",
+        ),
+    ],
+)
+def test_random_changes_without_effect_are_warned_of(
+    find_warnings, text, field, reason
+):
+    found = find_warnings(_AUGMENTATION.format(text))
+    (found,) = [w for w in found if w.path.endswith(field)]
+    assert reason in found.rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rotation { max_degrees: 10 } gray_probability: 0.2",
+        "blur { probability: 0.5 min_sigma: 0.05 max_sigma: 16 }",
+        "min_scale_factor: 0.5 max_scale_factor: 2 scale_area_bias: -1",
+    ],
+)
+def test_random_changes_are_accepted(find_problems, find_warnings, text):
+    assert not find_problems(_AUGMENTATION.format(text))
+    found = find_warnings(_AUGMENTATION.format(text))
+    assert not [w for w in found if "augmentations" in w.path]
+
+
 def test_pasting_needs_things(tmp_path, find_problems, find_warnings):
     pasting = _PASTING.format("probability: 0.5")
     assert not find_problems(f"train_dataset_options {pasting}")
