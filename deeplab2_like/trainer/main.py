@@ -8,13 +8,20 @@ CONFIG is a file, or the name of a shipped config as `deeplab2-check-config
 TensorBoard, the config. The same command again continues from the newest
 checkpoint. With --mode=train_and_eval the model is evaluated as it is trained;
 `deeplab2-evaluate` evaluates a run.
+
+    deeplab2-train --config_file=CONFIG --preview=8 --out=FOLDER
+
+draws 8 crops as the network will see them, with their labels and targets, and
+trains nothing.
 """
 
+import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 
 from deeplab2_like import config as config_lib
+from deeplab2_like import errors
 from deeplab2_like.console import path_flags, program
 from deeplab2_like.trainer import run_options, runs
 
@@ -75,6 +82,38 @@ _REPAIR = flags.DEFINE_bool(
     "and continue from the newest checkpoint.",
     flag_values=_FLAGS,
 )
+_PREVIEW = flags.DEFINE_integer(
+    "preview",
+    0,
+    "Number of training crops to draw instead of training.",
+    lower_bound=0,
+    flag_values=_FLAGS,
+)
+_OUT = path_flags.define(
+    "out",
+    None,
+    "Folder of the pictures of --preview. The default is MODEL_DIR/preview.",
+    flag_values=_FLAGS,
+)
+
+
+def _preview(config: config_lib.Config) -> None:
+    """Draws crops; needs no model folder where there is --out."""
+    from deeplab2_like.trainer import preview
+
+    if _MODE.value not in run_options.TRAINING_MODES:
+        raise errors.ConfigError(
+            f"--preview shows crops of the training, not of --mode="
+            f"{_MODE.value}. Remove one of the two."
+        )
+    folder = _OUT.value
+    if folder is None:
+        model_dir = program.require(
+            _MODEL_DIR, "the folder of the run", "runs/1"
+        )
+        folder = str(pathlib.Path(model_dir) / preview.FOLDER)
+    written = preview.preview(config, folder, _PREVIEW.value)
+    print(f"Crops drawn: {len(written) - 1}. All of them small: {written[-1]}")
 
 
 def _main(arguments: Sequence[str]) -> None:
@@ -82,6 +121,14 @@ def _main(arguments: Sequence[str]) -> None:
     config_file = program.require(
         _CONFIG_FILE, "a config", "configs/scenes/....textproto"
     )
+    if _PREVIEW.value:
+        _preview(config_lib.load(config_file, _CONFIG_OVERRIDE.value))
+        return
+    if _OUT.value is not None:
+        raise errors.ConfigError(
+            "--out is the folder of the pictures of --preview. Add --preview=8,"
+            " or give the folder of the run with --model_dir."
+        )
     model_dir = program.require(_MODEL_DIR, "the folder of the run", "runs/1")
     config = config_lib.load(config_file, _CONFIG_OVERRIDE.value)
     options = run_options.RunOptions(
