@@ -29,7 +29,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np  # noqa: E402
 
 from benchmarks import answer_ways  # noqa: E402
-from benchmarks.answer_ways import Entry, Map, Subject  # noqa: E402
+from benchmarks.answer_maps import (  # noqa: E402
+    LeftOutError,
+    Map,
+    Subject,
+    Way,
+)
+from benchmarks.answer_ways import Entry  # noqa: E402
 from deeplab2_like import errors  # noqa: E402
 from deeplab2_like.console import path_flags, program, progress  # noqa: E402
 from deeplab2_like.exports import exported_model  # noqa: E402
@@ -99,13 +105,18 @@ def compare_maps(
 
 
 def ask(
-    way: answer_ways.Way, files: Sequence[bytes], batch: int
+    way: Way, files: Sequence[bytes], batch: int
 ) -> tuple[list[Map], float]:
     """Asks for the maps of files, some in each request; returns the time."""
-    maps: list[Map] = []
+    requests = [
+        files[index : index + batch] for index in range(0, len(files), batch)
+    ]
     start = time.monotonic()
-    for index in range(0, len(files), batch):
-        maps += way(files[index : index + batch])
+    ask_many = getattr(way, "ask_many", None)
+    if ask_many is not None:
+        maps = ask_many(requests)
+    else:
+        maps = [found for request in requests for found in way(request)]
     return maps, time.monotonic() - start
 
 
@@ -138,7 +149,7 @@ def compare_ways(
                     title = f"{name}, {size} at once"
                     row = compare_maps(title, found, expected)
                     yield dataclasses.replace(row, seconds=seconds)
-        except answer_ways.LeftOutError as error:
+        except LeftOutError as error:
             yield Row(name, problem=str(error))
 
 

@@ -6,7 +6,12 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import answer_ways, answers_agree
+from benchmarks import (
+    answer_maps,
+    answer_servers,
+    answer_ways,
+    answers_agree,
+)
 from deeplab2_like.server import open_inference
 from deeplab2_like.server.signatures import Signature, TensorInfo
 
@@ -19,7 +24,7 @@ def _way(maps, sizes, problem=None):
 
     def open_way(_):
         if problem:
-            raise answer_ways.LeftOutError(problem)
+            raise answer_maps.LeftOutError(problem)
 
         def ask(files):
             sizes.append(len(files))
@@ -63,11 +68,11 @@ def test_maps_are_numbered_in_the_order_of_their_table():
         "segment_id": np.array([[5001, 0, 3000]]),
         "segment_is_valid": np.array([[True, False, True]]),
     }
-    (found,) = answer_ways.number_maps(outputs, 1000)
+    (found,) = answer_maps.number_maps(outputs, 1000)
     assert found.tolist() == [[2, 1, 0]]
     del outputs["panoptic"]
     outputs["segment_id"][0, 0] = 5000
-    (found,) = answer_ways.number_maps(outputs, 1000)
+    (found,) = answer_maps.number_maps(outputs, 1000)
     assert found.tolist() == [[2, 1, 0]]
 
 
@@ -86,7 +91,7 @@ def test_requests_of_version_2_are_read_by_the_server(is_binary):
         )
     }
     wanted = ("panoptic_png_bytes", "error", "segment_id")
-    body, headers = answer_ways._encode_v2(
+    body, headers = answer_servers.encode_v2(
         files, "encoded_compact", wanted, is_binary
     )
     length = headers.get("Inference-Header-Content-Length")
@@ -99,7 +104,7 @@ def test_requests_of_version_2_are_read_by_the_server(is_binary):
     }
     answer, length = open_inference.format_infer(asked, outputs, "m", 1)
     answer = answer if isinstance(answer, bytes) else answer.encode()
-    found = answer_ways._decode_v2(
+    found = answer_servers.decode_v2(
         answer, None if length is None else str(length)
     )
     assert found["panoptic_png_bytes"].tolist() == files
