@@ -79,29 +79,30 @@ def sharpen(image_hw3: tf.Tensor, factor: float) -> tf.Tensor:
 
 def solarize(image_hw3: tf.Tensor, threshold: int) -> tf.Tensor:
     """Inverts the values from a threshold on."""
-    levels = tf.range(_LEVELS)
-    table = tf.where(levels < threshold, levels, 255 - levels)
-    table = tf.cast(table, tf.uint8)
-    return tf.gather(table, tf.cast(image_hw3, tf.int32))
+    if threshold >= _LEVELS:
+        return image_hw3
+    is_below = image_hw3 < tf.constant(threshold, tf.uint8)
+    return tf.where(is_below, image_hw3, 255 - image_hw3)
 
 
 def equalize(image_hw3: tf.Tensor) -> tf.Tensor:
     """Makes the values of each channel equally frequent."""
-    channels = [_equalize_channel(c) for c in tf.unstack(image_hw3, 3, axis=2)]
-    return tf.stack(channels, axis=2)
-
-
-def _equalize_channel(channel_hw: tf.Tensor) -> tf.Tensor:
-    levels = tf.cast(channel_hw, tf.int32)
+    # The channels are counted and looked up together, one behind the other.
+    levels = tf.cast(image_hw3, tf.int32)
+    levels += tf.range(3) * _LEVELS
     counts = tf.math.bincount(
-        levels, minlength=_LEVELS, maxlength=_LEVELS, dtype=tf.int32
+        levels, minlength=3 * _LEVELS, maxlength=3 * _LEVELS, dtype=tf.int32
     )
-    most = tf.reduce_max(levels)
-    step = (tf.size(levels) - counts[most]) // (_LEVELS - 1)
-    below = tf.cumsum(counts, exclusive=True)
+    counts_3l = tf.reshape(counts, [3, _LEVELS])
+    index_l = tf.range(_LEVELS)
+    most_3 = tf.reduce_max(tf.where(counts_3l > 0, index_l, 0), axis=1)
+    last_3 = tf.gather(counts_3l, most_3, axis=1, batch_dims=1)
+    step_31 = (tf.reduce_sum(counts_3l, axis=1) - last_3) // (_LEVELS - 1)
+    step_31 = step_31[:, tf.newaxis]
+    below_3l = tf.cumsum(counts_3l, axis=1, exclusive=True)
     # Without a step the channel has one value, or nearly, and stays.
-    equal = (below + step // 2) // tf.maximum(step, 1)
-    table = tf.where(
-        step > 0, tf.clip_by_value(equal, 0, 255), tf.range(_LEVELS)
-    )
-    return tf.gather(tf.cast(table, tf.uint8), levels)
+    equal_3l = (below_3l + step_31 // 2) // tf.maximum(step_31, 1)
+    equal_3l = tf.clip_by_value(equal_3l, 0, _LEVELS - 1)
+    table_3l = tf.where(step_31 > 0, equal_3l, index_l)
+    table = tf.reshape(tf.cast(table_3l, tf.uint8), [-1])
+    return tf.gather(table, levels)

@@ -9,7 +9,8 @@ makes them.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -49,7 +50,7 @@ _MIDDLE = (0.0, 0.5, 0.5, 0.9)
 _POLICY = "simple_classification_policy_magnitude_scale_0.2"
 
 # Title, options that differ from _PLAIN, draws that differ.
-_CHANGES: tuple[tuple[str, dict[str, object], dict[str, object]], ...] = (
+_CHANGES: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
     ("no change", {}, {}),
     ("mirrored", {}, {"place": (0.0, 0.5, 0.5, 0.0)}),
     (
@@ -104,14 +105,14 @@ Crop = tuple[tf.Tensor, tf.Tensor]
 
 
 def _change(
-    seed: int, options: dict[str, object], draws: dict[str, object]
+    seed: int, options: Mapping[str, Any], draws: Mapping[str, Any]
 ) -> Crop:
     """Makes a crop of a scene as the input pipeline does."""
     scene = scene_lib.make_scene(seed, _SIZE)
     descriptor = descriptor_lib.load("scenes")
     tensors = {
         name: tf.constant(value, tf.float32)
-        for name, value in ({"place": _MIDDLE} | draws).items()
+        for name, value in {"place": _MIDDLE, **draws}.items()
     }
     return preprocessing.augment_example(
         tf.constant(scene.image),
