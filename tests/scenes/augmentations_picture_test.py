@@ -2,25 +2,25 @@
 import numpy as np
 import pytest
 
-from deeplab2_like.scenes import augmentations_main
+from deeplab2_like.scenes import augmentations_picture
 
 
 @pytest.mark.slow
 def test_every_change_but_the_first_is_seen():
-    crops = augmentations_main._make_all()
+    crops = augmentations_picture._make_all()
     assert len({title for title, _ in crops}) == len(crops) == 16
     plain = crops[0][1]
     for number, (_, (image, panoptic)) in enumerate(crops[1:], 1):
         assert image.shape == plain[0].shape
         assert (np.abs(image - plain[0]) > 1).any()
-        changes_labels = number < augmentations_main._NUM_LABELED
+        changes_labels = number < augmentations_picture._NUM_LABELED
         assert (panoptic.numpy() != plain[1]).any() == changes_labels
 
 
 def test_the_shipped_policy_has_the_operations_of_the_picture():
-    for title, pair, is_done in augmentations_main._OPERATIONS:
-        policy = augmentations_main.autoaugment.load_policy(
-            augmentations_main._POLICY
+    for title, pair, is_done in augmentations_picture._OPERATIONS:
+        policy = augmentations_picture.autoaugment.load_policy(
+            augmentations_picture._POLICY
         )
         operation = policy[pair][is_done.index(0.0)]
         name, *magnitude = title.removeprefix("autoaugment: ").split()
