@@ -2,6 +2,8 @@
 """Draws what each random change of training images does, on `scenes`.
 
 python -m deeplab2_like.scenes.augmentations_main --out=augmentations.jpg
+
+writes one picture: a scene after each change, with its labels where they change.
 """
 
 from collections.abc import Sequence
