@@ -339,18 +339,19 @@ def _read_header(
 
 
 def make_loader(
-    rules: pipeline.LabelRules,
+    rules: pipeline.LabelRules, *, is_label_required: bool = True
 ) -> Callable[[str, int], tuple[np.ndarray, np.ndarray | None]]:
     """Makes the function that decodes a record that was checked.
 
     Args:
         rules: The labels that are allowed.
+        is_label_required: As it was when the records were checked.
 
     Returns:
         Function from the path of a file and the byte at which a record begins
         to its image, uint8 [H, W, 3], and its label, int32 [H, W], or None.
     """
-    decode = _make_decoder(rules, False)
+    decode = _make_decoder(rules, is_label_required)
 
     def load(path: str, offset: int) -> tuple[np.ndarray, np.ndarray | None]:
         example = decode(path, offset)

@@ -3,7 +3,8 @@
 
 python -m deeplab2_like.scenes.augmentations_main --out=augmentations.jpg
 
-writes one picture: a scene after each change, with its labels where they change.
+writes one picture: a scene after each change, with its labels where these
+change.
 """
 
 from collections.abc import Sequence

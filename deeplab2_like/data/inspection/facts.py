@@ -76,9 +76,7 @@ def measure(
     height, width = image_hw3.shape[:2]
     return ImageFacts(
         size=(height, width),
-        digest=compute_digest(
-            np.ascontiguousarray(image_hw3), f"{height} x {width}"
-        ),
+        digest=compute_digest(image_hw3.tobytes(), f"{height} x {width}"),
         difference_hash=compute_difference_hash(image_hw3),
         is_uniform=_is_uniform(image_hw3),
         classes=classes,
@@ -89,15 +87,15 @@ def measure(
     )
 
 
-def compute_digest(content: bytes | npt.NDArray[np.uint8], kind: str) -> int:
+def compute_digest(content: bytes, kind: str) -> int:
     """Computes a checksum of 64 bits.
 
     Args:
-        content: Bytes of a file, or pixels.
+        content: A file, or pixels.
         kind: What makes equal bytes different contents, such as a size.
     """
     digest = hashlib.blake2b(kind.encode(), digest_size=8)
-    digest.update(content if isinstance(content, bytes) else content.data)
+    digest.update(content)
     return int.from_bytes(digest.digest(), "big")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from deeplab2_like.data.inspection import image_names
+from deeplab2_like.data.inspection import image_names, texts
 from deeplab2_like.data.inspection.collector import (
     MAX_SENTENCES,
     Collector,
@@ -68,7 +68,15 @@ def list_findings(evidence: Evidence) -> tuple[Finding, ...]:
         *_list_instances(evidence.collector),
         *_list_remarks(evidence),
     ]
-    return tuple(sorted(found, key=lambda one: LEVELS.index(one.level)))
+    found.sort(key=lambda one: LEVELS.index(one.level))
+    return tuple(
+        dataclasses.replace(
+            one,
+            title=texts.make_writable(one.title),
+            examples=tuple(map(texts.make_writable, one.examples)),
+        )
+        for one in found
+    )
 
 
 def _make(
@@ -154,8 +162,8 @@ def _list_twins(evidence: Evidence) -> Iterator[Finding]:
             f"{count_images(len(near.between))} of a split "
             f"{'looks' if len(near.between) == 1 else 'look'} nearly like an "
             "image of an earlier split.",
-            "Copies, crops or neighboring frames of a video in both splits "
-            "make scores too high. Look at the pairs; if they show the same "
+            "Copies of another size or quality, or neighboring frames of a "
+            "video, in both splits make scores too high. Look at the pairs; if they show the same "
             "scene, move them to one split.",
             describe(near.between),
         )

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from deeplab2_like.data.inspection import duplicates, findings
+from deeplab2_like.data.inspection import duplicates, findings, texts
 from deeplab2_like.data.inspection.collector import Collector
 from deeplab2_like.data.inspection.duplicates import Twins
 from deeplab2_like.data.inspection.findings import Evidence
@@ -39,7 +39,7 @@ def summarize(
     has_labels = collector.has_labels
     splits = tuple(
         Split(
-            split,
+            texts.make_writable(split),
             images=collector.num_images[i],
             pixels=collector.label_pixels[i],
             void_pixels=collector.void_pixels[i],
@@ -50,7 +50,7 @@ def summarize(
     )
     classes = tuple(
         ClassCounts(
-            data.class_names[i],
+            texts.make_writable(data.class_names[i]),
             data.is_thing(i),
             *(
                 tuple(counts[:, i].tolist())
@@ -66,8 +66,8 @@ def summarize(
         if i != data.ignore_label
     )
     return DataCheck(
-        name=name,
-        form=form,
+        name=texts.make_writable(name),
+        form=texts.make_writable(form),
         is_quick=evidence.is_quick,
         has_labels=has_labels,
         num_images=num_images,

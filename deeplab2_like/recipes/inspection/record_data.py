@@ -85,7 +85,11 @@ def check(
         f"{descriptor.name}.",
         found.num_records,
     )
-    load = None if options.is_quick else images.make_loader(rules)
+    load = (
+        None
+        if options.is_quick
+        else images.make_loader(rules, options.is_label_required)
+    )
     return Checked(done, evidence, load), found
 
 
@@ -131,9 +135,11 @@ class _Images:
             class_pixels.count_segments(image.facts, data), data.thing_ids
         )
 
-    def make_loader(self, rules: pipeline.LabelRules) -> LoadImage:
+    def make_loader(
+        self, rules: pipeline.LabelRules, is_label_required: bool
+    ) -> LoadImage:
         """Makes the function that loads an image again."""
-        load = checks.make_loader(rules)
+        load = checks.make_loader(rules, is_label_required=is_label_required)
         return lambda key: load(
             self._paths[self._files[key]], self._offsets[key]
         )

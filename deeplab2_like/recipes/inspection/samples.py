@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from deeplab2_like import errors
+from deeplab2_like.data.inspection import texts
 from deeplab2_like.data.inspection.collector import Collector
 from deeplab2_like.data.inspection.findings import Evidence
 from deeplab2_like.labels import label_map
@@ -67,14 +68,14 @@ def _list_candidates(evidence: Evidence) -> Iterator[tuple[int, str]]:
         for pair in pairs[:_PAIRS].tolist():
             for row, other in (pair, pair[::-1]):
                 yield row, f"{words} {names[other]} of another split"
+    for pair in evidence.equal.within[:1].tolist():
+        for row, other in (pair, pair[::-1]):
+            yield row, f"equal to {names[other]}"
     void = collector.void_shares
     for row in np.flatnonzero(void >= 1)[:_OF_A_KIND].tolist():
         yield row, "no labeled pixel"
     for row in np.flatnonzero(collector.is_uniform)[:_OF_A_KIND].tolist():
         yield row, "one color only"
-    for pair in evidence.equal.within[:1].tolist():
-        for row, other in (pair, pair[::-1]):
-            yield row, f"equal to {names[other]}"
     for row in np.argsort(-void, kind="stable")[:_OF_A_KIND].tolist():
         if void[row] > _MUCH_VOID:
             yield row, f"{100 * void[row]:.0f} % void"
@@ -133,17 +134,23 @@ def draw(
         colors |= found
         samples.append(
             SampleImage(
-                collector.names[row],
-                collector.splits[splits[row]],
-                reason,
-                "no label" if label_hw is None else describe(label_hw, data),
+                *map(
+                    texts.make_writable,
+                    (
+                        collector.names[row],
+                        collector.splits[splits[row]],
+                        reason,
+                        describe(label_hw, data),
+                    ),
+                ),
                 pictures,
             )
         )
     order = {name: index for index, name in enumerate(data.class_names)}
-    return samples, sorted(
+    listed = sorted(
         colors.items(), key=lambda item: order.get(item[0], len(order))
     )
+    return samples, [(texts.make_writable(one), rgb) for one, rgb in listed]
 
 
 def _draw(
@@ -172,13 +179,18 @@ def _draw(
     }
 
 
-def describe(label_hw: npt.NDArray[Any], descriptor: DatasetDescriptor) -> str:
+def describe(
+    label_hw: npt.NDArray[Any] | None, descriptor: DatasetDescriptor
+) -> str:
     """Describes a label: "3 car, 1 crowd of person; sky, road; 5 % void".
 
     Args:
-        label_hw: Integers [H, W], class * label_divisor + instance.
+        label_hw: Integers [H, W], class * label_divisor + instance; None
+            without a label.
         descriptor: The data set.
     """
+    if label_hw is None:
+        return "no label"
     found = label_map.compute_segments(label_hw)
     classes, instances = np.divmod(found.ids, descriptor.label_divisor)
     areas: Counter[int] = Counter()

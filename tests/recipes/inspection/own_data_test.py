@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of folders in the forms that users have."""
 
+import os
 import shutil
 
 import numpy as np
@@ -138,6 +139,28 @@ def test_what_is_no_data_set_is_refused_in_both_ways(tmp_path):
             _check(tmp_path, is_quick=is_quick)
         with pytest.raises(errors.DataError, match="does not exist"):
             _check(tmp_path / "nothing", is_quick=is_quick)
+
+
+def test_names_that_are_no_text_are_escaped_everywhere(label_images, tmp_path):
+    pytest.importorskip("jinja2")
+    from deeplab2_like.recipes.inspection import writing
+
+    name = os.fsdecode(b"\xff\n.png")
+    for folder in ("images", "labels", "instances"):
+        path = label_images / folder
+        try:
+            (path / "1.png").rename(path / name)
+        except OSError:
+            pytest.skip("This disk does not take such names.")
+    checked = _check(label_images)
+    (one,) = (f for f in checked.check.findings if f.level == "warning")
+    assert one.title == "1 image names make trouble on some systems."
+    assert one.examples == (
+        "'\\udcff\\n' has characters that cannot be printed",
+    )
+    writing.write(checked, tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "\\udcff\\n" in page
 
 
 def test_one_image_is_no_leak(label_images):
