@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adds up the facts of images; about 40 bytes are kept of each image."""
+"""Adds up the facts of images; about 50 bytes are kept of each image."""
 
 import array
 from collections import Counter
@@ -95,6 +95,7 @@ class Collector:
         self._keys = array.array("q")
         self._split = array.array("B")
         self._digest = array.array("Q")
+        self._label_digest = array.array("Q")
         self._hash = array.array("Q")
         self._has_hash = array.array("B")
         self._is_uniform = array.array("B")
@@ -114,6 +115,7 @@ class Collector:
         self._keys.append(key)
         self._split.append(split)
         self._digest.append(facts.digest)
+        self._label_digest.append(facts.label_digest)
         self._hash.append(facts.difference_hash or 0)
         self._has_hash.append(facts.difference_hash is not None)
         self._is_uniform.append(facts.is_uniform)
@@ -180,6 +182,11 @@ class Collector:
     def digests(self) -> npt.NDArray[np.uint64]:
         """Checksum of each image: uint64 [N]."""
         return np.array(self._digest, np.uint64)
+
+    @property
+    def label_digests(self) -> npt.NDArray[np.uint64]:
+        """Checksum of the label of each image: uint64 [N]."""
+        return np.array(self._label_digest, np.uint64)
 
     @property
     def hashes(self) -> npt.NDArray[np.uint64]:

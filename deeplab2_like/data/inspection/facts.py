@@ -35,6 +35,8 @@ class ImageFacts:
         classes: int64 [N], class of each segment; None without a label.
         instances: int64 [N], instance number of each segment.
         areas: int64 [N], pixels of each segment.
+        label_digest: Checksum of class, area and box of the segments, 64 bits;
+            0 without a label.
         note: Sentence about what is left out; "" if nothing is.
         is_turned: Whether the file has an EXIF orientation.
     """
@@ -46,6 +48,7 @@ class ImageFacts:
     classes: npt.NDArray[np.int64] | None = None
     instances: npt.NDArray[np.int64] | None = None
     areas: npt.NDArray[np.int64] | None = None
+    label_digest: int = 0
     note: str = ""
     is_turned: bool = False
 
@@ -69,10 +72,15 @@ def measure(
         is_turned: See `ImageFacts`.
     """
     classes = instances = areas = None
+    label_digest = 0
     if panoptic_hw is not None:
         found = label_map.compute_segments(panoptic_hw)
         classes, instances = np.divmod(found.ids, label_divisor)
         areas = found.areas
+        # Without instance numbers, which may be in any order.
+        rows = np.column_stack([classes, instances > 0, areas, found.boxes])
+        rows = rows[np.lexsort(rows.T)]
+        label_digest = compute_digest(rows.tobytes(), "label")
     height, width = image_hw3.shape[:2]
     return ImageFacts(
         size=(height, width),
@@ -82,6 +90,7 @@ def measure(
         classes=classes,
         instances=instances,
         areas=areas,
+        label_digest=label_digest,
         note=note,
         is_turned=is_turned,
     )

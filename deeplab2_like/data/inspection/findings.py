@@ -163,8 +163,8 @@ def _list_twins(evidence: Evidence) -> Iterator[Finding]:
             f"{'looks' if len(near.between) == 1 else 'look'} nearly like an "
             "image of an earlier split.",
             "Copies of another size or quality, or neighboring frames of a "
-            "video, in both splits make scores too high. Look at the pairs; if they show the same "
-            "scene, move them to one split.",
+            "video, in both splits make scores too high. Look at the pairs; if "
+            "they show the same scene, move them to one split.",
             describe(near.between),
         )
     if len(equal.within):
@@ -174,6 +174,18 @@ def _list_twins(evidence: Evidence) -> Iterator[Finding]:
             f"than once in a split (the same {what}).",
             "They count twice in training and scores.",
             describe(equal.within),
+        )
+    pairs = np.concatenate([equal.between, equal.within])
+    labels = collector.label_digests[pairs]
+    other = pairs[labels[:, 0] != labels[:, 1]]
+    if len(other):
+        yield _make(
+            WARNING,
+            f"{count_images(len(other))} {_occur(other)} again with another "
+            "label.",
+            "The labels of equal images contradict each other: classes, "
+            "outlines or the number of objects differ.",
+            describe(other),
         )
     if len(near.within):
         yield _make(

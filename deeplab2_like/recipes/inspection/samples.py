@@ -134,15 +134,10 @@ def draw(
         colors |= found
         samples.append(
             SampleImage(
-                *map(
-                    texts.make_writable,
-                    (
-                        collector.names[row],
-                        collector.splits[splits[row]],
-                        reason,
-                        describe(label_hw, data),
-                    ),
-                ),
+                texts.make_writable(collector.names[row]),
+                texts.make_writable(collector.splits[splits[row]]),
+                texts.make_writable(reason),
+                texts.make_writable(describe(label_hw, data)),
                 pictures,
             )
         )

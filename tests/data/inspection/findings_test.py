@@ -103,6 +103,17 @@ def test_the_same_image_twice_in_a_split_is_a_warning():
     assert one.title.startswith("1 image occurs more than once in a split")
 
 
+def test_equal_images_with_other_labels_contradict_each_other():
+    renumbered = [0, 1000, 2007, 3009]
+    (same,) = _list([("a", 0, _ALL, 1), ("b", 0, renumbered, 1)])
+    assert same.title.startswith("1 image occurs more than once")
+    moved = [0, 1000, 3001, 2001]
+    _, other = _list([("a", 0, _ALL, 1), ("b", 0, moved, 1)])
+    assert other.level == "warning"
+    assert other.title == "1 image occurs again with another label."
+    assert other.examples == ("b (train) and a (train)",)
+
+
 def test_images_without_labeled_pixels_and_of_one_color_are_named():
     collector = _collect([("a", 0, _ALL, 1), ("b", 0, [_VOID], 2)])
     plain = np.full((4, 4, 3), 7, np.uint8)
