@@ -98,9 +98,19 @@ def open_client(
 
 
 def send(
-    client: httpx.Client, request: serving_requests.Request, tally: Tally
+    client: httpx.Client,
+    request: serving_requests.Request,
+    tally: Tally,
+    proxy_refusals: frozenset[int] = frozenset(),
 ) -> tuple[str, float]:
     """Sends a request once.
+
+    Args:
+        client: The client.
+        request: The request.
+        tally: Where the try is counted.
+        proxy_refusals: Statuses by which a proxy in front of the server
+            refuses, with any text.
 
     Returns:
         The outcome, and the seconds to wait before the next try; 0 where none
@@ -128,6 +138,9 @@ def send(
         outcome = RIGHT if status == 200 else f"right_{status}"
         tally.add(request, WRONG if wrong else outcome, seconds, wrong)
         return (WRONG if wrong else outcome), 0.0
+    if status in proxy_refusals:
+        tally.add(request, f"refused_{status}", seconds)
+        return f"refused_{status}", 1.0
     if status in _REFUSED:
         wrong = serving_requests.check_sentence(body)
         outcome = WRONG if wrong else f"refused_{status}"
@@ -150,7 +163,9 @@ class Clients:
         requests: Sequence[serving_requests.Request],
         count: int,
         weights: Sequence[float] | None = None,
+        *,
         seed: int = 0,
+        proxy_refusals: frozenset[int] = frozenset(),
     ):
         """Takes what to send.
 
@@ -160,8 +175,10 @@ class Clients:
             count: Number of clients.
             weights: How often each request is drawn; None: equally often.
             seed: Seed of the order.
+            proxy_refusals: See `send`.
         """
         self.tally = Tally()
+        self._proxy_refusals = proxy_refusals
         self._address = address
         self._requests = requests
         self._weights = weights
@@ -197,7 +214,7 @@ class Clients:
         dice: random.Random,
     ) -> None:
         while not self._is_over.is_set():
-            _, pause = send(client, request, self.tally)
+            _, pause = send(client, request, self.tally, self._proxy_refusals)
             if not pause:
                 return
             # Not all at once again.

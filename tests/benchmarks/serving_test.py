@@ -121,6 +121,15 @@ def test_tries_are_counted_by_outcome(answer, outcome, pause):
     assert len(tally.remarks) == (outcome in ("wrong", "late"))
 
 
+def test_a_proxy_may_refuse_with_any_text():
+    transport = httpx.MockTransport(lambda _: httpx.Response(500, content=b"a"))
+    client = httpx.Client(base_url="http://a", transport=transport)
+    tally = serving_clients.Tally()
+    found = serving_clients.send(client, _REQUEST, tally, frozenset({500}))
+    assert found == ("refused_500", 1)
+    assert serving_clients.send(client, _REQUEST, tally) == ("wrong", 0)
+
+
 def test_a_request_that_must_be_refused_is_right_with_its_status():
     tally = serving_clients.Tally()
     request = serving_requests.make_refused("a", b"{", 400)
