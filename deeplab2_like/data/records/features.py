@@ -114,7 +114,9 @@ def encode_example(
         features[FRAME] = _bytes_feature(os.path.splitext(name)[0].encode())
     if panoptic is not None:
         _check_label(panoptic, name, size, 2**31 - 1)
-        features[LABEL] = _bytes_feature(panoptic.astype("<i4").tobytes())
+        features[LABEL] = _bytes_feature(
+            panoptic.astype("<i4", copy=False).tobytes()
+        )
         features[LABEL_FORMAT] = _bytes_feature(b"raw")
     if semantic is not None:
         _check_label(semantic, name, size, 2**16 - 1)

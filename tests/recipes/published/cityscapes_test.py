@@ -226,3 +226,38 @@ def test_any_depth_of_numbers_is_read(
     found = decode(read_records(tmp_path / "out", "val")[name])
     segments = label_map.compute_segments(found)
     assert segments.ids.tolist() == [0, 13000]
+
+
+@pytest.mark.parametrize("size", [(1, 7), (5, 1), (1, 1)])
+@pytest.mark.parametrize("number", [0, 7, 26, 26_000])
+def test_labels_of_one_number_and_a_few_pixels_are_read(
+    miniatures, prepare, read_records, decode, tmp_path, size, number
+):
+    root, name = tmp_path / "root", "ulm_000000_000019"
+    photo = root / f"leftImg8bit/val/ulm/{name}_leftImg8bit.png"
+    miniatures.save_photo(photo, 1, size)
+    miniatures.save(
+        root / f"gtFine/val/ulm/{name}_gtFine_instanceIds.png",
+        np.full(size, number, np.uint16),
+    )
+    prepare("cityscapes", root, tmp_path / "out", splits=["val"])
+    found = decode(read_records(tmp_path / "out", "val")[name])
+    expected = compute_expected(np.full(size, number))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_more_objects_than_the_divisor_allows_are_named(
+    miniatures, prepare, tmp_path
+):
+    root, name = tmp_path / "root", "ulm_000000_000019"
+    size = 40, 30
+    photo = root / f"leftImg8bit/val/ulm/{name}_leftImg8bit.png"
+    miniatures.save_photo(photo, 1, size)
+    # n of id * 1000 + n is below 1000, so at most 1000 cars.
+    numbers = 26_000 + np.arange(1200).reshape(size) % 1000
+    miniatures.save(
+        root / f"gtFine/val/ulm/{name}_gtFine_instanceIds.png",
+        numbers.astype(np.uint16),
+    )
+    with pytest.raises(errors.DataError, match="1000 instances of 'car', but"):
+        prepare("cityscapes", root, tmp_path / "out", splits=["val"])

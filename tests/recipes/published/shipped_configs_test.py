@@ -46,6 +46,7 @@ def write_vistas(miniatures, root):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "name", "write"),
     [
@@ -54,29 +55,25 @@ def write_vistas(miniatures, root):
             "cityscapes/panoptic_deeplab/mobilenet_v3_small_os32",
             write_cityscapes,
         ),
-        pytest.param(
+        (
             "coco",
             "coco/panoptic_deeplab/resnet50_os32",
             write_coco,
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
+        (
             "kitti-step",
             "kitti/panoptic_deeplab/resnet50_os32",
             write_kitti,
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
+        (
             "motchallenge-step",
             "motchallenge/panoptic_deeplab/resnet50_os32",
             write_motchallenge,
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
+        (
             "vistas-1.2",
             "mapillary/efficientps/efficientnet_b5",
             write_vistas,
-            marks=pytest.mark.slow,
         ),
     ],
 )
