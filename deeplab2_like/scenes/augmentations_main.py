@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws what each random change of training images does, on `scenes`.
 
-python -m deeplab2_like.scenes.augmentations_main --out=augmentations.jpg
+    python -m deeplab2_like.scenes.augmentations_main --out=augmentations.jpg
 
 writes one picture: a scene after each change, with its labels where these
 change.
