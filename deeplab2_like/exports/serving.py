@@ -61,7 +61,7 @@ class ServingModule(tf.Module):
         semantic: int32 [B, H, W], the most probable class.
         segment_id: int32 [B, S], value in `panoptic`.
         segment_category: int32 [B, S].
-        segment_score: float32 [B, S] in 0..1.
+        segment_score: float32 [B, S], 0 or more; see `Prediction`.
         segment_area: int32 [B, S], pixels.
         segment_is_valid: bool [B, S], which rows are segments; the others
             are 0.
@@ -74,7 +74,7 @@ class ServingModule(tf.Module):
         segment_id: int32 [B, S], 1 to num_segments.
         segment_category_id: int32 [B, S], id of the class in the data set.
         segment_isthing: bool [B, S], whether the segment is one object.
-        segment_score: float32 [B, S] in 0..1.
+        segment_score: float32 [B, S], 0 or more; see `Prediction`.
         segment_area: int32 [B, S], pixels.
         height, width: int32 [B], size of the upright image.
         error: string [B], what is wrong with the file, one sentence; empty

@@ -70,7 +70,7 @@ class ImagePredictor(abc.ABC):
             [H, W], class * label_divisor + instance (not of models without
             instances). The table of S segments: "segment_id" int32 [S] as in
             "panoptic", "segment_category" int32 [S], "segment_score" float32
-            [S] in 0..1, "segment_area" int32 [S] in pixels,
+            [S], 0 or more, "segment_area" int32 [S] in pixels,
             "segment_is_valid" bool [S], which rows are segments.
         """
         return dict(self._run(self.load_image(image)))
