@@ -48,7 +48,7 @@ about what is wrong.
 {panoptic_row}| `semantic` | int32 [B, H, W] | most probable class |
 | `segment_id` | int32 [B, S] | {segment_id} |
 | `segment_category` | int32 [B, S] | class |
-| `segment_score` | float32 [B, S] | confidence, 0 or more; a little above 1 for some centers |
+| `segment_score` | float32 [B, S] | confidence, 0 or more |
 | `segment_area` | int32 [B, S] | pixels |
 | `segment_is_valid` | bool [B, S] | which of the S rows are segments |
 
@@ -102,7 +102,7 @@ sentence, and the others are answered as if alone. Sizes may differ.{count}
 | `segment_id` | int32 [B, S] | 1 to `num_segments` |
 | `segment_category_id` | int32 [B, S] | id of the class in the data set |
 | `segment_isthing` | bool [B, S] | whether the segment is one object |
-| `segment_score` | float32 [B, S] | confidence, 0 or more; a little above 1 for some centers |
+| `segment_score` | float32 [B, S] | confidence, 0 or more |
 | `segment_area` | int32 [B, S] | pixels |
 | `height`, `width` | int32 [B] | size of the upright image |
 | `error` | string [B] | empty, or what is wrong with the file; then the rest is 0 or empty |
