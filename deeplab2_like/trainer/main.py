@@ -38,7 +38,8 @@ _CONFIG_FILE = path_flags.define(
 _MODEL_DIR = path_flags.define(
     "model_dir",
     None,
-    "Folder of the run: checkpoints, summaries, config. Required.",
+    "Folder of the run: checkpoints, summaries, config. Required, except with "
+    "--preview and --out.",
     flag_values=_FLAGS,
     holds_checkpoint=True,
 )
