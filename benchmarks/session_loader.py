@@ -8,6 +8,7 @@ not part of it.
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +22,10 @@ from deeplab2_like import errors
 
 _SOURCE = pathlib.Path(__file__).with_suffix(".cc")
 _STRING = "string"
+_FAILURE = re.compile(
+    r"^(load|run|no signature|several inputs|cannot read|images of other)\b.*",
+    re.MULTILINE,
+)
 # TensorFlow's names of types that NumPy calls otherwise.
 _DTYPES = {"float": "float32", "double": "float64"}
 
@@ -132,8 +137,10 @@ def run(
             check=False,
         )
         if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            raise errors.UserError(f"session_loader failed: {lines[-1]}")
+            # TensorFlow writes lines of its own before it and below it.
+            found = _FAILURE.search(done.stderr)
+            text = found[0] if found else done.stderr[-500:]
+            raise errors.UserError(f"session_loader failed: {text}")
         dtypes = dict(line.split() for line in done.stdout.splitlines())
         return [
             {

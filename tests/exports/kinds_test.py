@@ -52,9 +52,11 @@ def test_compiled_twins_and_canvases_live_in_one_export(both, tiny_run):
         for name in ("encoded_compact", "encoded_compact_xla")
     }
     for name, value in together["encoded_compact"].items():
-        np.testing.assert_array_equal(
-            value, together["encoded_compact_xla"][name]
-        )
+        other = together["encoded_compact_xla"][name]
+        if name == "segment_score":  # XLA adds up in another order.
+            np.testing.assert_allclose(value, other, rtol=1e-4)
+        else:
+            np.testing.assert_array_equal(value, other)
 
 
 @pytest.mark.slow
