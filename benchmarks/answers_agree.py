@@ -41,28 +41,50 @@ from deeplab2_like.console import path_flags, program, progress  # noqa: E402
 from deeplab2_like.exports import exported_model  # noqa: E402
 from deeplab2_like.storage import image_files, json_files  # noqa: E402
 
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+
 _MODEL = path_flags.define(
-    "model", None, "Folder of the exported model. Required."
+    "model",
+    None,
+    "Folder of the exported model. Required.",
+    flag_values=_FLAGS,
 )
 _RUN = path_flags.define(
     "run",
     None,
     "Model folder that it was exported from, for the live model.",
     holds_checkpoint=True,
+    flag_values=_FLAGS,
 )
 _IMAGES = path_flags.define_list(
-    "images", "JPEG and PNG files, or folders of them. Required."
+    "images",
+    "JPEG and PNG files, or folders of them. Required.",
+    flag_values=_FLAGS,
 )
 _NUM = flags.DEFINE_integer(
-    "num_images", 20, "Most images, spread evenly.", lower_bound=1
+    "num_images",
+    20,
+    "Most images, spread evenly.",
+    lower_bound=1,
+    flag_values=_FLAGS,
 )
 _BATCH = flags.DEFINE_integer(
-    "batch", 4, "Files of a request, for ways that take several.", lower_bound=1
+    "batch",
+    4,
+    "Files of a request, for ways that take several.",
+    lower_bound=1,
+    flag_values=_FLAGS,
 )
 _WAYS = flags.DEFINE_list(
-    "ways", None, "Parts of the names of the ways to compare; all by default."
+    "ways",
+    None,
+    "Parts of the names of the ways to compare; all by default.",
+    flag_values=_FLAGS,
 )
-_OUT = path_flags.define("out", None, "File of the table, as JSON.")
+_OUT = path_flags.define(
+    "out", None, "File of the table, as JSON.", flag_values=_FLAGS
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,4 +241,4 @@ def _main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.run(_main)
+    program.run(_main, _FLAGS)
