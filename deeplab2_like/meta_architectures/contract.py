@@ -6,15 +6,18 @@ nothing in the programs changes for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
+import numpy.typing as npt
 import tensorflow as tf
 
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.postprocess import prediction as prediction_lib
 
 Tensors = Mapping[str, tf.Tensor]
+# By path of the field of the config.
+Thresholds = Mapping[str, npt.NDArray[Any]]
 MakeTargets = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
@@ -133,11 +136,23 @@ class MetaArchitecture(Protocol):
             for systems without instances.
         """
 
+    def thresholds(self) -> Thresholds:
+        """Returns those tunable fields that `postprocess` takes as inputs.
+
+        They change no shape and no window, so that one compiled function
+        serves all their values.
+
+        Returns:
+            Small arrays, which stand for the values in the config.
+        """
+
     def postprocess(
         self,
         outputs: Tensors,
         canvas_size: tuple[int, int] | tf.Tensor,
         valid_size: tf.Tensor | None = None,
+        *,
+        thresholds: Tensors | None = None,
     ) -> prediction_lib.Prediction:
         """Turns outputs into segments; static shapes, compiles under XLA.
 
@@ -146,6 +161,9 @@ class MetaArchitecture(Protocol):
             canvas_size: (height, width) of the images that the model took.
             valid_size: int32 [B, 2], (height, width) of the part at the top
                 left that is image, not padding. If None, all is image.
+            thresholds: Result of `thresholds` of a system whose config has
+                other values of these fields, as tensors. If None, those of
+                this system, as constants.
         """
 
     def postprocess_with_truth(

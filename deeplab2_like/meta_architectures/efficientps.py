@@ -130,10 +130,14 @@ class EfficientPS(pyramid_system.PyramidSystem):
         return cross_entropy.compute_mean_cross_entropy(logits, labels, **rules)
 
     def _postprocess(
-        self, outputs: contract.Tensors, **shared: Any
+        self,
+        outputs: contract.Tensors,
+        thresholds: contract.Tensors | None,
+        **shared: Any,
     ) -> prediction.Prediction:
         """Fuses the masks of objects with the classes."""
         logits = outputs.get("semantic_logits")
+        rules = self._apply_thresholds(self._fusion_rules, thresholds)
         if self._has_cells:
             return postprocess_lib.postprocess_cells(
                 logits,
@@ -143,14 +147,14 @@ class EfficientPS(pyramid_system.PyramidSystem):
                     outputs["mask_features"],
                 ),
                 **shared,
-                fusion_rules=self._fusion_rules,
+                fusion_rules=rules,
                 cell_rules=self._make_cell_rules(),
             )
         return postprocess_lib.postprocess(
             logits,
             self._name_objects(outputs),
             **shared,
-            fusion_rules=self._fusion_rules,
+            fusion_rules=rules,
         )
 
     def _make_cell_rules(self) -> postprocess_options.CellRules:

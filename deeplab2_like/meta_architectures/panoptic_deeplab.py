@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panoptic-DeepLab, and the semantic-only DeepLabV3 and DeepLabV3+."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from deeplab2_like.losses import pixelwise, uncertainty
@@ -24,6 +26,7 @@ _PIXEL_ERRORS: dict[str, pixelwise.PixelError] = {
     "mse": pixelwise.compute_squared_error,
     "l1": pixelwise.compute_absolute_error,
 }
+_CENTER_THRESHOLD = "evaluator_options.center_score_threshold"
 # Values that are worth trying.
 _CENTER_THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 _NMS_KERNELS = (3, 5, 7, 9, 13, 17, 25, 41)
@@ -209,12 +212,19 @@ class PanopticDeepLab(system.System):
     def _tunable_instances(self) -> Mapping[str, Sequence[float]]:
         # A lower keep_k_centers leaves out centers as a higher threshold does.
         return {
-            "evaluator_options.center_score_threshold": _CENTER_THRESHOLDS,
+            _CENTER_THRESHOLD: _CENTER_THRESHOLDS,
             "evaluator_options.nms_kernel": _NMS_KERNELS,
         }
 
+    def _instance_thresholds(self) -> contract.Thresholds:
+        threshold = self._center_rules.center_threshold
+        return {_CENTER_THRESHOLD: np.array(threshold, np.float32)}
+
     def _postprocess(
-        self, outputs: contract.Tensors, **shared: Any
+        self,
+        outputs: contract.Tensors,
+        thresholds: contract.Tensors | None,
+        **shared: Any,
     ) -> prediction.Prediction:
         """Groups pixels by centers and merges them with the classes."""
         are_probabilities = "semantic_probs" in outputs
@@ -227,12 +237,17 @@ class PanopticDeepLab(system.System):
                 **shared,
                 are_probabilities=are_probabilities,
             )
+        center_rules = self._center_rules
+        if thresholds is not None:
+            center_rules = dataclasses.replace(
+                center_rules, center_threshold=thresholds[_CENTER_THRESHOLD]
+            )
         return postprocess_lib.postprocess(
             scores,
             outputs["center_heatmap"],
             outputs["offset_map"],
             **shared,
-            center_rules=self._center_rules,
+            center_rules=center_rules,
             are_probabilities=are_probabilities,
         )
 

@@ -90,7 +90,10 @@ class PanopticFPN(pyramid_system.PyramidSystem):
         ]
 
     def _postprocess(
-        self, outputs: contract.Tensors, **shared: Any
+        self,
+        outputs: contract.Tensors,
+        thresholds: contract.Tensors | None,
+        **shared: Any,
     ) -> prediction.Prediction:
         """Pastes the masks of objects and merges them with the classes."""
         logits = outputs.get("semantic_logits")
@@ -102,7 +105,7 @@ class PanopticFPN(pyramid_system.PyramidSystem):
             logits,
             self._name_objects(outputs),
             **shared,
-            mask_rules=self._mask_rules,
+            mask_rules=self._apply_thresholds(self._mask_rules, thresholds),
             channel_classes=self._channel_classes,
             is_half_pixel=self._is_half_pixel,
         )

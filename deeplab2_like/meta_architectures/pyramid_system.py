@@ -2,10 +2,12 @@
 """Base of the systems with two branches on a feature pyramid."""
 
 import abc
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from deeplab2_like.config.decimals import read_decimal
@@ -19,6 +21,7 @@ from deeplab2_like.model.layers.resize import (
     spatial_size,
 )
 from deeplab2_like.postprocess import objects
+from deeplab2_like.postprocess import options as postprocess_options
 from deeplab2_like.protos import model_pb2
 from deeplab2_like.targets import boxes_masks, dropped_instances
 
@@ -29,6 +32,7 @@ _BranchOptions = (
 # Values that are worth trying.
 _MERGE_SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _MERGE_OVERLAPS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+_Rules = TypeVar("_Rules", bound=postprocess_options.MaskRules)
 _REGRESSIONS = frozenset({"proposal_box_loss", "box_loss"})
 
 
@@ -64,11 +68,39 @@ class PyramidSystem(system.System):
         }
 
     def _tunable_instances(self) -> Mapping[str, Sequence[float]]:
-        path = self._instance_path
+        score, overlap = self._merge_paths()
+        return {score: _MERGE_SCORES, overlap: _MERGE_OVERLAPS}
+
+    def _instance_thresholds(self) -> contract.Thresholds:
+        score, overlap = self._merge_paths()
+        rules = postprocess_options.MaskRules(**self._merge_thresholds())
         return {
-            f"{path}.merge_score_threshold": _MERGE_SCORES,
-            f"{path}.merge_overlap_threshold": _MERGE_OVERLAPS,
+            score: np.array(rules.lowest_score, np.float32),
+            overlap: np.array(rules.largest_overlap, np.int64),
         }
+
+    def _merge_paths(self) -> tuple[str, str]:
+        """Returns the paths of the fields of `_merge_thresholds`."""
+        path = self._instance_path
+        return (
+            f"{path}.merge_score_threshold",
+            f"{path}.merge_overlap_threshold",
+        )
+
+    def _apply_thresholds(
+        self, rules: _Rules, thresholds: contract.Tensors | None
+    ) -> _Rules:
+        """Returns the rules with the thresholds of `postprocess`, if any."""
+        if thresholds is None:
+            return rules
+        score, overlap = self._merge_paths()
+        return dataclasses.replace(
+            rules,
+            score_threshold=thresholds[score],
+            overlap_threshold=postprocess_options.Ratio(
+                *tf.unstack(thresholds[overlap], 2)
+            ),
+        )
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
         """Returns the function from a label to channels, boxes, instances."""

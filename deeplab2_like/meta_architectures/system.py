@@ -2,10 +2,12 @@
 """Base of all systems."""
 
 import abc
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
@@ -17,6 +19,7 @@ from deeplab2_like.postprocess import prediction
 from deeplab2_like.protos import config_pb2
 
 # Published: 2048 (Cityscapes), 4096 (COCO).
+_STUFF_AREA_LIMIT = "evaluator_options.stuff_area_limit"
 _STUFF_AREA_LIMITS = (0, 64, 256, 512, 1024, 2048, 4096, 8192)
 
 
@@ -57,13 +60,21 @@ class System(abc.ABC):
         outputs: contract.Tensors,
         canvas_size: tuple[int, int] | tf.Tensor,
         valid_size: tf.Tensor | None = None,
+        *,
+        thresholds: contract.Tensors | None = None,
     ) -> prediction.Prediction:
         """Turns outputs into segments; see `contract.MetaArchitecture`."""
+        class_rules = self._class_rules
+        if thresholds is not None:
+            class_rules = dataclasses.replace(
+                class_rules, stuff_area_limit=thresholds[_STUFF_AREA_LIMIT]
+            )
         return self._postprocess(
             outputs,
+            thresholds,
             canvas_size=canvas_size,
             valid_size=valid_size,
-            class_rules=self._class_rules,
+            class_rules=class_rules,
         )
 
     def tunable_fields(self) -> Mapping[str, Sequence[float]]:
@@ -72,8 +83,19 @@ class System(abc.ABC):
             return {}
         return {
             **self._tunable_instances(),
-            "evaluator_options.stuff_area_limit": _STUFF_AREA_LIMITS,
+            _STUFF_AREA_LIMIT: _STUFF_AREA_LIMITS,
         }
+
+    def thresholds(self) -> contract.Thresholds:
+        """Returns the inputs of `postprocess` that are tunable fields."""
+        if not self.has_instances:
+            return {}
+        limit = np.array(self._class_rules.stuff_area_limit, np.int32)
+        return {**self._instance_thresholds(), _STUFF_AREA_LIMIT: limit}
+
+    @abc.abstractmethod
+    def _instance_thresholds(self) -> contract.Thresholds:
+        """Returns those about instances; see `contract.MetaArchitecture`."""
 
     @abc.abstractmethod
     def _tunable_instances(self) -> Mapping[str, Sequence[float]]:
@@ -92,12 +114,16 @@ class System(abc.ABC):
 
     @abc.abstractmethod
     def _postprocess(
-        self, outputs: contract.Tensors, **shared: Any
+        self,
+        outputs: contract.Tensors,
+        thresholds: contract.Tensors | None,
+        **shared: Any,
     ) -> prediction.Prediction:
         """Turns outputs into segments.
 
         Args:
             outputs: Result of `infer`.
+            thresholds: As in `postprocess`.
             **shared: The arguments of `postprocess` functions that are those
                 of all systems.
         """

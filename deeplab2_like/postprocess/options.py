@@ -5,13 +5,19 @@ Frozen dataclasses of plain Python values; the defaults are those of the
 configs. Every system takes `ClassRules`, and rules of its own: Panoptic-DeepLab
 `CenterRules`, Panoptic FPN `MaskRules`, EfficientPS `FusionRules`, with SOLOv2
 also `CellRules`.
+
+Four thresholds may be scalar tensors instead, so that a function that is
+compiled once takes them as inputs: `stuff_area_limit`, `center_threshold`,
+`score_threshold` and `overlap_threshold`. The results are the same as with the
+numbers if the tensors have the values of `stuff_area_limit` as int32,
+`center_threshold` as float32, `lowest_score`, and `largest_overlap`.
 """
 
 import dataclasses
 import fractions
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import tensorflow as tf
@@ -31,15 +37,15 @@ class ClassRules:
         thing_ids: Classes with instances.
         ignore_label: Class of void pixels, in 0..C-1 or not.
         label_divisor: Panoptic id = class * label_divisor + instance.
-        stuff_area_limit: Smaller stuff regions become void, in pixels. Not
-            used without instances.
+        stuff_area_limit: Smaller stuff regions become void, in pixels; a
+            number, or int32 []. Not used without instances.
     """
 
     num_classes: int
     thing_ids: Sequence[int]
     ignore_label: int
     label_divisor: int
-    stuff_area_limit: int = 0
+    stuff_area_limit: int | tf.Tensor = 0
 
     def __post_init__(self):
         things = tuple(int(c) for c in self.thing_ids)
@@ -116,14 +122,15 @@ class CenterRules:
     """Which pixels are instance centers.
 
     Attributes:
-        center_threshold: Centers have a higher heatmap value than this.
+        center_threshold: Centers have a higher heatmap value than this; a
+            number, or float32 [].
         nms_kernel: Side of the square in which a center is highest, in pixels
             of the canvas. Published: 7 or 13 (Cityscapes), 41 (COCO).
         keep_k_centers: K, the most centers of an image: those of the highest
             values. `MAX_CENTERS` if not positive.
     """
 
-    center_threshold: float = 0.1
+    center_threshold: float | tf.Tensor = 0.1
     nms_kernel: int = 3
     keep_k_centers: int = 400
 
@@ -140,19 +147,34 @@ class CenterRules:
         return self.keep_k_centers if self.keep_k_centers > 0 else MAX_CENTERS
 
 
+class Ratio(NamedTuple):
+    """A share as a ratio of integers, which are compared without rounding.
+
+    Attributes:
+        numerator: A number, or int64 [].
+        denominator: A positive number, or int64 [].
+    """
+
+    numerator: int | tf.Tensor
+    denominator: int | tf.Tensor
+
+
 @dataclasses.dataclass(frozen=True)
 class MaskRules:
     """Which masks become instances.
 
     Attributes:
-        score_threshold: Masks with a lower score are left out.
+        score_threshold: Masks with a lower score are left out; a number, or
+            float32 [].
         overlap_threshold: A mask is left out when more than this share of its
-            pixels belongs to instances with higher scores.
+            pixels belongs to instances with higher scores; a number, which
+            stands for the nearest ratio with a denominator up to 1000, or a
+            ratio.
         mask_threshold: Least probability of the pixels of a mask.
     """
 
-    score_threshold: float = 0.5
-    overlap_threshold: float = 0.5
+    score_threshold: float | tf.Tensor = 0.5
+    overlap_threshold: float | Ratio = 0.5
     mask_threshold: float = 0.5
 
     def __post_init__(self):
@@ -163,19 +185,22 @@ class MaskRules:
             )
 
     @property
-    def lowest_score(self) -> np.float32:
+    def lowest_score(self) -> np.float32 | tf.Tensor:
         """The smallest float32 number that is not below the threshold."""
+        if tf.is_tensor(self.score_threshold):
+            return self.score_threshold
         lowest = np.float32(self.score_threshold)
         if float(lowest) < self.score_threshold:
             lowest = np.nextafter(lowest, np.float32(np.inf))
         return lowest
 
     @property
-    def largest_overlap(self) -> fractions.Fraction:
+    def largest_overlap(self) -> Ratio:
         """The overlap threshold as a ratio of small numbers."""
-        return fractions.Fraction(self.overlap_threshold).limit_denominator(
-            1000
-        )
+        if isinstance(self.overlap_threshold, Ratio):
+            return self.overlap_threshold
+        share = fractions.Fraction(self.overlap_threshold)
+        return Ratio(*share.limit_denominator(1000).as_integer_ratio())
 
 
 @dataclasses.dataclass(frozen=True)

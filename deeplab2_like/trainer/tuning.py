@@ -2,12 +2,13 @@
 """Chooses the settings of post-processing on images with labels.
 
 The model runs once on each image. Its outputs are stored on disk and
-post-processed again with each of the settings that `tuning_search` tries. In
-reading order: `Tuner`, and behind it `read_settings` and `with_settings`, which
-connect settings with the fields of a config.
+post-processed again, by `tuning_scoring`, with each of the settings that
+`tuning_search` tries. In reading order: `Tuner`, and behind it `read_settings`
+and `with_settings`, which connect settings with the fields of a config.
 """
 
 import dataclasses
+import functools
 import math
 import pathlib
 import shutil
@@ -16,7 +17,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from deeplab2_like import errors
@@ -26,11 +26,11 @@ from deeplab2_like.meta_architectures import build as system_build
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.metrics import panoptic_quality
 from deeplab2_like.protos import config_pb2
-from deeplab2_like.results import original_size
 from deeplab2_like.trainer import (
     build,
     replica_batches,
     stored_outputs,
+    tuning_scoring,
     tuning_search,
 )
 
@@ -94,6 +94,7 @@ class Tuner:
         self._report = report
         self._fields = dict(system.tunable_fields())
         self._num_images = 0
+        self._programs = tuning_scoring.Programs(system, self._build_system)
         if not self._fields:
             raise errors.ConfigError(
                 "--tune chooses how instances are found and merged, and the "
@@ -177,11 +178,12 @@ class Tuner:
         stored: stored_outputs.StoredOutputs,
     ) -> list[tuning_search.PartScores]:
         """Scores several settings; reads each batch once."""
+        before = len(self._programs)
         scorers = [self._make_scorer(values) for values in settings]
         index = 0
         with (
             self._report.phase(
-                f"Compiling and scoring {len(settings)} of the settings",
+                _describe_work(len(settings), len(self._programs) - before),
                 len(stored),
                 unit="batches",
             ) as phase,
@@ -199,77 +201,35 @@ class Tuner:
                 phase.advance(done, images=index)
         return [scorer.results() for scorer in scorers]
 
-    def _make_scorer(self, settings: tuning_search.Settings) -> "_Scorer":
+    def _build_system(
+        self, settings: tuning_search.Settings
+    ) -> contract.MetaArchitecture:
         options = with_settings(self._options, settings)
-        system = system_build.build_system(options, self._system.descriptor)
-        variant = build.pq_variant(options.evaluator_options)
-        return _Scorer(system, variant, self._num_images)
+        return system_build.build_system(options, self._system.descriptor)
 
-
-class _Scorer:
-    """The panoptic quality of one group of settings, on each part."""
-
-    def __init__(
-        self, system: contract.MetaArchitecture, variant: str, num_images: int
-    ):
-        """Starts without images.
-
-        Args:
-            system: System with the settings.
-            variant: Variant of the panoptic quality.
-            num_images: Number of all images, the first half of which is a part.
-        """
-        self._make_quality = lambda: panoptic_quality.PanopticQuality(
-            system.descriptor, variant=variant
+    def _make_scorer(
+        self, settings: tuning_search.Settings
+    ) -> tuning_scoring.Scorer:
+        return tuning_scoring.Scorer(
+            self._programs.find(settings),
+            functools.partial(
+                panoptic_quality.PanopticQuality,
+                self._system.descriptor,
+                variant=build.pq_variant(self._options.evaluator_options),
+            ),
+            self._num_images,
         )
-        self._postprocess = tf.function(
-            system.postprocess, jit_compile=True, autograph=False
-        )
-        self._half = num_images // 2
-        self._qualities = {
-            part: self._make_quality() for part in tuning_search.Part
-        }
 
-    def add(
-        self,
-        batch: Mapping[str, npt.NDArray[Any]],
-        outputs: Mapping[str, tf.Tensor],
-        first: int,
-    ) -> None:
-        """Adds the images of a batch, the first of which has a given index."""
-        canvas_size = tuple(int(n) for n in batch["canvas_size"])
-        for index, name in enumerate(batch["name"]):
-            # One by one: a short last batch would be compiled again.
-            one = slice(index, index + 1)
-            prediction = self._postprocess(
-                {key: value[one] for key, value in outputs.items()},
-                canvas_size,
-                tf.constant(batch["valid_size"][one]),
-            )
-            panoptic_hw = prediction.panoptic.numpy()[0]
-            height, width = (int(n) for n in batch["valid_size"][index])
-            rows, columns = (int(n) for n in batch["original_size"][index])
-            # As `scores.Scores` adds an image, also in the order of the sums.
-            quality = self._make_quality()
-            quality.update(
-                batch["panoptic"][index, :rows, :columns],
-                original_size.resize_nearest(
-                    panoptic_hw[:height, :width], (rows, columns)
-                ),
-                names=[name.decode()],
-            )
-            parts = tuning_search.Part
-            is_first = first + index < self._half
-            half = parts.FIRST_HALF if is_first else parts.SECOND_HALF
-            for part in (parts.ALL, half):
-                self._qualities[part].merge(quality)
 
-    def results(self) -> tuning_search.PartScores:
-        """Returns the panoptic quality on each part."""
-        values = [
-            quality.result().all.pq for quality in self._qualities.values()
-        ]
-        return values[0], values[1], values[2]
+def _describe_work(settings: int, programs: int) -> str:
+    """Returns the name of a phase that scores some settings.
+
+    Args:
+        settings: Their number.
+        programs: How many of them have no compiled program yet.
+    """
+    scored = f"Scoring {settings} setting{'s' if settings > 1 else ''}"
+    return f"{scored}, {programs} to compile" if programs else scored
 
 
 def _check_space(folder: pathlib.Path, size: int, batches: int) -> None:

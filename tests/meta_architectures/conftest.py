@@ -12,6 +12,7 @@ from deeplab2_like import config as config_lib
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.scenes import scene
+from deeplab2_like.trainer import tuning
 
 SIZE = (65, 129)
 _MASK_RCNN = """
@@ -174,6 +175,49 @@ def built(tiny):
 def batch(tiny, built):
     """Returns images, targets and labels of two scenes for `built`."""
     return tiny.make_batch(built[0], [0, 1])
+
+
+@pytest.fixture(scope="session")
+def check_thresholds():
+    """Returns a function that compares thresholds as inputs and constants.
+
+    It takes a config, outputs, the size of the canvas, and values by the path
+    of each field that is to be an input.
+    """
+
+    def check(options, outputs, size, values):
+        shared = _build_with(options, {})
+        assert set(shared.thresholds()) == set(values)
+        assert set(values) <= set(shared.tunable_fields())
+        with_inputs = tf.function(shared.postprocess, autograph=False)
+        seen = set()
+        for index in range(max(map(len, values.values()))):
+            settings = {
+                path: some[index % len(some)] for path, some in values.items()
+            }
+            system = _build_with(options, settings)
+            expected = tf.function(system.postprocess, autograph=False)(
+                outputs, size
+            )
+            thresholds = {
+                path: tf.constant(value)
+                for path, value in system.thresholds().items()
+            }
+            actual = with_inputs(outputs, size, thresholds=thresholds)
+            for name, value in actual.as_dict().items():
+                np.testing.assert_array_equal(
+                    value, expected.as_dict()[name], err_msg=str(settings)
+                )
+            seen.add(expected.panoptic.numpy().tobytes())
+        assert with_inputs.experimental_get_tracing_count() == 1
+        assert len(seen) > 2, "the thresholds change nothing"
+
+    return check
+
+
+def _build_with(options, settings):
+    changed = tuning.with_settings(options, settings)
+    return build.build_system(changed, descriptor.load("scenes"))
 
 
 @pytest.fixture(scope="session")

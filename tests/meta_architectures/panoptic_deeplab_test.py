@@ -48,6 +48,31 @@ def batch(learned):
     )
 
 
+@pytest.mark.slow
+def test_thresholds_as_inputs_give_what_constants_give(check_thresholds):
+    rng = np.random.default_rng(0)
+    loaded = config_lib.load(
+        "scenes/panoptic_deeplab_mobilenet_v3_small_os16", _SMALL, environ={}
+    )
+    classes = descriptor.load("scenes").num_classes
+    size = (9, 17)
+    levels, share = (0.0, 0.2, 0.4, 0.6), (0.85, 0.05, 0.05, 0.05)
+    outputs = {
+        "semantic_logits": rng.normal(size=(1, *size, classes)),
+        "center_heatmap": rng.choice(levels, (1, *size, 1), p=share),
+        "offset_map": rng.normal(0.0, 3.0, (1, *size, 2)),
+    }
+    check_thresholds(
+        loaded.options,
+        {k: tf.constant(v, tf.float32) for k, v in outputs.items()},
+        SIZE,
+        {
+            "evaluator_options.center_score_threshold": (0.1, 0.3, 0.5),
+            "evaluator_options.stuff_area_limit": (0, 900, 2000),
+        },
+    )
+
+
 def test_plain_losses_become_weighed_ones(learned, batch):
     images, targets = batch
     system, model = learned

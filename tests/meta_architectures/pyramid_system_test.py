@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deeplab2_like import config as config_lib
 from deeplab2_like.metrics import panoptic_quality
 
 # Systems whose parts are all in one of the other two are slow.
@@ -122,6 +123,57 @@ def test_objects_alone_need_no_classes_of_pixels(tiny):
     assert prediction.panoptic.shape == (2, *tiny.size)
     found = set(np.unique(prediction.semantic))
     assert found <= {*system.descriptor.thing_ids, 255}
+
+
+def _make_outputs(outputs, rng, kind):
+    """Makes outputs with many objects, some of them on the thresholds."""
+
+    def draw(name, mean=0.0):
+        return rng.normal(mean, 1.5, outputs[name].shape)
+
+    made = {"semantic_logits": draw("semantic_logits")}
+    if "cell_logits" in outputs:
+        made |= {
+            "cell_logits": draw("cell_logits", mean=-1.0),
+            "cell_kernels": draw("cell_kernels"),
+            "mask_features": draw("mask_features"),
+        }
+    else:
+        number = outputs["box_score"].shape[1]
+        corners = np.sort(rng.integers(0, 65, (1, number, 2, 2)), axis=2)
+        scores = np.array([0.05, 0.2, 0.3, 0.5, 0.7, 0.9])
+        masks = draw("masks", mean=0.5)
+        made |= {
+            "boxes": corners.reshape(1, number, 4),
+            "box_score": rng.choice(scores, (1, number)),
+            "masks": np.clip(masks, 0, 1) if kind == "panoptic_fpn" else masks,
+        }
+    made = {k: tf.constant(v, tf.float32) for k, v in made.items()}
+    if "is_box" in outputs:
+        made["is_box"] = tf.ones_like(outputs["is_box"])
+    return {**outputs, **made}
+
+
+@pytest.mark.slow
+def test_thresholds_as_inputs_give_what_constants_give(
+    tiny, built, batch, check_thresholds
+):
+    system, model = built
+    outputs = _make_outputs(
+        system.infer(model, batch[0][:1]), np.random.default_rng(0), tiny.kind
+    )
+    score, overlap, limit = system.tunable_fields()
+    check_thresholds(
+        config_lib.parse(tiny.write_config()).options,
+        outputs,
+        tiny.size,
+        {
+            # 0.3 and 0.7 are no float32 numbers: one rounds up, one down.
+            score: (0.3, 0.7, 0.2),
+            overlap: (0.3, 0.5, 1 / 3),
+            limit: (0, 20, 10_000),
+        },
+    )
 
 
 def _learn_weights(options):

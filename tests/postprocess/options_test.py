@@ -38,6 +38,22 @@ def test_a_score_on_the_threshold_counts():
         assert float(np.nextafter(lowest, np.float32(0))) < threshold
 
 
+def test_an_overlap_is_the_ratio_that_was_written():
+    for share, ratio in ((0.3, (3, 10)), (0.5, (1, 2)), (0.0, (0, 1))):
+        assert options.MaskRules(overlap_threshold=share).largest_overlap == (
+            ratio
+        )
+
+
+def test_thresholds_may_be_tensors():
+    score = tf.constant(0.3)
+    ratio = options.Ratio(*tf.unstack(tf.constant([3, 10], tf.int64)))
+    for kind in (options.MaskRules, options.FusionRules):
+        rules = kind(score_threshold=score, overlap_threshold=ratio)
+        assert rules.lowest_score is score
+        assert rules.largest_overlap is ratio
+
+
 def test_defaults_are_those_of_the_configs():
     centers, evaluator = options.CenterRules(), evaluator_pb2.EvaluatorOptions()
     assert np.float32(centers.center_threshold) == np.float32(

@@ -50,6 +50,22 @@ def scene_records(tmp_path_factory):
 
 
 @pytest.fixture
+def count_traces(monkeypatch):
+    """Returns a function that counts how often post-processing was traced."""
+    from deeplab2_like.meta_architectures import system as system_lib
+
+    original = system_lib.System.postprocess
+    calls = []
+
+    def postprocess(*arguments, **named):
+        calls.append(arguments)
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(system_lib.System, "postprocess", postprocess)
+    return lambda: len(calls)
+
+
+@pytest.fixture
 def config_file(scene_records, write_config, tmp_path, monkeypatch):
     """Returns the config as a file, and sets its placeholders."""
     monkeypatch.setenv("TRAIN_SET", f"{scene_records}/train-*")

@@ -8,8 +8,6 @@ import tensorflow as tf
 from deeplab2_like import config
 from deeplab2_like.config.rules import pyramid as pyramid_rules
 from deeplab2_like.exports import saved_model
-from deeplab2_like.meta_architectures import pyramid_system
-from deeplab2_like.meta_architectures import system as system_lib
 from deeplab2_like.scenes import scene
 from deeplab2_like.trainer import run, run_options
 
@@ -71,14 +69,12 @@ def test_the_saved_model_gives_what_the_model_gives(trained, tmp_path, canvas):
 
 
 def test_tuned_thresholds_give_what_an_evaluation_gives(
-    system, trained, monkeypatch
+    system, trained, count_traces
 ):
     folder, results = trained
-    monkeypatch.setattr(pyramid_system, "_MERGE_SCORES", (0.1,))
-    monkeypatch.setattr(pyramid_system, "_MERGE_OVERLAPS", (0.3,))
-    monkeypatch.setattr(system_lib, "_STUFF_AREA_LIMITS", (0, 64))
     loaded = config.load(str(folder / "config.textproto"))
     tuned = run.run_experiment(loaded, str(folder), run_options.TUNE)
+    assert count_traces() == 1
     pq = "evaluation/pq/PQ"
     assert tuned["before"] == results["summaries"][pq]
     branch = "solov2" if system.endswith("solov2") else "in"

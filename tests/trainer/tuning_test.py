@@ -38,9 +38,9 @@ _LIMIT = "evaluator_options.stuff_area_limit"
 
 @pytest.fixture
 def few_values(monkeypatch):
-    """Fewer values to try: each is compiled."""
+    """Fewer values to try: each kernel is compiled."""
     monkeypatch.setattr(panoptic_deeplab, "_CENTER_THRESHOLDS", (0.1, 0.4))
-    monkeypatch.setattr(panoptic_deeplab, "_NMS_KERNELS", (7,))
+    monkeypatch.setattr(panoptic_deeplab, "_NMS_KERNELS", (5, 7))
     monkeypatch.setattr(system_lib, "_STUFF_AREA_LIMITS", (0, 100))
 
 
@@ -241,10 +241,13 @@ def folder(tiny_run, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_values")
 def test_an_evaluation_with_the_written_config_gives_the_same(
-    folder, scene_records
+    folder, scene_records, count_traces
 ):
     results, text = _tune(folder, scene_records)
     assert results["before"] <= results["after"]
+    # Once for each kernel, with all values of the thresholds.
+    assert count_traces() == 2
+    assert "Scoring 1 setting, 1 to compile" in text
     assert "Two-fold check" in text
     assert [row["scored_on"] for row in results["two_fold"]] == [
         "second half",

@@ -68,13 +68,13 @@ def find_centers(heatmap_hw: tf.Tensor, rules: CenterRules) -> Centers:
 
 
 def suppress_non_maxima(
-    heatmap_hw: tf.Tensor, threshold: float, nms_kernel: int
+    heatmap_hw: tf.Tensor, threshold: float | tf.Tensor, nms_kernel: int
 ) -> tf.Tensor:
     """Keeps values that are the largest around and above the threshold.
 
     Args:
         heatmap_hw: float32 [H, W].
-        threshold: Values must be larger than this.
+        threshold: Values must be larger than this; a number, or float32 [].
         nms_kernel: Side of the square around each value, in pixels; if even,
             it reaches farther down and to the right.
 
