@@ -8,7 +8,7 @@ import pathlib
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,15 +30,27 @@ _START_SECONDS = 300.0
 
 
 @contextlib.contextmanager
-def serve_on_loopback(model: pathlib.Path) -> Iterator[str]:
-    """Serves a model on a free port of this machine; yields its address."""
+def serve_on_loopback(
+    model: pathlib.Path, make_beside: Callable[[Any], Any] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Serves a model on a free port of this machine.
+
+    Args:
+        model: The exported model.
+        make_beside: Makes what is served beside HTTP from the parts of the
+            server.
+
+    Yields:
+        The address, and what `make_beside` made.
+    """
     try:
         from deeplab2_like.server import limits, listener, serving_app
         from deeplab2_like.server.versions import ModelOptions
     except ImportError as error:
         raise LeftOutError(f"{error.name} is not installed") from None
     app = serving_app.build([ModelOptions(_NAME, model)], limits.Limits())
-    server = listener.make_server(app)
+    beside = make_beside and make_beside(app.state.frame)
+    server = listener.make_server(app, beside)
     with listener.bind("127.0.0.1", 0) as listening:
         listening.listen()
         thread = threading.Thread(
@@ -48,7 +60,7 @@ def serve_on_loopback(model: pathlib.Path) -> Iterator[str]:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:
             _wait_until_ready(f"{address}/v2/health/ready")
-            yield address
+            yield address, beside
         finally:
             server.should_exit = True
             thread.join(60)
@@ -77,7 +89,7 @@ def _post(
 def ask_rest_v1(subject: Subject, signature: str) -> Iterator[Way]:
     """Yields the way over TensorFlow Serving's REST format."""
     to_maps = choose_reader(subject, signature)
-    with serve_on_loopback(subject.model) as address:
+    with serve_on_loopback(subject.model) as (address, _):
 
         def predict(files: Files) -> list[Map]:
             rows = [{"b64": base64.b64encode(d).decode()} for d in files]
@@ -112,7 +124,7 @@ def ask_rest_v2(
     if not signatures.has_independent_rows(signature):
         map_name = "panoptic" if subject.info.has_instances else "semantic"
         wanted = (map_name, "segment_id", "segment_is_valid")
-    with serve_on_loopback(subject.model) as address:
+    with serve_on_loopback(subject.model) as (address, _):
         url = f"{address}/v2/models/{_NAME}/infer"
 
         def predict(files: Files) -> list[Map]:
@@ -195,3 +207,46 @@ def _split(data: bytes) -> Iterator[bytes]:
         length = int.from_bytes(data[place : place + 4], "little")
         yield data[place + 4 : place + 4 + length]
         place += 4 + length
+
+
+def ask_grpc(subject: Subject, signature: str) -> Iterator[Way]:
+    """Yields the way over TensorFlow Serving's gRPC."""
+    to_maps = choose_reader(subject, signature)
+    try:
+        import grpc
+        import tensorflow as tf
+        from tensorflow_serving.apis import (
+            predict_pb2,
+            prediction_service_pb2_grpc,
+        )
+
+        from deeplab2_like.server.grpc_app import GrpcServer
+    except ImportError as error:
+        raise LeftOutError(f"{error.name} is not installed") from None
+
+    def listen(backend: Any) -> GrpcServer:
+        return GrpcServer(backend, "127.0.0.1", 0)
+
+    unlimited = [("grpc.max_receive_message_length", -1)]
+    with (
+        serve_on_loopback(subject.model, listen) as (_, beside),
+        grpc.insecure_channel(f"127.0.0.1:{beside.port}", unlimited) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+        def predict(files: Files) -> list[Map]:
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = _NAME
+            request.model_spec.signature_name = signature
+            request.inputs["image_bytes"].CopyFrom(
+                tf.make_tensor_proto(list(files))
+            )
+            answer = stub.Predict(request, timeout=_START_SECONDS)
+            return to_maps(
+                {
+                    name: tf.make_ndarray(tensor)
+                    for name, tensor in answer.outputs.items()
+                }
+            )
+
+        yield predict

@@ -187,4 +187,6 @@ WAYS: dict[str, Entry] = {
     "REST v2, binary, encoded": _of(
         answer_servers.ask_rest_v2, signatures.BYTES, True
     ),
+    "gRPC, compact": _of(answer_servers.ask_grpc, signatures.COMPACT),
+    "gRPC, encoded": _of(answer_servers.ask_grpc, signatures.BYTES),
 }
