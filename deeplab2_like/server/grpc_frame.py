@@ -28,6 +28,7 @@ from deeplab2_like.server import backend as backend_lib
 from deeplab2_like.server import failures
 from deeplab2_like.server.backend import Backend, Entry, Target
 from deeplab2_like.server.failures import Kind, RequestError
+from deeplab2_like.server.limits import Share
 from deeplab2_like.server.versions import ServedModel
 
 CODES = {
@@ -142,7 +143,7 @@ class Service:
         path = f"/{self.name}/{method.name}"
         entry = Entry("GRPC", "gRPC", path, method.is_prediction)
         status, code, size = "CANCELLED", grpc.StatusCode.CANCELLED, 0
-        taken_on: contextlib.AbstractContextManager[object]
+        taken_on: contextlib.AbstractContextManager[Share | None]
         taken_on = contextlib.nullcontext()
         if method.is_prediction:
             taken_on = self._backend.admission.admit()
@@ -150,8 +151,10 @@ class Service:
             if not method.is_public:
                 headers = {k: v for k, v in metadata if isinstance(v, str)}
                 self._backend.check_key(headers)
-            with taken_on:
+            with taken_on as share:
                 request = await read()
+                if share is not None:
+                    share.add(request.ByteSize())
                 if seconds is not None:
                     seconds -= time.monotonic() - entry.start
                 call = Call(self._backend, entry, seconds)

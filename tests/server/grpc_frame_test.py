@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from deeplab2_like.protos import open_inference_pb2 as protocol
-from deeplab2_like.server import failures
+from deeplab2_like.server import failures, limits
 
 grpc = pytest.importorskip("grpc")
 
@@ -150,6 +150,26 @@ def test_more_requests_than_allowed_are_refused(start_client, model):
         model.gate.set()
         assert held.result(30)["length"].int_contents == [4]
     assert client.infer(b"a")
+
+
+def test_requests_with_too_many_bytes_together_are_refused(
+    start_client, model, monkeypatch
+):
+    monkeypatch.setattr(limits, "_BODIES", 1)
+    client = start_client(max_body_bytes=1000)
+    model.gate.clear()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        held = pool.submit(client.infer, bytes(500))
+        assert model.started.acquire(timeout=30)
+        _check_failure(
+            _Code.RESOURCE_EXHAUSTED,
+            "have 1000 bytes together",
+            client.infer,
+            bytes(600),
+        )
+        model.gate.set()
+        assert held.result(30)["length"].int_contents == [500]
+    assert client.infer(bytes(600))["length"].int_contents == [600]
 
 
 def test_requests_that_take_too_long_are_given_up(start_client, model):
