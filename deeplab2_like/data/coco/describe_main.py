@@ -18,6 +18,9 @@ from deeplab2_like.console import path_flags, program
 from deeplab2_like.data.coco import descriptions
 from deeplab2_like.storage import user_paths, whole_files
 
+# Programs import it from here.
+describe_categories = descriptions.describe_categories
+
 _ENDING = ".textproto"
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
