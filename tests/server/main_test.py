@@ -218,10 +218,10 @@ def test_the_program_answers_what_the_document_asks(exported, tmp_path):
     with Image.open(tmp_path / "segments.png") as segments:
         assert segments.size == (120, 80)
     for words in (
-        '"state": "AVAILABLE"',
+        '"state":"AVAILABLE"',
         '"signature_def"',
-        '{"ready": true}',
-        '"platform": "tensorflow_savedmodel"',
+        '{"ready":true}',
+        '"platform":"tensorflow_savedmodel"',
         ":tensorflow:serving:request_count",
     ):
         assert words in answers[1].replace(" ", "")

@@ -456,7 +456,8 @@ def test_turned_photos_lie_under_their_segments(page, kind):
         content = _encode(_draw(120, 200), kind, orientation)
         name = f"photo{orientation}.{kind}"
         _send(page, _upload(content, name, f"image/{kind.lower()}"))
-        assert page.inner_text("#fact-name") == name
+        page.locator("#fact-name", has_text=name).wait_for()
+        page.wait_for_selector(_DONE)
         assert not page.is_visible("#problem-box")
         expected = _find_ids(np.array(_read_photo(page))[None])[0]
         seen = [_read_id(page, *place) for place in _PLACES]
