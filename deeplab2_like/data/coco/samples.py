@@ -9,7 +9,7 @@ its panoptic label. Every difference between JSON, PNG and image is a
 import dataclasses
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -17,6 +17,7 @@ from PIL import Image
 from deeplab2_like import errors
 from deeplab2_like.data.coco.entries import Entry
 from deeplab2_like.labels import coco_format, json_values, label_map
+from deeplab2_like.labels.coco_json_entries import Segment
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.storage import exif_convention, image_decoding, image_files
 
@@ -75,6 +76,40 @@ class ImageOfRecord:
     is_converted: bool
     note: str
     pixels: np.ndarray
+
+    def with_label(
+        self,
+        name: str,
+        panoptic: np.ndarray | None,
+        instances: Counter[int],
+        num_crowds: int,
+        *,
+        num_other_areas: int = 0,
+        note: str = "",
+    ) -> Sample:
+        """Returns the sample of this image and its label.
+
+        Args:
+            name: Name of the image.
+            panoptic: See `Sample`, as for all others.
+            instances: As `number_segments` counts them.
+            num_crowds: The same.
+            num_other_areas: See `Sample`.
+            note: What is left out of the label; added to that of the image.
+        """
+        return Sample(
+            name,
+            self.content,
+            self.file_format,
+            self.size,
+            panoptic,
+            instances,
+            num_crowds,
+            self.is_converted,
+            num_other_areas,
+            " ".join(filter(None, [self.note, note])),
+            self.pixels,
+        )
 
 
 def load_image(
@@ -269,18 +304,7 @@ def load_sample(
     """
     if not entry.label_path:
         image = load_image(entry, entry.size)
-        return Sample(
-            entry.name,
-            image.content,
-            image.file_format,
-            image.size,
-            None,
-            Counter(),
-            0,
-            image.is_converted,
-            note=image.note,
-            pixels=image.pixels,
-        )
+        return image.with_label(entry.name, None, Counter(), 0)
     ids_hw = coco_format.load_segment_ids(entry.label_path)
     image = load_image(entry, ids_hw.shape)
     check_sizes(
@@ -295,24 +319,38 @@ def load_sample(
     numbers, instances, num_crowds = number_segments(
         entry, descriptor, treat_crowd_as_ignore=treat_crowd_as_ignore
     )
-    panoptic = np.full(ids_hw.shape, descriptor.void_id, np.int32)
-    if entry.segments:
-        panoptic = label_map.replace_values(
-            ids_hw,
-            np.array([segment.id for segment in entry.segments]),
-            numbers,
-            default=descriptor.void_id,
-        )
-    return Sample(
+    return image.with_label(
         entry.name,
-        image.content,
-        image.file_format,
-        image.size,
-        panoptic,
+        draw_segments(ids_hw, entry.segments, numbers, descriptor),
         instances,
         num_crowds,
-        image.is_converted,
-        num_other_areas,
-        image.note,
-        image.pixels,
+        num_other_areas=num_other_areas,
+    )
+
+
+def draw_segments(
+    ids_hw: np.ndarray,
+    segments: Sequence[Segment],
+    numbers: np.ndarray,
+    descriptor: DatasetDescriptor,
+) -> np.ndarray:
+    """Puts what segments are in place of their ids.
+
+    Args:
+        ids_hw: int [H, W], id of the segment of each pixel.
+        segments: The segments.
+        numbers: What each is in the label, as `number_segments` returns it.
+        descriptor: The data set.
+
+    Returns:
+        int32 [H, W], class * label_divisor + instance; void where there is no
+        segment.
+    """
+    if not segments:
+        return np.full(ids_hw.shape, descriptor.void_id, np.int32)
+    return label_map.replace_values(
+        ids_hw,
+        np.array([segment.id for segment in segments]),
+        numbers,
+        default=descriptor.void_id,
     )

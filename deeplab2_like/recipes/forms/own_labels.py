@@ -245,17 +245,8 @@ def _load_sample(
     panoptic, instances, num_crowds = layers_lib.to_panoptic(
         layers, descriptor, loose=loose, where=f"Image {one.name!r}"
     )
-    return coco_samples.Sample(
-        one.name,
-        image.content,
-        image.file_format,
-        image.size,
-        panoptic,
-        instances,
-        num_crowds,
-        image.is_converted,
-        note=" ".join(filter(None, [image.note, note])),
-        pixels=image.pixels,
+    return image.with_label(
+        one.name, panoptic, instances, num_crowds, note=note
     )
 
 

@@ -14,7 +14,6 @@ import pathlib
 
 import numpy as np
 
-from deeplab2_like.data.coco import samples as coco_samples
 from deeplab2_like.data.coco.entries import Entry
 from deeplab2_like.labels import label_map
 from deeplab2_like.labels.coco_json_entries import Segment
@@ -156,22 +155,9 @@ def _list_json(listing: Listing) -> list[Item]:
         [f"leftImg8bit/{listing.split}"],
         f"images of split {listing.split!r}",
     )
-    entries = folders.list_json_entries(
+    return folders.make_json_items(
         listing, path, images, path.with_suffix(""), _name_image
     )
-    return [
-        Item(
-            entry.name,
-            functools.partial(
-                coco_samples.load_sample,
-                entry,
-                listing.descriptor,
-                treat_crowd_as_ignore=listing.treat_crowd_as_ignore,
-            ),
-            (entry.image_path, entry.label_path, str(path)),
-        )
-        for entry in entries
-    ]
 
 
 def _name_image(name: str) -> str:

@@ -5,10 +5,8 @@ The PNGs of segment ids come as archives inside of
 panoptic_annotations_trainval2017.zip. deeplab2: `data/build_coco_data.py`.
 """
 
-import functools
 import pathlib
 
-from deeplab2_like.data.coco import samples as coco_samples
 from deeplab2_like.recipes.published import folders
 from deeplab2_like.recipes.published.items import (
     PANOPTIC_JSON,
@@ -37,20 +35,7 @@ def _list_json(listing: Listing) -> list[Item]:
         [f"annotations/panoptic_{split}2017", f"panoptic_{split}2017"],
         f"PNGs of split {split!r}",
     )
-    entries = folders.list_json_entries(listing, path, images, panoptic)
-    return [
-        Item(
-            entry.name,
-            functools.partial(
-                coco_samples.load_sample,
-                entry,
-                listing.descriptor,
-                treat_crowd_as_ignore=listing.treat_crowd_as_ignore,
-            ),
-            (entry.image_path, entry.label_path, str(path)),
-        )
-        for entry in entries
-    ]
+    return folders.make_json_items(listing, path, images, panoptic)
 
 
 def _has_json(root: pathlib.Path, split: str) -> bool:

@@ -216,3 +216,36 @@ def list_json_entries(
         for entry in entries
     ]
     return sorted(renamed, key=lambda entry: entry.name)
+
+
+def make_json_items(
+    listing: Listing,
+    json_path: pathlib.Path,
+    images: pathlib.Path,
+    panoptic: pathlib.Path,
+    name_image: Callable[[str], str] = lambda name: name,
+) -> list[Item]:
+    """Makes the items of a COCO-panoptic JSON file that is read as it is.
+
+    Args:
+        listing: What is asked for.
+        json_path: The file.
+        images: Folder of the images.
+        panoptic: Folder of the PNGs.
+        name_image: See `list_json_entries`, also for errors.
+    """
+    return [
+        Item(
+            entry.name,
+            functools.partial(
+                coco_samples.load_sample,
+                entry,
+                listing.descriptor,
+                treat_crowd_as_ignore=listing.treat_crowd_as_ignore,
+            ),
+            (entry.image_path, entry.label_path, str(json_path)),
+        )
+        for entry in list_json_entries(
+            listing, json_path, images, panoptic, name_image
+        )
+    ]

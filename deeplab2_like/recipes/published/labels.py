@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
@@ -67,29 +66,14 @@ def load_sample(
         descriptor,
         treat_crowd_as_ignore=treat_crowd_as_ignore,
     )
-    panoptic = np.full(label.ids.shape, descriptor.void_id, np.int32)
-    if label.segments:
-        panoptic = label_map.replace_values(
-            label.ids,
-            np.array([segment.id for segment in label.segments]),
-            numbers,
-            default=descriptor.void_id,
-        )
+    panoptic = coco_samples.draw_segments(
+        label.ids, label.segments, numbers, descriptor
+    )
     image = coco_samples.load_image(entry, panoptic.shape)
     coco_samples.check_sizes(
         entry, {"the image": image.size, "the label": panoptic.shape}
     )
-    return Sample(
-        entry.name,
-        image.content,
-        image.file_format,
-        image.size,
-        panoptic,
-        instances,
-        num_crowds,
-        image.is_converted,
-        note=image.note,
-    )
+    return image.with_label(entry.name, panoptic, instances, num_crowds)
 
 
 def read_panoptic_png(

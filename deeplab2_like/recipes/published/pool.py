@@ -25,7 +25,8 @@ class LoadedImage:
     """An image of a record, with counts that the loading process makes.
 
     Attributes:
-        sample: The image.
+        sample: The image, without decoded pixels: they would be copied
+            between processes, and the record holds the file.
         pixels: int64 [N], pixels by class, void under its ignore label; None
             without a label.
     """
@@ -120,7 +121,7 @@ def _count(sample: Sample | errors.DataError, label_divisor: int) -> Loaded:
     if sample.panoptic is not None:
         classes = sample.panoptic.reshape(-1) // label_divisor
         pixels = np.bincount(classes).astype(np.int64)
-    return LoadedImage(sample, pixels)
+    return LoadedImage(dataclasses.replace(sample, pixels=None), pixels)
 
 
 def _prepare_process() -> None:

@@ -60,16 +60,8 @@ def load_frame(
     coco_samples.check_sizes(
         entry, {"the image": image.size, "the label": panoptic.shape}
     )
-    return Sample(
-        entry.name.rsplit("/", 1)[-1],
-        image.content,
-        image.file_format,
-        image.size,
-        panoptic,
-        instances,
-        num_crowds,
-        image.is_converted,
-        note=image.note,
+    return image.with_label(
+        entry.name.rsplit("/", 1)[-1], panoptic, instances, num_crowds
     )
 
 
