@@ -15,20 +15,30 @@ _sym_db = _symbol_database.Default()
 from deeplab2_like.protos import dataset_pb2 as deeplab2__like_dot_protos_dot_dataset__pb2
 from deeplab2_like.protos import evaluator_pb2 as deeplab2__like_dot_protos_dot_evaluator__pb2
 from deeplab2_like.protos import model_pb2 as deeplab2__like_dot_protos_dot_model__pb2
+from deeplab2_like.protos import semi_supervised_pb2 as deeplab2__like_dot_protos_dot_semi__supervised__pb2
+try:
+  deeplab2__like_dot_protos_dot_consistency__pb2 = deeplab2__like_dot_protos_dot_semi__supervised__pb2.deeplab2__like_dot_protos_dot_consistency__pb2
+except AttributeError:
+  deeplab2__like_dot_protos_dot_consistency__pb2 = deeplab2__like_dot_protos_dot_semi__supervised__pb2.deeplab2_like.protos.consistency_pb2
+try:
+  deeplab2__like_dot_protos_dot_naive__student__pb2 = deeplab2__like_dot_protos_dot_semi__supervised__pb2.deeplab2__like_dot_protos_dot_naive__student__pb2
+except AttributeError:
+  deeplab2__like_dot_protos_dot_naive__student__pb2 = deeplab2__like_dot_protos_dot_semi__supervised__pb2.deeplab2_like.protos.naive_student_pb2
 from deeplab2_like.protos import trainer_pb2 as deeplab2__like_dot_protos_dot_trainer__pb2
 
 from deeplab2_like.protos.dataset_pb2 import *
 from deeplab2_like.protos.evaluator_pb2 import *
 from deeplab2_like.protos.model_pb2 import *
+from deeplab2_like.protos.semi_supervised_pb2 import *
 from deeplab2_like.protos.trainer_pb2 import *
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!deeplab2_like/protos/config.proto\x12\rdeeplab2_like\x1a\"deeplab2_like/protos/dataset.proto\x1a$deeplab2_like/protos/evaluator.proto\x1a deeplab2_like/protos/model.proto\x1a\"deeplab2_like/protos/trainer.proto\"\xcf\x02\n\x11\x45xperimentOptions\x12\x17\n\x0f\x65xperiment_name\x18\x01 \x01(\t\x12\x32\n\rmodel_options\x18\x02 \x01(\x0b\x32\x1b.deeplab2_like.ModelOptions\x12\x36\n\x0ftrainer_options\x18\x03 \x01(\x0b\x32\x1d.deeplab2_like.TrainerOptions\x12<\n\x15train_dataset_options\x18\x04 \x01(\x0b\x32\x1d.deeplab2_like.DatasetOptions\x12:\n\x11\x65valuator_options\x18\x05 \x01(\x0b\x32\x1f.deeplab2_like.EvaluatorOptions\x12;\n\x14\x65val_dataset_options\x18\x06 \x01(\x0b\x32\x1d.deeplab2_like.DatasetOptionsP\x00P\x01P\x02P\x03')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!deeplab2_like/protos/config.proto\x12\rdeeplab2_like\x1a\"deeplab2_like/protos/dataset.proto\x1a$deeplab2_like/protos/evaluator.proto\x1a deeplab2_like/protos/model.proto\x1a*deeplab2_like/protos/semi_supervised.proto\x1a\"deeplab2_like/protos/trainer.proto\"\x8f\x03\n\x11\x45xperimentOptions\x12\x17\n\x0f\x65xperiment_name\x18\x01 \x01(\t\x12\x32\n\rmodel_options\x18\x02 \x01(\x0b\x32\x1b.deeplab2_like.ModelOptions\x12\x36\n\x0ftrainer_options\x18\x03 \x01(\x0b\x32\x1d.deeplab2_like.TrainerOptions\x12<\n\x15train_dataset_options\x18\x04 \x01(\x0b\x32\x1d.deeplab2_like.DatasetOptions\x12:\n\x11\x65valuator_options\x18\x05 \x01(\x0b\x32\x1f.deeplab2_like.EvaluatorOptions\x12;\n\x14\x65val_dataset_options\x18\x06 \x01(\x0b\x32\x1d.deeplab2_like.DatasetOptions\x12>\n\x0fsemi_supervised\x18\xe8\x07 \x01(\x0b\x32$.deeplab2_like.SemiSupervisedOptionsP\x00P\x01P\x02P\x03P\x04')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'deeplab2_like.protos.config_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_EXPERIMENTOPTIONS']._serialized_start=197
-  _globals['_EXPERIMENTOPTIONS']._serialized_end=532
+  _globals['_EXPERIMENTOPTIONS']._serialized_start=241
+  _globals['_EXPERIMENTOPTIONS']._serialized_end=640
 # @@protoc_insertion_point(module_scope)
