@@ -218,6 +218,29 @@ def count_runs(mask_hw: npt.NDArray[Any]) -> list[int]:
     return [0, *lengths] if columns.size and columns[0] else lengths
 
 
+def count_mask_runs(mask: Mask, size: tuple[int, int]) -> list[int]:
+    """Counts the run lengths of a mask in an image, see `count_runs`.
+
+    Only the window of the mask is read.
+
+    Args:
+        mask: The mask.
+        size: (height, width) of the image, which contains the window.
+    """
+    height, width = size
+    columns = np.zeros((mask.pixels.shape[1], mask.pixels.shape[0] + 2), bool)
+    columns[:, 1:-1] = mask.pixels.T
+    column, row = np.nonzero(columns[:, 1:] != columns[:, :-1])
+    # The starts and the ends of the runs in turn.
+    edges = (mask.left + column) * height + mask.top + row
+    # A run that goes on in the next column ends where that one's begins.
+    joins = np.flatnonzero(edges[1:-1:2] == edges[2::2])
+    edges = np.delete(edges, np.concatenate([2 * joins + 1, 2 * joins + 2]))
+    bounds = np.concatenate([[0], edges, [height * width]])
+    lengths: list[int] = np.diff(bounds).tolist()
+    return lengths[:-1] if len(lengths) > 1 and not lengths[-1] else lengths
+
+
 def write_compressed_counts(counts: Sequence[int]) -> str:
     """Writes run lengths in COCO's compressed form.
 

@@ -29,6 +29,7 @@ from deeplab2_like.predict.result_folder import (
 )
 from deeplab2_like.results import raw_predictions
 from deeplab2_like.storage import image_files, user_paths
+from deeplab2_like.tracking import assignment
 
 __all__ = [
     "FAILURES_FILE",
@@ -53,6 +54,8 @@ class PredictedFiles:
         num_images: Number of images in the results.
         num_kept: How many of them an earlier call had predicted.
         videos: Videos with the pictures of segments, below the folder.
+        tracks: Files of the tracks of linked videos and folders, below the
+            folder.
         problems: A sentence for each image that was left out.
         json_path: Path of the COCO-panoptic file.
         milliseconds: Median of the model's time for an image; 0 where it was
@@ -62,6 +65,7 @@ class PredictedFiles:
     num_images: int
     num_kept: int
     videos: list[str]
+    tracks: list[str]
     problems: list[str]
     json_path: pathlib.Path
     milliseconds: float
@@ -82,8 +86,10 @@ def predict_files(
     For an image `a/b.jpg` below a given folder: `out/a/b.panoptic.png`, its
     segments in COCO's panoptic format, and `out/a/b.overlay.png`, the image
     with its segments and a legend. `out/panoptic.json` lists the segments of
-    all images of the call. For a video `c.mp4`: `out/c.overlay.mp4`. What
-    cannot be read is left out and listed in `out/failures.json`.
+    all images of the call. For a video `c.mp4`: `out/c.overlay.mp4`. With
+    `options.link`: `out/c.tracks.json`, `out/c/000000.panoptic.png` ... and
+    `out/a.tracks.json` for the folder `a`. What cannot be read is left out and
+    listed in `out/failures.json`.
 
     `out/progress.jsonl` notes each image that is written whole. Those are not
     predicted again by another call, of the same model and options, while the
@@ -107,7 +113,8 @@ def predict_files(
         ExportError: The exported model cannot be used.
         CheckpointError: The model folder cannot be used.
         ConfigError: The classes do not fit into `raw_panoptic_format`.
-        InstallError: A video is given, and PyAV is not installed.
+        InstallError: A video is given, and PyAV is not installed; or
+            `options.link`, and SciPy is not installed.
         DataError: An input does not exist, a folder contains no image,
             `image_ids` lacks an image or leaves open which one it is, no image
             can be read, or `out` holds what must not be replaced: results of
@@ -120,6 +127,8 @@ def predict_files(
     out = user_paths.expand(out, "out=")
     found = inputs_lib.find_inputs(inputs, warn=report.log)
     ids = _choose_ids(found.images, image_ids)
+    if options.link:
+        assignment.require_solver()
     if found.videos:
         running.require_video_reader()
         _refuse_ids_of_frames(image_ids, options)
@@ -142,6 +151,7 @@ def predict_files(
         results.num_listed,
         results.num_listed - results.num_written,
         results.videos,
+        results.tracks,
         problems,
         results.json_path,
         1000 * float(np.median(run.seconds)) if run.seconds else 0.0,
@@ -151,7 +161,7 @@ def predict_files(
 def _refuse_ids_of_frames(
     image_ids: Mapping[str, int | str] | None, options: PredictOptions
 ) -> None:
-    if image_ids is not None and options.frame_results:
+    if image_ids is not None and (options.frame_results or options.link):
         raise errors.ConfigError(
             "Frames of videos have no ids in --image_json. Predict them "
             "without one."
@@ -173,7 +183,7 @@ def _open_results(
     journal = journal_lib.Journal(
         out,
         models.identify(facts),
-        dataclasses.asdict(options),
+        options.as_header(),
         derived=(JSON_FILE, FAILURES_FILE),
         overwrite=overwrite,
     )

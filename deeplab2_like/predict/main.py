@@ -112,6 +112,35 @@ _FRAME_RESULTS = flags.DEFINE_bool(
     flag_values=_FLAGS,
 )
 
+_LINK = flags.DEFINE_bool(
+    "link",
+    False,
+    "Give segments of consecutive frames the id of their object, and write "
+    "NAME.tracks.json: of videos, and of the images of a folder in the order "
+    "of their names.",
+    flag_values=_FLAGS,
+)
+_MAX_GAP = flags.DEFINE_integer(
+    "max_gap",
+    files.PredictOptions.max_gap,
+    "With --link, from how many consecutive frames an object may be missing "
+    "and keep its id.",
+    flag_values=_FLAGS,
+)
+_LINK_MIN_IOU = flags.DEFINE_float(
+    "link_min_iou",
+    files.PredictOptions.link_min_iou,
+    "With --link, the least IoU of a segment with the one before.",
+    flag_values=_FLAGS,
+)
+_LINK_MOTION = flags.DEFINE_bool(
+    "link_motion",
+    files.PredictOptions.link_motion,
+    "With --link, whether segments are also looked for where the motion of "
+    "their object leads.",
+    flag_values=_FLAGS,
+)
+
 
 def _main(arguments: Sequence[str]) -> None:
     model = program.require(
@@ -144,6 +173,10 @@ def _main(arguments: Sequence[str]) -> None:
             start_seconds=_START_SECONDS.value,
             end_seconds=_END_SECONDS.value,
             frame_results=_FRAME_RESULTS.value,
+            link=_LINK.value,
+            max_gap=_MAX_GAP.value,
+            link_min_iou=_LINK_MIN_IOU.value,
+            link_motion=_LINK_MOTION.value,
         ),
         overwrite=_OVERWRITE.value,
         report=report,
@@ -182,6 +215,8 @@ def _describe(
         )
     for video in done.videos:
         report.log(f"Video         {out}/{video}")
+    for tracks in done.tracks:
+        report.log(f"Tracks        {out}/{tracks}")
     if _RAW_PANOPTIC_FORMAT.value:
         report.log(f"Label maps    {out}/raw_semantic, raw_panoptic")
 

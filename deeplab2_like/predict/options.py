@@ -2,8 +2,10 @@
 """The options of a prediction that decide about its results."""
 
 import dataclasses
+from typing import Any
 
 from deeplab2_like import errors
+from deeplab2_like.tracking import options as link_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +27,12 @@ class PredictOptions:
         end_seconds: Seconds from which on none is predicted; None: the end.
         frame_results: Whether frames of videos are also results of their own,
             with a PNG and an entry in the JSON file.
+        link: Whether segments of frames get the id of their object: frames of
+            a video, and the images of a folder in the order of their names.
+            Frames of videos are results of their own then.
+        max_gap: With `link`, see `tracking.options.LinkOptions`.
+        link_min_iou: With `link`, `min_iou` there.
+        link_motion: With `link`, `uses_motion` there.
     """
 
     raw_panoptic_format: str | None = None
@@ -34,6 +42,10 @@ class PredictOptions:
     start_seconds: float = 0.0
     end_seconds: float | None = None
     frame_results: bool = False
+    link: bool = False
+    max_gap: int = link_options.LinkOptions.max_gap
+    link_min_iou: float = link_options.LinkOptions.min_iou
+    link_motion: bool = link_options.LinkOptions.uses_motion
 
     def __post_init__(self) -> None:
         """Checks what depends on each other.
@@ -53,3 +65,21 @@ class PredictOptions:
                 f"--start_seconds={self.start_seconds} and --end_seconds={end} "
                 "select nothing. Give 0 <= start < end."
             )
+        _ = self.link_rules
+
+    @property
+    def link_rules(self) -> link_options.LinkOptions:
+        """The rules by which segments are linked."""
+        return link_options.LinkOptions(
+            max_gap=self.max_gap,
+            min_iou=self.link_min_iou,
+            uses_motion=self.link_motion,
+        )
+
+    def as_header(self) -> dict[str, Any]:
+        """Returns the options that decide about the results, by name."""
+        values = dataclasses.asdict(self)
+        if not self.link:
+            for name in ("link", "max_gap", "link_min_iou", "link_motion"):
+                del values[name]
+        return values

@@ -73,6 +73,7 @@ class ResultFolder:
         failures: What was left out so far.
         num_written: Number of images that were written and are listed.
         videos: Overlays of videos, paths below the folder.
+        tracks: Files of tracks, paths below the folder.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class ResultFolder:
         self.failures: list[Failure] = []
         self.num_written = 0
         self.videos: list[str] = []
+        self.tracks: list[str] = []
         self._descriptor = descriptor
         self._raw_writer = raw_writer
         # Ids of the images to list, by name; None where the name decides.

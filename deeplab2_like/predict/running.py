@@ -5,6 +5,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +97,11 @@ class Run:
             ids: Id of each image file; None where its name decides.
             known: Ids of records by name; None where names decide.
         """
-        if self._found.images:
+        if self._found.images and self.options.link:
+            from deeplab2_like.predict import image_sequences
+
+            image_sequences.add_all(self._found.images, ids, self)
+        elif self._found.images:
             self._add_images(self._found.images, ids)
         if self._found.records:
             self._add_records(self._found.records, known)
@@ -109,7 +114,7 @@ class Run:
         ids: Sequence[int | str | None],
     ) -> None:
         """Predicts image files and writes the results."""
-        items = result_folder.to_items(files, self._load_file)
+        items = result_folder.to_items(files, self.load_file)
         done = dict.fromkeys(i.name for i in items if self.results.is_done(i))
         if len(done) < len(items):
             _ = self.model
@@ -132,7 +137,8 @@ class Run:
             for name in done:
                 self.results.list_image(name, by_name[name])
 
-    def _load_file(self, path: pathlib.Path) -> npt.NDArray[np.uint8]:
+    def load_file(self, path: pathlib.Path) -> npt.NDArray[np.uint8]:
+        """Loads an image file; raises `DataError`."""
         return image_files.load_image(
             path,
             self.max_pixels,
@@ -175,12 +181,19 @@ class Run:
         self, item: Item, pixels_hw3: npt.NDArray[np.uint8]
     ) -> PanopticResult:
         """Predicts an image and writes its results; returns the segments."""
+        maps, found = self.infer(pixels_hw3)
+        self.results.write(item, pixels_hw3, maps, found)
+        return found
+
+    def infer(
+        self, pixels_hw3: npt.NDArray[np.uint8]
+    ) -> tuple[dict[str, npt.NDArray[Any]], PanopticResult]:
+        """Predicts an image; returns its maps and segments."""
         start = time.monotonic()
         maps = self.model.predict_maps(pixels_hw3)
         found = self.model.to_result(maps)
         self.seconds.append(time.monotonic() - start)
-        self.results.write(item, pixels_hw3, maps, found)
-        return found
+        return maps, found
 
     def _add_videos(self, files: Sequence[image_files.ImageFile]) -> None:
         """Predicts videos and writes the results."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predicts the frames of a video and writes them as a video. Needs PyAV.
 
-Each frame is an image of its own: the number of a segment says nothing about
-the frame before.
+Without --link each frame is an image of its own: the number of a segment says
+nothing about the frame before.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
-from deeplab2_like.predict import video_reader, video_writer
+from deeplab2_like.predict import links, video_reader, video_writer
 from deeplab2_like.predict.inputs import VIDEO_OVERLAY_ENDING
 from deeplab2_like.predict.journal import Source
 from deeplab2_like.predict.result_folder import PANOPTIC_ENDING, Item
@@ -51,12 +51,15 @@ def predict_video(file: image_files.ImageFile, run: Run) -> None:
         for number, problem in entry["problems"]:
             run.leave_out(f"{source.path}#{number}", problem)
         run.results.videos.append(overlay)
+        if run.options.link:
+            run.results.tracks.append(links.name_file(file.name))
         return
     journal.require_free(file.name, [overlay])
     problems = []
     with (
         video_reader.VideoReader(file.path) as reader,
         _Overlay(run.results.folder / overlay, reader) as writer,
+        frames,
     ):
         _check_size(file, reader, run)
         with run.report.phase(
@@ -71,6 +74,7 @@ def predict_video(file: image_files.ImageFile, run: Run) -> None:
                     )
                     problems.append((frame.number, problem))
                     run.leave_out(f"{source.path}#{frame.number}", problem)
+                    frames.skip()
                 else:
                     journal.begin(file.name)
                     writer.write(frames.draw(frame), frame.pts)
@@ -80,7 +84,8 @@ def predict_video(file: image_files.ImageFile, run: Run) -> None:
                 f"{file.path} has no frame that can be decoded between "
                 "--start_seconds and --end_seconds."
             )
-    journal.complete(file.name, source, [overlay], {"problems": problems})
+    files = [overlay, *frames.list_tracks()]
+    journal.complete(file.name, source, files, {"problems": problems})
     run.results.videos.append(overlay)
     frames.clear()
 
@@ -147,11 +152,37 @@ class _Frames:
         self._file = file
         self._source = source
         self._run = run
-        self._has_results = run.options.frame_results
+        self._has_results = run.options.frame_results or run.options.link
+        self._links: links.Links | None = None
+        if run.options.link:
+            self._links = links.Links(file.name, file.relative_path, run)
         name = pathlib.PurePosixPath(file.name)
         if not self._has_results:
             name = name.with_name(f".{name.name}.frames")
         self._folder = name.as_posix()
+
+    def __enter__(self) -> Self:
+        if self._links is not None:
+            self._links.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._links is not None:
+            self._links.__exit__(kind, value, traceback)
+
+    def skip(self) -> None:
+        """Passes over a frame that cannot be decoded."""
+        if self._links is not None:
+            self._links.skip()
+
+    def list_tracks(self) -> list[str]:
+        """Returns the file of the tracks, below the folder, if there is one."""
+        return [] if self._links is None else [self._links.file]
 
     def read(
         self, reader: video_reader.VideoReader
@@ -176,7 +207,9 @@ class _Frames:
     def draw(self, frame: video_reader.Frame) -> npt.NDArray[np.uint8]:
         """Predicts a frame unless it was, and paints its segments over it."""
         item = self._to_item(frame)
-        if self._run.results.is_done(item):
+        if self._links is not None:
+            found = self._links.add(item, frame.number)
+        elif self._run.results.is_done(item):
             found = self._run.results.load(item.name)
         else:
             found = self._run.predict(item, frame.pixels)

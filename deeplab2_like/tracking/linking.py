@@ -23,6 +23,12 @@ from deeplab2_like.tracking import assignment, moved_masks
 from deeplab2_like.tracking.moved_masks import Shape
 from deeplab2_like.tracking.options import LinkOptions
 
+# An object may be so many roots of its area from where it is expected.
+_REACH = 1.5
+# A segment is partly hidden when the one before had more than so many times
+# its area.
+_HIDDEN = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
@@ -49,13 +55,18 @@ class _Track:
         category: Number of its class.
         shape: Its last segment.
         frame: Frame of that.
-        velocity: Rows and columns a frame by which its center moved before.
+        whole: Its last segment that was not partly hidden.
+        whole_frame: Frame of that.
+        velocity: Rows and columns a frame by which the centers of the last two
+            of these moved.
     """
 
     number: int
     category: int
     shape: Shape
     frame: int
+    whole: Shape
+    whole_frame: int
     velocity: tuple[float, float] = (0.0, 0.0)
 
 
@@ -69,17 +80,23 @@ class Linker:
 
     1. tracks of the frame before, by the IoU of their last mask with the
        segment, `min_iou` or more. With `uses_motion` the mask is also moved by
-       the motion of its track, and the better of both places counts.
+       the motion of its track, and the best of the places counts.
     2. tracks that were missed in 1 to `max_gap` frames, by the same.
     3. with `uses_motion`, all tracks, by shape: the masks with their centers
        laid upon each other have an IoU of `min_shape_iou` or more, and the
        center of the segment is not further from the expected center of the
-       track than the root of the larger area, for each frame since it was seen.
+       track than 1.5 times the root of the larger area, for each frame.
 
     The motion of a track is the difference of the centers of its last two
-    segments, a frame; 0 after the first. Segments without a track begin one.
-    Tracks are numbered from 1 in the order of their beginning, those of one
-    frame in the order of its segments.
+    segments, a frame; 0 after the first. A segment with less than half of the
+    area of the one before is taken for partly hidden, in up to `max_gap`
+    frames and with `uses_motion`: the motion remains, and the larger mask is
+    compared too.
+
+    Segments without a track begin one. Tracks are numbered from 1 in the order
+    of their beginning, those of one frame by their first pixels, from the upper
+    left. So ids depend on the forms and classes of segments only, not on the
+    ids and the order that they have.
     """
 
     def __init__(self, options: LinkOptions | None = None):
@@ -138,8 +155,9 @@ class Linker:
         frame = _find_segments(ids_hw, segments)
         taken = self._match(frame)
         found: dict[int, int] = {}
-        for row, shape in frame.shapes.items():
-            segment = segments[row]
+        for row, (segment, shape) in enumerate(
+            zip(frame.segments, frame.shapes, strict=True)
+        ):
             if not segment.is_object:
                 found[segment.id] = self._number_class(segment.category)
             elif row in taken:
@@ -178,38 +196,45 @@ class Linker:
         self, track: _Track, frame: "_Frame", rows: npt.NDArray[np.int64]
     ) -> dict[int, float]:
         """Returns the IoU of rows with the last mask of a track, if enough."""
-        shifts = {(0, 0)}
+        places = [(track.shape, (0, 0))]
         if self._options.uses_motion:
-            elapsed = self._frame - track.frame
-            shifts.add(
-                moved_masks.round_shift(
-                    track.velocity[0] * elapsed, track.velocity[1] * elapsed
-                )
-            )
+            places += [
+                (track.shape, self._predict_shift(track, track.frame)),
+                (track.whole, self._predict_shift(track, track.whole_frame)),
+            ]
         best: dict[int, float] = {}
-        for shift in sorted(shifts):
+        for number, (shape, shift) in enumerate(places):
+            if (shape, shift) in places[:number]:
+                continue
             ious = moved_masks.compute_ious(
-                track.shape, frame.index_hw, frame.areas, shift
+                shape, frame.index_hw, frame.areas, shift
             )
-            for number, iou in ious.items():
-                row = number - 1
+            for index, iou in ious.items():
+                row = index - 1
                 if iou >= max(self._options.min_iou, best.get(row, 0.0)):
                     best[row] = iou
         kept = np.intersect1d(np.array(list(best), np.int64), rows)
         return {row: best[row] for row in kept.tolist()}
 
+    def _predict_shift(self, track: _Track, since: int) -> moved_masks.Shift:
+        elapsed = self._frame - since
+        return moved_masks.round_shift(
+            track.velocity[0] * elapsed, track.velocity[1] * elapsed
+        )
+
     def _compare_shapes(
         self, track: _Track, frame: "_Frame", rows: npt.NDArray[np.int64]
     ) -> dict[int, float]:
         """Returns the IoU of rows with the shape of a track, if enough."""
-        elapsed = self._frame - track.frame
-        expected = np.array(track.shape.center)
+        elapsed = self._frame - track.whole_frame
+        expected = np.array(track.whole.center)
         expected += np.array(track.velocity) * elapsed
         squares = ((frame.centers[rows] - expected) ** 2).sum(axis=1)
-        larger = np.maximum(frame.areas[rows + 1], track.shape.area)
+        larger = np.maximum(frame.areas[rows + 1], track.whole.area)
+        is_near = squares <= (_REACH * elapsed) ** 2 * larger
         found = {}
-        for row in rows[squares <= elapsed**2 * larger].tolist():
-            iou = moved_masks.compute_shape_iou(track.shape, frame.shapes[row])
+        for row in rows[is_near].tolist():
+            iou = moved_masks.compute_shape_iou(track.whole, frame.shapes[row])
             if iou >= self._options.min_shape_iou:
                 found[row] = iou
         return found
@@ -221,37 +246,53 @@ class Linker:
         return self._whole[category]
 
     def _continue(self, track: _Track, shape: Shape) -> int:
-        elapsed = self._frame - track.frame
-        before = track.shape.center
+        track.shape, track.frame = shape, self._frame
+        elapsed = self._frame - track.whole_frame
+        is_hidden = _HIDDEN * shape.area < track.whole.area
+        if (
+            is_hidden
+            and self._options.uses_motion
+            and elapsed <= self._options.max_gap
+        ):
+            return track.number
+        before = track.whole.center
         track.velocity = (
             (shape.center[0] - before[0]) / elapsed,
             (shape.center[1] - before[1]) / elapsed,
         )
-        track.shape, track.frame = shape, self._frame
+        track.whole, track.whole_frame = shape, self._frame
         return track.number
 
     def _begin(self, segment: Segment, shape: Shape) -> int:
         self._count += 1
         self._tracks.append(
-            _Track(self._count, segment.category, shape, self._frame)
+            _Track(
+                self._count,
+                segment.category,
+                shape,
+                self._frame,
+                shape,
+                self._frame,
+            )
         )
         return self._count
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Frame:
-    """The segments of a frame; rows are those of the list of segments.
+    """The N segments of a frame in the order of their first pixels.
 
     Attributes:
-        segments: The list of segments.
-        shapes: Pixels by row, of the segments that have any.
-        index_hw: int32 [H, W], row + 1 of each pixel; 0: no segment.
+        segments: The segments that have a pixel.
+        shapes: Pixels of each.
+        index_hw: int32 [H, W], place in `segments` of each pixel, from 1; 0: no
+            segment.
         areas: int64 [N + 1], pixels of each of these.
         centers: float64 [N, 2], (y, x) of the segments.
     """
 
-    segments: Sequence[Segment]
-    shapes: Mapping[int, Shape]
+    segments: list[Segment]
+    shapes: list[Shape]
     index_hw: npt.NDArray[np.int32]
     areas: npt.NDArray[np.int64]
     centers: npt.NDArray[np.float64]
@@ -261,8 +302,7 @@ class _Frame:
     ) -> dict[int, npt.NDArray[np.int64]]:
         """Returns the rows of objects without a track by class, ascending."""
         rows: dict[int, list[int]] = {}
-        for row in self.shapes:
-            segment = self.segments[row]
+        for row, segment in enumerate(self.segments):
             if segment.is_object and row not in taken:
                 rows.setdefault(segment.category, []).append(row)
         return {k: np.array(values, np.int64) for k, values in rows.items()}
@@ -272,24 +312,42 @@ def _find_segments(
     ids_hw: npt.NDArray[Any], segments: Sequence[Segment]
 ) -> _Frame:
     """Finds the pixels of the segments of a frame."""
-    count = len(segments)
     index_hw = label_map.replace_values(
         np.asarray(ids_hw),
         np.array([segment.id for segment in segments], np.int64),
-        np.arange(1, count + 1),
+        np.arange(1, len(segments) + 1),
     )
     found = label_map.compute_segments(index_hw)
-    areas = np.zeros(count + 1, np.int64)
-    areas[found.ids] = found.areas
-    centers = np.zeros((count, 2))
-    shapes = {}
-    for number, box in zip(
-        found.ids.tolist(), found.boxes.tolist(), strict=True
-    ):
-        if number:
-            shape = moved_masks.find_shape(index_hw, number, box)
-            shapes[number - 1], centers[number - 1] = shape, shape.center
-    return _Frame(segments, shapes, index_hw, areas, centers)
+    present = [
+        (segments[number - 1], number, box)
+        for number, box in zip(
+            found.ids.tolist(), found.boxes.tolist(), strict=True
+        )
+        if number
+    ]
+    present.sort(key=lambda entry: _find_first(index_hw, *entry[1:]))
+    table = np.zeros(len(segments) + 1, np.int32)
+    table[[number for _, number, _ in present]] = np.arange(len(present)) + 1
+    index_hw = table[index_hw]
+    shapes = [
+        moved_masks.find_shape(index_hw, row, box)
+        for row, (_, _, box) in enumerate(present, 1)
+    ]
+    return _Frame(
+        [segment for segment, _, _ in present],
+        shapes,
+        index_hw,
+        np.array([0, *(shape.area for shape in shapes)], np.int64),
+        np.array([shape.center for shape in shapes]).reshape(-1, 2),
+    )
+
+
+def _find_first(
+    index_hw: npt.NDArray[np.int32], number: int, box: Sequence[int]
+) -> tuple[int, int]:
+    """Returns (y, x) of the first pixel of a segment."""
+    y, x, _, width = box
+    return y, x + int(np.argmax(index_hw[y, x : x + width] == number))
 
 
 def apply(result: PanopticResult, tracks: Mapping[int, int]) -> PanopticResult:
@@ -300,8 +358,9 @@ def apply(result: PanopticResult, tracks: Mapping[int, int]) -> PanopticResult:
         tracks: What `Linker.add_result` returned for it.
 
     Returns:
-        The same segments in the order of the ids of their tracks; segments of
-        one track (groups of objects of a class) are joined.
+        The same segments in the order of the ids of their tracks, which are
+        also their "track_id"; segments of one track (groups of objects of a
+        class) are joined. Linking such results again gives the same tracks.
     """
     ids = np.array(list(tracks), np.int64)
     numbers = np.array(list(tracks.values()), np.int64)
@@ -317,6 +376,7 @@ def apply(result: PanopticResult, tracks: Mapping[int, int]) -> PanopticResult:
         infos[number] = {
             **info,
             "id": number,
+            "track_id": number,
             "area": int(found.areas[place[number]]),
             "bbox": [x, y, width, height],
         }

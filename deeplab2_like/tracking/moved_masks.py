@@ -2,6 +2,7 @@
 """IoU of masks with the segments of a map, and with each other, when moved."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class Shape:
 
 
 def find_shape(
-    index_hw: npt.NDArray[Any], index: int, box: tuple[int, int, int, int]
+    index_hw: npt.NDArray[Any], index: int, box: Sequence[int]
 ) -> Shape:
     """Returns the pixels of a map that have a value.
 

@@ -43,8 +43,9 @@ def visualize(
 ) -> npt.NDArray[np.uint8]:
     """Paints a result over its image.
 
-    Segments have the color of their class, things different shades of it;
-    white lines separate segments.
+    Segments have the color of their class, things different shades of it, which
+    depend on `track_id` where `segments_info` has it; white lines separate
+    segments.
 
     Args:
         image: uint8 [H, W, 3], RGB.
@@ -310,7 +311,8 @@ def _choose_segment_colors(
     numbers = []
     for info in infos:
         seen[info["label_id"]] += 1
-        numbers.append(seen[info["label_id"]] if info["isthing"] else 0)
+        number = info.get("track_id", seen[info["label_id"]])
+        numbers.append(number if info["isthing"] else 0)
     colors = np.tile(np.array(palette.VOID, np.uint8), (count, 1))
     if infos:
         class_colors = palette.choose_class_colors(descriptor)[classes]
