@@ -12,9 +12,15 @@ _DATASET = "DatasetOptions.dataset"
 _PATHS = {
     _DATASET,
     "DatasetOptions.file_pattern",
+    "DatasetOptions.mixed_file_pattern",
     "EvaluatorOptions.override_save_dir",
+    "NaiveStudentOptions.ignore_mask",
+    "SemiSupervisedOptions.unlabeled_pattern",
 }
-_CHECKPOINTS = {"ModelOptions.initial_checkpoint"}
+_CHECKPOINTS = {
+    "ModelOptions.initial_checkpoint",
+    "NaiveStudentOptions.student_initial_checkpoint",
+}
 
 
 def expand(options: Message, report: Report) -> None:

@@ -11,6 +11,7 @@ from deeplab2_like.data import (
     blur,
     color_jitter,
     copy_paste,
+    mixing,
     pipeline,
     preprocessing,
     rotation,
@@ -80,6 +81,15 @@ def build_preprocessing(
     )
 
 
+def _build_mix(options: dataset_pb2.DatasetOptions) -> mixing.Mix | None:
+    if not options.mixed_file_pattern:
+        return None
+    return mixing.Mix(
+        list(options.mixed_file_pattern),
+        decimals.read_decimal(options.mixed_share),
+    )
+
+
 def build_training_dataset(
     options: dataset_pb2.DatasetOptions,
     descriptor: DatasetDescriptor,
@@ -109,6 +119,7 @@ def build_training_dataset(
             shuffle_buffer_size=options.shuffle_buffer_size,
             on_damage=dataset_pb2.OnDamage.Name(options.on_damage).lower(),
             damage=damage,
+            mix=_build_mix(options),
         ),
         batch_size=options.batch_size,
         input_context=input_context,

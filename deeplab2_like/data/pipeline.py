@@ -7,6 +7,7 @@ both data sets from the options of a config.
 """
 
 import dataclasses
+import functools
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -16,12 +17,14 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like.data import damage as damage_lib
-from deeplab2_like.data import preprocessing, sources, training_steps
+from deeplab2_like.data import mixing, preprocessing, sources, training_steps
 from deeplab2_like.data.records import decoding
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.graph import checks
 
 _AUTOTUNE = tf.data.AUTOTUNE
+# Added to the seed of the order of the second set of records.
+_MIX = 1 << 31
 
 MakeTargets = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -71,6 +74,7 @@ class Reading:
             and at damaged files, "skip" leaves them out; see also
             `record_files.scan_files`.
         damage: Report of what is left out; that of the log when None.
+        mix: A second set of records that training also reads; None: none.
     """
 
     seed: int | None = None
@@ -80,6 +84,7 @@ class Reading:
     num_parallel_calls: int = _AUTOTUNE
     on_damage: str = "fail"
     damage: damage_lib.DamageReport | None = None
+    mix: mixing.Mix | None = None
 
 
 def _set_options(
@@ -130,6 +135,35 @@ def _make_tolerant_load(
     return load
 
 
+def _make_mixed_source(
+    paths: Sequence[str],
+    mix: mixing.Mix,
+    share: sources.Share,
+    reading: Reading,
+    seed: int,
+    **options: Any,
+) -> tf.data.Dataset:
+    """Makes the data set of `_make_source` of two sets of records."""
+    first_turns, second_turns = mix.turns()
+    first, second = (
+        _make_source(files, share, reading, seed + offset, turns=t, **options)
+        for files, offset, t in (
+            (paths, 0, first_turns),
+            (mix.find_files(), _MIX, second_turns),
+        )
+    )
+    if reading.deterministic:
+        numbers = sources.list_numbers(
+            share, reading.start_step, has_next=options["has_next"]
+        )
+        return mixing.merge(first, second, second_turns, numbers)
+    counter = tf.data.Dataset.counter()
+    merged = mixing.merge(first, second, second_turns, counter)
+    # Both sets were numbered from 0.
+    numbers = tf.data.Dataset.counter(share.pipeline, share.num_pipelines)
+    return tf.data.Dataset.zip((merged.map(lambda record, _: record), numbers))
+
+
 def _make_source(
     paths: Sequence[str],
     share: sources.Share,
@@ -138,11 +172,12 @@ def _make_source(
     *,
     load: sources.Load | None,
     has_next: bool,
+    turns: mixing.Turns | None = None,
 ) -> tf.data.Dataset:
     """Makes the endless data set of (record, number).
 
-    Records are what `load` returns, serialized if it is None. `has_next`: see
-    `sources.make_indexed_source`.
+    Records are what `load` returns, serialized if it is None. `has_next` and
+    `turns`: see `sources.make_indexed_source`.
     """
     if reading.deterministic:
         return sources.make_indexed_source(
@@ -153,6 +188,7 @@ def _make_source(
             num_parallel_calls=reading.num_parallel_calls,
             load=load,
             has_next=has_next,
+            turns=turns,
         )
     data = sources.make_streamed_source(
         paths,
@@ -214,9 +250,21 @@ def make_training_dataset(
     share = sources.compute_share(batch_size, input_context)
     load: sources.Load | None = None
     if reading.on_damage == "skip":
-        load = _make_tolerant_load(rules, _start_report(paths, reading))
+        mixed = reading.mix.find_files() if reading.mix is not None else []
+        damage = _start_report([*paths, *mixed], reading)
+        load = _make_tolerant_load(rules, damage)
     pastes = options.copy_paste.is_active
-    data = _make_source(paths, share, reading, seed, load=load, has_next=pastes)
+    make = _make_source
+    if reading.mix is not None:
+        make = functools.partial(_make_mixed_source, mix=reading.mix)
+    data = make(
+        paths,
+        share=share,
+        reading=reading,
+        seed=seed,
+        load=load,
+        has_next=pastes,
+    )
 
     def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
         return decoding.decode_example(record, **dataclasses.asdict(rules))

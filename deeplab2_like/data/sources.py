@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
+from deeplab2_like.data import mixing
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.graph import checks
 
@@ -118,6 +119,7 @@ def make_indexed_source(
     num_parallel_calls: int = _AUTOTUNE,
     load: Load | None = None,
     has_next: bool = False,
+    turns: mixing.Turns | None = None,
 ) -> tf.data.Dataset:
     """Reads the records in an order computed from the seed.
 
@@ -137,6 +139,8 @@ def make_indexed_source(
             place. None: records stay serialized.
         has_next: Whether the example after each run of consecutive ones that
             are this pipeline's own is read too, for `pair_with_next`.
+        turns: The examples of the training that are of these files; None: all
+            are.
 
     Returns:
         An endless data set of (record, n).
@@ -147,7 +151,7 @@ def make_indexed_source(
     offsets = tf.constant(np.concatenate([file.offsets for file in files]))
     total = sum(counts)
     start = start_step * share.global_batch + share.first
-    per_step = share.per_step + int(has_next)
+    first = start if turns is None else turns.count_before(start)
 
     def list_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(
@@ -155,13 +159,16 @@ def make_indexed_source(
             seed=tf.stack([tf.constant(seed, tf.int64), epoch]),
             alg="philox",
         )
-        numbers = tf.range(
-            tf.maximum(epoch * total, start), epoch * total + total
+        places = tf.range(
+            tf.maximum(epoch * total, first), epoch * total + total
         )
-        place = (numbers - share.first) % share.global_batch
-        numbers = tf.boolean_mask(numbers, place < per_step)
+        numbers = places if turns is None else turns.find_numbers(places)
+        is_read = _is_read(numbers, share, has_next)
         return tf.data.Dataset.from_tensor_slices(
-            (tf.gather(order, numbers % total), numbers)
+            (
+                tf.gather(order, tf.boolean_mask(places, is_read) % total),
+                tf.boolean_mask(numbers, is_read),
+            )
         )
 
     def read_at(index: tf.Tensor) -> tf.Tensor:
@@ -175,10 +182,32 @@ def make_indexed_source(
             lambda tries: load(read_at((index + tries) % total)), total
         ), number
 
-    epochs = tf.data.Dataset.counter(start=start // total)
+    epochs = tf.data.Dataset.counter(start=first // total)
     return epochs.flat_map(list_epoch).map(
         read, num_parallel_calls=num_parallel_calls, deterministic=True
     )
+
+
+def list_numbers(
+    share: Share, start_step: int, *, has_next: bool = False
+) -> tf.data.Dataset:
+    """Lists the numbers of the examples that `make_indexed_source` yields.
+
+    The arguments are those of that function, which was not told `turns`.
+
+    Returns:
+        An endless data set of int64 scalars.
+    """
+    numbers = tf.data.Dataset.counter(
+        start_step * share.global_batch + share.first
+    )
+    return numbers.filter(lambda number: _is_read(number, share, has_next))
+
+
+def _is_read(numbers: tf.Tensor, share: Share, has_next: bool) -> tf.Tensor:
+    """Returns which examples a pipeline reads: bool of the same shape."""
+    place = (numbers - share.first) % share.global_batch
+    return place < share.per_step + int(has_next)
 
 
 def _load_good(

@@ -12,15 +12,20 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from deeplab2_like.protos import model_pb2 as deeplab2__like_dot_protos_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(deeplab2_like/protos/naive_student.proto\x12\rdeeplab2_like\"(\n\x13NaiveStudentOptions\x12\x11\n\x06rounds\x18\x01 \x01(\x05:\x01\x31')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(deeplab2_like/protos/naive_student.proto\x12\rdeeplab2_like\x1a deeplab2_like/protos/model.proto\"\xdd\x03\n\x13NaiveStudentOptions\x12\x11\n\x06rounds\x18\x01 \x01(\x05:\x01\x31\x12\x46\n\rstudent_start\x18\x02 \x01(\x0e\x32\x1b.deeplab2_like.StudentStart:\x12INITIAL_CHECKPOINT\x12\x45\n\x10student_backbone\x18\x03 \x01(\x0b\x32+.deeplab2_like.ModelOptions.BackboneOptions\x12\"\n\x1astudent_initial_checkpoint\x18\x04 \x01(\t\x12\x19\n\x0cpseudo_share\x18\x05 \x01(\x02:\x03\x30.5\x12\x18\n\rstudent_steps\x18\x06 \x01(\x05:\x01\x30\x12\x1c\n\x11\x66ine_tuning_steps\x18\x07 \x01(\x05:\x01\x30\x12$\n\x19\x66ine_tuning_learning_rate\x18\x08 \x01(\x02:\x01\x30\x12\x18\n\x0clabel_scales\x18\t \x03(\x02\x42\x02\x10\x01\x12\x1d\n\x0elabel_mirrored\x18\n \x01(\x08:\x05\x66\x61lse\x12\x1f\n\x14\x63onfidence_threshold\x18\x0b \x01(\x02:\x01\x30\x12\x18\n\rclass_balance\x18\x0c \x01(\x02:\x01\x31\x12\x13\n\x0bignore_mask\x18\r \x01(\t*?\n\x0cStudentStart\x12\x16\n\x12INITIAL_CHECKPOINT\x10\x00\x12\n\n\x06RANDOM\x10\x01\x12\x0b\n\x07TEACHER\x10\x02')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'deeplab2_like.protos.naive_student_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_NAIVESTUDENTOPTIONS']._serialized_start=59
-  _globals['_NAIVESTUDENTOPTIONS']._serialized_end=99
+  _globals['_NAIVESTUDENTOPTIONS'].fields_by_name['label_scales']._options = None
+  _globals['_NAIVESTUDENTOPTIONS'].fields_by_name['label_scales']._serialized_options = b'\020\001'
+  _globals['_STUDENTSTART']._serialized_start=573
+  _globals['_STUDENTSTART']._serialized_end=636
+  _globals['_NAIVESTUDENTOPTIONS']._serialized_start=94
+  _globals['_NAIVESTUDENTOPTIONS']._serialized_end=571
 # @@protoc_insertion_point(module_scope)

@@ -6,8 +6,12 @@ from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
 from deeplab2_like.protos.consistency_pb2 import ConsistencyOptions as ConsistencyOptions
 from deeplab2_like.protos.naive_student_pb2 import NaiveStudentOptions as NaiveStudentOptions
+from deeplab2_like.protos.naive_student_pb2 import StudentStart as StudentStart
 
 DESCRIPTOR: _descriptor.FileDescriptor
+INITIAL_CHECKPOINT: _naive_student_pb2.StudentStart
+RANDOM: _naive_student_pb2.StudentStart
+TEACHER: _naive_student_pb2.StudentStart
 
 class SemiSupervisedOptions(_message.Message):
     __slots__ = ("method", "unlabeled_pattern", "naive_student", "consistency")

@@ -35,6 +35,7 @@ FREE: dict[str, str] = {
     "trainer_options.keep_optimizer": "what stays on disk",
     "trainer_options.early_stopping_evaluations": "when training ends",
     "train_dataset_options.file_pattern": _PIECES,
+    "train_dataset_options.mixed_file_pattern": _PIECES,
     "train_dataset_options.shuffle_buffer_size": "records held in memory",
     "train_dataset_options.on_damage": "whether damaged images stop training",
     "train_dataset_options.max_thing_id": "is read without effect",
@@ -105,6 +106,8 @@ FIXED: dict[str, str] = {
     "train_dataset_options.padding_mode": "what is learned from",
     "train_dataset_options.canvas_remainder": "what is learned from",
     "train_dataset_options.padding_color": "what is learned from",
+    "train_dataset_options.mixed_share": "what is learned from",
+    "semi_supervised": "what is learned from",
 }
 
 # Set to its default, the field still makes a group of variables of its own.

@@ -205,12 +205,14 @@ def _check_first_records(
         splits.append((data, data.decode_groundtruth_label))
     for split, is_label_required in splits:
         descriptor = descriptor_lib.load(split.dataset)
-        checks.check_first_record(
-            split.file_pattern,
-            pipeline.LabelRules.from_descriptor(descriptor),
-            is_label_required=is_label_required,
-            allows_damage=split.on_damage == dataset_pb2.SKIP,
-        )
+        second = [split.mixed_file_pattern] if split.mixed_file_pattern else []
+        for patterns in [split.file_pattern, *second]:
+            checks.check_first_record(
+                patterns,
+                pipeline.LabelRules.from_descriptor(descriptor),
+                is_label_required=is_label_required,
+                allows_damage=split.on_damage == dataset_pb2.SKIP,
+            )
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from deeplab2_like.checkpoints import best, imagenet, presence
 from deeplab2_like.config import Config
 from deeplab2_like.data.records import paths as record_paths
 from deeplab2_like.labels import descriptor as descriptor_lib
-from deeplab2_like.protos import config_pb2, model_pb2
+from deeplab2_like.protos import config_pb2, model_pb2, semi_supervised_pb2
 from deeplab2_like.results import raw_predictions
 from deeplab2_like.trainer import model_folder, report_checks, run_options
 
@@ -29,13 +29,16 @@ def check(
         options: Options of the run.
 
     Raises:
-        ConfigError: The options do not support the mode.
+        ConfigError: The options do not support the mode, or describe several
+            runs.
         DataError: There are no records.
         CheckpointError: The folder was made by another config, another trainer
             uses it, it is that of a best checkpoint, or it has no checkpoint
             to evaluate.
     """
     trains = mode in run_options.TRAINING_MODES
+    if trains:
+        _refuse_rounds(config.options)
     config.require_filled(*_list_needed_fields(mode))
     if mode != "train":
         _check_evaluable(config.options)
@@ -61,12 +64,24 @@ def check(
     if mode in ("eval", run_options.TUNE):
         presence.require(model_dir, "model_dir=")
     if trains:
-        record_paths.find_files(
-            config.options.train_dataset_options.file_pattern
-        )
+        data = config.options.train_dataset_options
+        record_paths.find_files(data.file_pattern)
+        if data.mixed_file_pattern:
+            record_paths.find_files(data.mixed_file_pattern)
     if mode != "train":
         record_paths.find_files(
             config.options.eval_dataset_options.file_pattern
+        )
+
+
+def _refuse_rounds(options: config_pb2.ExperimentOptions) -> None:
+    """Names the program for a config that describes several runs."""
+    method = semi_supervised_pb2.SemiSupervisedOptions.NAIVE_STUDENT
+    if options.semi_supervised.method == method:
+        raise errors.ConfigError(
+            "semi_supervised.method NAIVE_STUDENT takes several runs: start "
+            "them by deeplab2-naive-student, with the same flags. To train on "
+            "the human labels only, remove the field."
         )
 
 

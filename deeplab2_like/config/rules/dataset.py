@@ -52,14 +52,7 @@ def check(
         if len(values) > len(_SIDES):
             rule = "it has one value or two, height and width"
             report.add(f"{name}.{field}", values, rule)
-    for index, pattern in enumerate(split.file_pattern):
-        if not pattern:
-            report.add(
-                f"{name}.file_pattern[{index}]",
-                '""',
-                "an empty pattern matches nothing",
-                "Write a glob pattern of TFRecord files or remove the field.",
-            )
+    _check_patterns(split, name, report)
     _check_scales(split.augmentations, f"{name}.augmentations", report)
     _check_padding(split, name, stride, report)
     _check_color(split, name, report)
@@ -76,6 +69,28 @@ def check(
             f"{name}.on_damage",
             dataset_pb2.OnDamage.Name(split.on_damage),
             "scores are of all images of a split",
+            "Remove the field here; it belongs to train_dataset_options.",
+        )
+
+
+def _check_patterns(
+    split: dataset_pb2.DatasetOptions, name: str, report: Report
+) -> None:
+    for field in ("file_pattern", "mixed_file_pattern"):
+        for index, pattern in enumerate(getattr(split, field)):
+            if not pattern:
+                report.add(
+                    f"{name}.{field}[{index}]",
+                    '""',
+                    "an empty pattern matches nothing",
+                    "Write a glob pattern of TFRecord files or remove the "
+                    "field.",
+                )
+    if name == _EVAL and split.mixed_file_pattern:
+        report.add(
+            f"{name}.mixed_file_pattern",
+            list(split.mixed_file_pattern),
+            "scores are of the images of file_pattern only",
             "Remove the field here; it belongs to train_dataset_options.",
         )
 

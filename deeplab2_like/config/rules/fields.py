@@ -137,6 +137,7 @@ _CHANNELS = Range(1, 16384)
 _FRACTION = Range(0, 1)
 _TOP = Range(0, 1, low_is_open=True)
 _BELOW_ONE = Range(0, 1, high_is_open=True)
+_BETWEEN = Range(0, 1, low_is_open=True, high_is_open=True)
 _SIDE = Range(1, 16385)
 _RESIZE = Range(0, 16385)
 
@@ -306,6 +307,8 @@ _DATASET: dict[str, Rule] = {
     "DatasetOptions.padding_mode": Free(),
     "DatasetOptions.shuffle_buffer_size": _COUNT,
     "DatasetOptions.on_damage": Free(),
+    "DatasetOptions.mixed_file_pattern": Free(),
+    "DatasetOptions.mixed_share": _BETWEEN,
     "DatasetOptions.canvas_remainder": OneOf((0, 1)),
     "DatasetOptions.padding_color": Range(0, 255),
 }
@@ -351,12 +354,29 @@ _DESCRIPTOR: dict[str, Rule] = {
     "DatasetDescriptor.ignore_label": Range(0, 65535),
     "DatasetDescriptor.label_divisor": Range(2, 1 << 24),
 }
+_SEMI_SUPERVISED: dict[str, Rule] = {
+    "SemiSupervisedOptions.method": Free(),
+    "SemiSupervisedOptions.unlabeled_pattern": Free(),
+    "NaiveStudentOptions.rounds": _COUNT,
+    "NaiveStudentOptions.student_start": Free(),
+    "NaiveStudentOptions.student_initial_checkpoint": Free(),
+    "NaiveStudentOptions.pseudo_share": _BETWEEN,
+    "NaiveStudentOptions.student_steps": _FROM_ZERO,
+    "NaiveStudentOptions.fine_tuning_steps": _FROM_ZERO,
+    "NaiveStudentOptions.fine_tuning_learning_rate": _FROM_ZERO,
+    "NaiveStudentOptions.label_scales": Range(0, 8, low_is_open=True),
+    "NaiveStudentOptions.label_mirrored": Free(),
+    "NaiveStudentOptions.confidence_threshold": _BELOW_ONE,
+    "NaiveStudentOptions.class_balance": _FRACTION,
+    "NaiveStudentOptions.ignore_mask": Free(),
+}
 SCALARS: dict[str, Rule] = {
     "ExperimentOptions.experiment_name": Free(),
     **_MODEL,
     **_TRAINER,
     **_DATASET,
     **_EVALUATOR,
+    **_SEMI_SUPERVISED,
     **_DESCRIPTOR,
 }
 
