@@ -43,6 +43,8 @@ OTHER_GRAPHS: Mapping[str, tuple[str, ...]] = {
 # The graphs whose weights were trained with frozen batch norms.
 FROZEN_GRAPHS = ("detectron2",)
 OUTPUT_STRIDES = (8, 16, 32)
+# Systems that average several views of an image.
+SYSTEMS_WITH_VIEWS = ("panoptic_deeplab", "deeplab_v3", "deeplab_v3_plus")
 # Backbone endpoints, high resolution first.
 FEATURE_KEYS = ("res1", "res2", "res3", "res4", "res5")
 CONV_TYPES = ("depthwise_separable_conv", "standard_conv")

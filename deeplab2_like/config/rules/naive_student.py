@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules for the rounds of teacher and student."""
 
+from deeplab2_like.config import names
 from deeplab2_like.config.report import Report
 from deeplab2_like.protos import (
     config_pb2,
@@ -10,8 +11,6 @@ from deeplab2_like.protos import (
 
 _SEMI = "semi_supervised"
 _PATH = f"{_SEMI}.naive_student"
-# Systems that average several views of an image.
-_WITH_VIEWS = ("panoptic_deeplab", "deeplab_v3", "deeplab_v3_plus")
 
 
 def check(options: config_pb2.ExperimentOptions, report: Report) -> None:
@@ -56,7 +55,7 @@ def _check_views(
         [],
         [1.0],
     )
-    if has_views and system not in _WITH_VIEWS:
+    if has_views and system not in names.SYSTEMS_WITH_VIEWS:
         field = "label_mirrored" if student.label_mirrored else "label_scales"
         report.add(
             f"{_PATH}.{field}",

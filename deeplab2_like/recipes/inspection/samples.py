@@ -17,6 +17,7 @@ from deeplab2_like.labels import label_map
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.recipes.inspection.checked import LoadImage
 from deeplab2_like.reports.data_check import SampleImage
+from deeplab2_like.reports.report import Picture
 from deeplab2_like.visualize import page_pictures, visualizer
 
 NUM_SAMPLES = 24
@@ -130,7 +131,7 @@ def draw(
             image_hw3, label_hw = load(int(keys[row]))
         except errors.DataError:
             continue  # It has changed since it was checked.
-        pictures, found = _draw(image_hw3, label_hw, data)
+        pictures, found = draw_pictures(image_hw3, label_hw, data)
         colors |= found
         samples.append(
             SampleImage(
@@ -148,11 +149,22 @@ def draw(
     return samples, [(texts.make_writable(one), rgb) for one, rgb in listed]
 
 
-def _draw(
+def draw_pictures(
     image_hw3: npt.NDArray[np.uint8],
     label_hw: npt.NDArray[Any] | None,
     descriptor: DatasetDescriptor,
-) -> tuple[list[Any], dict[str, Color]]:
+) -> tuple[list[Picture], dict[str, Color]]:
+    """Draws an image and its label.
+
+    Args:
+        image_hw3: uint8 [H, W, 3], RGB.
+        label_hw: Integers [H, W], class * label_divisor + instance; None
+            without a label.
+        descriptor: The data set.
+
+    Returns:
+        The pictures, and the color of each class in them.
+    """
     if label_hw is None:
         picture = Image.fromarray(image_hw3)
         picture.thumbnail((page_pictures.PANEL_SIZE,) * 2)

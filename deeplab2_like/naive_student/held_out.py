@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Refuses images that are also scored on.
+
+A teacher that labels images of the validation set would let its students learn
+from them. Images are compared by their decoded pixels.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+
+from deeplab2_like import errors
+from deeplab2_like.data import sources
+from deeplab2_like.data.records import features
+from deeplab2_like.data.records import files as record_files
+from deeplab2_like.naive_student import unlabeled
+
+_MAX_NAMED = 3
+
+
+def check(
+    images: Sequence[unlabeled.UnlabeledImage],
+    digests: Sequence[bytes],
+    patterns: Sequence[str],
+) -> int:
+    """Checks that no image is also in the validation set.
+
+    Args:
+        images: Images that are to be labelled.
+        digests: Digest of each.
+        patterns: Glob patterns of the TFRecord files of the validation set.
+
+    Returns:
+        The number of images that were compared with.
+
+    Raises:
+        DataError: There are such images, or no file of that pattern.
+    """
+    known = dict(_read_digests(record_files.find_files(list(patterns))))
+    twins = [
+        (image.origin, known[digest])
+        for image, digest in zip(images, digests, strict=True)
+        if digest in known
+    ]
+    if twins:
+        shown = ", ".join(
+            f"{origin} (there {name!r})" for origin, name in twins[:_MAX_NAMED]
+        )
+        more = ""
+        if len(twins) > _MAX_NAMED:
+            more = f" and {len(twins) - _MAX_NAMED} more"
+        raise errors.DataError(
+            f"{len(twins)} of the images are also in the validation set "
+            f"{', '.join(patterns)}: {shown}{more}. Students would learn from "
+            "what they are scored on: remove them from the images, or give "
+            "the right set by --val_pattern."
+        )
+    return len(known)
+
+
+def _read_digests(paths: Sequence[str]) -> Iterator[tuple[bytes, str]]:
+    """Yields digest and name of the images that can be decoded."""
+    for path in paths:
+        for offset in record_files.scan_file(path).offsets.tolist():
+            try:
+                parsed = features.parse_example(
+                    sources.read_record(
+                        tf.constant(path), tf.constant(offset, tf.int64)
+                    )
+                )
+                name = parsed["name"].numpy().decode("utf-8", "replace")
+                image = unlabeled.encode(
+                    parsed["image"].numpy(), name, sys.maxsize, upright=False
+                )
+            except (tf.errors.OpError, errors.DataError):
+                continue  # Evaluation says what is wrong with it.
+            yield image.digest, name

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models that label images: panoptic maps with probabilities and agreement.
+
+In reading order: `Labels`, `Labeller`, its two kinds `LiveLabeller` (of a
+training run) and `ExportedLabeller`, and `load`.
+"""
+
+import abc
+import dataclasses
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from deeplab2_like import errors
+from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.checkpoints import initialization
+from deeplab2_like.config import names
+from deeplab2_like.console import native_logs, progress
+from deeplab2_like.inference import any_size, live_model
+from deeplab2_like.inference import canvas as canvas_lib
+from deeplab2_like.labels.descriptor import DatasetDescriptor
+from deeplab2_like.model import multi_scale
+from deeplab2_like.model.outputs import Output
+from deeplab2_like.predict import models, predictor
+from deeplab2_like.protos import config_pb2
+
+_LOGITS, _PROBS = Output.SEMANTIC_LOGITS.value, Output.SEMANTIC_PROBS.value
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Labels:
+    """The prediction for an image, at its size.
+
+    Attributes:
+        panoptic: int32 [H, W], class * label_divisor + instance, or void.
+        confidence: float32 [H, W] in 0..1, the probability of the class of
+            each pixel, 0 where it is void; for objects with masks their
+            score. None where the model does not say.
+        classes: int32 [H, W], most probable class of the average of the
+            views; None with one view.
+        view_classes: int32 [V, H, W], the same of each view.
+    """
+
+    panoptic: npt.NDArray[np.int32]
+    confidence: npt.NDArray[np.float32] | None = None
+    classes: npt.NDArray[np.int32] | None = None
+    view_classes: npt.NDArray[np.int32] | None = None
+
+
+class Labeller(abc.ABC):
+    """A model that labels one image of any size at a time.
+
+    Attributes:
+        descriptor: The data set of the model.
+        views: The views of an image that are averaged.
+        has_confidence: Whether `Labels.confidence` is there.
+    """
+
+    descriptor: DatasetDescriptor
+    views: tuple[multi_scale.View, ...]
+    has_confidence: bool
+
+    def __init__(self) -> None:
+        """Makes the lock: threads that decode images share the model."""
+        self._lock = threading.Lock()
+
+    def label(self, pixels_hw3: npt.NDArray[np.uint8]) -> Labels:
+        """Labels an image.
+
+        Args:
+            pixels_hw3: uint8 [H, W, 3], RGB.
+
+        Raises:
+            DataError: The memory does not suffice for it.
+        """
+        try:
+            with self._lock:
+                return self._label(pixels_hw3)
+        except tf.errors.ResourceExhaustedError as error:
+            raise errors.DataError(
+                "The memory does not suffice for an image of "
+                f"{pixels_hw3.shape[1]} x {pixels_hw3.shape[0]} pixels: reduce "
+                "it."
+            ) from error
+
+    @abc.abstractmethod
+    def _label(self, pixels_hw3: npt.NDArray[np.uint8]) -> Labels:
+        """Labels an image; see `label`."""
+
+
+class _Recorder:
+    """A model that remembers its outputs, one call for each view."""
+
+    def __init__(self, network: keras.Model):
+        """Stores the model."""
+        self._network = network
+        self.seen: list[Mapping[str, tf.Tensor]] = []
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        outputs = self._network(*arguments, **named)
+        self.seen.append(outputs)
+        return outputs
+
+
+class LiveLabeller(Labeller):
+    """The model of a training run, with the views that are asked for."""
+
+    def __init__(
+        self,
+        options: config_pb2.ExperimentOptions,
+        checkpoint: str,
+        views: tuple[Sequence[float], bool] = ((), False),
+    ):
+        """Builds the model and loads its weights, averaged ones if any.
+
+        Args:
+            options: The config of the run.
+            checkpoint: Its folder, or a checkpoint in it.
+            views: Scales of the views, and whether each is mirrored too; the
+                single view of scale 1 by default.
+
+        Raises:
+            ConfigError: The config cannot be built.
+            CheckpointError: The checkpoint cannot be used.
+        """
+        super().__init__()
+        scales, is_mirrored = views
+        chosen = config_pb2.ExperimentOptions()
+        chosen.CopyFrom(options)
+        del chosen.evaluator_options.eval_scales[:]
+        chosen.evaluator_options.eval_scales.extend(scales)
+        chosen.evaluator_options.add_flipped_images = is_mirrored
+        if options.trainer_options.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        live = live_model.build(chosen)
+        prefix = checkpoint_files.find_checkpoint(checkpoint)
+        initialization.restore_all(prefix, live.network)
+        self._system, self._network = live.system, live.network
+        self._preprocessing = live.preprocessings[0]
+        self._postprocess = tf.function(
+            self._system.postprocess, autograph=False
+        )
+        self.descriptor = live.system.descriptor
+        self.views = multi_scale.make_views(scales, is_mirrored)
+        self.has_confidence = True
+        # Objects of the other systems are masks, with scores of their own.
+        self._groups_pixels = has_views(options)
+        self._predict = tf.function(
+            self._compute, input_signature=[any_size.IMAGES], autograph=False
+        )
+
+    def _compute(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes the maps of one image, uint8 [1, H, W, 3]."""
+        canvas_bhw3, valid_size = canvas_lib.place_images(
+            images, self._preprocessing
+        )
+        static = canvas_lib.static_size(self._preprocessing)
+        size = static or tf.shape(canvas_bhw3)[1:3]
+        recorder = _Recorder(self._network)
+        outputs = self._system.infer(recorder, canvas_bhw3)
+        prediction = any_size.map_images(
+            self._postprocess, outputs, size, valid_size
+        )
+        original = tf.shape(images)[1:3]
+        found = any_size.restore_prediction(
+            prediction, valid_size, original, self._system
+        )
+
+        def restore(map_bhw: tf.Tensor) -> tf.Tensor:
+            return canvas_lib.restore_map(map_bhw, valid_size[0], original)
+
+        maps = {
+            name: found[name][0]
+            for name in ("segment_id", "segment_score", "segment_is_valid")
+        }
+        divisor = self.descriptor.label_divisor
+        panoptic = found.get("panoptic", found["semantic"] * divisor)
+        maps["panoptic"] = panoptic[0]
+        probs = self._find_probabilities(outputs, size)
+        if probs is not None:
+            ids = prediction.get("panoptic", prediction["semantic"] * divisor)
+            confidence = _choose_probability(
+                probs, ids // divisor, self.descriptor.num_classes
+            )
+            maps["confidence"] = restore(confidence)[0]
+        if len(self.views) > 1 and probs is not None:
+            maps["classes"] = restore(_argmax(probs))[0]
+            views = [
+                restore(_argmax(_undo(seen, view, size)))[0]
+                for seen, view in zip(recorder.seen, self.views, strict=True)
+            ]
+            maps["view_classes"] = tf.stack(views)
+        return maps
+
+    def _find_probabilities(
+        self, outputs: Mapping[str, tf.Tensor], size: Any
+    ) -> tf.Tensor | None:
+        """Returns float32 [1, H, W, C] on the canvas; None without classes."""
+        if _PROBS in outputs:
+            return outputs[_PROBS]
+        if _LOGITS not in outputs:
+            return None
+        return tf.nn.softmax(_undo(outputs, multi_scale.View(), size))
+
+    def _label(self, pixels_hw3: npt.NDArray[np.uint8]) -> Labels:
+        maps = {
+            name: value.numpy()
+            for name, value in self._predict(
+                tf.constant(pixels_hw3[np.newaxis])
+            ).items()
+        }
+        panoptic = maps["panoptic"].astype(np.int32)
+        confidence = maps.get("confidence")
+        scores = _read_scores(panoptic, maps)
+        if confidence is None:
+            confidence = scores
+        elif not self._groups_pixels:
+            is_object = panoptic % self.descriptor.label_divisor > 0
+            confidence = np.where(is_object, scores, confidence)
+        is_void = panoptic // self.descriptor.label_divisor == (
+            self.descriptor.ignore_label
+        )
+        return Labels(
+            panoptic,
+            np.where(is_void, np.float32(0), confidence).astype(np.float32),
+            maps.get("classes"),
+            maps.get("view_classes"),
+        )
+
+
+class ExportedLabeller(Labeller):
+    """An exported model: labels only, with the views of its export."""
+
+    def __init__(self, model: predictor.Predictor):
+        """Wraps the model."""
+        super().__init__()
+        self._model = model
+        self.descriptor = model.descriptor
+        self.views = (multi_scale.View(),)
+        self.has_confidence = False
+
+    def _label(self, pixels_hw3: npt.NDArray[np.uint8]) -> Labels:
+        result = self._model.predict(pixels_hw3)
+        return Labels(result.panoptic.astype(np.int32))
+
+
+def has_views(options: config_pb2.ExperimentOptions) -> bool:
+    """Returns whether a system averages several views of an image."""
+    system = options.model_options.WhichOneof("meta_architecture")
+    return system in names.SYSTEMS_WITH_VIEWS
+
+
+def load(
+    facts: models.Facts,
+    views: tuple[Sequence[float], bool],
+    report: progress.Progress,
+) -> Labeller:
+    """Loads the model that labels.
+
+    Args:
+        facts: Result of `predict.models.load_facts`.
+        views: See `LiveLabeller`.
+        report: Display of the progress.
+
+    Raises:
+        ConfigError: The model cannot average views.
+        CheckpointError: The checkpoint cannot be used.
+        ExportError: The exported model cannot be used.
+    """
+    scales, is_mirrored = views
+    asks = is_mirrored or list(scales) not in ([], [1.0])
+    config = facts.config
+    if config is None and asks:
+        raise errors.ConfigError(
+            f"{facts.path} is an exported model, whose views were fixed when "
+            "it was exported. Give the --model_dir of its training, or leave "
+            "out --scales and --mirrored."
+        )
+    if config is None:
+        model = models.load(facts, report)
+        if not isinstance(model, predictor.Predictor):
+            raise TypeError(f"{facts.path} is no exported model.")
+        return ExportedLabeller(model)
+    if asks and not has_views(config.options):
+        system = config.options.model_options.WhichOneof("meta_architecture")
+        raise errors.ConfigError(
+            f"{system} predicts each image once: objects of several views "
+            "cannot be averaged. Leave out --scales and --mirrored."
+        )
+    report.log(f"Loading {facts.path} ...")
+    with native_logs.hide_routine():
+        return LiveLabeller(config.options, facts.path, views)
+
+
+def _undo(
+    outputs: Mapping[str, tf.Tensor], view: multi_scale.View, size: Any
+) -> tf.Tensor:
+    """Returns the logits of a view at the size of the canvas."""
+    logits = {_LOGITS: outputs[_LOGITS]}
+    return multi_scale.undo_view(logits, view, size)[_LOGITS]
+
+
+def _argmax(scores_bhwc: tf.Tensor) -> tf.Tensor:
+    return tf.argmax(scores_bhwc, axis=-1, output_type=tf.int32)
+
+
+def _choose_probability(
+    probs_bhwc: tf.Tensor, classes_bhw: tf.Tensor, num_classes: int
+) -> tf.Tensor:
+    """Returns the probability of the class of each pixel: float32 [B, H, W].
+
+    Of the most probable channel where channels are not the classes.
+    """
+    if probs_bhwc.shape[-1] != num_classes:
+        return tf.reduce_max(probs_bhwc, axis=-1)
+    known = tf.clip_by_value(classes_bhw, 0, num_classes - 1)
+    return tf.gather(probs_bhwc, known, axis=-1, batch_dims=3)
+
+
+def _read_scores(
+    panoptic_hw: npt.NDArray[np.int32], maps: Mapping[str, Any]
+) -> npt.NDArray[np.float32]:
+    """Returns the score of the segment of each pixel: float32 [H, W]."""
+    is_valid = maps["segment_is_valid"]
+    ids, scores = maps["segment_id"][is_valid], maps["segment_score"][is_valid]
+    if not len(ids):
+        return np.zeros(panoptic_hw.shape, np.float32)
+    order = np.argsort(ids, kind="stable")
+    ids, scores = ids[order], scores[order].astype(np.float32)
+    place = np.minimum(np.searchsorted(ids, panoptic_hw), len(ids) - 1)
+    return np.where(ids[place] == panoptic_hw, scores[place], 0).astype(
+        np.float32
+    )

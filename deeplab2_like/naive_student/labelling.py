@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes records with pseudo labels; what was killed goes on where it was.
+
+In reading order: `Labelled`, `label_images`.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deeplab2_like import errors
+from deeplab2_like.console import progress
+from deeplab2_like.data.coco.samples import Sample
+from deeplab2_like.naive_student import (
+    candidates,
+    image_facts,
+    report_files,
+    selection,
+    unlabeled,
+)
+from deeplab2_like.naive_student import labeller as labeller_lib
+from deeplab2_like.naive_student.label_options import LabelOptions
+from deeplab2_like.predict import models
+from deeplab2_like.predict.options import PredictOptions
+from deeplab2_like.recipes.published import manifest, shard_counts, shards
+from deeplab2_like.recipes.published.items import Item
+from deeplab2_like.recipes.published.pool import Pool
+from deeplab2_like.storage import json_files
+
+_MAX_SAMPLED = 100  # Images that thresholds of classes are found on.
+_FORMAT = 1  # Changes when labels of the same images become others.
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """The result of `label_images`.
+
+    Attributes:
+        pattern: Glob pattern of the records.
+        num_images: Images in them.
+        failures: What was left out.
+        report: Content of report.json.
+        seconds: Time of the model for an image, on average; 0 where no image
+            had to be labelled.
+    """
+
+    pattern: str
+    num_images: int
+    failures: list[unlabeled.Failure]
+    report: dict[str, Any]
+    seconds: float
+
+
+def label_images(
+    model: str,
+    inputs: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    options: LabelOptions | None = None,
+    *,
+    predict_options: PredictOptions | None = None,
+    overwrite: bool = False,
+    report: progress.Progress | None = None,
+) -> Labelled:
+    """Labels images by a model, and writes them as records of training.
+
+    Written to `out` are `SPLIT-00000-of-0000N.tfrecord`, `manifest.json` and
+    MANIFEST.sha256 as beside all records, `SPLIT.report.json` and
+    `SPLIT.report.html`. The same call goes on after a kill, and ends with the
+    same bytes.
+
+    Args:
+        model: The folder of a training run, whose newest checkpoint is taken,
+            a checkpoint in it, or what deeplab2-export wrote.
+        inputs: See `predict.inputs.find_inputs`.
+        out: Folder of the records; created if it does not exist.
+        options: How images are labelled; the defaults when None.
+        predict_options: How images are turned, and which frames of videos are
+            taken; the defaults when None.
+        overwrite: Whether other records of the split are replaced.
+        report: Display of the progress; on standard error when None.
+
+    Raises:
+        UserError: The model cannot be used; there is no image, none that can
+            be read, or one that is also in the validation set; or there are
+            other records of the split.
+    """
+    report = report or progress.Progress()
+    options = options or LabelOptions()
+    folder = pathlib.Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise errors.DataError(f"--out={folder} is a file. Give a folder.")
+    facts = models.load_facts(model)
+    run = _Run(facts, folder, options, report)
+    images, failures = candidates.find(
+        facts,
+        inputs,
+        options,
+        predict_options or PredictOptions(),
+        frames=run.hidden("frames"),
+        report=report,
+    )
+    return run.write(images, failures, overwrite)
+
+
+class _Run:
+    """One call of `label_images`."""
+
+    def __init__(
+        self,
+        facts: models.Facts,
+        folder: pathlib.Path,
+        options: LabelOptions,
+        report: progress.Progress,
+    ):
+        """Reads the mask; loads no model."""
+        self._facts = facts
+        self._folder = folder
+        self._options = options
+        self._report = report
+        self._mask: selection.IgnoreMask | None = None
+        if options.ignore_mask:
+            self._mask = selection.IgnoreMask.load(options.ignore_mask)
+        self._labeller: labeller_lib.Labeller | None = None
+        self._thresholds: selection.Thresholds | None = None
+        self._journal: image_facts.Journal | None = None
+        self._seconds: list[float] = []
+
+    def hidden(self, name: str) -> pathlib.Path:
+        """Returns a path that exists only until all is written."""
+        return self._folder / f".{self._options.split}.{name}"
+
+    @property
+    def labeller(self) -> labeller_lib.Labeller:
+        """The model, which is loaded when it is first used."""
+        if self._labeller is None:
+            options = self._options
+            self._labeller = labeller_lib.load(
+                self._facts, (options.scales, options.mirrored), self._report
+            )
+            if not self._labeller.has_confidence and options.selects_pixels:
+                raise errors.ConfigError(
+                    f"{self._facts.path} is an exported model, which does not "
+                    "say how sure it is. Give the --model_dir of its training,"
+                    " or leave out --confidence_threshold and --class_balance."
+                )
+        return self._labeller
+
+    def write(
+        self,
+        images: Sequence[unlabeled.UnlabeledImage],
+        failures: list[unlabeled.Failure],
+        overwrite: bool,
+    ) -> Labelled:
+        """Writes records and report; see `label_images`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        settings = self._describe_settings(images)
+        descriptor = self._facts.descriptor
+        options = self._options
+        plan = shards.Plan.make(
+            [self._make_item(image) for image in images],
+            descriptor,
+            shards.Target(
+                self._folder,
+                options.split,
+                options.num_shards or _choose_num_shards(len(images)),
+                overwrite,
+                settings,
+            ),
+        )
+        stored = report_files.load(self._folder, options.split, settings)
+        if stored is not None and self._is_complete(plan, overwrite):
+            self._report.log("The records are complete already.")
+            self._clean(plan)
+            return self._finish(images, failures, stored)
+        self._thresholds = self._choose_thresholds(images, settings)
+        self._journal = image_facts.Journal(
+            self.hidden("facts.jsonl"), settings
+        )
+        counts = self._write_records(plan, len(images))
+        known = [self._find_facts(image) for image in images]
+        written = report_files.write(
+            self._folder,
+            plan,
+            known,
+            report_files.Facts(
+                descriptor=descriptor,
+                options=options,
+                settings=settings,
+                model=self._facts.path,
+                views=self.labeller.views,
+                thresholds=self._thresholds.of_class,
+                failures=failures,
+            ),
+        )
+        self._store_manifest(plan, counts)
+        self._clean(plan)
+        return self._finish(images, failures, written)
+
+    def _is_complete(self, plan: shards.Plan, overwrite: bool) -> bool:
+        try:
+            return manifest.is_complete(plan)
+        except errors.DataError:
+            if not overwrite:
+                raise
+            return False
+
+    def _finish(
+        self,
+        images: Sequence[unlabeled.UnlabeledImage],
+        failures: list[unlabeled.Failure],
+        written: dict[str, Any],
+    ) -> Labelled:
+        return Labelled(
+            str(self._folder / f"{self._options.split}-*.tfrecord"),
+            len(images),
+            failures,
+            written,
+            float(np.mean(self._seconds)) if self._seconds else 0.0,
+        )
+
+    def _describe_settings(
+        self, images: Sequence[unlabeled.UnlabeledImage]
+    ) -> str:
+        """Returns what labels depend on besides their image, as a checksum."""
+        names = hashlib.sha256()
+        if self._options.class_balance < 1:
+            # Thresholds depend on which images there are.
+            names.update("\n".join(i.full_name for i in images).encode())
+        mask = b"" if self._mask is None else self._mask.ignored.tobytes()
+        lines = [
+            str(_FORMAT),
+            models.identify(self._facts)["fingerprint"],
+            repr(self._options.deciding()),
+            hashlib.sha256(mask).hexdigest(),
+            names.hexdigest(),
+        ]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def _choose_thresholds(
+        self, images: Sequence[unlabeled.UnlabeledImage], settings: str
+    ) -> selection.Thresholds:
+        """Returns the thresholds; measures them where classes are balanced."""
+        options = self._options
+        num_classes = self._facts.descriptor.num_classes
+        if options.class_balance >= 1:
+            return selection.combine(
+                options.confidence_threshold, [0.0] * num_classes
+            )
+        path = self.hidden("thresholds.json")
+        stored = report_files.read(path)
+        if stored is None or stored.get("settings") != settings:
+            rows = np.unique(
+                np.linspace(
+                    0, len(images) - 1, min(len(images), _MAX_SAMPLED)
+                ).astype(int)
+            )
+            histogram = selection.ClassHistogram(num_classes)
+            with self._report.phase(
+                "Measuring probabilities", len(rows), unit="images"
+            ) as phase:
+                for done, row in enumerate(rows.tolist(), 1):
+                    pixels = images[row].load().pixels
+                    labels = self.labeller.label(pixels)
+                    if labels.confidence is None:
+                        raise ValueError("The model has no probabilities.")
+                    classes = self._select(labels.panoptic, None)
+                    histogram.add(
+                        classes // self._facts.descriptor.label_divisor,
+                        labels.confidence,
+                    )
+                    phase.advance(done)
+            found = histogram.find_thresholds(options.class_balance)
+            stored = {"settings": settings, "thresholds": found}
+            json_files.write_json(path, stored)
+        return selection.combine(
+            options.confidence_threshold, stored["thresholds"]
+        )
+
+    def _make_item(self, image: unlabeled.UnlabeledImage) -> Item:
+        return Item(
+            image.name,
+            lambda: self._label(image),
+            image.inputs,
+            sequence=image.sequence,
+        )
+
+    def _label(self, image: unlabeled.UnlabeledImage) -> Sample:
+        """Labels an image and notes its facts."""
+        encoded = image.load()
+        start = time.monotonic()
+        labels = self.labeller.label(encoded.pixels)
+        self._seconds.append(time.monotonic() - start)
+        descriptor = self._facts.descriptor
+        panoptic = self._select(labels.panoptic, labels.confidence)
+        facts = image_facts.measure(
+            image.full_name, panoptic, labels, descriptor
+        )
+        if self._journal is None:
+            raise ValueError("There is no journal yet.")
+        self._journal.add(facts)
+        return Sample(
+            image.name,
+            encoded.content,
+            encoded.file_format,
+            facts.size,
+            panoptic,
+            Counter(facts.instances),
+            0,
+            encoded.is_converted,
+            note=encoded.note,
+        )
+
+    def _select(
+        self,
+        panoptic_hw: npt.NDArray[np.int32],
+        confidence_hw: npt.NDArray[np.float32] | None,
+    ) -> npt.NDArray[np.int32]:
+        """Returns the label with void in place of what is not kept."""
+        descriptor = self._facts.descriptor
+        divisor = descriptor.label_divisor
+        dropped = np.zeros(panoptic_hw.shape, np.bool_)
+        if self._mask is not None:
+            dropped |= self._mask.at_size(
+                (panoptic_hw.shape[0], panoptic_hw.shape[1])
+            )
+        if confidence_hw is not None and self._thresholds is not None:
+            dropped |= self._thresholds.find_dropped(
+                panoptic_hw // divisor, confidence_hw
+            )
+        return np.where(dropped, descriptor.void_id, panoptic_hw).astype(
+            np.int32
+        )
+
+    def _write_records(
+        self, plan: shards.Plan, count: int
+    ) -> list[shard_counts.ShardCounts]:
+        # Threads of this process, which share the model.
+        with (
+            Pool(1) as pool,
+            self._report.phase("Labelling", count, unit="images") as phase,
+        ):
+            return shards.write_split(
+                plan, self._facts.descriptor, pool, phase.advance
+            )
+
+    def _find_facts(
+        self, image: unlabeled.UnlabeledImage
+    ) -> image_facts.ImageFacts:
+        """Returns the facts of an image whose record is written."""
+        if self._journal is None:
+            raise ValueError("There is no journal yet.")
+        if self._journal.find(image.full_name) is None:
+            self._label(image)  # Lost, as after a loss of power.
+        found = self._journal.find(image.full_name)
+        if found is None:
+            raise ValueError(f"{image.full_name} has no facts.")
+        return found
+
+    def _store_manifest(
+        self,
+        plan: shards.Plan,
+        counts: Sequence[shard_counts.ShardCounts],
+    ) -> None:
+        descriptor = self._facts.descriptor
+        paths = [str(self._folder / name) for name in plan.names]
+        manifest.store(
+            plan,
+            counts,
+            shard_counts.add_up(counts, paths),
+            descriptor,
+            {
+                "dataset": descriptor.name,
+                "label_divisor": descriptor.label_divisor,
+                "ignore_label": descriptor.ignore_label,
+            },
+        )
+
+    def _clean(self, plan: shards.Plan) -> None:
+        """Removes what was needed to go on."""
+        if self._journal is not None:
+            self._journal.close()
+        shards.remove_work(plan.target)
+        for name in ("facts.jsonl", "thresholds.json"):
+            self.hidden(name).unlink(missing_ok=True)
+        shutil.rmtree(self.hidden("frames"), ignore_errors=True)
+
+
+def _choose_num_shards(num_images: int) -> int:
+    """Chooses shards of 25 to 100 images: a kill loses a part of one."""
+    return min(max(1, num_images // 25), max(16, -(-num_images // 100)))

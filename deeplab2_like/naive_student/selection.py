@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which pixels keep their pseudo label: plain NumPy.
+
+In reading order: `IgnoreMask` (what is never labelled), `Thresholds` (pixels
+of low probability), `ClassHistogram` (thresholds for equal shares of classes).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from deeplab2_like import errors
+from deeplab2_like.storage import image_files
+
+# Bins of the probabilities of a class.
+NUM_BINS = 1000
+# Sides of masks that are scaled may differ by this share from the image's.
+_LEAST_LIKENESS = 0.02
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class IgnoreMask:
+    """Pixels that are never labelled, such as the own car.
+
+    Attributes:
+        ignored: bool [H, W].
+        path: Where it was read.
+    """
+
+    ignored: npt.NDArray[np.bool_]
+    path: str
+
+    @classmethod
+    def load(cls, path: str) -> Self:
+        """Loads a mask: what is not 0 is ignored.
+
+        Args:
+            path: An image file, such as a PNG of 0 and 255.
+
+        Raises:
+            DataError: It cannot be read, or ignores all or nothing.
+        """
+        ignored = image_files.load_image(path).any(2)
+        if ignored.all() or not ignored.any():
+            what = "all pixels are" if ignored.all() else "no pixel is"
+            raise errors.DataError(
+                f"In --ignore_mask={path} {what} other than 0, so that it "
+                f"ignores {'everything' if ignored.all() else 'nothing'}. "
+                "Draw what is to be ignored in white on black."
+            )
+        return cls(ignored, path)
+
+    def at_size(self, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Returns the mask at the size of an image: bool [H, W].
+
+        Args:
+            size: (height, width).
+
+        Raises:
+            DataError: The image has another ratio of the sides.
+        """
+        if self.ignored.shape == size:
+            return self.ignored
+        height, width = self.ignored.shape
+        if abs(height * size[1] / (width * size[0]) - 1) > _LEAST_LIKENESS:
+            raise errors.DataError(
+                f"--ignore_mask={self.path} has {width} x {height} pixels, and "
+                f"an image {size[1]} x {size[0]}, another ratio of the sides. "
+                "Label images of one camera at a time, each with its mask."
+            )
+        picture = Image.fromarray(self.ignored)
+        scaled = picture.resize((size[1], size[0]), Image.Resampling.NEAREST)
+        return np.asarray(scaled)
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """The least probability of pixels that keep their label.
+
+    Attributes:
+        of_class: Threshold of each class, in 0..1; 0 keeps all.
+    """
+
+    of_class: tuple[float, ...]
+
+    def find_dropped(
+        self,
+        classes_hw: npt.NDArray[np.integer],
+        confidence_hw: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.bool_]:
+        """Finds the pixels below the threshold of their class.
+
+        Args:
+            classes_hw: Integers [H, W], classes; others than those of the data
+                set are never dropped.
+            confidence_hw: float32 [H, W], probability of the class.
+
+        Returns:
+            bool [H, W].
+        """
+        limits = np.zeros(
+            max(len(self.of_class), int(classes_hw.max(initial=0)) + 1),
+            np.float32,
+        )
+        limits[: len(self.of_class)] = self.of_class
+        return confidence_hw < limits[classes_hw]
+
+
+class ClassHistogram:
+    """Counts of probabilities by class."""
+
+    def __init__(self, num_classes: int):
+        """Starts with no pixel."""
+        self._counts = np.zeros((num_classes, NUM_BINS), np.int64)
+
+    def add(
+        self,
+        classes_hw: npt.NDArray[np.integer],
+        confidence_hw: npt.NDArray[np.float32],
+    ) -> None:
+        """Counts the pixels of an image; see `Thresholds.find_dropped`."""
+        is_class = classes_hw < len(self._counts)
+        bins = np.minimum(
+            (confidence_hw[is_class] * NUM_BINS).astype(np.int64), NUM_BINS - 1
+        )
+        index = classes_hw[is_class].astype(np.int64) * NUM_BINS + bins
+        counts = np.bincount(index, minlength=self._counts.size)
+        self._counts += counts.reshape(self._counts.shape)
+
+    def find_thresholds(self, share: float) -> list[float]:
+        """Finds the threshold of each class that keeps a share of its pixels.
+
+        As class-balanced self-training (Zou et al., ECCV 2018) does: a rare
+        class, of which the model is less sure, keeps as large a share as a
+        frequent one. The share is kept at least, up to a bin of 0.001.
+
+        Args:
+            share: Share of the pixels, in (0, 1].
+
+        Returns:
+            A threshold for each class; 0 for classes without a pixel.
+        """
+        found = []
+        for counts in self._counts:
+            total = int(counts.sum())
+            # Pixels in a bin or a higher one.
+            above = np.cumsum(counts[::-1])[::-1]
+            enough = np.flatnonzero(above >= share * total)
+            found.append(int(enough[-1]) / NUM_BINS if total else 0.0)
+        return found
+
+
+def combine(floor: float, of_class: Sequence[float]) -> Thresholds:
+    """Returns thresholds that are nowhere below a floor."""
+    return Thresholds(tuple(max(floor, one) for one in of_class))
