@@ -1,0 +1,457 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Compares ways to learn from few labelled and many unlabelled images.
+
+    python benchmarks/semi_supervised.py --work=FOLDER --name=nuclei \
+        --config=nuclei/panoptic_deeplab_mobilenet_v3_small_os16 \
+        --train='nuclei/train-*' --val='nuclei/val-*' --labelled=28,56,112
+
+    python benchmarks/semi_supervised.py --work=FOLDER --name=camvid \
+        --config=camvid.textproto --train='camvid/train-*' \
+        --unlabelled='camvid/unlabelled-*' --val='camvid/val-*' --labelled=0
+
+Three stages, each resumed where it was left; `--stages` names those to do:
+
+* train: each method with each start, number of labels and seed. The other
+  records of --train, and those of --unlabelled, are the images without labels.
+* labels: scores pseudo labels against the true ones that were hidden, by
+  probability, for the first seed.
+* table: prints the results so far as Markdown tables.
+
+With --equal=steps every network is trained for --steps; with --equal=total the
+stages of a run together take as many steps as supervised training. Minutes are
+those of the whole run on this machine, evaluation of the last stage included;
+they say something only where it does nothing else.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from benchmarks import semi_supervised_data as data_lib  # noqa: E402
+from deeplab2_like import errors  # noqa: E402
+from deeplab2_like.console import path_flags, program  # noqa: E402
+from deeplab2_like.storage import json_files  # noqa: E402
+
+_STAGES = ("train", "labels", "table")
+# Method -> (title, rounds of pseudo labels, name in the schema).
+METHODS = {
+    "supervised": ("supervised only", 0, ""),
+    "naive_student_1": ("Naive-Student, 1 round", 1, "NAIVE_STUDENT"),
+    "naive_student_2": ("Naive-Student, 2 rounds", 2, "NAIVE_STUDENT"),
+    "mean_teacher": ("mean teacher", 0, "MEAN_TEACHER"),
+    "weak_to_strong": ("weak to strong", 0, "WEAK_TO_STRONG"),
+}
+STARTS = {
+    "config": "",
+    "random": 'model_options { initial_checkpoint: "" }',
+    "imagenet": (
+        'model_options { initial_checkpoint: "imagenet" backbone {'
+        ' name: "efficientnet_lite0" use_squeeze_and_excite: false } }'
+    ),
+}
+_SCORES = {
+    "PQ": "evaluation/pq/PQ",
+    "things": "evaluation/pq/PQ_things",
+    "mIoU": "evaluation/iou/IoU",
+}
+
+_WORK = path_flags.define(
+    "work", None, "Folder of the runs. Required.", holds_checkpoint=True
+)
+_NAME = flags.DEFINE_string("name", "data", "Folder of the runs in --work.")
+_CONFIG = flags.DEFINE_string(
+    "config", None, "Config, a name or a file; its records are replaced."
+)
+_TRAIN = path_flags.define("train", None, "Pattern of the labelled records.")
+_UNLABELLED = path_flags.define(
+    "unlabelled", "", "Pattern of records of further images without labels."
+)
+_VAL = path_flags.define("val", None, "Pattern of the records of validation.")
+_LABELLED = flags.DEFINE_list(
+    "labelled", ["0"], "Numbers of labelled images; 0 for all of --train."
+)
+_METHODS = flags.DEFINE_list("methods", list(METHODS), "Methods to compare.")
+_STARTS = flags.DEFINE_list(
+    "starts", ["config"], "Starts: config, random, imagenet."
+)
+_SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds of the runs.")
+_STEPS = flags.DEFINE_integer(
+    "steps", 1000, "Steps of a supervised training.", lower_bound=1
+)
+_EQUAL = flags.DEFINE_enum(
+    "equal",
+    "steps",
+    ("steps", "total"),
+    "Whether each network, or all of a run together, has --steps.",
+)
+_FINE_TUNING = flags.DEFINE_float(
+    "fine_tuning",
+    0.1,
+    "Steps of fine-tuning after the rounds, as a share of those of a network.",
+    lower_bound=0.0,
+)
+_ROUNDS = flags.DEFINE_string(
+    "rounds_options",
+    "label_mirrored: true",
+    "Text of further fields of naive_student, such as its views and mix.",
+)
+_OVERRIDES = flags.DEFINE_multi_string(
+    "config_override", [], "Merged over the config of every run."
+)
+_STAGE_LIST = flags.DEFINE_list("stages", list(_STAGES), "Stages to run.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training of one method.
+
+    Attributes:
+        method: Key of `METHODS`.
+        start: Key of `STARTS`.
+        labelled: Number of labelled images; 0 for all.
+        seed: Seed of the training.
+    """
+
+    method: str
+    start: str
+    labelled: int
+    seed: str
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"{self.method}_{self.start}_{self.labelled}_{self.seed}"
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of pseudo labels."""
+        return METHODS[self.method][1]
+
+    @property
+    def last_stage(self) -> str:
+        """Folder of the model that is scored, below that of the run."""
+        if not self.rounds:
+            return "."
+        if _FINE_TUNING.value:
+            return "fine_tuned"
+        return f"round_{self.rounds}/student"
+
+
+def _make_absolute(path: str | None) -> str:
+    """Returns a path or pattern that programs in any folder understand."""
+    return os.path.abspath(path) if path else ""
+
+
+def compute_steps(rounds: int, total: int, equal: str) -> int:
+    """Returns the steps of each network of a run.
+
+    Args:
+        rounds: Rounds of pseudo labels.
+        total: Steps of a supervised training.
+        equal: "steps" or "total"; see --equal.
+    """
+    if equal == "steps" or not rounds:
+        return total
+    return max(1, total // (rounds + 1))
+
+
+def make_overrides(run: Run, data: pathlib.Path, steps: int) -> list[str]:
+    """Returns the fragments that make the config of a run.
+
+    Args:
+        run: The run.
+        data: Folder that `split` wrote.
+        steps: Steps of each network.
+    """
+    tuning, val = 0, _make_absolute(_VAL.value)
+    if run.rounds:
+        tuning = round(_FINE_TUNING.value * steps)
+        if _EQUAL.value == "total":
+            steps = max(1, steps - tuning // (run.rounds + 1))
+    found = [
+        STARTS[run.start],
+        f"trainer_options {{ seed: {run.seed} deterministic: true"
+        f" solver_options {{ training_number_of_steps: {steps} }} }}"
+        f" evaluator_options {{ eval_interval: {max(1, steps)} }}"
+        f' train_dataset_options {{ file_pattern: "{data}/labelled-*" }}'
+        f' eval_dataset_options {{ file_pattern: "{val}" }}',
+        *_OVERRIDES.value,
+    ]
+    method = METHODS[run.method][2]
+    if method:
+        found.append(
+            f"semi_supervised {{ method: {method}"
+            f' unlabeled_pattern: "{data}/unlabelled-*" }}'
+        )
+    if run.rounds:
+        found.append(
+            f"semi_supervised {{ naive_student {{ rounds: {run.rounds}"
+            f" fine_tuning_steps: {tuning} {_ROUNDS.value} }} }}"
+        )
+    return [text for text in found if text]
+
+
+def _find_config() -> str:
+    """Returns the config: the name of a shipped one, or an absolute path."""
+    name = _CONFIG.value or ""
+    return os.path.abspath(name) if os.path.exists(name) else name
+
+
+def _list_runs() -> Iterator[Run]:
+    for seed in _SEEDS.value:
+        for labelled in _LABELLED.value:
+            for start in _STARTS.value:
+                for method in _METHODS.value:
+                    yield Run(method, start, int(labelled), seed)
+
+
+def _call(arguments: Sequence[str], log: pathlib.Path) -> None:
+    """Runs a program in a process of its own.
+
+    Raises:
+        UserError: It failed.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "a", encoding="utf-8") as stream:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=sys.path[0],
+            env={**os.environ, "PYTHONPATH": sys.path[0]},
+            stdout=stream,
+            stderr=stream,
+            check=False,
+        )
+    if done.returncode:
+        raise errors.UserError(
+            f"A program failed with code {done.returncode}: see {log}. The "
+            "same command continues."
+        )
+
+
+def _train(run: Run, folder: pathlib.Path, data: pathlib.Path) -> None:
+    """Trains and evaluates one run, if it is not done."""
+    if (folder / "result.json").exists():
+        return
+    steps = compute_steps(run.rounds, _STEPS.value, _EQUAL.value)
+    start = time.perf_counter()
+    spent = _load(folder / "minutes.json") or {"minutes": 0.0}
+    module = "naive_student" if run.rounds else "trainer"
+    try:
+        _call(
+            [
+                *("-m", f"deeplab2_like.{module}.main"),
+                f"--config_file={_find_config()}",
+                f"--model_dir={folder}",
+                *(
+                    f"--config_override={text}"
+                    for text in make_overrides(run, data, steps)
+                ),
+            ],
+            folder / "log.txt",
+        )
+        last = folder / run.last_stage
+        _call(
+            [
+                *("-m", "deeplab2_like.trainer.main", "--mode=eval"),
+                f"--config_file={last / 'config.textproto'}",
+                f"--model_dir={last}",
+            ],
+            folder / "log.txt",
+        )
+    finally:
+        minutes = spent["minutes"] + (time.perf_counter() - start) / 60
+        json_files.write_json(folder / "minutes.json", {"minutes": minutes})
+    summaries = _load(last / "eval" / "metrics.json")["summaries"]
+    scores = {key: summaries.get(name) for key, name in _SCORES.items()}
+    json_files.write_json(
+        folder / "result.json", {**scores, "minutes": minutes, "steps": steps}
+    )
+    shown = ", ".join(f"{key} {_percent(v)}" for key, v in scores.items())
+    print(f"{run.name}: {shown}; {minutes:.1f} minutes", flush=True)
+
+
+def _score_labels(run: Run, folder: pathlib.Path, data: pathlib.Path) -> None:
+    """Scores the labels of each round, if they are there."""
+    pattern = f"{data}/hidden-*"
+    if not run.rounds or not list(data.glob("hidden-*")):
+        return
+    for number in range(1, run.rounds + 1):
+        path = folder / f"labels_{number}.json"
+        if path.exists() or not (folder / "result.json").exists():
+            continue
+        teacher = "teacher" if number == 1 else f"round_{number - 1}/student"
+        views = _read_views(folder / f"round_{number}/labels")
+        found = data_lib.score_labels(folder / teacher, views, pattern)
+        json_files.write_json(path, dataclasses.asdict(found))
+
+
+def _read_views(labels: pathlib.Path) -> tuple[list[float], bool]:
+    """Reads the views that pseudo labels were made with."""
+    views = _load(labels / "pseudo.report.json")["views"]
+    scales = list(dict.fromkeys(view["scale"] for view in views))
+    return scales, any(view["is_mirrored"] for view in views)
+
+
+def _load(path: pathlib.Path) -> Any:
+    if not path.exists():
+        return None
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def make_table(
+    results: Mapping[tuple[str, str, int], Sequence[Mapping[str, Any]]],
+) -> list[str]:
+    """Makes the Markdown table of the scores.
+
+    Args:
+        results: Scores in 0..1, minutes and steps of the seeds, by method,
+            start and number of labelled images.
+
+    Returns:
+        The lines: mean and spread (least to most) over seeds.
+    """
+    lines = [
+        "| labels | start | method | seeds | PQ | things | mIoU | steps of a"
+        " network | minutes |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (method, start, labelled), seeds in results.items():
+        cells = [str(labelled or "all"), start, METHODS[method][0]]
+        cells.append(str(len(seeds)))
+        for key in _SCORES:
+            values = [one[key] for one in seeds if one[key] is not None]
+            if not values:
+                cells.append("-")
+                continue
+            cells.append(
+                f"{_percent(statistics.mean(values))} "
+                f"({_percent(min(values))} to {_percent(max(values))})"
+            )
+        cells.append(str(seeds[0]["steps"]))
+        minutes = statistics.mean(one["minutes"] for one in seeds)
+        cells.append(f"{minutes:.1f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def make_label_table(
+    found: Mapping[tuple[str, str, int, int], Mapping[str, Any]],
+) -> list[str]:
+    """Makes the Markdown table of the quality of pseudo labels.
+
+    Args:
+        found: `LabelQuality` as plain values, by method, start, number of
+            labelled images and round.
+
+    Returns:
+        The lines; a cell for each bin of probability has the share of the
+        pixels and how many of them are right.
+    """
+    ends = (*data_lib.BINS[1:], 1.0)
+    bins = [
+        f"{low:g} to {high:g}"
+        for low, high in zip(data_lib.BINS, ends, strict=True)
+    ]
+    lines = [
+        f"| labels | start | method | round | images | PQ | things | mIoU |"
+        f" {' | '.join(bins)} |",
+        "|---" * (8 + len(bins)) + "|",
+    ]
+    for (method, start, labelled, number), one in found.items():
+        scores = one["summaries"]
+        cells = [
+            str(labelled or "all"),
+            start,
+            METHODS[method][0],
+            str(number),
+            str(one["num_images"]),
+            *(_percent(scores.get(k)) for k in ("PQ", "PQ_things", "mIoU")),
+        ]
+        for share, right in zip(one["shares"], one["accuracies"], strict=True):
+            cells.append(f"{_percent(share)} % of pixels, {_percent(right)} %")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _print_tables(work: pathlib.Path) -> None:
+    results: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    labels: dict[tuple[str, str, int, int], dict[str, Any]] = {}
+    for run in _list_runs():
+        folder = work / run.name
+        result = _load(folder / "result.json")
+        if result is not None:
+            key = (run.method, run.start, run.labelled)
+            results.setdefault(key, []).append(result)
+        for number in range(1, run.rounds + 1):
+            found = _load(folder / f"labels_{number}.json")
+            if found is not None:
+                labels.setdefault(
+                    (run.method, run.start, run.labelled, number), found
+                )
+    results = dict(sorted(results.items(), key=lambda item: item[0][2]))
+    print("\n".join(make_table(results)))
+    if labels:
+        print()
+        print("\n".join(make_label_table(labels)))
+
+
+def _check_flags() -> None:
+    for flag, known in (
+        (_METHODS, METHODS),
+        (_STARTS, STARTS),
+        (_STAGE_LIST, _STAGES),
+    ):
+        for name in flag.value:
+            if name not in known:
+                raise errors.ConfigError(
+                    f"--{flag.name} has {name!r} - known are "
+                    f"{', '.join(known)}."
+                )
+    for flag in (_LABELLED, _SEEDS):
+        for text in flag.value:
+            if not text.isdecimal():
+                raise errors.ConfigError(
+                    f"--{flag.name} has {text!r}, which is no whole number."
+                )
+    program.require(_WORK, "the folder of the runs", "runs")
+    program.require(_CONFIG, "a config", "config.textproto")
+    program.require(_TRAIN, "the labelled records", "'nuclei/train-*'")
+    program.require(_VAL, "the records of validation", "'nuclei/val-*'")
+
+
+def _main(arguments: Sequence[str]) -> None:
+    program.refuse_arguments(arguments)
+    _check_flags()
+    work = pathlib.Path(_WORK.value or "").absolute() / _NAME.value
+    patterns = [_make_absolute(_TRAIN.value)]
+    if _UNLABELLED.value:
+        patterns.append(_make_absolute(_UNLABELLED.value))
+    for run in _list_runs():
+        data = work / f"data_{run.labelled}"
+        if "train" in _STAGE_LIST.value:
+            data_lib.split(patterns, run.labelled, data)
+            _train(run, work / run.name, data)
+        is_first = run.seed == _SEEDS.value[0]
+        if "labels" in _STAGE_LIST.value and is_first:
+            _score_labels(run, work / run.name, data)
+    if "table" in _STAGE_LIST.value:
+        _print_tables(work)
+
+
+if __name__ == "__main__":
+    program.run(_main)
