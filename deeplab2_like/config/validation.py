@@ -15,6 +15,7 @@ from deeplab2_like.config.report import Report, iterate_fields
 from deeplab2_like.config.rules import Datasets
 from deeplab2_like.config.rules import class_weights as class_weight_rules
 from deeplab2_like.config.rules import classes as class_rules
+from deeplab2_like.config.rules import consistency as consistency_rules
 from deeplab2_like.config.rules import dataset as dataset_rules
 from deeplab2_like.config.rules import fields as field_rules
 from deeplab2_like.config.rules import model as model_rules
@@ -78,6 +79,7 @@ def check_options(
     class_weight_rules.check(options, datasets, report)
     trainer_rules.check_evaluator(options, datasets, report)
     naive_student_rules.check(options, report)
+    consistency_rules.check(options, report)
 
 
 def check_dataset(

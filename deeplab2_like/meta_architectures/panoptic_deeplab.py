@@ -135,11 +135,22 @@ class PanopticDeepLab(system.System):
         return outputs if targets is None else _add_variances(model, outputs)
 
     def infer_for_training(
-        self, model: keras.Model, images: tf.Tensor, targets: contract.Tensors
+        self,
+        model: keras.Model,
+        images: tf.Tensor,
+        targets: contract.Tensors,
+        *,
+        feature_factors: contract.Tensors | None = None,
     ) -> contract.Tensors:
-        """Runs the network; it needs no targets."""
+        """Runs the network; it needs no targets.
+
+        `feature_factors`: see `model.encoder_input.EncoderModel`.
+        """
         del targets
-        return _add_variances(model, model(images, training=True))
+        if feature_factors is None:
+            return _add_variances(model, model(images, training=True))
+        outputs = model(images, training=True, feature_factors=feature_factors)
+        return _add_variances(model, outputs)
 
     def compute_losses(
         self, outputs: contract.Tensors, targets: contract.Tensors

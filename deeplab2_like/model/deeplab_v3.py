@@ -75,12 +75,18 @@ class DeepLabV3(EncoderModel):
         channels = self.semantic_decoder.output_channels
         self.semantic_head.build((None, None, None, channels))
 
-    def call(self, images, training=None, image_scale=1.0):
+    def call(
+        self,
+        images,
+        training=None,
+        image_scale=1.0,
+        feature_factors=None,
+    ):
         """Returns {"semantic_logits": float32 [B, h, w, classes]}.
 
         The arguments are those of `PanopticDeepLab.call`.
         """
-        features = self.compute_features(images, training)
+        features = self.compute_features(images, training, feature_factors)
         x = self.semantic_decoder(
             features, training=training, image_scale=image_scale
         )

@@ -74,20 +74,59 @@ class EncoderModel(keras.Model):
         self.backbone = backbone
 
     def compute_features(
-        self, images: tf.Tensor, training: bool | None
+        self,
+        images: tf.Tensor,
+        training: bool | None,
+        feature_factors: Mapping[str, tf.Tensor] | None = None,
     ) -> dict[str, tf.Tensor]:
         """Returns what the backbone computes, as in inference if it is frozen.
 
         Args:
             images: uint8 or float32 [B, H, W, 3], RGB, 0..255.
             training: Batch statistics and drop path.
+            feature_factors: Factors of the features by endpoint, each float
+                [B, 1, 1, C], as `draw_feature_factors` returns; None: 1.
 
         Returns:
             Feature maps [B, h, w, C] by endpoint.
         """
         x = normalize_images(images, self.compute_dtype)
         training = training and self.backbone.trainable
-        return self.backbone(x, training=training)
+        features = self.backbone(x, training=training)
+        if feature_factors is None:
+            return features
+        return {
+            name: value * tf.cast(feature_factors[name], value.dtype)
+            for name, value in features.items()
+        }
+
+    def draw_feature_factors(
+        self, seeds_b2: tf.Tensor, rate: float
+    ) -> dict[str, tf.Tensor]:
+        """Draws factors that set a share of the features' channels to zero.
+
+        The others become larger, so that the mean stays.
+
+        Args:
+            seeds_b2: int64 [B, 2], seeds of the images; B is static.
+            rate: Share of the channels, in [0, 1).
+
+        Returns:
+            float32 [B, 1, 1, C] by endpoint of the backbone.
+        """
+        factors = {}
+        channels = self.backbone.output_channels
+        for index, (name, count) in enumerate(sorted(channels.items())):
+            own = tf.constant([index << 48, 0], tf.int64)
+            drawn = [
+                tf.random.stateless_uniform(
+                    [1, 1, count], seed=seed_2 + own, alg="philox"
+                )
+                for seed_2 in tf.unstack(seeds_b2)
+            ]
+            is_kept = tf.stack(drawn) >= rate
+            factors[name] = tf.cast(is_kept, tf.float32) / (1.0 - rate)
+        return factors
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

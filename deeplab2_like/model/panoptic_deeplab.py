@@ -128,7 +128,13 @@ class PanopticDeepLab(EncoderModel):
         if self.log_variances is not None:
             self.log_variances.build()
 
-    def call(self, images, training=None, image_scale=1.0):
+    def call(
+        self,
+        images,
+        training=None,
+        image_scale=1.0,
+        feature_factors=None,
+    ):
         """Returns the outputs at head resolution.
 
         Args:
@@ -136,11 +142,12 @@ class PanopticDeepLab(EncoderModel):
             training: Batch statistics and dropout.
             image_scale: Factor by which the images were enlarged, for
                 test-time averages over scales; see `ASPP.call`.
+            feature_factors: See `EncoderModel.compute_features`.
 
         Returns:
             float32 maps under the keys that `Output` describes.
         """
-        features = self.compute_features(images, training)
+        features = self.compute_features(images, training, feature_factors)
         x = self.semantic_decoder(
             features, training=training, image_scale=image_scale
         )

@@ -12,15 +12,16 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from deeplab2_like.protos import dataset_pb2 as deeplab2__like_dot_protos_dot_dataset__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&deeplab2_like/protos/consistency.proto\x12\rdeeplab2_like\"7\n\x12\x43onsistencyOptions\x12!\n\x14\x63onfidence_threshold\x18\x01 \x01(\x02:\x03\x30.9')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&deeplab2_like/protos/consistency.proto\x12\rdeeplab2_like\x1a\"deeplab2_like/protos/dataset.proto\"\xec\x03\n\x12\x43onsistencyOptions\x12!\n\x14\x63onfidence_threshold\x18\x01 \x01(\x02:\x03\x30.9\x12\x15\n\nbatch_size\x18\x02 \x01(\x05:\x01\x30\x12\x17\n\x0c\x63lass_weight\x18\x03 \x01(\x02:\x01\x31\x12\x18\n\rcenter_weight\x18\x04 \x01(\x02:\x01\x31\x12\x18\n\roffset_weight\x18\x05 \x01(\x02:\x01\x31\x12\x1b\n\rramp_up_steps\x18\x06 \x01(\x05:\x04\x31\x30\x30\x30\x12\x16\n\tmin_scale\x18\x07 \x01(\x02:\x03\x30.7\x12\x16\n\tmax_scale\x18\x08 \x01(\x02:\x03\x31.4\x12\x1f\n\x12mirror_probability\x18\t \x01(\x02:\x03\x30.5\x12\x46\n\x0c\x63olor_jitter\x18\n \x01(\x0b\x32\x30.deeplab2_like.DatasetOptions.ColorJitterOptions\x12\x1d\n\x10gray_probability\x18\x0b \x01(\x02:\x03\x30.2\x12\x37\n\x04\x62lur\x18\x0c \x01(\x0b\x32).deeplab2_like.DatasetOptions.BlurOptions\x12 \n\x13\x63ut_mix_probability\x18\r \x01(\x02:\x03\x30.5\x12\x1f\n\x14\x66\x65\x61ture_dropout_rate\x18\x0e \x01(\x02:\x01\x30')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'deeplab2_like.protos.consistency_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_CONSISTENCYOPTIONS']._serialized_start=57
-  _globals['_CONSISTENCYOPTIONS']._serialized_end=112
+  _globals['_CONSISTENCYOPTIONS']._serialized_start=94
+  _globals['_CONSISTENCYOPTIONS']._serialized_end=586
 # @@protoc_insertion_point(module_scope)

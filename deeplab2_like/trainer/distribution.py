@@ -127,3 +127,31 @@ def check_batch_size(
             f"{field} is {batch_size}, which {replicas} replicas cannot share "
             f"evenly. Use {' or '.join(near)}."
         )
+
+
+def check_pairs(
+    field: str,
+    batch_size: int,
+    strategy: tf.distribute.Strategy,
+    *,
+    is_paired: bool,
+) -> None:
+    """Checks that no replica gets a half of a pair of images.
+
+    Args:
+        field: Name of the field of the batch size, for the message.
+        batch_size: Size of the global batch, which replicas share evenly.
+        strategy: The strategy of the replicas.
+        is_paired: Whether images are paired.
+
+    Raises:
+        ConfigError: The images of a replica are paired and not even.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if is_paired and batch_size // replicas % 2:
+        raise errors.ConfigError(
+            f"{field} is {batch_size}, so that each of {replicas} replicas "
+            f"gets {batch_size // replicas} images, and images are exchanged "
+            f"in pairs. Use {batch_size + replicas}, or set "
+            "cut_mix_probability to 0."
+        )

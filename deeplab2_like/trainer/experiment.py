@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the objects of a run, and trains."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
 
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import Config
+from deeplab2_like.config.rules import consistency as consistency_rules
 from deeplab2_like.console import progress
 from deeplab2_like.data import build as data_build
 from deeplab2_like.data import damage
@@ -17,6 +19,8 @@ from deeplab2_like.protos import trainer_pb2
 from deeplab2_like.trainer import (
     build,
     checkpoint_manager,
+    consistency_build,
+    consistency_training,
     distribution,
     event_files,
     model_folder,
@@ -200,7 +204,15 @@ class Experiment:
         groups = build.build_parameter_groups(
             self._solver, learning_rate, self._system, self._model
         )
-        trainer = training.Trainer(
+        make_trainer: Callable[..., training.Trainer] = training.Trainer
+        if consistency_rules.uses_consistency(self._options):
+            make_trainer = functools.partial(
+                consistency_training.ConsistencyTrainer,
+                consistency_options=consistency_build.build_consistency(
+                    self._options, self._system.descriptor
+                ),
+            )
+        trainer = make_trainer(
             self._system,
             self._model,
             tf.data.Dataset.range(0),  # Replaced when the first step is known.
@@ -244,9 +256,15 @@ class Experiment:
             self._strategy,
         )
         make_targets = self._system.target_maker(is_training=True)
+        add_unlabeled = None
+        if consistency_rules.uses_consistency(self._options):
+            consistency_build.check_batch(self._options, self._strategy)
+            add_unlabeled = consistency_build.add_unlabeled(
+                self._options, start_step
+            )
 
         def make(context: tf.distribute.InputContext | None = None):
-            return data_build.build_training_dataset(
+            labeled = data_build.build_training_dataset(
                 options,
                 self._system.descriptor,
                 make_targets,
@@ -256,6 +274,9 @@ class Experiment:
                 damage=self._damage,
                 input_context=context,
             )
+            if add_unlabeled is None:
+                return labeled
+            return add_unlabeled(labeled, context)
 
         if isinstance(self._strategy, tf.distribute.OneDeviceStrategy):
             return make()

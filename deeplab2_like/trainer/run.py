@@ -11,6 +11,7 @@ import tensorflow as tf
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.config import Config
+from deeplab2_like.config.rules import consistency as consistency_rules
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import checks, graph_errors, pipeline
 from deeplab2_like.labels import descriptor as descriptor_lib
@@ -26,6 +27,7 @@ from deeplab2_like.trainer import (
     run_checks,
     run_options,
     training,
+    unlabeled_checks,
     workers,
 )
 
@@ -75,6 +77,8 @@ def run_experiment(
         strategy = distribution.build_strategy(options.master, options.num_gpus)
         _start_xla()
     _check_first_records(config.options, mode)
+    if trains and consistency_rules.uses_consistency(config.options):
+        unlabeled_checks.check_apart(config.options)
     chief = distribution.is_chief(strategy)
     with contextlib.ExitStack() as stack:
         stack.enter_context(workers.translated_errors(cluster, model_dir))

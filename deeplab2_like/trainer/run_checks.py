@@ -7,6 +7,8 @@ import os
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import best, imagenet, presence
 from deeplab2_like.config import Config
+from deeplab2_like.config.rules import consistency as consistency_rules
+from deeplab2_like.data import unlabeled_files
 from deeplab2_like.data.records import paths as record_paths
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2, model_pb2, semi_supervised_pb2
@@ -68,6 +70,10 @@ def check(
         record_paths.find_files(data.file_pattern)
         if data.mixed_file_pattern:
             record_paths.find_files(data.mixed_file_pattern)
+    if trains and consistency_rules.uses_consistency(config.options):
+        unlabeled_files.find_unlabeled(
+            config.options.semi_supervised.unlabeled_pattern
+        )
     if mode != "train":
         record_paths.find_files(
             config.options.eval_dataset_options.file_pattern
@@ -90,6 +96,7 @@ def _list_needed_fields(mode: str) -> list[str]:
     fields: list[str] = []
     if mode in run_options.TRAINING_MODES:
         fields += ["train_dataset_options", "model_options.initial_checkpoint"]
+        fields += ["semi_supervised"]
     if mode != "train":
         fields += ["eval_dataset_options"]
     return fields

@@ -2,6 +2,7 @@
 """Training steps on all replicas, for Orbit."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import orbit
@@ -127,11 +128,7 @@ class Trainer(orbit.StandardTrainer):
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
         replicas = self._strategy.num_replicas_in_sync
         with tf.GradientTape() as tape:
-            outputs = self._system.infer_for_training(
-                self._model, batch["image"], batch["targets"]
-            )
-            parts = self._system.compute_losses(outputs, batch["targets"])
-            losses = {name: tf.reduce_mean(x) for name, x in parts.items()}
+            losses, statistics = self._compute_losses(batch)
             if self._decayed:
                 losses["weight_decay_loss"] = self._compute_decay()
             total = tf.add_n(list(losses.values()))
@@ -151,7 +148,22 @@ class Trainer(orbit.StandardTrainer):
             )
         optimizers.apply_gradients(self._groups, gradients)
         numbers = {f"losses/train_{name}": x for name, x in losses.items()}
-        self._means.update(numbers | {"gradient_norm": norm})
+        self._means.update(numbers | statistics | {"gradient_norm": norm})
+
+    def _compute_losses(
+        self, batch: Mapping[str, Any]
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Computes the losses of a replica, and other numbers for summaries.
+
+        Returns:
+            float32 scalars by name each; the total loss is the sum of the
+            former.
+        """
+        outputs = self._system.infer_for_training(
+            self._model, batch["image"], batch["targets"]
+        )
+        parts = self._system.compute_losses(outputs, batch["targets"])
+        return {name: tf.reduce_mean(x) for name, x in parts.items()}, {}
 
     def _compute_decay(self) -> tf.Tensor:
         squares = [tf.nn.l2_loss(v.value) for v in self._decayed]

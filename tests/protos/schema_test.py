@@ -9,6 +9,7 @@ import pytest
 from deeplab2_like.config import explain, textproto
 from deeplab2_like.protos import (
     config_pb2,
+    consistency_pb2,
     dataset_descriptor_pb2,
     dataset_pb2,
     evaluator_pb2,
@@ -22,6 +23,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _SNAPSHOT = pathlib.Path(__file__).with_name("field_numbers.txt")
 _FILES = (
     config_pb2,
+    consistency_pb2,
     dataset_descriptor_pb2,
     dataset_pb2,
     evaluator_pb2,

@@ -370,6 +370,20 @@ _SEMI_SUPERVISED: dict[str, Rule] = {
     "NaiveStudentOptions.class_balance": _FRACTION,
     "NaiveStudentOptions.ignore_mask": Free(),
 }
+_CONSISTENCY: dict[str, Rule] = {
+    "ConsistencyOptions.confidence_threshold": _FRACTION,
+    "ConsistencyOptions.batch_size": Range(0, 1 << 20),
+    "ConsistencyOptions.class_weight": _FROM_ZERO,
+    "ConsistencyOptions.center_weight": _FROM_ZERO,
+    "ConsistencyOptions.offset_weight": _FROM_ZERO,
+    "ConsistencyOptions.ramp_up_steps": _FROM_ZERO,
+    "ConsistencyOptions.min_scale": Range(0, 4, low_is_open=True),
+    "ConsistencyOptions.max_scale": Range(0, 4, low_is_open=True),
+    "ConsistencyOptions.mirror_probability": _FRACTION,
+    "ConsistencyOptions.gray_probability": _FRACTION,
+    "ConsistencyOptions.cut_mix_probability": _FRACTION,
+    "ConsistencyOptions.feature_dropout_rate": _BELOW_ONE,
+}
 SCALARS: dict[str, Rule] = {
     "ExperimentOptions.experiment_name": Free(),
     **_MODEL,
@@ -377,6 +391,7 @@ SCALARS: dict[str, Rule] = {
     **_DATASET,
     **_EVALUATOR,
     **_SEMI_SUPERVISED,
+    **_CONSISTENCY,
     **_DESCRIPTOR,
 }
 
