@@ -140,8 +140,8 @@ def test_only_pixels_that_depend_on_no_padding_are_visible():
     for index, view in enumerate(list_views(views)):
         rows, columns = locate(view, CANVAS, CANVAS)
         height, width = sizes[0][index], sizes[1][index]
-        is_row = (rows > -1e-3) & (rows < height - 1 + 2e-3)
-        is_column = (columns > -1e-3) & (columns < width - 1 + 2e-3)
+        is_row = (rows > -1e-3) & (rows < height - 1 + 1e-3)
+        is_column = (columns > -1e-3) & (columns < width - 1 + 1e-3)
         np.testing.assert_array_equal(
             visible[index], is_row[:, None] & is_column[None], str(view)
         )

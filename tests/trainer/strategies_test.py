@@ -13,8 +13,10 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.scenes import scene
 
 pytestmark = pytest.mark.slow
 
@@ -186,6 +188,36 @@ def test_averaged_weights_of_two_workers_are_those_of_one_device(
             err_msg=name,
         )
     assert scores_one.keys() == scores_two.keys()
+
+
+def test_two_replicas_learn_from_images_without_labels_as_one_device(
+    config_file, tmp_path
+):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed in range(6):
+        image = scene.make_scene(100 + seed, (65, 100 + 7 * seed)).image
+        Image.fromarray(image).save(photos / f"{seed}.png")
+    learning = (
+        f"semi_supervised {{ method: MEAN_TEACHER unlabeled_pattern: '{photos}'"
+        " consistency { batch_size: 4 confidence_threshold: 0 ramp_up_steps: 0 "
+        "feature_dropout_rate: 0.2 cut_mix_probability: 1 } } "
+        "trainer_options { solver_options { ema_decay: 0.9 } }"
+    )
+    one, two = tmp_path / "one", tmp_path / "two"
+    _train(1, config_file, one, learning)
+    _train(2, config_file, two, learning)
+    values_one, values_two = _read(one)[0], _read(two)[0]
+    middle_one, middle_two = _read(one, 2)[0], _read(two, 2)[0]
+    for name in values_one:
+        if name.startswith(("variables/", "average/")):
+            change = values_one[name] - middle_one[name]
+            np.testing.assert_allclose(
+                values_two[name] - middle_two[name],
+                change,
+                atol=0.02 * np.abs(change).max() + 1e-6,
+                err_msg=name,
+            )
 
 
 _LONG = (
