@@ -173,8 +173,7 @@ def tiny_run(tmp_path_factory, write_config):
         str(folder),
         {"variables": {v.path: v.value for v in model.variables}},
         tf.Variable(7, dtype=tf.int64),
-        keep=1,
-        interval_steps=1,
+        checkpoint_manager.SaveOptions(keep=1, interval_steps=1),
     )
     manager.save(checkpoint_number=7)
     return folder

@@ -10,13 +10,12 @@ import dataclasses
 import json
 import math
 import os
-import pathlib
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from deeplab2_like import errors
-from deeplab2_like.storage import json_files, user_paths
+from deeplab2_like.storage import any_files, json_files
 
 FOLDER = "best"
 SCORE_FILE = "score.json"
@@ -66,7 +65,7 @@ def write_score(folder: str | os.PathLike[str], score: BestScore) -> None:
         "checkpoint": score.checkpoint,
         "steps_without_gain": list(score.steps_without_gain),
     }
-    json_files.write_json(pathlib.Path(folder) / SCORE_FILE, facts)
+    json_files.write_json(any_files.join(folder, SCORE_FILE), facts)
 
 
 def read_score(folder: str | os.PathLike[str]) -> BestScore | None:
@@ -81,11 +80,11 @@ def read_score(folder: str | os.PathLike[str]) -> BestScore | None:
     Raises:
         CheckpointError: The file is damaged.
     """
-    file = pathlib.Path(folder) / SCORE_FILE
-    if not file.exists():
+    file = any_files.join(folder, SCORE_FILE)
+    if not any_files.exists(file):
         return None
     try:
-        return _parse(json.loads(file.read_text(encoding="utf-8")))
+        return _parse(json.loads(any_files.read_text(file)))
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = str(error).split("\n")[0][:100] or type(error).__name__
         raise errors.CheckpointError(
@@ -124,9 +123,7 @@ def find_named(folder: str) -> str | None:
         The prefix; None where there is no such score, the checkpoint is absent,
         or a run saves its checkpoints in the folder.
     """
-    if user_paths.is_remote(folder):
-        return None
-    if os.path.exists(os.path.join(folder, _STATE_FILE)):
+    if any_files.exists(any_files.join(folder, _STATE_FILE)):
         return None
     try:
         score = read_score(folder)
@@ -135,7 +132,7 @@ def find_named(folder: str) -> str | None:
     if score is None:
         return None
     prefix = f"{folder.rstrip('/')}/{score.checkpoint}"
-    return prefix if os.path.exists(f"{prefix}.index") else None
+    return prefix if any_files.exists(f"{prefix}.index") else None
 
 
 def check_trainable(folder: str) -> None:
@@ -144,8 +141,8 @@ def check_trainable(folder: str) -> None:
     Raises:
         CheckpointError: It is.
     """
-    path = pathlib.Path(folder)
-    if path.name == FOLDER and (path / SCORE_FILE).exists():
+    name = folder.rstrip("/").rpartition("/")[2]
+    if name == FOLDER and any_files.exists(any_files.join(folder, SCORE_FILE)):
         raise errors.CheckpointError(
             f"--model_dir={folder} holds the best checkpoint of a run, and is "
             "changed by it. To train on from it, copy it to a folder of its "
@@ -163,10 +160,11 @@ def check_usable(model_dir: str) -> None:
     Raises:
         CheckpointError: There is a file or a folder of somebody else.
     """
-    path = pathlib.Path(folder_of(model_dir))
-    if not path.exists() or (path / SCORE_FILE).exists():
+    path = folder_of(model_dir)
+    is_own = any_files.exists(any_files.join(path, SCORE_FILE))
+    if is_own or not any_files.exists(path):
         return
-    if not path.is_dir() or any(path.iterdir()):
+    if not any_files.is_folder(path) or any_files.list_names(path):
         raise errors.CheckpointError(
             f"{path} is where the best checkpoint is kept, and there is "
             f"something else, without {SCORE_FILE}. Rename it."

@@ -9,7 +9,6 @@ weights, and the step.
 import contextlib
 import pathlib
 import re
-import shutil
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
@@ -149,18 +148,22 @@ def check_state_file(directory: str) -> None:
 
     Raises:
         CheckpointError: There are checkpoints, but the file does not name one
-            of them.
+            of them; or it is there, and no checkpoint.
     """
     prefixes = list_checkpoints(directory)
-    if not prefixes:
-        return
-    try:
-        state = tf.train.get_checkpoint_state(directory)
-        named = state.model_checkpoint_path if state else ""
-    except _READ_ERRORS:
-        named = ""
+    named = _read_state_file(directory)
     if named and tf.io.gfile.exists(named + ".index"):
         return
+    if not prefixes and not tf.io.gfile.exists(f"{directory}/{_STATE_FILE}"):
+        return
+    if not prefixes:
+        raise errors.CheckpointError(
+            f"{directory} holds no checkpoint, but its file `{_STATE_FILE}` "
+            f"names {pathlib.Path(named).name or 'one'}: its files were "
+            "deleted or not copied. Copy ckpt-*.index and ckpt-*.data-* back; "
+            f"to start anew use another --model_dir, or delete {directory}/"
+            f"{_STATE_FILE}."
+        )
     newest = pathlib.Path(prefixes[-1]).name
     raise errors.CheckpointError(
         f"{directory} holds {len(prefixes)} checkpoints up to {newest}, but "
@@ -179,11 +182,50 @@ def repair_state_file(directory: str) -> None:
         )
 
 
+def _read_state_file(directory: str) -> str:
+    """Returns the prefix that the state file names; "" if it names none."""
+    try:
+        state = tf.train.get_checkpoint_state(directory)
+    except _READ_ERRORS:
+        return ""
+    return state.model_checkpoint_path if state else ""
+
+
 def purge_unfinished(directory: str) -> None:
-    """Deletes the partial checkpoints of processes that were killed."""
-    for path in list_files(directory):
-        if re.search(r"/ckpt-[^/]*_temp$", path):
-            shutil.rmtree(path, ignore_errors=True)
+    """Deletes what processes left that were killed while they saved.
+
+    That are folders of partial checkpoints, partial state files, and data
+    without an index, unless the state file names it: then the index was lost.
+    """
+    paths = list_files(directory)
+    indices = {path for path in paths if path.endswith(".index")}
+    named = _read_state_file(directory)
+    for path in paths:
+        name = path.rpartition("/")[2]
+        if re.fullmatch(r"ckpt-.*_temp", name) and tf.io.gfile.isdir(path):
+            with contextlib.suppress(tf.errors.OpError):
+                tf.io.gfile.rmtree(path)
+        data = re.fullmatch(r"(ckpt-\d+)\.data-\d+-of-\d+", name)
+        is_data = data and f"{directory.rstrip('/')}/{data[1]}.index" not in (
+            indices
+        )
+        is_lost = data and named.rpartition("/")[2] == data[1]
+        is_partial = re.match(r"checkpoint\.tmp|ckpt-.*_temp\.", name)
+        if (is_data and not is_lost) or is_partial:
+            with contextlib.suppress(tf.errors.OpError):
+                tf.io.gfile.remove(path)
+
+
+def delete(prefix: str) -> None:
+    """Deletes the files of a checkpoint, the index first."""
+    folder, _, name = prefix.rpartition("/")
+    paths = [
+        path
+        for path in list_files(folder or ".")
+        if path.rpartition("/")[2].startswith(f"{name}.")
+    ]
+    for path in sorted(paths, key=lambda path: not path.endswith(".index")):
+        tf.io.gfile.remove(path)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import os
 import re
 
 from deeplab2_like import errors
-from deeplab2_like.storage import user_paths
+from deeplab2_like.storage import any_files, user_paths
 
 _PARTS = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 # Besides indices: the state file can name a checkpoint in another folder.
@@ -43,7 +43,7 @@ def require(path: str, what: str = "The path ") -> None:
 
 def may_hold(folder: str) -> bool:
     """Returns whether a folder contains files of a checkpoint."""
-    names = os.listdir(folder) if os.path.isdir(folder) else []
+    names = any_files.list_names(folder)
     return any(name in _SIGNS or _PARTS.search(name) for name in names)
 
 

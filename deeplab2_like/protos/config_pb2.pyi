@@ -21,6 +21,7 @@ from deeplab2_like.protos.model_pb2 import ModelOptions as ModelOptions
 from deeplab2_like.protos.semi_supervised_pb2 import SemiSupervisedOptions as SemiSupervisedOptions
 from deeplab2_like.protos.trainer_pb2 import SolverOptions as SolverOptions
 from deeplab2_like.protos.trainer_pb2 import LossOptions as LossOptions
+from deeplab2_like.protos.trainer_pb2 import WatchdogOptions as WatchdogOptions
 from deeplab2_like.protos.trainer_pb2 import TrainerOptions as TrainerOptions
 from deeplab2_like.protos.trainer_pb2 import KeptOptimizer as KeptOptimizer
 

@@ -4,11 +4,11 @@
 import dataclasses
 import json
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from deeplab2_like import errors
+from deeplab2_like.storage import any_files
 
 RESULTS_FILE = "metrics.json"
 
@@ -217,9 +217,9 @@ def load_metrics(
         ConfigError: The run was not evaluated.
         DataError: The file is not a JSON object.
     """
-    path = pathlib.Path(folder) / "eval" / RESULTS_FILE
+    path = any_files.join(folder, f"eval/{RESULTS_FILE}")
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(any_files.read_text(path))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise errors.ConfigError(
             f"{path} does not exist, so that there are no numbers of that run. "
@@ -240,7 +240,7 @@ def load_metrics(
             f"{path} is a {type(metrics).__name__}, not an object. Evaluate "
             f"that run again: deeplab2-evaluate --model_dir={folder}"
         )
-    return metrics, str(path)
+    return metrics, path
 
 
 def read_evaluation(metrics: Mapping[str, Any], where: str) -> Evaluation:

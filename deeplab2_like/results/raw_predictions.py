@@ -18,7 +18,12 @@ from deeplab2_like import errors
 from deeplab2_like.config import names
 from deeplab2_like.labels import label_map
 from deeplab2_like.labels.descriptor import DatasetDescriptor
-from deeplab2_like.storage import image_decoding, image_files, whole_files
+from deeplab2_like.storage import (
+    any_files,
+    image_decoding,
+    image_files,
+    whole_files,
+)
 
 SEMANTIC_FOLDER, PANOPTIC_FOLDER = image_files.OUTPUT_FOLDERS
 # The largest instance number of each format.
@@ -65,7 +70,8 @@ class RawPredictionWriter:
         check_format(
             descriptor, panoptic_format=panoptic_format, convert_ids=convert_ids
         )
-        self.folder = pathlib.Path(folder)
+        is_remote = any_files.is_remote(folder)
+        self.folder = os.fspath(folder) if is_remote else pathlib.Path(folder)
         self._descriptor = descriptor
         self._format = panoptic_format
         self._class_ids = _make_class_ids(descriptor, convert_ids)
@@ -77,7 +83,7 @@ class RawPredictionWriter:
         name: str,
         semantic_hw: npt.NDArray[Any],
         panoptic_hw: npt.NDArray[Any] | None = None,
-    ) -> list[pathlib.Path]:
+    ) -> list[str | pathlib.Path]:
         """Writes the maps of one image.
 
         Args:
@@ -139,18 +145,19 @@ class RawPredictionWriter:
 
     def _save(
         self, kind: str, path: pathlib.PurePosixPath, map_hwn: npt.NDArray[Any]
-    ) -> pathlib.Path:
+    ) -> str | pathlib.Path:
         is_array = map_hwn.dtype != np.uint8
         ending = ".npy" if is_array else ".png"
-        target = self.folder / kind / f"{path.as_posix()}{ending}"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = any_files.join(self.folder, f"{kind}/{path}{ending}")
+        any_files.make_folder(target.rpartition("/")[0])
         with whole_files.open_whole(target) as file:
             if is_array:
                 np.save(file, map_hwn)
             else:
                 picture = Image.fromarray(map_hwn)
                 picture.save(file, format="PNG", compress_level=3)
-        return target
+        is_remote = any_files.is_remote(target)
+        return target if is_remote else pathlib.Path(target)
 
 
 def choose_path(

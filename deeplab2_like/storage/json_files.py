@@ -8,11 +8,10 @@ null here. All JSON of the package is written by this module.
 import json
 import math
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import any_files, whole_files
 
 
 def to_plain(value: Any) -> Any:
@@ -64,8 +63,9 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         path: Path of the file; its folder is created if it does not exist.
         value: See `to_plain`.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.path.dirname(path)
+    if folder:
+        any_files.make_folder(folder)
     whole_files.write_text(path, to_text(value))
 
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import IO, Any
 
+from deeplab2_like.storage import any_files
+
 _FULL = "No space left on device"
 
 
@@ -33,12 +35,16 @@ def open_whole(
     If the block fails, nothing appears and an earlier file remains.
 
     Args:
-        path: Path of the file, in an existing folder.
+        path: Path or address of the file, in an existing folder.
         mode: "wb", or "w" for text in UTF-8.
 
     Yields:
         The open file.
     """
+    if any_files.is_remote(path):
+        with any_files.open_remote(path, mode) as file:
+            yield file
+        return
     partial = partial_path(path)
     encoding = None if "b" in mode else "utf-8"
     try:
@@ -152,6 +158,8 @@ def describe_full_disk(path: str | os.PathLike[str]) -> str:
     Args:
         path: A file or folder on the disk; it or a folder above it exists.
     """
+    if any_files.is_remote(path):
+        return f"There is no space left for {path}."
     folder = pathlib.Path(path)
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

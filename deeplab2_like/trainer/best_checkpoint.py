@@ -14,7 +14,7 @@ from deeplab2_like import errors
 from deeplab2_like.checkpoints import best
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.config import run_config
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import any_files, whole_files
 from deeplab2_like.trainer import light_checkpoints
 
 # Names of scores and of the summaries that they are, the preferred one first.
@@ -67,7 +67,7 @@ class BestCheckpoint:
         for path in checkpoint_files.list_files(self._model_dir):
             name = path.rpartition("/")[2]
             if name.startswith(f".{best.FOLDER}.partial-"):
-                shutil.rmtree(path, ignore_errors=True)
+                any_files.delete_folder(path)
         checkpoint_files.purge_unfinished(self._folder)
         score = self._read()
         if score is not None:
@@ -173,7 +173,10 @@ class BestCheckpoint:
         if old is not None:
             self._remove_others(old)
         index = f"{self._folder}/{score.checkpoint}.index"
-        if not os.path.isdir(self._folder) or os.path.exists(index):
+        if any_files.is_remote(self._folder):
+            # Folders of object stores cannot be renamed.
+            any_files.make_folder(self._folder)
+        elif not os.path.isdir(self._folder) or os.path.exists(index):
             # A checkpoint of this name cannot be replaced file by file.
             with whole_files.new_folder(self._folder) as folder:
                 self._fill(str(folder), score, prefix)
@@ -192,7 +195,9 @@ class BestCheckpoint:
         if not is_written:
             _copy_checkpoint(prefix, target)
         for name in _list_config_files(self._model_dir):
-            content = pathlib.Path(self._model_dir, name).read_bytes()
+            content = any_files.read_bytes(
+                any_files.join(self._model_dir, name)
+            )
             with whole_files.open_whole(f"{folder}/{name}") as file:
                 file.write(content)
 
@@ -202,7 +207,7 @@ class BestCheckpoint:
             name = path.rpartition("/")[2]
             is_own = name.startswith(f"{score.checkpoint}.")
             if best.is_checkpoint_file(name) and not is_own:
-                pathlib.Path(path).unlink(missing_ok=True)
+                any_files.delete(path)
 
 
 def _copy_checkpoint(prefix: str, target: str) -> None:
@@ -222,6 +227,9 @@ def _copy_checkpoint(prefix: str, target: str) -> None:
         raise errors.CheckpointError(f"The checkpoint {prefix} is gone.")
     for path in sorted(paths, key=lambda path: path.endswith(".index")):
         end = path.rpartition("/")[2].removeprefix(start)
+        if any_files.is_remote(path):
+            tf.io.gfile.copy(path, f"{target}.{end}", overwrite=True)
+            continue
         final = pathlib.Path(f"{target}.{end}")
         partial = whole_files.partial_path(final)
         partial.unlink(missing_ok=True)
@@ -237,12 +245,12 @@ def _copy_checkpoint(prefix: str, target: str) -> None:
 
 def _list_config_files(model_dir: str) -> list[str]:
     """Lists the names of the config of a model folder and its descriptors."""
-    folder = pathlib.Path(model_dir)
-    if not (folder / run_config.CONFIG_FILE).exists():
+    present = any_files.list_names(model_dir)
+    if run_config.CONFIG_FILE not in present:
         return []
     options = run_config.load_run_config(model_dir)
     names = {run_config.CONFIG_FILE}
     for split in (options.train_dataset_options, options.eval_dataset_options):
-        if "/" not in split.dataset and (folder / split.dataset).is_file():
+        if split.dataset in present:
             names.add(split.dataset)
     return sorted(names)

@@ -5,7 +5,9 @@ Restoring compares the names and shapes of both sides before it changes
 anything. `checkpoints.files` reads the files.
 """
 
-from collections.abc import Mapping
+import contextlib
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -18,12 +20,35 @@ from deeplab2_like.trainer import light_checkpoints
 State = Mapping[str, Mapping[str, tf.Variable]]
 
 
+@dataclasses.dataclass(frozen=True)
+class SaveOptions:
+    """What is saved, when and how.
+
+    Attributes:
+        keep: Number of checkpoints to keep.
+        interval_steps: Checkpoints are saved at multiples of this.
+        keeps_optimizer: Whether checkpoints before the newest one keep the
+            state of the optimizer; see `light_checkpoints`.
+        is_async: Whether files are written while the training goes on.
+    """
+
+    keep: int
+    interval_steps: int
+    keeps_optimizer: bool = True
+    is_async: bool = False
+
+
 class CheckpointManager(tf.train.CheckpointManager):
     """A manager that only writes and deletes; see `restore_latest`.
 
+    A checkpoint counts as saved when its files are complete and contain every
+    variable. Only then the state file names it and older ones are deleted.
+
     Attributes:
-        last_step: Step of the last checkpoint that was saved or restored; None
-            when there is none.
+        last_step: Step of the last checkpoint that was saved, or whose writing
+            has begun, or that was restored; None when there is none.
+        saved_step: The same, of checkpoints that are complete.
+        around: Makes the context in which it saves, or waits for that.
     """
 
     def __init__(
@@ -32,9 +57,8 @@ class CheckpointManager(tf.train.CheckpointManager):
         directory: str,
         step: tf.Variable,
         *,
-        keep: int,
-        interval_steps: int,
-        keeps_optimizer: bool,
+        names: Collection[str],
+        options: SaveOptions,
     ):
         """Creates the manager.
 
@@ -42,23 +66,26 @@ class CheckpointManager(tf.train.CheckpointManager):
             checkpoint: The objects to save.
             directory: See `make_manager`.
             step: See `make_manager`.
-            keep: See `make_manager`.
-            interval_steps: See `make_manager`.
-            keeps_optimizer: See `make_manager`.
+            names: Names of all values of a checkpoint.
+            options: See `make_manager`.
         """
         super().__init__(
             checkpoint,
             directory,
-            max_to_keep=keep,
+            max_to_keep=options.keep,
             step_counter=step,
-            checkpoint_interval=interval_steps,
+            checkpoint_interval=options.interval_steps,
+        )
+        self.around: Callable[[], contextlib.AbstractContextManager[None]] = (
+            contextlib.nullcontext
         )
         self._step = step
-        self._interval = interval_steps
-        self._keeps_optimizer = keeps_optimizer
+        self._names = set(names)
+        self._options = options
         now = int(step.numpy())
         is_saved = tf.io.gfile.exists(f"{directory}/ckpt-{now}.index")
         self.last_step: int | None = now if is_saved else None
+        self.saved_step = self.last_step
 
     def restore_or_initialize(self) -> None:
         """Does nothing: the state was restored before training started."""
@@ -71,43 +98,124 @@ class CheckpointManager(tf.train.CheckpointManager):
     ) -> str | None:
         """Saves a checkpoint unless that of this step is there.
 
+        With `SaveOptions.is_async` it only copies the values and returns; see
+        `sync`.
+
         Args:
             checkpoint_number: Number in the name; the step.
             check_interval: Whether to save at multiples of the interval only.
-            options: See `tf.train.CheckpointManager`.
+            options: Must be None.
 
         Returns:
             Prefix of the checkpoint; None when none was saved.
+
+        Raises:
+            CheckpointError: This checkpoint is incomplete, or the one before
+                could not be written in the background.
+            OpError: A file cannot be written.
         """
+        assert options is None
         step = int(self._step.numpy())
-        if step == self.last_step or (check_interval and step % self._interval):
+        interval = self._options.interval_steps
+        if step == self.last_step or (check_interval and step % interval):
             return None
-        prefix = super().save(
-            step if checkpoint_number is None else checkpoint_number,
-            check_interval=False,
-            options=options,
-        )
+        if self._options.is_async:
+            self.sync()  # The one before, which is over by now as a rule.
+        with self.around():
+            prefix = super().save(
+                step if checkpoint_number is None else checkpoint_number,
+                check_interval=False,
+                options=self._write_options(step),
+            )
         if prefix is not None:
             self.last_step = step
-            if not self._keeps_optimizer:
-                light_checkpoints.lighten_all(
-                    [p for p in self.checkpoints if p != prefix]
-                )
         return prefix
 
     def save_now(self) -> None:
-        """Saves this step, whatever the interval."""
+        """Saves this step, whatever the interval; returns when it is saved."""
         self.save(check_interval=False)
+        self.sync()
+
+    def sync(self) -> None:
+        """Waits for a checkpoint that is written in the background.
+
+        Raises:
+            CheckpointError: It could not be written.
+            OpError: The same, where TensorFlow names the reason.
+        """
+        with self.around():
+            super().sync()
+        if self.saved_step == self.last_step:
+            return
+        step, self.last_step = self.last_step, self.saved_step
+        failure = self._take_failure(f"{self.directory}/ckpt-{step}")
+        if isinstance(failure, errors.UserError | tf.errors.OpError):
+            raise failure
+        raise errors.CheckpointError(
+            f"The checkpoint of step {step} could not be written to "
+            f"{self.directory} ({str(failure)[:200]}). "
+            f"{self._describe_intact()}"
+        ) from failure
+
+    def _take_failure(self, prefix: str) -> Exception | None:
+        """Returns the error of a write in the background.
+
+        TensorFlow raises it when the next write begins, and when the process
+        ends if there is none.
+        """
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity(logging.FATAL)  # It would log the error, too.
+        try:
+            self.checkpoint.write(
+                f"{prefix}_again_temp",
+                tf.train.CheckpointOptions(enable_async=True),
+            )
+        except Exception as error:  # Whatever the thread stored.
+            return error
+        finally:
+            logging.set_verbosity(verbosity)
+        return None
+
+    def _write_options(self, step: int) -> tf.train.CheckpointOptions:
+        def complete() -> None:
+            # Called when all files are there, before the state file names them.
+            self._verify(f"{self.directory}/ckpt-{step}")
+            self.saved_step = step
+            if not self._options.keeps_optimizer:
+                own = f"ckpt-{step}"
+                light_checkpoints.lighten_all(
+                    [p for p in self.checkpoints if not p.endswith(f"/{own}")]
+                )
+
+        return tf.train.CheckpointOptions(
+            enable_async=self._options.is_async,
+            experimental_write_callbacks=[complete],
+        )
+
+    def _verify(self, prefix: str) -> None:
+        """Deletes and reports a checkpoint that lacks a variable.
+
+        TensorFlow leaves out, with a warning, what it cannot copy.
+        """
+        missing = self._names - set(checkpoint_files.list_names(prefix))
+        if not missing:
+            return
+        checkpoint_files.delete(prefix)
+        raise errors.CheckpointError(
+            f"The checkpoint {prefix} was written without {len(missing)} of "
+            f"{len(self._names)} variables, such as {min(missing)}, and was "
+            f"deleted. {self._describe_intact()} Try it with trainer_options "
+            "{ async_checkpoints: false }."
+        )
+
+    def _describe_intact(self) -> str:
+        if self.saved_step is None:
+            return "Nothing was saved before."
+        return f"That of step {self.saved_step} is intact."
 
 
 def make_manager(
-    directory: str,
-    state: State,
-    step: tf.Variable,
-    *,
-    keep: int,
-    interval_steps: int,
-    keeps_optimizer: bool = True,
+    directory: str, state: State, step: tf.Variable, options: SaveOptions
 ) -> CheckpointManager:
     """Makes the manager that writes `ckpt-<step>` into a model folder.
 
@@ -115,10 +223,7 @@ def make_manager(
         directory: The model folder.
         state: Named groups of named variables.
         step: The step counter, restored.
-        keep: Number of checkpoints to keep.
-        interval_steps: Checkpoints are saved at multiples of this.
-        keeps_optimizer: Whether checkpoints before the newest one keep the
-            state of the optimizer; see `light_checkpoints`.
+        options: What is saved, when and how.
     """
     checkpoint = tf.train.Checkpoint(
         global_step=step, **{name: dict(group) for name, group in state.items()}
@@ -127,10 +232,18 @@ def make_manager(
         checkpoint,
         directory,
         step,
-        keep=keep,
-        interval_steps=interval_steps,
-        keeps_optimizer=keeps_optimizer,
+        names=["global_step", *_flatten(state)],
+        options=options,
     )
+
+
+def _flatten(state: State) -> dict[str, tf.Variable]:
+    """Returns the variables by their names in a checkpoint."""
+    return {
+        f"{group}/{path}": variable
+        for group, members in state.items()
+        for path, variable in members.items()
+    }
 
 
 def describe_size(state: State, *, keep: int, keeps_optimizer: bool) -> str:
@@ -139,7 +252,7 @@ def describe_size(state: State, *, keep: int, keeps_optimizer: bool) -> str:
     Args:
         state: Named groups of named variables.
         keep: Number of checkpoints that are kept.
-        keeps_optimizer: See `make_manager`.
+        keeps_optimizer: See `SaveOptions`.
     """
     sizes = {"weights": 0, "optimizer": 0, "averages": 0}
     for name, group in state.items():
@@ -192,16 +305,22 @@ def find_trained(directory: str, total: int) -> tuple[str, int] | None:
 
 
 def restore_latest(
-    directory: str, state: State, step: tf.Variable
+    directory: str,
+    state: State,
+    step: tf.Variable,
+    *,
+    warn: Callable[[str], None] = logging.warning,
 ) -> str | None:
     """Restores the newest intact checkpoint of a model folder.
 
-    Damaged ones are skipped with a warning.
+    Damaged ones are passed over with a warning that names them and the one
+    that was restored.
 
     Args:
         directory: The model folder.
         state: Named groups of named variables, all of which are restored.
         step: The step counter.
+        warn: Function that prints a warning.
 
     Returns:
         The prefix that was restored; None when there is no checkpoint.
@@ -211,18 +330,19 @@ def restore_latest(
             variables differ from the checkpoint's.
     """
     checkpoint_files.check_state_file(directory)
-    damaged: errors.CheckpointError | None = None
+    damaged: list[errors.CheckpointError] = []
     for prefix in reversed(checkpoint_files.list_checkpoints(directory)):
         try:
             values = checkpoint_files.read_checkpoint(prefix)
         except errors.CheckpointError as error:
-            logging.warning("%s Trying the one before.", error)
-            damaged = error
+            damaged.append(error)
             continue
         assign_state(prefix, values, state, step)
+        for error in damaged:
+            warn(f"{error} It was passed over for the older {prefix}.")
         return prefix
-    if damaged is not None:
-        raise damaged
+    if damaged:
+        raise damaged[0]
     return None
 
 
@@ -246,12 +366,7 @@ def assign_state(
     Raises:
         CheckpointError: A name is missing on one side, or shapes differ.
     """
-    variables = {
-        f"{group}/{path}": variable
-        for group, members in state.items()
-        for path, variable in members.items()
-    }
-    variables["global_step"] = step
+    variables = {**_flatten(state), "global_step": step}
     if light_checkpoints.is_light(values):
         absent = [
             name

@@ -7,7 +7,6 @@ them, so that evaluations and continued runs have the same loss.
 """
 
 import json
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.losses import class_weights
 from deeplab2_like.protos import config_pb2, dataset_pb2, trainer_pb2
-from deeplab2_like.storage import json_files
+from deeplab2_like.storage import any_files, json_files
 
 WEIGHTS_FILE = "class_weights.json"
 _NAMES_SHOWN = 5
@@ -65,7 +64,7 @@ def resolve(
         "things_are_one_class": things_are_one,
         "class_names": list(descriptor.class_names),
     }
-    file = pathlib.Path(model_dir, WEIGHTS_FILE)
+    file = any_files.join(model_dir, WEIGHTS_FILE)
     weights = _load_weights(file, key)
     if weights is None:
         try:
@@ -236,12 +235,10 @@ def _describe(
     )
 
 
-def _load_weights(
-    file: pathlib.Path, key: dict[str, Any]
-) -> list[float] | None:
+def _load_weights(file: str, key: dict[str, Any]) -> list[float] | None:
     """Returns the weights of a model folder, if made for the same options."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(any_files.read_text(file))
         if any(content[name] != value for name, value in key.items()):
             return None
         weights = [float(weight) for weight in content["class_weights"]]

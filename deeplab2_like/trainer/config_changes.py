@@ -34,6 +34,11 @@ FREE: dict[str, str] = {
     "trainer_options.steps_per_loop": "when Python gets control",
     "trainer_options.keep_optimizer": "what stays on disk",
     "trainer_options.early_stopping_evaluations": "when training ends",
+    "trainer_options.async_checkpoints": "how the state is saved",
+    "trainer_options.watchdog": "when a run that hangs ends",
+    "trainer_options.solver_options.max_replica_batch_size": (
+        "memory of a replica, so that a run fits other machines"
+    ),
     "train_dataset_options.file_pattern": _PIECES,
     "train_dataset_options.mixed_file_pattern": _PIECES,
     "train_dataset_options.shuffle_buffer_size": "records held in memory",

@@ -55,6 +55,8 @@ class Evaluator(orbit.AbstractEvaluator):
 
     Attributes:
         results: Results of the last evaluation; see `runs.evaluate`.
+        after_batch: Function that is called with the number of batches done;
+            what it raises ends the evaluation.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Evaluator(orbit.AbstractEvaluator):
                 autograph=False,
             )
         self.results: dict[str, Any] = {}
+        self.after_batch: Callable[[int], None] = lambda _: None
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
         """Evaluates `num_steps` batches, or all if it is -1.
@@ -163,6 +166,7 @@ class Evaluator(orbit.AbstractEvaluator):
                     sizes.add_batch(batch)
                 images += len(batch["name"])
                 phase.advance(done, images=images)
+                self.after_batch(done)
         for line in saver.describe():
             self._progress.log(line)
         warnings = sizes.warnings() if sizes is not None else []

@@ -6,7 +6,6 @@ When it continues it writes them once more, and TensorBoard would show both.
 """
 
 import os
-import pathlib
 import re
 import socket
 from collections.abc import Callable
@@ -14,7 +13,9 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
-_PATTERN = "events.out.tfevents.*"
+from deeplab2_like.storage import any_files
+
+_BEGIN = "events.out.tfevents."
 # events.out.tfevents.<time>.<host>.<process>.<number>.v2
 _WRITER = re.compile(r"events\.out\.tfevents\.\d+\.(.+)\.(\d+)\.\d+\.v2$")
 # Not a name that TensorBoard reads.
@@ -43,9 +44,10 @@ def remove_steps(
         Number of removed summaries.
     """
     count = 0
-    for path in sorted(pathlib.Path(folder).glob(_PATTERN)):
-        if is_shared and _is_in_use(path.name):
+    for name in any_files.list_names(folder):
+        if not name.startswith(_BEGIN) or (is_shared and _is_in_use(name)):
             continue
+        path = any_files.join(folder, name)
         try:
             count += _rewrite(path, is_removed)
         except (OSError, tf.errors.OpError) as error:
@@ -53,7 +55,7 @@ def remove_steps(
     return count
 
 
-def _rewrite(path: pathlib.Path, is_removed: Callable[[int], bool]) -> int:
+def _rewrite(path: str, is_removed: Callable[[int], bool]) -> int:
     """Rewrites a file without some events, or deletes it if none are left."""
     kept: list[bytes] = []
     count = 0
@@ -69,23 +71,23 @@ def _rewrite(path: pathlib.Path, is_removed: Callable[[int], bool]) -> int:
     if not count:
         return 0
     if not has_values:
-        path.unlink()
+        any_files.delete(path)
         return count
-    partial = path.with_name(_PARTIAL)
+    partial = any_files.join(path.rpartition("/")[0], _PARTIAL)
     try:
-        with tf.io.TFRecordWriter(str(partial)) as writer:
+        with tf.io.TFRecordWriter(partial) as writer:
             for record in kept:
                 writer.write(record)
-        partial.replace(path)
+        tf.io.gfile.rename(partial, path, overwrite=True)
     finally:
-        partial.unlink(missing_ok=True)
+        any_files.delete(partial)
     return count
 
 
-def _read(path: pathlib.Path) -> list[bytes]:
+def _read(path: str) -> list[bytes]:
     """Reads the records of a file up to its end or to damage."""
     records = []
-    iterator = iter(tf.data.TFRecordDataset(str(path)))
+    iterator = iter(tf.data.TFRecordDataset(path))
     while True:
         try:
             records.append(next(iterator).numpy())

@@ -23,9 +23,9 @@ from deeplab2_like.trainer import (
     consistency_training,
     distribution,
     event_files,
-    model_folder,
     run_evaluation,
     run_options,
+    supervision,
     training,
     training_loop,
     workers,
@@ -94,22 +94,25 @@ class Experiment:
     def train(
         self,
         *,
+        supervised: supervision.Supervision,
         evaluate: bool = False,
         on_step: run_options.OnStep | None = None,
     ) -> None:
         """Trains to the last step, from the newest checkpoint if any.
 
         Args:
+            supervised: What ends the training early.
             evaluate: See `runs.train`.
             on_step: See `runs.train`.
         """
-        with self._strategy.scope():
-            trainer, state = self._build_trainer()
-            start = self._restore(trainer, state)
-        self._check_workers(start)
-        trainer.train_dataset = self._training_dataset(start)
-        directory = self._output_directory()
-        self._remove_summaries(directory, start)
+        with supervised.starting():
+            with self._strategy.scope():
+                trainer, state = self._build_trainer()
+                start = self._restore(trainer, state)
+            self._check_workers(start)
+            trainer.train_dataset = self._training_dataset(start)
+            directory = self._output_directory()
+            self._remove_summaries(directory, start)
         options = self._trainer_options
         keep = options.num_checkpoints_to_keep
         keeps_optimizer = options.keep_optimizer == trainer_pb2.ALL
@@ -122,9 +125,12 @@ class Experiment:
             directory,
             state,
             trainer.global_step,
-            keep=keep,
-            interval_steps=options.save_checkpoints_steps,
-            keeps_optimizer=keeps_optimizer,
+            checkpoint_manager.SaveOptions(
+                keep=keep,
+                interval_steps=options.save_checkpoints_steps,
+                keeps_optimizer=keeps_optimizer,
+                is_async=options.async_checkpoints,
+            ),
         )
         evaluations = None
         if evaluate:
@@ -137,7 +143,7 @@ class Experiment:
             evaluations=evaluations,
             directory=directory,
             report=self._report,
-            unlock=lambda: model_folder.unlock(self._model_dir),
+            supervised=supervised,
         )
         try:
             loop.run(on_step)
@@ -225,8 +231,25 @@ class Experiment:
                 else None
             ),
             average_decay=self._solver.ema_decay,
+            parts=self._choose_parts(),
         )
         return trainer, trainer.state()
+
+    def _choose_parts(self) -> int:
+        """Returns in how many parts a replica computes its share of a batch."""
+        batch_size = self._options.train_dataset_options.batch_size
+        replicas = self._strategy.num_replicas_in_sync
+        share = max(1, batch_size // replicas)
+        parts = training.choose_parts(
+            share, self._solver.max_replica_batch_size
+        )
+        if parts > 1:
+            noun = "image" if share == parts else "images"
+            self._report.log(
+                f"Batches of {batch_size}: {replicas} replica(s) compute "
+                f"{share // parts} {noun} at once, {parts} times a step."
+            )
+        return parts
 
     def _restore(
         self,
@@ -234,7 +257,10 @@ class Experiment:
         state: Mapping[str, Mapping[str, tf.Variable]],
     ) -> int:
         prefix = checkpoint_manager.restore_latest(
-            self._model_dir, state, trainer.global_step
+            self._model_dir,
+            state,
+            trainer.global_step,
+            warn=lambda text: self._report.log(f"warning: {text}"),
         )
         if prefix is not None:
             self._report.log(f"Continuing from {prefix}")

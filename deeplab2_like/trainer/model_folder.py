@@ -1,23 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a training run: its config and its lock."""
+"""The folder of a training run, and the config in it."""
 
-import contextlib
-import datetime
-import json
 import os
 import pathlib
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from google.protobuf import text_format
 
 from deeplab2_like import errors
 from deeplab2_like.config import run_config
 from deeplab2_like.protos import config_pb2
-from deeplab2_like.storage import json_files, whole_files
-from deeplab2_like.trainer import config_changes
-
-_LOCK_FILE = "training.lock"
+from deeplab2_like.storage import any_files, whole_files
+from deeplab2_like.trainer import config_changes, folder_lock
 
 
 def check(
@@ -36,11 +30,10 @@ def check(
     Raises:
         CheckpointError: See `prepare`; or another trainer uses the folder.
     """
-    folder = pathlib.Path(directory)
-    _check_writable(folder)
-    if folder.exists():
-        _compare(folder, options, allow_config_change)
-        _refuse_other_trainer(folder / _LOCK_FILE)
+    _check_writable(directory)
+    if any_files.exists(directory):
+        _compare(directory, options, allow_config_change)
+        folder_lock.refuse_other_trainer(directory)
 
 
 def prepare(
@@ -69,32 +62,31 @@ def prepare(
         CheckpointError: The folder cannot be written, or it was made by
             another config and `allow_config_change` is false.
     """
-    folder = pathlib.Path(directory)
-    _make_writable(folder)
-    differences = _compare(folder, options, allow_config_change)
-    kept, descriptors = _plan_descriptors(folder, options)
+    _make_writable(directory)
+    differences = _compare(directory, options, allow_config_change)
+    kept, descriptors = _plan_descriptors(directory, options)
     for name, content in descriptors.items():
-        whole_files.write_text(folder / name, content)
+        whole_files.write_text(any_files.join(directory, name), content)
     text = text_format.MessageToString(kept)
     whole_files.write_text(
-        folder / run_config.CONFIG_FILE,
+        any_files.join(directory, run_config.CONFIG_FILE),
         f"# sha256 of this config: {sha256}\n{text}",
     )
     return differences
 
 
 def _compare(
-    folder: pathlib.Path,
+    folder: str,
     options: config_pb2.ExperimentOptions,
     allow_config_change: bool,
 ) -> list[str]:
     """Lists the differences from the folder's config; see `prepare`."""
-    file = folder / run_config.CONFIG_FILE
-    if not file.exists():
+    file = any_files.join(folder, run_config.CONFIG_FILE)
+    if not any_files.exists(file):
         return []
     kept, descriptors = _plan_descriptors(folder, options)
     differences, harmless = config_changes.compare_configs(
-        run_config.load_run_config(str(folder)), kept
+        run_config.load_run_config(folder), kept
     )
     differences += _changed_descriptors(folder, descriptors)
     if differences and not allow_config_change:
@@ -108,7 +100,7 @@ def _compare(
 
 
 def _plan_descriptors(
-    folder: pathlib.Path, options: config_pb2.ExperimentOptions
+    folder: str, options: config_pb2.ExperimentOptions
 ) -> tuple[config_pb2.ExperimentOptions, dict[str, str]]:
     """Returns the config to write, and the text of each descriptor to copy.
 
@@ -123,7 +115,7 @@ def _plan_descriptors(
             continue
         source = pathlib.Path(dataset_options.dataset)
         name = f"{split}_{source.name}"
-        if source.resolve().parent == folder.resolve():
+        if source.resolve().parent == pathlib.Path(folder).resolve():
             name = source.name  # The run continues from its own config.
         descriptors[name] = source.read_text(encoding="utf-8")
         dataset_options.dataset = name
@@ -131,23 +123,28 @@ def _plan_descriptors(
 
 
 def _changed_descriptors(
-    folder: pathlib.Path, descriptors: Mapping[str, str]
+    folder: str, descriptors: Mapping[str, str]
 ) -> list[str]:
     """Lists the training descriptors that differ from the folder's copies."""
-    return [
-        f"train_dataset_options.dataset: {name} has another content"
-        for name, content in descriptors.items()
-        if name.startswith("train_")
-        and (folder / name).exists()
-        and not config_changes.has_equal_labels(
-            (folder / name).read_text(encoding="utf-8"), content
-        )
-    ]
+    changed = []
+    for name, content in descriptors.items():
+        kept = any_files.join(folder, name)
+        if (
+            name.startswith("train_")
+            and any_files.exists(kept)
+            and not config_changes.has_equal_labels(
+                any_files.read_text(kept), content
+            )
+        ):
+            changed.append(
+                f"train_dataset_options.dataset: {name} has another content"
+            )
+    return changed
 
 
-def _make_writable(folder: pathlib.Path) -> None:
+def _make_writable(folder: str) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        any_files.make_folder(folder)
     except FileExistsError:
         raise errors.CheckpointError(
             f"--model_dir={folder} is a file. Give a folder."
@@ -159,9 +156,11 @@ def _make_writable(folder: pathlib.Path) -> None:
     _check_writable(folder)
 
 
-def _check_writable(folder: pathlib.Path) -> None:
+def _check_writable(folder: str) -> None:
     """Checks that a folder can be written, or created."""
-    existing = folder
+    if any_files.is_remote(folder):
+        return  # Who may write there is known when it is tried.
+    existing = pathlib.Path(folder)
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir():
@@ -172,76 +171,3 @@ def _check_writable(folder: pathlib.Path) -> None:
         raise errors.CheckpointError(
             f"--model_dir={folder} is not writable for this user."
         )
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-@contextlib.contextmanager
-def training_lock(directory: str) -> Iterator[None]:
-    """Locks a model folder against other trainers inside a block.
-
-    A lock that a killed process of this machine left is taken over.
-
-    Raises:
-        CheckpointError: Another trainer uses the folder.
-    """
-    file = pathlib.Path(directory) / _LOCK_FILE
-    owner = {
-        "host": socket.gethostname(),
-        "process": os.getpid(),
-        "since": datetime.datetime.now().isoformat(timespec="seconds"),
-    }
-    while True:
-        try:
-            with file.open("x", encoding="utf-8") as stream:
-                stream.write(json_files.to_line(owner))
-            break
-        except FileExistsError:
-            _refuse_other_trainer(file)
-            file.unlink(missing_ok=True)  # Its process has ended.
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
-
-
-def unlock(directory: str) -> None:
-    """Deletes the lock of this process, if it has one."""
-    file = pathlib.Path(directory) / _LOCK_FILE
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        owner = json.loads(file.read_text(encoding="utf-8"))
-        is_own = owner["host"] == socket.gethostname()
-        if is_own and int(owner["process"]) == os.getpid():
-            file.unlink()
-
-
-def _refuse_other_trainer(file: pathlib.Path) -> None:
-    """Raises if the process of a lock may be alive."""
-    if not file.exists():
-        return
-    try:
-        other = json.loads(file.read_text(encoding="utf-8"))
-        host, process = other["host"], int(other["process"])
-        since = other["since"]
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # Half written by a killed process.
-        host, process, since = socket.gethostname(), -1, "unknown"
-    is_here = host == socket.gethostname()
-    if is_here and (process in (-1, os.getpid()) or not _is_alive(process)):
-        return
-    raise errors.CheckpointError(
-        f"{file.parent} is in use by a trainer on {host}, process {process}, "
-        f"since {since}. Stop it, or delete {file} if it is gone."
-    )

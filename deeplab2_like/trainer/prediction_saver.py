@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Saves pictures and label maps of the images of an evaluation."""
 
-import pathlib
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.results import original_size, raw_predictions
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import any_files, whole_files
 from deeplab2_like.trainer import summaries
 
 
@@ -40,9 +38,7 @@ class PredictionSaver:
         """
         self._descriptor = descriptor
         self._num_pictures = num_pictures
-        self._picture_folder = (
-            pathlib.Path(picture_folder) if picture_folder else None
-        )
+        self._picture_folder = picture_folder or None
         self._raw_writer = raw_writer
         self._has_labels = has_labels
         self._num_images = 0
@@ -88,12 +84,12 @@ class PredictionSaver:
     def _write_picture(
         self,
         picture_hw3: npt.NDArray[np.uint8],
-        folder: pathlib.Path,
+        folder: str,
         name: str,
     ) -> None:
         kind = "comparison" if self._has_labels else "prediction"
-        path = folder / f"{name}_{kind}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = any_files.join(folder, f"{name}_{kind}.png")
+        any_files.make_folder(path.rpartition("/")[0])
         with whole_files.open_whole(path) as file:
             picture = Image.fromarray(picture_hw3)
             picture.save(file, format="PNG", compress_level=3)

@@ -11,7 +11,7 @@ from deeplab2_like.meta_architectures import contract
 from deeplab2_like.reports import comparison, report
 from deeplab2_like.reports import evaluation as evaluation_lib
 from deeplab2_like.results import original_size
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import any_files, whole_files
 from deeplab2_like.trainer import report_statistics, worst_images
 
 REPORT_FILE = "report.html"
@@ -124,11 +124,13 @@ class ReportWriter:
             colors=self._worst.list_colors(),
             compared=compared,
         )
-        path = pathlib.Path(folder) / "eval" / REPORT_FILE
+        path = any_files.join(folder, f"eval/{REPORT_FILE}")
         whole_files.write_text(path, page.render(shown))
-        return str(path)
+        return path
 
 
 def name_run(folder: str) -> str:
     """Returns the name of a run: the last part of the path of its folder."""
+    if any_files.is_remote(folder):
+        return folder.rstrip("/").rpartition("/")[2]
     return pathlib.Path(os.path.abspath(folder)).name or folder

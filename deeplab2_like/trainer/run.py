@@ -23,9 +23,11 @@ from deeplab2_like.trainer import (
     class_balance,
     distribution,
     experiment,
+    folder_lock,
     model_folder,
     run_checks,
     run_options,
+    supervision,
     training,
     unlabeled_checks,
     workers,
@@ -79,44 +81,93 @@ def run_experiment(
     _check_first_records(config.options, mode)
     if trains and consistency_rules.uses_consistency(config.options):
         unlabeled_checks.check_apart(config.options)
-    chief = distribution.is_chief(strategy)
     with contextlib.ExitStack() as stack:
         stack.enter_context(workers.translated_errors(cluster, model_dir))
         stack.enter_context(_translated_errors(model_dir))
-        if trains and chief:
-            for change in model_folder.prepare(
-                model_dir,
-                config.options,
-                sha256=config.sha256,
-                allow_config_change=options.allow_config_change,
-            ):
-                report.log(f"Changed since the run began: {change}")
-            stack.enter_context(model_folder.training_lock(model_dir))
-            checkpoint_files.purge_unfinished(model_dir)
-        if options.repair_checkpoint_state:
-            checkpoint_files.repair_state_file(model_dir)
-        for warning in config.warnings:
-            report.log(str(warning))
-        patience = config.options.trainer_options.early_stopping_evaluations
-        if patience and mode == "train":
-            report.log(_NO_EARLY_STOP)
-        trained = (
-            _find_trained(config, model_dir, mode, report) if trains else None
-        )
-        if trained is not None and mode == "train":
-            return {}  # Nothing is built for that.
-        if mode != run_options.TUNE:  # It computes no loss.
-            config = _with_class_weights(config, model_dir, mode, report, chief)
-        run = experiment.Experiment(config, model_dir, strategy, report)
-        if options.report:
-            run.evaluation.add_report(options.compare_with)
-        if trained is not None:
-            run.evaluation.evaluate_checkpoint(trained, keeps_best=True)
-        elif trains:
-            run.train(evaluate=mode == "train_and_eval", on_step=on_step)
-        else:
+        if not trains:
+            run = _build(config, model_dir, mode, options, strategy, report)
             _evaluate(run, mode)
+            return run.evaluation.results
+        supervised = stack.enter_context(
+            supervision.supervise(
+                config.options.trainer_options.watchdog,
+                model_dir,
+                strategy,
+                report=report,
+                unlock=lambda: folder_lock.unlock(model_dir),
+            )
+        )
+        with supervised.starting():
+            if distribution.is_chief(strategy):
+                stack.enter_context(
+                    folder_lock.training_lock(model_dir, report.log)
+                )
+                _prepare_folder(config, model_dir, options, report)
+            checkpoint_files.purge_unfinished(
+                distribution.choose_folder(strategy, model_dir)
+            )
+            if options.repair_checkpoint_state:
+                checkpoint_files.repair_state_file(model_dir)
+            trained = _find_trained(config, model_dir, mode, report)
+            if trained is not None and mode == "train":
+                return {}  # Nothing is built for that.
+            run = _build(config, model_dir, mode, options, strategy, report)
+        if trained is None:
+            run.train(
+                supervised=supervised,
+                evaluate=mode == "train_and_eval",
+                on_step=on_step,
+            )
+        else:
+            with supervised.interruptible("in the evaluation; nothing is lost"):
+                run.evaluation.evaluate_checkpoint(trained, keeps_best=True)
         return run.evaluation.results
+
+
+def _prepare_folder(
+    config: Config,
+    model_dir: str,
+    options: run_options.RunOptions,
+    report: progress.Progress,
+) -> None:
+    """Writes the config into the locked folder of a training."""
+    for change in model_folder.prepare(
+        model_dir,
+        config.options,
+        sha256=config.sha256,
+        allow_config_change=options.allow_config_change,
+    ):
+        report.log(f"Changed since the run began: {change}")
+
+
+def _build(
+    config: Config,
+    model_dir: str,
+    mode: str,
+    options: run_options.RunOptions,
+    strategy: tf.distribute.Strategy,
+    report: progress.Progress,
+) -> experiment.Experiment:
+    """Builds the objects of a run."""
+    if options.repair_checkpoint_state:
+        checkpoint_files.repair_state_file(model_dir)
+    for warning in config.warnings:
+        report.log(str(warning))
+    patience = config.options.trainer_options.early_stopping_evaluations
+    if patience and mode == "train":
+        report.log(_NO_EARLY_STOP)
+    if mode != run_options.TUNE:  # It computes no loss.
+        config = _with_class_weights(
+            config,
+            model_dir,
+            mode,
+            report,
+            distribution.is_chief(strategy),
+        )
+    run = experiment.Experiment(config, model_dir, strategy, report)
+    if options.report:
+        run.evaluation.add_report(options.compare_with)
+    return run
 
 
 def _evaluate(run: experiment.Experiment, mode: str) -> None:

@@ -59,7 +59,7 @@ class Watch:
         """
         self.received: int | None = None
         self._say = say
-        self._before_exit = before_exit
+        self._before_exit = [before_exit]
         self._plan = "Stopping as soon as possible"
         self._is_interruptible = False
         self._reached_python = threading.Event()
@@ -108,6 +108,10 @@ class Watch:
             text: Sentence without its period: "Stopping after ...".
         """
         self._plan = text
+
+    def add_exit(self, function: Callable[[], None]) -> None:
+        """Adds a function to those that are called; see `before_exit`."""
+        self._before_exit.append(function)
 
     def check(self) -> None:
         """Raises StopRequestedError if a signal was received."""
@@ -161,8 +165,9 @@ class Watch:
                 self._end_process()
 
     def _end_process(self) -> None:
-        with contextlib.suppress(Exception):
-            self._before_exit()
+        for function in self._before_exit:
+            with contextlib.suppress(Exception):
+                function()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()

@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import any_files, whole_files
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -31,6 +32,10 @@ def temporary_folder(parent: str) -> Iterator[pathlib.Path]:
     Args:
         parent: Folder in which it is made, and which is made if necessary.
     """
+    if any_files.is_remote(parent):
+        with tempfile.TemporaryDirectory() as local:
+            yield pathlib.Path(local)
+        return
     base = pathlib.Path(parent)
     base.mkdir(parents=True, exist_ok=True)
     host = re.sub(r"[^\w.]", "_", socket.gethostname())

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training steps on all replicas, for Orbit."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +14,24 @@ from deeplab2_like.graph import checks
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.trainer import optimizers, schedules
 
+Batch = Mapping[str, Any]
+Numbers = dict[str, tf.Tensor]
+_Context = contextlib.AbstractContextManager[None]
+
+
+def choose_parts(share: int, most: int) -> int:
+    """Returns in how many equal parts a replica computes its images.
+
+    Args:
+        share: Number of images of a replica in a batch.
+        most: Largest number that it computes at once; 0 for no limit.
+    """
+    if not most:
+        return 1
+    return next(
+        n for n in range(1, share + 1) if share % n == 0 and share // n <= most
+    )
+
 
 class Trainer(orbit.StandardTrainer):
     """A trainer of a model; create it in the strategy's scope.
@@ -20,6 +39,8 @@ class Trainer(orbit.StandardTrainer):
     Attributes:
         global_step: int64 scalar, number of steps done.
         average: The averaged weights; None without.
+        tracing: Makes the context in which Python traces a step.
+        around_loop: Makes the context of a loop with a number of steps.
     """
 
     def __init__(
@@ -33,6 +54,7 @@ class Trainer(orbit.StandardTrainer):
         weight_decay: float = 0.0,
         clip_gradient_norm: float | None = None,
         average_decay: float = 0.0,
+        parts: int = 1,
     ):
         """Creates the trainer.
 
@@ -49,6 +71,8 @@ class Trainer(orbit.StandardTrainer):
                 for no clipping.
             average_decay: Decay of averaged weights, see
                 `optimizers.AveragedWeights`; 0 for none.
+            parts: Number of equal parts in which a replica computes its share
+                of a batch, one after the other; divides the share.
         """
         super().__init__(
             dataset,
@@ -65,6 +89,7 @@ class Trainer(orbit.StandardTrainer):
         self._weight_decay = weight_decay
         self._decayed = system.decayed_variables(model) if weight_decay else []
         self._clip_gradient_norm = clip_gradient_norm
+        self._parts = parts
         self._strategy = tf.distribute.get_strategy()
         self._is_tpu = isinstance(self._strategy, tf.distribute.TPUStrategy)
         for group in groups:
@@ -75,6 +100,8 @@ class Trainer(orbit.StandardTrainer):
             else None
         )
         self._means = _Means()
+        self.tracing: Callable[[], _Context] = contextlib.nullcontext
+        self.around_loop: Callable[[int], _Context] = contextlib.nullcontext
 
     def state(self) -> dict[str, dict[str, tf.Variable]]:
         """Returns the variables of a checkpoint, except the step, in groups."""
@@ -91,16 +118,29 @@ class Trainer(orbit.StandardTrainer):
             state["average"] = dict(self.average.variables)
         return state
 
+    def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Runs a loop of steps.
+
+        Args:
+            num_steps: Integer scalar.
+
+        Returns:
+            See `train_loop_end`.
+        """
+        with self.around_loop(int(num_steps)):
+            return super().train(num_steps)
+
     def train_loop_begin(self) -> None:
         """Resets the means of losses and of the gradient norm."""
         self._means.reset()
 
     def train_step(self, iterator) -> None:
         """Runs one step on all replicas."""
-        self._strategy.run(self._replica_step, args=(next(iterator),))
-        self.global_step.assign_add(1)
-        if self.average is not None:
-            self.average.update(self.global_step)
+        with self.tracing():
+            self._strategy.run(self._replica_step, args=(next(iterator),))
+            self.global_step.assign_add(1)
+            if self.average is not None:
+                self.average.update(self.global_step)
 
     def train_loop_end(self) -> dict[str, tf.Tensor]:
         """Returns the means over the steps, for the log and the summaries.
@@ -126,21 +166,9 @@ class Trainer(orbit.StandardTrainer):
 
     @tf.autograph.experimental.do_not_convert
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
-        replicas = self._strategy.num_replicas_in_sync
-        with tf.GradientTape() as tape:
-            losses, statistics = self._compute_losses(batch)
-            if self._decayed:
-                losses["weight_decay_loss"] = self._compute_decay()
-            total = tf.add_n(list(losses.values()))
-            scaled = total / replicas
-        gradients = tape.gradient(scaled, [v.value for v in self._variables])
-        gradients = [
-            tf.zeros_like(v.value) if g is None else g
-            for g, v in zip(gradients, self._variables, strict=True)
-        ]
+        gradients, losses, statistics = self._compute_all(batch)
         gradients = optimizers.sum_over_replicas(gradients)
         norm = tf.linalg.global_norm(gradients)
-        losses["total_loss"] = total
         gradients = self._stop_unless_finite(gradients, norm, losses, batch)
         if self._clip_gradient_norm is not None:
             gradients = optimizers.clip_by_global_norm(
@@ -164,6 +192,67 @@ class Trainer(orbit.StandardTrainer):
         )
         parts = self._system.compute_losses(outputs, batch["targets"])
         return {name: tf.reduce_mean(x) for name, x in parts.items()}, {}
+
+    def _compute_all(
+        self, batch: Batch
+    ) -> tuple[list[tf.Tensor], Numbers, Numbers]:
+        """Computes a share in parts.
+
+        Returns:
+            Gradients, losses, and other numbers for summaries.
+        """
+        inputs = {name: x for name, x in batch.items() if name != "name"}
+        if self._parts == 1:
+            return self._compute(inputs)
+        results = []
+        # No loop of TensorFlow, in which replicas cannot exchange statistics.
+        # The next part waits, so that the memory is that of one.
+        done: list[tf.Tensor] = []
+        for index in range(self._parts):
+            with tf.control_dependencies(done):
+                part = tf.nest.map_structure(
+                    lambda x, i=index: tf.identity(self._slice(x, i)), inputs
+                )
+            results.append(self._compute(part))
+            done = results[-1][0]
+        gradients = [
+            tf.add_n(parts) / len(parts)
+            for parts in zip(*(result[0] for result in results), strict=True)
+        ]
+        losses, statistics = (
+            {
+                name: tf.add_n([part[name] for part in parts]) / self._parts
+                for name in parts[0]
+            }
+            for parts in zip(*(result[1:] for result in results), strict=True)
+        )
+        return gradients, losses, statistics
+
+    def _slice(self, values: tf.Tensor, index: int) -> tf.Tensor:
+        """Returns one part of a tensor [B, ...]."""
+        size = values.shape[0]
+        if size is None:
+            size = tf.shape(values)[0]
+        size = size // self._parts
+        return values[index * size : (index + 1) * size]
+
+    def _compute(
+        self, inputs: Batch
+    ) -> tuple[list[tf.Tensor], Numbers, Numbers]:
+        """Computes a part of a share: gradients, losses, other numbers."""
+        with tf.GradientTape() as tape:
+            losses, statistics = self._compute_losses(inputs)
+            if self._decayed:
+                losses["weight_decay_loss"] = self._compute_decay()
+            total = tf.add_n(list(losses.values()))
+            scaled = total / self._strategy.num_replicas_in_sync
+        gradients = tape.gradient(scaled, [v.value for v in self._variables])
+        losses["total_loss"] = total
+        gradients = [
+            tf.zeros_like(v.value) if g is None else g
+            for g, v in zip(gradients, self._variables, strict=True)
+        ]
+        return gradients, losses, statistics
 
     def _compute_decay(self) -> tf.Tensor:
         squares = [tf.nn.l2_loss(v.value) for v in self._decayed]

@@ -17,9 +17,13 @@ from deeplab2_like.trainer import (
     evaluation,
     run_options,
     stopping,
+    supervision,
     training,
     workers,
 )
+
+# Number of batches after which workers agree whether an evaluation ends.
+_AGREE_BATCHES = 8
 
 
 class LoopLengths:
@@ -32,7 +36,7 @@ class LoopLengths:
         self,
         multiples: Sequence[int],
         total: int,
-        watch: stopping.Watch,
+        supervised: supervision.Supervision,
         strategy: tf.distribute.Strategy,
     ):
         """Stores the numbers.
@@ -40,12 +44,13 @@ class LoopLengths:
         Args:
             multiples: Numbers of steps, at least 1.
             total: The last step.
-            watch: Watch whose signals end the training.
+            supervised: Its signals end the training.
             strategy: The distribution strategy; its workers stop together.
         """
         self._multiples = multiples
         self._total = total
-        self._watch = watch
+        self._watch = supervised.watch
+        self._watchdog = supervised.watchdog
         self._strategy = strategy
 
     def __call__(self, step: int) -> int:
@@ -56,7 +61,9 @@ class LoopLengths:
                 another worker.
         """
         is_asked = self._watch.received is not None
-        if workers.agree_to_stop(self._strategy, is_asked):
+        with self._watchdog.waiting():
+            is_over = workers.agree_to_stop(self._strategy, is_asked)
+        if is_over:
             raise stopping.StopRequestedError()
         step = int(step)
         steps = min(number - step % number for number in self._multiples)
@@ -150,7 +157,7 @@ class TrainingLoop:
         evaluations: Evaluations | None,
         directory: str,
         report: progress.Progress,
-        unlock: Callable[[], None] = lambda: None,
+        supervised: supervision.Supervision,
     ):
         """Stores the parts of the run.
 
@@ -162,8 +169,7 @@ class TrainingLoop:
             evaluations: The evaluations; None for none.
             directory: Folder of the summaries.
             report: Display of the progress.
-            unlock: Function that releases the model folder, for a process that
-                ends at once.
+            supervised: What ends the training early.
         """
         self._options = options
         self._trainer = trainer
@@ -172,7 +178,8 @@ class TrainingLoop:
         self._strategy = strategy
         self._directory = directory
         self._report = report
-        self._unlock = unlock
+        self._supervised = supervised
+        self._watch = supervised.watch
         self._total = (
             options.trainer_options.solver_options.training_number_of_steps
         )
@@ -188,29 +195,54 @@ class TrainingLoop:
         """
         start = self._current_step()
         self._report.log("Tracing the training step ...")
+        self._watch.add_exit(
+            lambda: self._report.log(f"\n{self._describe_loss()}")
+        )
+        self._supervise()
         with (
             self._report.phase(
                 "Training", self._total, start=start, unit="steps"
             ) as phase,
-            stopping.Watch(
-                self._report.log, before_exit=self._prepare_exit
-            ) as watch,
             quiet_orbit(),
         ):
             controller = self._make_controller(
-                watch, self._make_action(phase, on_step)
+                self._make_action(phase, on_step)
             )
             try:
-                self._run_controller(controller, watch)
+                self._run_controller(controller)
                 workers.wait_for_all(self._strategy)
             except stopping.StopRequestedError:
                 self._manager.save_now()
                 # None ends before all have saved.
                 workers.wait_for_all(self._strategy)
-                self._stop(watch)
+                self._stop()
             except KeyboardInterrupt:
                 self._report.log(self._describe_loss())
                 raise SystemExit(stopping.INTERRUPT_CODE) from None
+
+    def _supervise(self) -> None:
+        """Has the watches told of what goes on."""
+        dog = self._supervised.watchdog
+        self._trainer.around_loop = dog.steps
+        self._manager.around = dog.saving
+        if isinstance(self._strategy, tf.distribute.OneDeviceStrategy):
+            # Others trace in threads, which an exception would leave behind.
+            self._trainer.tracing = self._watch.interruptible
+        if self._evaluations is not None:
+            self._evaluations.evaluator.after_batch = self._after_batch
+
+    def _after_batch(self, done: int) -> None:
+        """Goes on with the evaluation, or ends it on all workers.
+
+        Args:
+            done: Number of batches that are evaluated.
+        """
+        self._supervised.watchdog.evaluated()
+        if self._supervised.is_alone or done % _AGREE_BATCHES:
+            return
+        is_asked = self._watch.received is not None
+        if workers.agree_to_stop(self._strategy, is_asked):
+            raise stopping.StopRequestedError()
 
     def _make_action(
         self, phase: progress.Phase, on_step: run_options.OnStep | None
@@ -231,9 +263,7 @@ class TrainingLoop:
 
         return after_loop
 
-    def _make_controller(
-        self, watch: stopping.Watch, action: orbit.Action
-    ) -> orbit.Controller:
+    def _make_controller(self, action: orbit.Action) -> orbit.Controller:
         trainer_options = self._options.trainer_options
         interval = trainer_options.save_summaries_steps
         multiples = [
@@ -245,7 +275,9 @@ class TrainingLoop:
         if self._evaluations is not None:
             evaluator = self._evaluations.evaluator
             multiples.append(self._options.evaluator_options.eval_interval)
-        lengths = LoopLengths(multiples, self._total, watch, self._strategy)
+        lengths = LoopLengths(
+            multiples, self._total, self._supervised, self._strategy
+        )
         return orbit.Controller(
             global_step=self._trainer.global_step,
             trainer=self._trainer,
@@ -264,9 +296,7 @@ class TrainingLoop:
             eval_summary_dir=f"{self._directory}/eval",
         )
 
-    def _run_controller(
-        self, controller: orbit.Controller, watch: stopping.Watch
-    ) -> None:
+    def _run_controller(self, controller: orbit.Controller) -> None:
         if self._evaluations is None:
             controller.train(self._total)
             return
@@ -277,14 +307,13 @@ class TrainingLoop:
             step = min(step + interval - step % interval, self._total)
             # A checkpoint is saved first, so that no training can be lost.
             controller.train(step)
-            if workers.count_processes(self._strategy) > 1:
-                # The others would wait for this one, so all go on.
-                watch.plan("Stopping after the evaluation")
+            self._watch.plan("Stopping the evaluation")
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(self._supervised.watchdog.evaluating())
+                if self._supervised.is_alone:
+                    # The others would wait for this one; see `_after_batch`.
+                    stack.enter_context(self._watch.interruptible())
                 controller.evaluate(evaluator_options.eval_steps)
-            else:
-                watch.plan("Stopping the evaluation")
-                with watch.interruptible():
-                    controller.evaluate(evaluator_options.eval_steps)
             if step < self._total and self._stops_early(step):
                 return
 
@@ -306,10 +335,11 @@ class TrainingLoop:
     def _current_step(self) -> int:
         return int(self._trainer.global_step.numpy())
 
-    def _stop(self, watch: stopping.Watch) -> None:
+    def _stop(self) -> None:
         step = self._current_step()
-        if watch.received != stopping.INTERRUPT:
-            asked = " with the other workers" * (watch.received is None)
+        received = self._watch.received
+        if received != stopping.INTERRUPT:
+            asked = " with the other workers" * (received is None)
             self._report.log(
                 f"Stopped as asked{asked} after step {step}, which is saved. "
                 "The same command continues."
@@ -322,19 +352,13 @@ class TrainingLoop:
         raise SystemExit(stopping.INTERRUPT_CODE) from None
 
     def _describe_loss(self) -> str:
-        saved = self._manager.last_step
+        saved = self._manager.saved_step
         if saved is None:
             return "Stopped at once. Nothing was saved yet."
         return (
             f"Stopped at once. The same command continues from step {saved}, "
             "the last one that was saved."
         )
-
-    def _prepare_exit(self) -> None:
-        """Leaves terminal and folder as they were; called from a thread."""
-        self._unlock()
-        self._report.console.show_cursor(True)
-        self._report.log(f"\n{self._describe_loss()}")
 
 
 def _short_values(output: Mapping[str, tf.Tensor]) -> dict[str, float]:

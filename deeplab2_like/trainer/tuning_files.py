@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from deeplab2_like.protos import config_pb2
-from deeplab2_like.storage import json_files, whole_files
+from deeplab2_like.storage import any_files, json_files, whole_files
 from deeplab2_like.trainer import tuning
 from deeplab2_like.trainer.tuning_search import Part
 
@@ -94,7 +94,7 @@ def write(
         {"checkpoint": prefix, "step": step, **list_results(tuned)},
     )
     before, after = _both(tuned, Part.ALL, Part.ALL)
-    path = pathlib.Path(model_dir) / CONFIG_FILE
+    path = any_files.join(model_dir, CONFIG_FILE)
     settings = tuned.found[Part.ALL].settings
     complete = tuning.with_settings(options, settings)
     _place_descriptors(complete, pathlib.Path(model_dir))
@@ -105,7 +105,7 @@ def write(
         f"same images. See eval/{RESULTS_FILE}.\n"
         f"{text_format.MessageToString(complete)}",
     )
-    return str(path)
+    return path
 
 
 def list_results(tuned: tuning.Tuned) -> dict[str, Any]:

@@ -39,7 +39,10 @@ class Run:
             "average": {"w": tf.Variable(5.0)},
         }
         self._manager = checkpoint_manager.make_manager(
-            str(folder), state, self._step, keep=1, interval_steps=1
+            str(folder),
+            state,
+            self._step,
+            checkpoint_manager.SaveOptions(keep=1, interval_steps=1),
         )
         self.best = best_checkpoint.BestCheckpoint(
             str(folder), keeps_optimizer=keeps_optimizer, log=self.lines.append

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pathlib
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -20,28 +22,45 @@ def _make_state(value):
     }
 
 
-@pytest.fixture
-def folder(tmp_path):
+def _fill(state, step, value):
+    step.assign(value)
+    for variable in tf.nest.flatten(state):
+        variable.assign(tf.cast(tf.fill(variable.shape, value), variable.dtype))
+
+
+def _make_manager(folder, state, step, *, keep=3, interval=10, is_async=False):
+    return checkpoint_manager.make_manager(
+        str(folder),
+        state,
+        step,
+        checkpoint_manager.SaveOptions(
+            keep=keep, interval_steps=interval, is_async=is_async
+        ),
+    )
+
+
+@pytest.fixture(params=["at once", "in the background"])
+def folder(tmp_path, request):
     """A model folder with the checkpoints of steps 10, 20 and 30."""
     state = _make_state(0)
     step = tf.Variable(0, dtype=tf.int64)
-    manager = checkpoint_manager.make_manager(
-        str(tmp_path), state, step, keep=3, interval_steps=10
+    manager = _make_manager(
+        tmp_path, state, step, is_async=request.param != "at once"
     )
     for value in (10, 20, 30):
-        step.assign(value)
-        for variable in tf.nest.flatten(state):
-            variable.assign(
-                tf.cast(tf.fill(variable.shape, value), variable.dtype)
-            )
+        _fill(state, step, value)
         manager.save(checkpoint_number=step)
+        _fill(state, step, 77)  # As the steps that go on meanwhile.
+    manager.sync()
     return tmp_path
 
 
-def _restore(folder, state=None):
+def _restore(folder, state=None, **options):
     state = state or _make_state(0)
     step = tf.Variable(0, dtype=tf.int64)
-    prefix = checkpoint_manager.restore_latest(str(folder), state, step)
+    prefix = checkpoint_manager.restore_latest(
+        str(folder), state, step, **options
+    )
     values = {v.numpy().flat[0] for v in tf.nest.flatten(state)}
     return prefix, int(step), values
 
@@ -55,8 +74,8 @@ def test_the_newest_checkpoint_is_restored_with_all_its_values(folder):
 
 def _list_saved(folder, steps, *, start=0, interval=50, last=None):
     step = tf.Variable(start, dtype=tf.int64)
-    manager = checkpoint_manager.make_manager(
-        str(folder), _make_state(0), step, keep=9, interval_steps=interval
+    manager = _make_manager(
+        folder, _make_state(0), step, keep=9, interval=interval
     )
     for value in steps:
         step.assign(value)
@@ -129,9 +148,12 @@ def _flip_a_bit(file):
 )
 def test_a_damaged_newest_checkpoint_is_passed_over(folder, file, damage):
     damage(folder / file)
-    prefix, step, values = _restore(folder)
+    warnings = []
+    prefix, step, values = _restore(folder, warn=warnings.append)
     assert pathlib.Path(prefix).name == "ckpt-20"
     assert (step, values) == (20, {20})
+    (warning,) = warnings
+    assert re.search(r"ckpt-30 is damaged .* for the older .*ckpt-20", warning)
 
 
 def test_only_damaged_checkpoints_are_an_error(folder):
@@ -158,6 +180,67 @@ def test_a_broken_state_file_is_an_error_and_can_be_repaired(folder, damage):
         _restore(folder)
     checkpoint_files.repair_state_file(str(folder))
     assert _restore(folder)[1] == 30
+
+
+def test_a_state_file_without_its_checkpoints_is_an_error(folder):
+    for index in folder.glob("*.index"):
+        index.unlink()
+    checkpoint_files.purge_unfinished(str(folder))
+    # That of the checkpoint whose index was lost stays.
+    assert [p.name for p in folder.glob("*.data*")] == [
+        "ckpt-30.data-00000-of-00001"
+    ]
+    with pytest.raises(errors.CheckpointError, match="names ckpt-30: its"):
+        _restore(folder)
+    (folder / "checkpoint").unlink()
+    assert _restore(folder) == (None, 0, {0})
+
+
+def test_a_checkpoint_in_the_background_has_the_values_of_its_moment(folder):
+    for step in (10, 20, 30):
+        values = checkpoint_files.read_checkpoint(f"{folder}/ckpt-{step}")
+        assert {v.flat[0] for v in map(np.asarray, values.values())} == {step}
+
+
+def test_a_failure_in_the_background_is_raised_by_what_waits_for_it(tmp_path):
+    state, step = _make_state(0), tf.Variable(10, dtype=tf.int64)
+    model_dir = tmp_path / "run"
+    manager = _make_manager(model_dir, state, step, is_async=True)
+    manager.save_now()
+    assert manager.saved_step == 10
+    shutil.rmtree(model_dir)
+    model_dir.write_text("no folder")
+    step.assign(20)
+    manager.save()
+    with pytest.raises((errors.CheckpointError, tf.errors.OpError)):
+        manager.sync()
+    assert manager.last_step == manager.saved_step == 10
+    model_dir.unlink()
+    manager.save()
+    manager.sync()
+    assert manager.saved_step == 20
+    assert _restore(model_dir)[1] == 20
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_checkpoint_that_lacks_a_variable_is_deleted(tmp_path, is_async):
+    step = tf.Variable(10, dtype=tf.int64)
+    manager = checkpoint_manager.CheckpointManager(
+        tf.train.Checkpoint(global_step=step),
+        str(tmp_path),
+        step,
+        names=["global_step", "variables/net/bias"],
+        options=checkpoint_manager.SaveOptions(
+            keep=3, interval_steps=10, is_async=is_async
+        ),
+    )
+    with pytest.raises(
+        errors.CheckpointError, match=r"without 1 of 2 .* variables/net/bias"
+    ):
+        manager.save_now()
+    assert manager.saved_step is None
+    assert not list(tmp_path.glob("ckpt*"))
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_differences_from_the_model_are_named_and_nothing_changes(folder):
@@ -193,8 +276,14 @@ def test_leftovers_of_a_killed_process_are_deleted(folder):
     leftover = folder / "ckpt-40_temp"
     leftover.mkdir()
     (leftover / "part").write_bytes(b"x")
+    others = [
+        folder / "ckpt-40.data-00000-of-00001",  # Its index is written last.
+        folder / "checkpoint.tmp0123456789abcdef",
+    ]
+    for file in others:
+        file.write_bytes(b"x")
     checkpoint_files.purge_unfinished(str(folder))
-    assert not leftover.exists()
+    assert not any(path.exists() for path in (leftover, *others))
     assert _restore(folder)[1] == 30
 
 

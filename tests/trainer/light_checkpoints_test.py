@@ -42,9 +42,9 @@ def folder(tmp_path):
         str(tmp_path),
         state,
         step,
-        keep=3,
-        interval_steps=10,
-        keeps_optimizer=False,
+        checkpoint_manager.SaveOptions(
+            keep=3, interval_steps=10, keeps_optimizer=False
+        ),
     )
     for value in (10, 20, 30):
         step.assign(value)

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import json
-import os
-import socket
-
 import pytest
 
 from deeplab2_like import errors
@@ -126,41 +122,3 @@ def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path):
 def test_a_folder_that_is_no_model_folder_is_one_sentence(tmp_path):
     with pytest.raises(errors.CheckpointError, match="not a model folder"):
         run_config.load_run_config(str(tmp_path))
-
-
-def test_a_second_trainer_is_refused_and_the_lock_is_given_back(tmp_path):
-    lock = tmp_path / "training.lock"
-    owner = {"host": "another-host", "process": 1, "since": "2020-01-01"}
-    lock.write_text(json.dumps(owner))
-    with (
-        pytest.raises(errors.CheckpointError, match="another-host, process 1"),
-        model_folder.training_lock(str(tmp_path)),
-    ):
-        pass
-    lock.unlink()
-    with model_folder.training_lock(str(tmp_path)):
-        assert json.loads(lock.read_text())["process"] == os.getpid()
-    assert not lock.exists()
-
-
-def test_only_the_own_lock_is_given_back_in_a_hurry(tmp_path):
-    lock = tmp_path / "training.lock"
-    model_folder.unlock(str(tmp_path))
-    lock.write_text(json.dumps({"host": "another-host", "process": 1}))
-    model_folder.unlock(str(tmp_path))
-    assert lock.exists()
-    lock.unlink()
-    with model_folder.training_lock(str(tmp_path)):
-        model_folder.unlock(str(tmp_path))
-        assert not lock.exists()
-
-
-@pytest.mark.parametrize("process", [2**22 + 1, None])
-def test_a_lock_that_a_killed_process_left_is_taken_over(tmp_path, process):
-    lock = tmp_path / "training.lock"
-    owner = {"host": socket.gethostname(), "since": "2020-01-01"}
-    if process is not None:  # Without it the file is half written.
-        owner["process"] = process
-    lock.write_text(json.dumps(owner))
-    with model_folder.training_lock(str(tmp_path)):
-        assert json.loads(lock.read_text())["process"] == os.getpid()

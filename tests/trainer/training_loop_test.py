@@ -1,15 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
+import signal
+
 import pytest
 import tensorflow as tf
 
 from deeplab2_like.protos import config_pb2
-from deeplab2_like.trainer import stopping, training_loop, workers
+from deeplab2_like.trainer import (
+    stopping,
+    supervision,
+    training_loop,
+    watchdog,
+    workers,
+)
+
+
+class _Lines(list):
+    log = list.append
+
+
+def _supervise(is_alone=True):
+    lines = _Lines()
+    return supervision.Supervision(
+        stopping.Watch(lines.log),
+        watchdog.Watchdog(watchdog.Limits(), "", lines.log),
+        lines,
+        is_alone,
+    )
 
 
 def _list_ends(multiples, total, start=0):
-    watch = stopping.Watch(lambda _: None)
     lengths = training_loop.LoopLengths(
-        multiples, total, watch, tf.distribute.get_strategy()
+        multiples, total, _supervise(), tf.distribute.get_strategy()
     )
     ends, step = [], start
     while step < total:
@@ -31,12 +52,12 @@ def test_checkpoints_are_hit_where_loops_do_not_divide_them():
 
 
 def test_a_signal_ends_the_loops():
-    watch = stopping.Watch(lambda _: None)
+    supervised = _supervise()
     lengths = training_loop.LoopLengths(
-        [10], 100, watch, tf.distribute.get_strategy()
+        [10], 100, supervised, tf.distribute.get_strategy()
     )
     assert lengths(0) == 10
-    watch.received = stopping.INTERRUPT
+    supervised.watch.received = stopping.INTERRUPT
     with pytest.raises(stopping.StopRequestedError):
         lengths(10)
 
@@ -74,10 +95,6 @@ def test_summaries_are_means_at_multiples_and_at_the_end(tmp_path):
     assert _read(tmp_path, "learning_rate") == pytest.approx({20: 0.3, 40: 0.4})
 
 
-class _Lines(list):
-    log = list.append
-
-
 def _make_loop(patience, reason):
     options = config_pb2.ExperimentOptions()
     options.trainer_options.early_stopping_evaluations = patience
@@ -90,6 +107,7 @@ def _make_loop(patience, reason):
         evaluations=training_loop.Evaluations(None, lambda _: reason),
         directory="",
         report=lines,
+        supervised=_supervise(),
     )
     return loop, lines
 
@@ -119,3 +137,44 @@ def test_workers_end_at_the_same_step_as_the_first_one(monkeypatch):
     assert (
         "Stopped early at step 4, by the evaluations of the first" in (lines[0])
     )
+
+
+def test_a_signal_before_the_first_step_ends_a_run_that_is_alone():
+    supervised = _supervise()
+    starting = supervised.starting()
+    starting.__enter__()
+    supervised.watch.received = signal.SIGTERM
+    with pytest.raises(SystemExit) as stop:  # The handler interrupts.
+        starting.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert stop.value.code == stopping.EXIT_CODE
+    assert supervised.report == [
+        "Stopped as asked before a step was done; nothing is lost. The same "
+        "command continues."
+    ]
+
+
+def test_workers_wait_for_each_other_before_the_first_step():
+    supervised = _supervise(is_alone=False)
+    with supervised.starting():
+        supervised.watch.received = signal.SIGTERM
+    assert not supervised.report
+
+
+def test_workers_end_an_evaluation_together(monkeypatch):
+    asked = []
+
+    def agree(_, wants_to_stop):
+        asked.append(wants_to_stop)
+        return len(asked) == 2
+
+    monkeypatch.setattr(workers, "agree_to_stop", agree)
+    loop, _ = _make_loop(0, "")
+    for done in range(1, 40):
+        loop._after_batch(done)
+    assert not asked
+    loop._supervised = _supervise(is_alone=False)
+    for done in range(1, 16):
+        loop._after_batch(done)
+    with pytest.raises(stopping.StopRequestedError):
+        loop._after_batch(16)
+    assert asked == [False, False]

@@ -135,3 +135,27 @@ def test_the_state_has_weights_optimizer_and_random_generators():
     assert any("iteration" in name for name in state["optimizer"])
     assert set(state["average"]) == set(state["variables"])
     assert len(model.variables) == 3
+
+
+@pytest.mark.parametrize(
+    ("share", "most", "parts"),
+    [(8, 0, 1), (8, 8, 1), (8, 4, 2), (8, 3, 4), (6, 4, 2), (7, 2, 7)],
+)
+def test_shares_are_computed_in_equal_parts(share, most, parts):
+    assert training.choose_parts(share, most) == parts
+
+
+def test_steps_in_parts_are_those_of_the_whole_batch():
+    xs = [1.0, -0.5, 0.25, 2.0]
+    found = []
+    for parts in (1, 2, 4):
+        dataset = _make_dataset(xs).unbatch().batch(4)
+        trainer, model = _make_trainer(
+            dataset, rate=0.03, parts=parts, clip_gradient_norm=1.0
+        )
+        outputs = trainer.train(tf.constant(3))
+        numbers = {name: float(value) for name, value in outputs.items()}
+        found.append(numbers | {"kernel": _kernel(model)})
+    for other in found[1:]:
+        assert other == pytest.approx(found[0], rel=1e-5)
+    assert found[0]["kernel"] != 1.0

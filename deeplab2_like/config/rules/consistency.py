@@ -53,6 +53,15 @@ def check(options: config_pb2.ExperimentOptions, report: Report) -> None:
             f"method {method} learns from images without labels",
             "Give a pattern of records or of image files, or a folder.",
         )
+    solver = options.trainer_options.solver_options
+    if solver.max_replica_batch_size:
+        report.add(
+            "trainer_options.solver_options.max_replica_batch_size",
+            solver.max_replica_batch_size,
+            f"method {method} takes the images of a step at once, those "
+            "without labels included, and cannot compute them in parts",
+            "Write 0, and smaller batches.",
+        )
     _check_teacher(options, method, report)
     _check_batch(options, report)
     _check_views(options, report)

@@ -239,6 +239,7 @@ _TRAINER: dict[str, Rule] = {
     "SolverOptions.backbone_learning_rate_multiplier": _FROM_ZERO,
     "SolverOptions.adamw_weight_decay": _FROM_ZERO,
     "SolverOptions.ema_decay": _BELOW_ONE,
+    "SolverOptions.max_replica_batch_size": _FROM_ZERO,
     "SingleLossOptions.name": OneOf(
         names.SEMANTIC_LOSSES + names.DENSE_LOSSES + names.OTHER_LOSSES
     ),
@@ -259,6 +260,11 @@ _TRAINER: dict[str, Rule] = {
     "TrainerOptions.compute_precision": OneOf(names.COMPUTE_PRECISIONS),
     "TrainerOptions.keep_optimizer": Free(),
     "TrainerOptions.early_stopping_evaluations": _FROM_ZERO,
+    "TrainerOptions.async_checkpoints": Free(),
+    "WatchdogOptions.compile_seconds": _FROM_ZERO,
+    "WatchdogOptions.step_seconds": _FROM_ZERO,
+    "WatchdogOptions.save_seconds": _FROM_ZERO,
+    "WatchdogOptions.evaluation_seconds": _FROM_ZERO,
 }
 _DATASET: dict[str, Rule] = {
     # Its names are the files of configs/datasets: the loader checks them.

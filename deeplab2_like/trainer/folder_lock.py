@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lock of a model folder: one training writes it at a time.
+
+The lock is a file that names host and process, and that the process renews as
+long as it lives. So a lock that a killed process left is known: on the same
+machine by the process, elsewhere by its age.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from deeplab2_like import errors
+from deeplab2_like.storage import any_files, json_files, whole_files
+
+LOCK_FILE = "training.lock"
+
+_RENEW_SECONDS = 30
+# A lock of another machine that was not renewed for this long is left over.
+_STALE_SECONDS = 300
+
+
+@contextlib.contextmanager
+def training_lock(
+    directory: str, say: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
+    """Locks a model folder against other trainers inside a block.
+
+    A lock that a killed process left is taken over.
+
+    Args:
+        directory: The model folder; made if necessary.
+        say: Function that prints a line.
+
+    Raises:
+        CheckpointError: Another trainer uses the folder.
+    """
+    file = any_files.join(directory, LOCK_FILE)
+    owner = {
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "since": datetime.datetime.now().isoformat(timespec="seconds"),
+        "renewed_every": _RENEW_SECONDS,
+    }
+    any_files.make_folder(directory)
+    while not _create(file, owner):
+        left = refuse_other_trainer(directory, may_write=True)
+        if left:
+            say(left)
+        any_files.delete(file)  # Its process has ended.
+    is_over = threading.Event()
+    thread = threading.Thread(
+        target=_renew_until, args=(is_over, file, owner, say), daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+        unlock(directory)
+
+
+def unlock(directory: str) -> None:
+    """Deletes the lock of this process, if it has one."""
+    file = any_files.join(directory, LOCK_FILE)
+    with contextlib.suppress(OSError):
+        if _is_own(_read(file)):
+            any_files.delete(file)
+
+
+def refuse_other_trainer(directory: str, *, may_write: bool = False) -> str:
+    """Raises if the process of a lock may be alive.
+
+    Args:
+        directory: The model folder.
+        may_write: Whether a file may be written to learn the time of the
+            folder's disk; if not, the clock of this machine counts.
+
+    Returns:
+        A sentence about a lock of another machine that is left over; else "".
+
+    Raises:
+        CheckpointError: It may be.
+    """
+    file = any_files.join(directory, LOCK_FILE)
+    if not any_files.exists(file):
+        return ""
+    other = _read(file)
+    is_here = other["host"] == socket.gethostname()
+    process = other["process"]
+    if is_here and (process in (-1, os.getpid()) or not _is_alive(process)):
+        return ""
+    who = (
+        f"a trainer on {other['host']}, process {process}, since "
+        f"{other['since']}"
+    )
+    age = _find_age(file, may_write) if other["renewed_every"] else 0.0
+    if not is_here and age > _STALE_SECONDS:
+        return (
+            f"The lock of {who}, was not renewed for {age:.0f} s, so that it "
+            "counts as gone."
+        )
+    wait = ""
+    if other["renewed_every"] and not is_here:
+        wait = (
+            f" If it is gone, the lock counts as left over {_STALE_SECONDS} s "
+            "after its end."
+        )
+    raise errors.CheckpointError(
+        f"{directory} is in use by {who}. Stop it, or delete {file} if it is "
+        f"gone.{wait}"
+    )
+
+
+def _create(file: str, owner: dict[str, Any]) -> bool:
+    """Creates the lock; returns False where there is one."""
+    text = json_files.to_line(owner)
+    if any_files.is_remote(file):
+        if any_files.exists(file):
+            return False
+        whole_files.write_text(file, text)
+        return _is_own(_read(file))
+    complete = f"{file}.{os.getpid()}"
+    try:
+        with open(complete, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.link(complete, file)  # Whole from its first moment.
+    except FileExistsError:
+        return False
+    except OSError:  # Of a disk without further names of a file.
+        return _create_alone(file, text)
+    finally:
+        any_files.delete(complete)
+    return True
+
+
+def _create_alone(file: str, text: str) -> bool:
+    try:
+        with open(file, "x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _read(file: str) -> dict[str, Any]:
+    """Returns the owner of a lock; of a damaged one, a process that ended."""
+    try:
+        found = json.loads(any_files.read_text(file))
+        return {
+            "host": str(found["host"]),
+            "process": int(found["process"]),
+            "since": str(found.get("since", "unknown")),
+            "renewed_every": float(found.get("renewed_every", 0.0)),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # Half written by a killed process.
+        host = socket.gethostname()
+        return {
+            "host": host,
+            "process": -1,
+            "since": "unknown",
+            "renewed_every": 0.0,
+        }
+
+
+def _is_own(owner: dict[str, Any]) -> bool:
+    is_here = owner["host"] == socket.gethostname()
+    return bool(is_here and owner["process"] == os.getpid())
+
+
+def _find_age(file: str, may_write: bool) -> float:
+    """Returns for how many seconds a lock was not renewed."""
+    if not may_write:
+        return time.time() - any_files.changed_at(file)
+    probe = f"{file}.{socket.gethostname()}-{os.getpid()}"
+    try:
+        whole_files.write_text(probe, "")
+        return any_files.changed_at(probe) - any_files.changed_at(file)
+    except OSError:
+        return 0.0
+    finally:
+        with contextlib.suppress(OSError):
+            any_files.delete(probe)
+
+
+def _renew_until(
+    is_over: threading.Event,
+    file: str,
+    owner: dict[str, Any],
+    say: Callable[[str], None],
+) -> None:
+    """Renews a lock from time to time."""
+    while not is_over.wait(_RENEW_SECONDS):
+        with contextlib.suppress(OSError):  # It is tried again.
+            _renew(file, owner, say)
+
+
+def _renew(
+    file: str, owner: dict[str, Any], say: Callable[[str], None]
+) -> None:
+    """Renews a lock, or ends the process if another one has taken it over."""
+    if any_files.exists(file):
+        other = _read(file)
+        if other["process"] != -1 and not _is_own(other):
+            say(
+                "Error: the folder of this run is in use by a trainer on "
+                f"{other['host']}, process {other['process']}, since "
+                f"{other['since']}, which took it over when this process did "
+                f"not renew {file} for {_STALE_SECONDS} s. This one ends; "
+                "nothing more is saved."
+            )
+            os._exit(errors.CheckpointError.exit_code)
+    whole_files.write_text(file, json_files.to_line(owner))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

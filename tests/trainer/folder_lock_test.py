@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import socket
+
+import pytest
+
+from deeplab2_like import errors
+from deeplab2_like.trainer import folder_lock
+
+
+@pytest.fixture
+def lock(tmp_path):
+    return tmp_path / "training.lock"
+
+
+def _write(lock, age=0, **owner):
+    lock.write_text(json.dumps(owner))
+    then = lock.stat().st_mtime - age
+    os.utime(lock, (then, then))
+
+
+_OTHER = {"host": "another-host", "process": 1, "since": "2020-01-01"}
+
+
+@pytest.mark.parametrize("more", [{}, {"renewed_every": 30}])
+def test_a_second_trainer_is_refused_and_the_lock_is_given_back(
+    tmp_path, lock, more
+):
+    _write(lock, **_OTHER, **more)
+    with (
+        pytest.raises(errors.CheckpointError, match="another-host, process 1"),
+        folder_lock.training_lock(str(tmp_path)),
+    ):
+        pass
+    assert json.loads(lock.read_text())["host"] == "another-host"
+    lock.unlink()
+    with folder_lock.training_lock(str(tmp_path)):
+        assert json.loads(lock.read_text())["process"] == os.getpid()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_of_another_machine_that_is_not_renewed_is_taken_over(
+    tmp_path, lock
+):
+    _write(lock, age=400, **_OTHER, renewed_every=30)
+    # What only looks writes nothing.
+    assert "another-host" in folder_lock.refuse_other_trainer(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["training.lock"]
+    lines = []
+    with folder_lock.training_lock(str(tmp_path), lines.append):
+        assert json.loads(lock.read_text())["process"] == os.getpid()
+    (line,) = lines
+    assert "process 1, since 2020-01-01, was not renewed for 4" in line
+
+
+def test_a_lock_that_names_no_time_of_renewal_is_never_too_old(tmp_path, lock):
+    _write(lock, age=1e6, **_OTHER)
+    with pytest.raises(errors.CheckpointError, match="another-host"):
+        folder_lock.refuse_other_trainer(str(tmp_path))
+
+
+def test_a_lock_is_renewed_while_the_block_lasts(tmp_path, lock, monkeypatch):
+    monkeypatch.setattr(folder_lock, "_RENEW_SECONDS", 0.01)
+    with folder_lock.training_lock(str(tmp_path)):
+        os.utime(lock, (1, 1))
+        for _ in range(100_000):
+            if lock.exists() and lock.stat().st_mtime > 1:
+                break
+        assert lock.stat().st_mtime > 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_whose_lock_was_taken_over_ends(lock, monkeypatch):
+    codes, lines = [], []
+    monkeypatch.setattr(folder_lock.os, "_exit", codes.append)
+    _write(lock, **_OTHER)
+    folder_lock._renew(str(lock), {"host": "this", "process": 7}, lines.append)
+    assert codes == [errors.CheckpointError.exit_code]
+    assert "in use by a trainer on another-host, process 1" in lines[0]
+
+
+def test_only_the_own_lock_is_given_back_in_a_hurry(tmp_path, lock):
+    folder_lock.unlock(str(tmp_path))
+    _write(lock, **_OTHER)
+    folder_lock.unlock(str(tmp_path))
+    assert lock.exists()
+    lock.unlink()
+    with folder_lock.training_lock(str(tmp_path)):
+        folder_lock.unlock(str(tmp_path))
+        assert not lock.exists()
+
+
+@pytest.mark.parametrize("process", [2**22 + 1, None])
+def test_a_lock_that_a_killed_process_left_is_taken_over(
+    tmp_path, lock, process
+):
+    owner = {"host": socket.gethostname(), "since": "2020-01-01"}
+    if process is not None:  # Without it the file is half written.
+        owner["process"] = process
+    _write(lock, **owner)
+    with folder_lock.training_lock(str(tmp_path)):
+        assert json.loads(lock.read_text())["process"] == os.getpid()
