@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pixels that the tubes of two videos share: sums of the overlaps of frames.
+
+A tube is all pixels of one id in several frames, so what tubes share is the sum
+of what their segments share in each frame.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from deeplab2_like.labels import label_map
+from deeplab2_like.metrics import overlaps as overlaps_lib
+
+# Pairs that are kept before they are summed up.
+_MIN_BUFFER = 1 << 14
+
+
+class OverlapSum:
+    """A sum of overlaps; memory grows with the pairs, not with the frames."""
+
+    def __init__(self) -> None:
+        """Begins without frames."""
+        self._parts: list[npt.NDArray[np.int64]] = []
+        self._size = 0
+        self._limit = _MIN_BUFFER
+
+    def add(self, found: overlaps_lib.Overlaps) -> None:
+        """Adds the overlaps of a frame.
+
+        Args:
+            found: Those of its true and its predicted map, whose ids are the
+                same in all frames.
+        """
+        part = np.stack(
+            [
+                found.true_ids[found.true_index],
+                found.predicted_ids[found.predicted_index],
+                found.areas,
+            ]
+        )
+        self._parts.append(part)
+        self._size += part.shape[1]
+        if self._size > self._limit:
+            self._join()
+
+    def _join(self) -> None:
+        found = self.result()
+        self._parts = []
+        self._size = 0
+        self.add(found)
+        self._limit = max(_MIN_BUFFER, 2 * self._size)
+
+    def result(self) -> overlaps_lib.Overlaps:
+        """Returns the sum so far, ordered as those of `compute_overlaps`."""
+        if not self._parts:
+            empty = np.zeros(0, np.int64)
+            return overlaps_lib.Overlaps(empty, empty, empty, empty, empty)
+        true, predicted, areas = np.concatenate(self._parts, axis=1)
+        true_ids, true_index = np.unique(true, return_inverse=True)
+        predicted_ids, predicted_index = np.unique(
+            predicted, return_inverse=True
+        )
+        width = len(predicted_ids)
+        pairs, index = np.unique(
+            true_index.astype(np.int64) * width + predicted_index,
+            return_inverse=True,
+        )
+        return overlaps_lib.Overlaps(
+            true_ids,
+            predicted_ids,
+            pairs // width,
+            pairs % width,
+            label_map.sum_at(index, areas, len(pairs)),
+        )
