@@ -7,26 +7,13 @@ frame2 comes before frame10.
 
 import os
 import pathlib
-import re
 from collections.abc import Sequence
 
 from deeplab2_like import errors
 from deeplab2_like.predict import journal as journal_lib
 from deeplab2_like.predict import links, result_folder
 from deeplab2_like.predict.running import Run
-from deeplab2_like.storage import image_files
-
-_NUMBER = re.compile(r"(\d+)")
-
-
-def order_naturally(name: str) -> tuple[tuple[str, int, str], ...]:
-    """Returns a key by which names are sorted as people count."""
-    parts = _NUMBER.split(name)
-    # Text and number in turn; equal numbers of other lengths by their text.
-    return tuple(
-        (text.casefold(), int(number or -1), number)
-        for text, number in zip(parts[::2], [*parts[1::2], ""], strict=True)
-    )
+from deeplab2_like.storage import image_files, natural_order
 
 
 def group(
@@ -47,9 +34,9 @@ def group(
         parent = pathlib.PurePosixPath(file.relative_path).parent.as_posix()
         folders.setdefault("" if parent == "." else parent, []).append(place)
     for places in folders.values():
-        places.sort(key=lambda p: order_naturally(files[p].relative_path))
+        places.sort(key=lambda p: natural_order.key(files[p].relative_path))
     return {
-        name: folders[name] for name in sorted(folders, key=order_naturally)
+        name: folders[name] for name in sorted(folders, key=natural_order.key)
     }
 
 

@@ -39,6 +39,7 @@ class Thing:
         scale: Pixels of a meter at its foot.
         column: Column of its foot, pixels.
         width: Half its width, meters.
+        number: Number of its instance; 0: it gets one when it is painted.
     """
 
     sprite: Sprite
@@ -47,10 +48,11 @@ class Thing:
     scale: float
     column: float
     width: float
+    number: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
-class _Setting:
+class Setting:
     """Camera, street and light of a scene."""
 
     camera: Camera
@@ -62,7 +64,7 @@ def plan_things(
     dice: Dice, camera: Camera, street: Street, light: Light
 ) -> list[Thing]:
     """Draws all things that may be in the scene, in any order."""
-    setting = _Setting(camera, street, light)
+    setting = Setting(camera, street, light)
     room = camera.width / camera.height / 2.0
     planned: list[Thing] = []
     for kind, (fewest, most) in _GROUPS.items():
@@ -74,7 +76,7 @@ def plan_things(
     return planned
 
 
-def _find_spot(dice: Dice, kind: int, setting: _Setting) -> tuple[float, float]:
+def find_spot(dice: Dice, kind: int, setting: Setting) -> tuple[float, float]:
     """Draws the place of a thing: column and scale."""
     camera, street = setting.camera, setting.street
     for _ in range(_TRIES):
@@ -113,11 +115,11 @@ def _find_across(dice: Dice, kind: int, street: Street) -> float:
     return dice.uniform(near + 0.5, left - 0.3)
 
 
-def _plan_group(dice: Dice, kind: int, setting: _Setting) -> list[Thing]:
+def _plan_group(dice: Dice, kind: int, setting: Setting) -> list[Thing]:
     """Draws a thing and perhaps one or two more of its kind beside it."""
     camera, street = setting.camera, setting.street
-    column, scale = _find_spot(dice, kind, setting)
-    group = [_draw(dice, kind, column, scale, setting)]
+    column, scale = find_spot(dice, kind, setting)
+    group = [draw(dice, kind, column, scale, setting)]
     if kind not in _GAPS or not dice.chance(_MORE_IN_GROUP):
         return group
     for number in range(1, 2 + dice.index(2)):
@@ -129,17 +131,18 @@ def _plan_group(dice: Dice, kind: int, setting: _Setting) -> list[Thing]:
         else:
             other = scale * dice.uniform(0.96, 1.04)
             at = column + step * scale
-        group.append(_draw(dice, kind, at, other, setting))
+        group.append(draw(dice, kind, at, other, setting))
     return group
 
 
-def _draw(
-    dice: Dice, kind: int, column: float, scale: float, setting: _Setting
+def draw(
+    dice: Dice, kind: int, column: float, scale: float, setting: Setting
 ) -> Thing:
+    """Draws a thing; the same dice draw it alike at every place."""
     place = Place(setting.camera, setting.light, column, scale)
     is_along = setting.street.is_along
-    draw: Callable[[Dice, Place], Sprite]
-    draw, width = {
+    draw_sprite: Callable[[Dice, Place], Sprite]
+    draw_sprite, width = {
         CAR: (
             (cars.draw_car_end, 1.0) if is_along else (cars.draw_car_side, 2.1)
         ),
@@ -148,19 +151,19 @@ def _draw(
         TREE: (figures.draw_tree, 1.2),
         CLUTTER: (figures.draw_clutter, 0.5),
     }[kind]
-    return Thing(draw(dice, place), kind, False, scale, column, width)
+    return Thing(draw_sprite(dice, place), kind, False, scale, column, width)
 
 
-def _plan_crowd(dice: Dice, setting: _Setting) -> Thing:
+def _plan_crowd(dice: Dice, setting: Setting) -> Thing:
     """Draws persons who are too close together for single labels."""
     camera = setting.camera
-    column, scale = _find_spot(dice, PERSON, setting)
+    column, scale = find_spot(dice, PERSON, setting)
     scale = min(scale, 0.4 * camera.nearest_scale())
     members = []
     for _ in range(8 + dice.index(7)):
         at = column + dice.uniform(-1.6, 1.6) * scale
         near = scale * dice.uniform(0.9, 1.1)
-        members.append(_draw(dice, PERSON, at, near, setting))
+        members.append(draw(dice, PERSON, at, near, setting))
     members.sort(key=lambda member: member.scale)
     sprite = merge([member.sprite for member in members])
     return Thing(sprite, PERSON, True, scale, column, 1.8)

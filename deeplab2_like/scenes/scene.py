@@ -138,15 +138,15 @@ def make_scene(seed: int, size: tuple[int, int] = (129, 257)) -> Scene:
     houses.paint_houses(canvas, camera, street, light, dice)
     planned = layout.plan_things(dice, camera, street, light)
     bonnet = _plan_bonnet(dice, camera)
-    kept = _keep_visible(planned, bonnet <= 0.5)
+    kept = keep_visible(planned, bonnet <= 0.5)
     for thing in kept:
-        _paint_shadow(canvas, camera, light, thing)
-    _paint_things(canvas, kept)
+        paint_shadow(canvas, camera, light, thing)
+    paint_things(canvas, kept)
     _paint_bonnet(canvas, bonnet, dice)
-    return _develop(canvas, light, Dice(seed, _GRAIN))
+    return develop(canvas, light, Dice(seed, _GRAIN))
 
 
-def _keep_visible(planned: list[Thing], free: np.ndarray) -> list[Thing]:
+def keep_visible(planned: list[Thing], free: np.ndarray) -> list[Thing]:
     """Returns the things that are visible enough, the furthest first.
 
     Things are visited from the nearest to the furthest, and kept ones hide
@@ -170,7 +170,7 @@ def _keep_visible(planned: list[Thing], free: np.ndarray) -> list[Thing]:
     return kept[::-1]
 
 
-def _paint_shadow(
+def paint_shadow(
     canvas: Canvas, camera: Camera, light: Light, thing: Thing
 ) -> None:
     """Darkens the ground below a thing."""
@@ -193,8 +193,11 @@ def _paint_shadow(
     canvas.rgb[:, shadow.window[0], shadow.window[1]] *= 1.0 - dark
 
 
-def _paint_things(canvas: Canvas, kept: list[Thing]) -> None:
-    """Paints things over the street, with their panoptic ids."""
+def paint_things(canvas: Canvas, kept: list[Thing]) -> None:
+    """Paints things over the street, with their panoptic ids.
+
+    Things without a number get one, counted from 1 for each class.
+    """
     counts = dict.fromkeys(THING_IDS, 0)
     for thing in kept:
         sprite = thing.sprite
@@ -203,7 +206,7 @@ def _paint_things(canvas: Canvas, kept: list[Thing]) -> None:
         identity = thing.kind * LABEL_DIVISOR
         if thing.kind in counts and not thing.is_crowd:
             counts[thing.kind] += 1
-            identity += counts[thing.kind]
+            identity += thing.number or counts[thing.kind]
         label = canvas.panoptic[sprite.window]
         label[sprite.alpha > 0.5] = identity
 
@@ -234,7 +237,7 @@ def _paint_bonnet(canvas: Canvas, bonnet: np.ndarray, dice: Dice) -> None:
     canvas.panoptic[bonnet > 0.5] = _VOID
 
 
-def _develop(canvas: Canvas, light: Light, dice: Dice) -> Scene:
+def develop(canvas: Canvas, light: Light, dice: Dice) -> Scene:
     """Converts the canvas into a scene, with exposure, tint and grain."""
     height, width = canvas.panoptic.shape
     strength = dice.uniform(0.01, 0.03)

@@ -173,6 +173,19 @@ def test_run_lengths_are_written_as_they_are_read(seed):
     np.testing.assert_array_equal(found.to_array(mask.shape), mask)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_run_lengths_of_a_mask_are_those_of_its_image(seed):
+    random = np.random.default_rng(seed)
+    mask = np.zeros((7, 9), bool)
+    height, width = random.integers(0, 8), random.integers(0, 10)
+    y, x = random.integers(0, 8 - height), random.integers(0, 10 - width)
+    fill = random.choice([0.5, 0.9, 1.0])
+    window = random.random((height, width)) < fill
+    mask[y : y + height, x : x + width] = window
+    for found in (masks.Mask.of(mask), masks.Mask(int(y), int(x), window)):
+        assert masks.count_mask_runs(found, (7, 9)) == masks.count_runs(mask)
+
+
 def test_compressed_run_lengths_are_those_of_pycocotools():
     coco_masks = pytest.importorskip("pycocotools.mask")
     random = np.random.default_rng(0)
