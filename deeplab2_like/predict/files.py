@@ -56,6 +56,7 @@ class PredictedFiles:
         videos: Videos with the pictures of segments, below the folder.
         tracks: Files of the tracks of linked videos and folders, below the
             folder.
+        volumes: Label volumes of linked stacks, below the folder.
         problems: A sentence for each image that was left out.
         json_path: Path of the COCO-panoptic file.
         milliseconds: Median of the model's time for an image; 0 where it was
@@ -66,6 +67,7 @@ class PredictedFiles:
     num_kept: int
     videos: list[str]
     tracks: list[str]
+    volumes: list[str]
     problems: list[str]
     json_path: pathlib.Path
     milliseconds: float
@@ -88,8 +90,9 @@ def predict_files(
     with its segments and a legend. `out/panoptic.json` lists the segments of
     all images of the call. For a video `c.mp4`: `out/c.overlay.mp4`. With
     `options.link`: `out/c.tracks.json`, `out/c/000000.panoptic.png` ... and
-    `out/a.tracks.json` for the folder `a`. What cannot be read is left out and
-    listed in `out/failures.json`.
+    `out/a.tracks.json` for the folder `a`; for a stack `d.tif` or `d.zarr`,
+    `out/d.labels.tif` or `.zarr` and `out/d.tracks.json`. What cannot be read
+    is left out and listed in `out/failures.json`.
 
     `out/progress.jsonl` notes each image that is written whole. Those are not
     predicted again by another call, of the same model and options, while the
@@ -125,7 +128,9 @@ def predict_files(
     options = options or PredictOptions()
     model = user_paths.expand_checkpoint(model, "model=")
     out = user_paths.expand(out, "out=")
-    found = inputs_lib.find_inputs(inputs, warn=report.log)
+    found = inputs_lib.find_inputs(
+        inputs, with_stacks=options.link, warn=report.log
+    )
     ids = _choose_ids(found.images, image_ids)
     if options.link:
         assignment.require_solver()
@@ -135,7 +140,7 @@ def predict_files(
     if os.path.exists(out) and not os.path.isdir(out):
         raise errors.DataError(f"--out={out} is a file. Give a folder.")
     facts = models.load_facts(model)
-    if not found.records and not found.videos:
+    if not (found.records or found.videos or found.stacks):
         image_files.require_readable(found.images, facts.max_pixels)
     results = _open_results(out, facts, options, overwrite)
     run = running.Run(facts, results, options, report, found)
@@ -145,13 +150,14 @@ def predict_files(
         # Also after an interrupt, so that the images until then are listed.
         results.close()
     problems = [failure.problem for failure in results.failures]
-    if not results.num_listed and not results.videos:
+    if not (results.num_listed or results.videos or results.volumes):
         raise errors.DataError((*problems, _NO_RECORD)[0])
     return PredictedFiles(
         results.num_listed,
         results.num_listed - results.num_written,
         results.videos,
         results.tracks,
+        results.volumes,
         problems,
         results.json_path,
         1000 * float(np.median(run.seconds)) if run.seconds else 0.0,

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 from deeplab2_like import errors
-from deeplab2_like.storage import image_files, user_paths
+from deeplab2_like.storage import image_files, user_paths, volumes
 
 VIDEO_SUFFIXES = (
     ".avi",
@@ -37,17 +37,23 @@ class Inputs:
     Attributes:
         images: Image files.
         records: Paths of TFRecord files.
-        videos: Video files. Images and videos have names of their own.
+        videos: Video files.
+        stacks: Stacks of slices, TIFF files and Zarr folders. Images, videos
+            and stacks have names of their own.
     """
 
     images: list[image_files.ImageFile]
     records: list[str]
     videos: list[image_files.ImageFile]
+    stacks: list[image_files.ImageFile] = dataclasses.field(
+        default_factory=list
+    )
 
 
 def find_inputs(
     arguments: Sequence[str | os.PathLike[str]],
     *,
+    with_stacks: bool = False,
     warn: Callable[[str], None] = warnings.warn,
 ) -> Inputs:
     """Finds what the arguments of a program mean.
@@ -57,25 +63,67 @@ def find_inputs(
             images; TFRecord files (`.tfrecord`, or `-00000-of-00010` at the
             end of the name); video files (`VIDEO_SUFFIXES`); and patterns of
             these, see `user_paths.find_files`.
+        with_stacks: Whether TIFF files with several pages, and folders that
+            end in `.zarr`, are stacks.
         warn: See `image_files.find_images`.
 
     Raises:
         ConfigError: A path cannot be used, see `user_paths.expand`.
+        InstallError: A package that reads stacks is not installed.
         DataError: A file does not exist, a pattern matches nothing, or a
             folder contains no image.
     """
     records: dict[str, str] = {}
     others: list[str] = []
+    folders: dict[str, str] = {}
     for argument in arguments:
         for path in _expand(user_paths.expand(argument, "The image ")):
             if is_record_file(path) and os.path.isfile(path):
                 records.setdefault(os.path.abspath(path), path)
+            elif is_zarr(path):
+                _require_stacks(path, with_stacks)
+                folders.setdefault(os.path.abspath(path), path)
             else:
                 others.append(path)
-    files = _find_files(others, warn) if others or not records else []
+    is_all = not others and (records or folders)
+    files = [] if is_all else _find_files(others, warn)
     videos = [file for file in files if is_video(file.path)]
     images = [file for file in files if not is_video(file.path)]
-    return Inputs(images, list(records.values()), videos)
+    stacks = _name_folders(list(folders.values()), files)
+    if with_stacks:
+        pages = [file for file in images if volumes.is_stack(file.path)]
+        images = [file for file in images if file not in pages]
+        stacks = [*pages, *stacks]
+    return Inputs(images, list(records.values()), videos, stacks)
+
+
+def is_zarr(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a path is a folder that is named as Zarr arrays are."""
+    suffix = pathlib.PurePath(path).suffix.lower()
+    return suffix == volumes.ZARR_SUFFIX and os.path.isdir(path)
+
+
+def _require_stacks(path: str, with_stacks: bool) -> None:
+    if not with_stacks:
+        raise errors.DataError(
+            f"{path} is a stack of slices. Give --link to predict it as one."
+        )
+
+
+def _name_folders(
+    paths: Sequence[str], files: Sequence[image_files.ImageFile]
+) -> list[image_files.ImageFile]:
+    """Returns folders of stacks, with names that files do not have."""
+    bases = [os.path.basename(os.path.abspath(path)) for path in paths]
+    names = image_files.name_uniquely(
+        [*(file.relative_path for file in files), *bases]
+    )
+    return [
+        image_files.ImageFile(pathlib.Path(path), base, name)
+        for path, base, name in zip(
+            paths, bases, names[len(files) :], strict=True
+        )
+    ]
 
 
 def load_list(path: str) -> list[str]:

@@ -32,19 +32,24 @@ class Links:
     """The linked frames of a video, a folder or a stack.
 
     Attributes:
-        file: Path of the file of the tracks, below the folder of the results.
+        file: Path of the file of the tracks, below the folder of the results;
+            "" for none.
     """
 
-    def __init__(self, name: str, title: str, run: Run):
+    def __init__(
+        self, name: str | None, title: str, run: Run, *, is_listed: bool = True
+    ):
         """Begins without frames; writes nothing.
 
         Args:
             name: Name of the results of the sequence, a path below their
-                folder.
+                folder; None: no file of tracks is written.
             title: Name of the sequence in the file of the tracks.
             run: The model, the options and the folder of results.
+            is_listed: Whether the file becomes one of `run.results.tracks`.
         """
-        self.file = name_file(name)
+        self.file = "" if name is None else name_file(name)
+        self._is_listed = is_listed
         self._title = title
         self._run = run
         self._linker = linking.Linker(run.options.link_rules)
@@ -85,6 +90,8 @@ class Links:
             if pixels_hw3 is None:
                 pixels_hw3 = item.load()
             results.write(item, pixels_hw3, maps, linked)
+        if not self.file:
+            return linked
         if self._writer is None:
             path = results.folder / self.file
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +141,8 @@ class Links:
         return maps
 
     def __enter__(self) -> Self:
-        self._run.results.journal.require_free(self.file, [self.file])
+        if self._is_listed:
+            self._run.results.journal.require_free(self.file, [self.file])
         return self
 
     def __exit__(
@@ -144,5 +152,5 @@ class Links:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, value, traceback)
-        if kind is None and self._writer is not None:
+        if kind is None and self._writer is not None and self._is_listed:
             self._run.results.tracks.append(self.file)

@@ -116,8 +116,9 @@ _LINK = flags.DEFINE_bool(
     "link",
     False,
     "Give segments of consecutive frames the id of their object, and write "
-    "NAME.tracks.json: of videos, and of the images of a folder in the order "
-    "of their names.",
+    "NAME.tracks.json: of videos, of the images of a folder in the order of "
+    "their names, and of stacks of slices (TIFF files with several pages, "
+    "Zarr), for which NAME.labels.tif or .zarr is written.",
     flag_values=_FLAGS,
 )
 _MAX_GAP = flags.DEFINE_integer(
@@ -140,6 +141,41 @@ _LINK_MOTION = flags.DEFINE_bool(
     "their object leads.",
     flag_values=_FLAGS,
 )
+_CONSENSUS = flags.DEFINE_bool(
+    "consensus",
+    False,
+    "With --link, predict stacks in three directions and keep what two of them "
+    "agree upon; for voxels as long in all directions.",
+    flag_values=_FLAGS,
+)
+_CONSENSUS_IOU = flags.DEFINE_float(
+    "consensus_iou",
+    files.PredictOptions.consensus_iou,
+    "With --consensus, the least IoU of objects of two directions that are "
+    "joined.",
+    flag_values=_FLAGS,
+)
+_VALUE_RANGE = flags.DEFINE_list(
+    "value_range",
+    None,
+    "Of stacks, two values that become 0 and 255, for example 100,4095; by "
+    "default 8 bits remain, and others are taken from their least to their "
+    "largest value.",
+    flag_values=_FLAGS,
+)
+
+
+def _read_range() -> tuple[float, float] | None:
+    if not _VALUE_RANGE.value:
+        return None
+    try:
+        low, high = (float(text) for text in _VALUE_RANGE.value)
+    except ValueError:
+        raise errors.ConfigError(
+            f"--value_range={','.join(_VALUE_RANGE.value)} must be two "
+            "numbers, for example --value_range=100,4095."
+        ) from None
+    return low, high
 
 
 def _main(arguments: Sequence[str]) -> None:
@@ -177,6 +213,9 @@ def _main(arguments: Sequence[str]) -> None:
             max_gap=_MAX_GAP.value,
             link_min_iou=_LINK_MIN_IOU.value,
             link_motion=_LINK_MOTION.value,
+            consensus=_CONSENSUS.value,
+            consensus_iou=_CONSENSUS_IOU.value,
+            value_range=_read_range(),
         ),
         overwrite=_OVERWRITE.value,
         report=report,
@@ -215,6 +254,8 @@ def _describe(
         )
     for video in done.videos:
         report.log(f"Video         {out}/{video}")
+    for volume in done.volumes:
+        report.log(f"Label volume  {out}/{volume}")
     for tracks in done.tracks:
         report.log(f"Tracks        {out}/{tracks}")
     if _RAW_PANOPTIC_FORMAT.value:

@@ -2,10 +2,22 @@
 """The options of a prediction that decide about its results."""
 
 import dataclasses
+import math
 from typing import Any
 
 from deeplab2_like import errors
 from deeplab2_like.tracking import options as link_options
+
+# Options that decide about nothing without the first of them.
+_LINK_NAMES = (
+    "link",
+    "max_gap",
+    "link_min_iou",
+    "link_motion",
+    "consensus",
+    "consensus_iou",
+    "value_range",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +45,13 @@ class PredictOptions:
         max_gap: With `link`, see `tracking.options.LinkOptions`.
         link_min_iou: With `link`, `min_iou` there.
         link_motion: With `link`, `uses_motion` there.
+        consensus: With `link`, whether the slices of stacks are predicted in
+            three directions, whose segments vote (`tracking.consensus`).
+        consensus_iou: With `consensus`, least IoU of objects of two directions
+            that are joined.
+        value_range: (low, high), values of stacks that become 0 and 255; None:
+            those of 8 bits as they are, others from their least to their
+            largest value.
     """
 
     raw_panoptic_format: str | None = None
@@ -46,6 +65,9 @@ class PredictOptions:
     max_gap: int = link_options.LinkOptions.max_gap
     link_min_iou: float = link_options.LinkOptions.min_iou
     link_motion: bool = link_options.LinkOptions.uses_motion
+    consensus: bool = False
+    consensus_iou: float = 0.5
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Checks what depends on each other.
@@ -66,6 +88,21 @@ class PredictOptions:
                 "select nothing. Give 0 <= start < end."
             )
         _ = self.link_rules
+        if self.consensus and not self.link:
+            raise errors.ConfigError(
+                "--consensus joins linked slices. Give --link too."
+            )
+        if not 0 < self.consensus_iou <= 1:
+            raise errors.ConfigError(
+                f"--consensus_iou={self.consensus_iou} must be above 0 and at "
+                "most 1."
+            )
+        low, high = self.value_range or (0.0, 1.0)
+        if not -math.inf < low < high < math.inf:
+            raise errors.ConfigError(
+                f"--value_range={low:g},{high:g} must be two numbers, the "
+                "lower one first."
+            )
 
     @property
     def link_rules(self) -> link_options.LinkOptions:
@@ -80,6 +117,6 @@ class PredictOptions:
         """Returns the options that decide about the results, by name."""
         values = dataclasses.asdict(self)
         if not self.link:
-            for name in ("link", "max_gap", "link_min_iou", "link_motion"):
+            for name in _LINK_NAMES:
                 del values[name]
         return values

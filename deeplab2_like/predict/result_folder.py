@@ -74,6 +74,7 @@ class ResultFolder:
         num_written: Number of images that were written and are listed.
         videos: Overlays of videos, paths below the folder.
         tracks: Files of tracks, paths below the folder.
+        volumes: Label volumes, paths below the folder.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class ResultFolder:
         self.num_written = 0
         self.videos: list[str] = []
         self.tracks: list[str] = []
+        self.volumes: list[str] = []
         self._descriptor = descriptor
         self._raw_writer = raw_writer
         # Ids of the images to list, by name; None where the name decides.

@@ -75,7 +75,8 @@ class Run:
         self.report = report
         self._model: ImagePredictor | None = None
         self._found = found
-        self._names = [file.name for file in (*found.images, *found.videos)]
+        files = (*found.images, *found.videos, *found.stacks)
+        self._names = [file.name for file in files]
         self._is_single = len(self._names) + len(found.records) == 1
         self.seconds: list[float] = []
 
@@ -107,6 +108,8 @@ class Run:
             self._add_records(self._found.records, known)
         if self._found.videos:
             self._add_videos(self._found.videos)
+        if self._found.stacks:
+            self._add_stacks(self._found.stacks)
 
     def _add_images(
         self,
@@ -202,6 +205,16 @@ class Run:
         for file in files:
             try:
                 videos.predict_video(file, self)
+            except errors.DataError as error:
+                self.leave_out(os.path.abspath(file.path), str(error))
+
+    def _add_stacks(self, files: Sequence[image_files.ImageFile]) -> None:
+        """Predicts stacks of slices and writes the results."""
+        from deeplab2_like.predict import stacks
+
+        for file in files:
+            try:
+                stacks.predict_stack(file, self)
             except errors.DataError as error:
                 self.leave_out(os.path.abspath(file.path), str(error))
 
