@@ -114,7 +114,6 @@ FIXED: dict[str, str] = {
     "train_dataset_options.canvas_remainder": "what is learned from",
     "train_dataset_options.padding_color": "what is learned from",
     "train_dataset_options.mixed_share": "what is learned from",
-    "semi_supervised": "what is learned from",
 }
 
 # Set to its default, the field still makes a group of variables of its own.
