@@ -21,6 +21,7 @@ from deeplab2_like.config.problems import (
 )
 from deeplab2_like.config.report import show
 from deeplab2_like.config.rules import fields as field_rules
+from deeplab2_like.config.rules import kinds
 from deeplab2_like.protos import config_pb2
 
 _ROOT = config_pb2.ExperimentOptions.DESCRIPTOR
@@ -116,7 +117,7 @@ def _describe_allowed(field: textproto.Field, key: str) -> str:
     if field.enum_type is not None:
         return textproto.describe_type(field)
     rule = field_rules.SCALARS[key]
-    if isinstance(rule, field_rules.Free):
+    if isinstance(rule, kinds.Free):
         return f"any value ({textproto.describe_type(field)})"
     return rule.describe()
 

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from deeplab2_like.config import textproto
 from deeplab2_like.config.problems import WARNING, Problem
 from deeplab2_like.config.report import Report, iterate_fields
-from deeplab2_like.config.rules import Datasets
+from deeplab2_like.config.rules import Datasets, kinds
 from deeplab2_like.config.rules import class_weights as class_weight_rules
 from deeplab2_like.config.rules import classes as class_rules
 from deeplab2_like.config.rules import consistency as consistency_rules
@@ -112,7 +112,7 @@ def may_be_unfilled(holder: Message, field: textproto.Field) -> bool:
     `Config.require_filled`. A field that decides what is built may not.
     """
     key = f"{holder.DESCRIPTOR.name}.{field.name}"
-    free = isinstance(field_rules.SCALARS.get(key), field_rules.Free)
+    free = isinstance(field_rules.SCALARS.get(key), kinds.Free)
     return free and key != "DatasetOptions.dataset"
 
 
@@ -148,7 +148,7 @@ def _refuse(path: str, system: str, report: Report) -> None:
     )
 
 
-def _describe_fix(rule: field_rules.Rule) -> str:
-    if isinstance(rule, field_rules.Refused):
+def _describe_fix(rule: kinds.Rule) -> str:
+    if isinstance(rule, kinds.Refused):
         return "Remove the field."
     return "Correct the value or remove the field to take its default."

@@ -9,6 +9,7 @@ import pytest
 from deeplab2_like import config
 from deeplab2_like.config import report, textproto
 from deeplab2_like.config.rules import fields as field_rules
+from deeplab2_like.config.rules import kinds
 from deeplab2_like.errors import ConfigError
 from deeplab2_like.protos import config_pb2
 
@@ -93,7 +94,7 @@ def test_deep_nesting_is_a_config_error():
 
 def _bad_values(rule, field):
     """Lists values of the right type that a rule does not allow."""
-    if isinstance(rule, field_rules.Free):
+    if isinstance(rule, kinds.Free):
         return []
     if field.type == field.TYPE_STRING:
         return ['"no such name"']
