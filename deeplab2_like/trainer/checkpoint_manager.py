@@ -104,7 +104,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         Args:
             checkpoint_number: Number in the name; the step.
             check_interval: Whether to save at multiples of the interval only.
-            options: Must be None.
+            options: Orbit's; those of `SaveOptions` are taken instead.
 
         Returns:
             Prefix of the checkpoint; None when none was saved.
@@ -114,7 +114,7 @@ class CheckpointManager(tf.train.CheckpointManager):
                 could not be written in the background.
             OpError: A file cannot be written.
         """
-        assert options is None
+        del options
         step = int(self._step.numpy())
         interval = self._options.interval_steps
         if step == self.last_step or (check_interval and step % interval):
@@ -244,39 +244,6 @@ def _flatten(state: State) -> dict[str, tf.Variable]:
         for group, members in state.items()
         for path, variable in members.items()
     }
-
-
-def describe_size(state: State, *, keep: int, keeps_optimizer: bool) -> str:
-    """Returns a sentence about the size of a checkpoint and its parts.
-
-    Args:
-        state: Named groups of named variables.
-        keep: Number of checkpoints that are kept.
-        keeps_optimizer: See `SaveOptions`.
-    """
-    sizes = {"weights": 0, "optimizer": 0, "averages": 0}
-    for name, group in state.items():
-        part = "averages" if name == "average" else "weights"
-        part = "optimizer" if name.startswith("optimizer") else part
-        sizes[part] += sum(
-            int(np.prod(v.shape)) * v.dtype.size for v in group.values()
-        )
-    total = sum(sizes.values())
-    unit, factor = ("MB", 1e-6) if total >= 1e5 else ("kB", 1e-3)
-    if total >= 1e9:
-        unit, factor = "GB", 1e-9
-    parts = ", ".join(
-        f"{name} {factor * size:.1f}" for name, size in sizes.items() if size
-    )
-    text = f"Checkpoints of {factor * total:.3g} {unit}: {parts}."
-    if keep > 1 and keeps_optimizer:
-        return (
-            f"{text} {keep} are kept; trainer_options {{ keep_optimizer: LAST "
-            "} keeps the optimizer in the newest one only."
-        )
-    if keep > 1:
-        return f"{text} Of {keep}, only the newest one keeps the optimizer."
-    return text
 
 
 def find_trained(directory: str, total: int) -> tuple[str, int] | None:

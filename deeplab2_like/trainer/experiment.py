@@ -19,6 +19,7 @@ from deeplab2_like.protos import trainer_pb2
 from deeplab2_like.trainer import (
     build,
     checkpoint_manager,
+    checkpoint_size,
     consistency_build,
     consistency_training,
     distribution,
@@ -117,7 +118,7 @@ class Experiment:
         keep = options.num_checkpoints_to_keep
         keeps_optimizer = options.keep_optimizer == trainer_pb2.ALL
         self._report.log(
-            checkpoint_manager.describe_size(
+            checkpoint_size.describe(
                 state, keep=keep, keeps_optimizer=keeps_optimizer
             )
         )

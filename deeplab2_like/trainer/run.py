@@ -16,7 +16,7 @@ from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import checks, graph_errors, pipeline
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2, dataset_pb2
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import any_files, whole_files
 from deeplab2_like.trainer import (
     best_checkpoint,
     checkpoint_manager,
@@ -103,9 +103,7 @@ def run_experiment(
                     folder_lock.training_lock(model_dir, report.log)
                 )
                 _prepare_folder(config, model_dir, options, report)
-            checkpoint_files.purge_unfinished(
-                distribution.choose_folder(strategy, model_dir)
-            )
+            _clean(distribution.choose_folder(strategy, model_dir), model_dir)
             if options.repair_checkpoint_state:
                 checkpoint_files.repair_state_file(model_dir)
             trained = _find_trained(config, model_dir, mode, report)
@@ -122,6 +120,16 @@ def run_experiment(
             with supervised.interruptible("in the evaluation; nothing is lost"):
                 run.evaluation.evaluate_checkpoint(trained, keeps_best=True)
         return run.evaluation.results
+
+
+def _clean(folder: str, model_dir: str) -> None:
+    """Removes what earlier processes left in the folder of this one."""
+    checkpoint_files.purge_unfinished(folder)
+    if folder != model_dir:
+        # All continue from the first worker's.
+        for prefix in checkpoint_files.list_checkpoints(folder):
+            checkpoint_files.delete(prefix)
+        any_files.delete(any_files.join(folder, "checkpoint"))
 
 
 def _prepare_folder(

@@ -39,7 +39,7 @@ class Trainer(orbit.StandardTrainer):
     Attributes:
         global_step: int64 scalar, number of steps done.
         average: The averaged weights; None without.
-        tracing: Makes the context in which Python traces a step.
+        tracing: Makes the context in which Python traces the model.
         around_loop: Makes the context of a loop with a number of steps.
     """
 
@@ -136,11 +136,10 @@ class Trainer(orbit.StandardTrainer):
 
     def train_step(self, iterator) -> None:
         """Runs one step on all replicas."""
-        with self.tracing():
-            self._strategy.run(self._replica_step, args=(next(iterator),))
-            self.global_step.assign_add(1)
-            if self.average is not None:
-                self.average.update(self.global_step)
+        self._strategy.run(self._replica_step, args=(next(iterator),))
+        self.global_step.assign_add(1)
+        if self.average is not None:
+            self.average.update(self.global_step)
 
     def train_loop_end(self) -> dict[str, tf.Tensor]:
         """Returns the means over the steps, for the log and the summaries.
@@ -166,7 +165,8 @@ class Trainer(orbit.StandardTrainer):
 
     @tf.autograph.experimental.do_not_convert
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> None:
-        gradients, losses, statistics = self._compute_all(batch)
+        with self.tracing():
+            gradients, losses, statistics = self._compute_all(batch)
         gradients = optimizers.sum_over_replicas(gradients)
         norm = tf.linalg.global_norm(gradients)
         gradients = self._stop_unless_finite(gradients, norm, losses, batch)

@@ -216,10 +216,11 @@ def test_a_failure_in_the_background_is_raised_by_what_waits_for_it(tmp_path):
         manager.sync()
     assert manager.last_step == manager.saved_step == 10
     model_dir.unlink()
+    step.assign(30)
     manager.save()
     manager.sync()
-    assert manager.saved_step == 20
-    assert _restore(model_dir)[1] == 20
+    assert manager.saved_step == 30
+    assert _restore(model_dir)[1] == 30
 
 
 @pytest.mark.parametrize("is_async", [False, True])

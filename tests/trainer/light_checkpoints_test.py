@@ -6,7 +6,11 @@ from absl import logging
 
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import files as checkpoint_files
-from deeplab2_like.trainer import checkpoint_manager, light_checkpoints
+from deeplab2_like.trainer import (
+    checkpoint_manager,
+    checkpoint_size,
+    light_checkpoints,
+)
 
 
 def _make_state(value=0.0):
@@ -130,9 +134,7 @@ def test_a_checkpoint_without_an_optimizer_is_not_light():
 
 
 def test_the_size_is_explained_by_its_parts():
-    text = checkpoint_manager.describe_size(
-        _make_state(), keep=5, keeps_optimizer=True
-    )
+    text = checkpoint_size.describe(_make_state(), keep=5, keeps_optimizer=True)
     assert text.startswith(
         "Checkpoints of 9.61 kB: weights 2.4, optimizer 4.8, averages 2.4. 5 "
     )
@@ -142,10 +144,10 @@ def test_the_size_is_explained_by_its_parts():
         "optimizer": {"m": tf.Variable(tf.zeros([2, 1_070_000]))},
         "average": {"a": tf.Variable(tf.zeros([1_070_000]))},
     }
-    text = checkpoint_manager.describe_size(state, keep=1, keeps_optimizer=True)
+    text = checkpoint_size.describe(state, keep=1, keeps_optimizer=True)
     assert text == (
         "Checkpoints of 17.1 MB: weights 4.3, optimizer 8.6, averages 4.3."
     )
-    assert "only the newest" in checkpoint_manager.describe_size(
+    assert "only the newest" in checkpoint_size.describe(
         state, keep=2, keeps_optimizer=False
     )
