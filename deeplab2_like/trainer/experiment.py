@@ -232,8 +232,8 @@ class Experiment:
                 else None
             ),
             average_decay=self._solver.ema_decay,
-            parts=self._choose_parts(),
         )
+        trainer.parts = self._choose_parts()
         return trainer, trainer.state()
 
     def _choose_parts(self) -> int:

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,8 +85,17 @@ def run_experiment(
     with contextlib.ExitStack() as stack:
         stack.enter_context(workers.translated_errors(cluster, model_dir))
         stack.enter_context(_translated_errors(model_dir))
+        build = functools.partial(
+            _build,
+            config,
+            model_dir,
+            mode=mode,
+            options=options,
+            strategy=strategy,
+            report=report,
+        )
         if not trains:
-            run = _build(config, model_dir, mode, options, strategy, report)
+            run = build()
             _evaluate(run, mode)
             return run.evaluation.results
         supervised = stack.enter_context(
@@ -98,18 +108,19 @@ def run_experiment(
             )
         )
         with supervised.starting():
-            if distribution.is_chief(strategy):
-                stack.enter_context(
-                    folder_lock.training_lock(model_dir, report.log)
+            stack.enter_context(
+                _open_folder(
+                    config,
+                    model_dir,
+                    strategy=strategy,
+                    options=options,
+                    report=report,
                 )
-                _prepare_folder(config, model_dir, options, report)
-            _clean(distribution.choose_folder(strategy, model_dir), model_dir)
-            if options.repair_checkpoint_state:
-                checkpoint_files.repair_state_file(model_dir)
+            )
             trained = _find_trained(config, model_dir, mode, report)
             if trained is not None and mode == "train":
                 return {}  # Nothing is built for that.
-            run = _build(config, model_dir, mode, options, strategy, report)
+            run = build()
         if trained is None:
             run.train(
                 supervised=supervised,
@@ -122,6 +133,34 @@ def run_experiment(
         return run.evaluation.results
 
 
+@contextlib.contextmanager
+def _open_folder(
+    config: Config,
+    model_dir: str,
+    *,
+    strategy: tf.distribute.Strategy,
+    options: run_options.RunOptions,
+    report: progress.Progress,
+) -> Iterator[None]:
+    """Locks and prepares the folder of a training inside a block."""
+    with contextlib.ExitStack() as stack:
+        if distribution.is_chief(strategy):
+            stack.enter_context(
+                folder_lock.training_lock(model_dir, report.log)
+            )
+            for change in model_folder.prepare(
+                model_dir,
+                config.options,
+                sha256=config.sha256,
+                allow_config_change=options.allow_config_change,
+            ):
+                report.log(f"Changed since the run began: {change}")
+        _clean(distribution.choose_folder(strategy, model_dir), model_dir)
+        if options.repair_checkpoint_state:
+            checkpoint_files.repair_state_file(model_dir)
+        yield
+
+
 def _clean(folder: str, model_dir: str) -> None:
     """Removes what earlier processes left in the folder of this one."""
     checkpoint_files.purge_unfinished(folder)
@@ -132,25 +171,10 @@ def _clean(folder: str, model_dir: str) -> None:
         any_files.delete(any_files.join(folder, "checkpoint"))
 
 
-def _prepare_folder(
-    config: Config,
-    model_dir: str,
-    options: run_options.RunOptions,
-    report: progress.Progress,
-) -> None:
-    """Writes the config into the locked folder of a training."""
-    for change in model_folder.prepare(
-        model_dir,
-        config.options,
-        sha256=config.sha256,
-        allow_config_change=options.allow_config_change,
-    ):
-        report.log(f"Changed since the run began: {change}")
-
-
 def _build(
     config: Config,
     model_dir: str,
+    *,
     mode: str,
     options: run_options.RunOptions,
     strategy: tf.distribute.Strategy,

@@ -39,6 +39,8 @@ class Trainer(orbit.StandardTrainer):
     Attributes:
         global_step: int64 scalar, number of steps done.
         average: The averaged weights; None without.
+        parts: Number of equal parts in which a replica computes its share of a
+            batch, one after the other; divides the share.
         tracing: Makes the context in which Python traces the model.
         around_loop: Makes the context of a loop with a number of steps.
     """
@@ -54,7 +56,6 @@ class Trainer(orbit.StandardTrainer):
         weight_decay: float = 0.0,
         clip_gradient_norm: float | None = None,
         average_decay: float = 0.0,
-        parts: int = 1,
     ):
         """Creates the trainer.
 
@@ -71,8 +72,6 @@ class Trainer(orbit.StandardTrainer):
                 for no clipping.
             average_decay: Decay of averaged weights, see
                 `optimizers.AveragedWeights`; 0 for none.
-            parts: Number of equal parts in which a replica computes its share
-                of a batch, one after the other; divides the share.
         """
         super().__init__(
             dataset,
@@ -89,7 +88,6 @@ class Trainer(orbit.StandardTrainer):
         self._weight_decay = weight_decay
         self._decayed = system.decayed_variables(model) if weight_decay else []
         self._clip_gradient_norm = clip_gradient_norm
-        self._parts = parts
         self._strategy = tf.distribute.get_strategy()
         self._is_tpu = isinstance(self._strategy, tf.distribute.TPUStrategy)
         for group in groups:
@@ -100,6 +98,7 @@ class Trainer(orbit.StandardTrainer):
             else None
         )
         self._means = _Means()
+        self.parts = 1
         self.tracing: Callable[[], _Context] = contextlib.nullcontext
         self.around_loop: Callable[[int], _Context] = contextlib.nullcontext
 
@@ -202,13 +201,13 @@ class Trainer(orbit.StandardTrainer):
             Gradients, losses, and other numbers for summaries.
         """
         inputs = {name: x for name, x in batch.items() if name != "name"}
-        if self._parts == 1:
+        if self.parts == 1:
             return self._compute(inputs)
         results = []
         # No loop of TensorFlow, in which replicas cannot exchange statistics.
         # The next part waits, so that the memory is that of one.
         done: list[tf.Tensor] = []
-        for index in range(self._parts):
+        for index in range(self.parts):
             with tf.control_dependencies(done):
                 part = tf.nest.map_structure(
                     lambda x, i=index: tf.identity(self._slice(x, i)), inputs
@@ -221,7 +220,7 @@ class Trainer(orbit.StandardTrainer):
         ]
         losses, statistics = (
             {
-                name: tf.add_n([part[name] for part in parts]) / self._parts
+                name: tf.add_n([part[name] for part in parts]) / self.parts
                 for name in parts[0]
             }
             for parts in zip(*(result[1:] for result in results), strict=True)
@@ -233,7 +232,7 @@ class Trainer(orbit.StandardTrainer):
         size = values.shape[0]
         if size is None:
             size = tf.shape(values)[0]
-        size = size // self._parts
+        size = size // self.parts
         return values[index * size : (index + 1) * size]
 
     def _compute(

@@ -151,8 +151,9 @@ def test_steps_in_parts_are_those_of_the_whole_batch():
     for parts in (1, 2, 4):
         dataset = _make_dataset(xs).unbatch().batch(4)
         trainer, model = _make_trainer(
-            dataset, rate=0.03, parts=parts, clip_gradient_norm=1.0
+            dataset, rate=0.03, clip_gradient_norm=1.0
         )
+        trainer.parts = parts
         outputs = trainer.train(tf.constant(3))
         numbers = {name: float(value) for name, value in outputs.items()}
         found.append(numbers | {"kernel": _kernel(model)})
