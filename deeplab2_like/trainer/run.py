@@ -4,7 +4,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -82,50 +82,71 @@ def run_experiment(
     _check_first_records(config.options, mode)
     if trains and consistency_rules.uses_consistency(config.options):
         unlabeled_checks.check_apart(config.options)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(workers.translated_errors(cluster, model_dir))
-        stack.enter_context(_translated_errors(model_dir))
-        build = functools.partial(
-            _build,
-            config,
-            model_dir,
-            mode=mode,
-            options=options,
-            strategy=strategy,
-            report=report,
-        )
+    build = functools.partial(
+        _build,
+        config,
+        model_dir,
+        mode=mode,
+        options=options,
+        strategy=strategy,
+        report=report,
+    )
+    with (
+        workers.translated_errors(cluster, model_dir),
+        _translated_errors(model_dir),
+    ):
         if not trains:
             run = build()
             _evaluate(run, mode)
             return run.evaluation.results
-        supervised = stack.enter_context(
-            supervision.supervise(
-                config.options.trainer_options.watchdog,
+        with supervision.supervise(
+            config.options.trainer_options.watchdog,
+            model_dir,
+            strategy,
+            report=report,
+            unlock=lambda: folder_lock.unlock(model_dir),
+        ) as supervised:
+            open_folder = _open_folder(
+                config,
                 model_dir,
-                strategy,
+                strategy=strategy,
+                options=options,
                 report=report,
-                unlock=lambda: folder_lock.unlock(model_dir),
             )
-        )
+            return _train(
+                config,
+                model_dir,
+                build=build,
+                open_folder=open_folder,
+                evaluates=mode == "train_and_eval",
+                supervised=supervised,
+                on_step=on_step,
+            )
+
+
+def _train(
+    config: Config,
+    model_dir: str,
+    *,
+    build: Callable[[], experiment.Experiment],
+    open_folder: contextlib.AbstractContextManager[None],
+    evaluates: bool,
+    supervised: supervision.Supervision,
+    on_step: run_options.OnStep | None,
+) -> dict[str, Any]:
+    """Trains; returns the results of the last evaluation."""
+    with contextlib.ExitStack() as stack:
         with supervised.starting():
-            stack.enter_context(
-                _open_folder(
-                    config,
-                    model_dir,
-                    strategy=strategy,
-                    options=options,
-                    report=report,
-                )
+            stack.enter_context(open_folder)
+            trained = _find_trained(
+                config, model_dir, evaluates, supervised.report
             )
-            trained = _find_trained(config, model_dir, mode, report)
-            if trained is not None and mode == "train":
+            if trained is not None and not evaluates:
                 return {}  # Nothing is built for that.
             run = build()
         if trained is None:
             run.train(
-                supervised=supervised,
-                evaluate=mode == "train_and_eval",
-                on_step=on_step,
+                supervised=supervised, evaluate=evaluates, on_step=on_step
             )
         else:
             with supervised.interruptible("in the evaluation; nothing is lost"):
@@ -213,14 +234,14 @@ def _evaluate(run: experiment.Experiment, mode: str) -> None:
 
 
 def _find_trained(
-    config: Config, model_dir: str, mode: str, report: progress.Progress
+    config: Config, model_dir: str, evaluates: bool, report: progress.Progress
 ) -> str | None:
     """Returns the checkpoint of a run that is complete; None before that."""
     trainer_options = config.options.trainer_options
     total = trainer_options.solver_options.training_number_of_steps
     trained = checkpoint_manager.find_trained(model_dir, total)
     patience = trainer_options.early_stopping_evaluations
-    if trained is None and patience and mode == "train_and_eval":
+    if trained is None and patience and evaluates:
         return _find_stopped(model_dir, patience, report)
     if trained is None:
         return None
