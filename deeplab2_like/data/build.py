@@ -100,6 +100,7 @@ def build_training_dataset(
     start_step: int = 0,
     damage: damage_lib.DamageReport | None = None,
     input_context: tf.distribute.InputContext | None = None,
+    is_served: bool = False,
 ) -> tf.data.Dataset:
     """Builds the endless data set of training batches.
 
@@ -120,6 +121,7 @@ def build_training_dataset(
             on_damage=dataset_pb2.OnDamage.Name(options.on_damage).lower(),
             damage=damage,
             mix=_build_mix(options),
+            is_served=is_served,
         ),
         batch_size=options.batch_size,
         input_context=input_context,

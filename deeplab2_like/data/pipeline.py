@@ -75,6 +75,8 @@ class Reading:
             `record_files.scan_files`.
         damage: Report of what is left out; that of the log when None.
         mix: A second set of records that training also reads; None: none.
+        is_served: Whether workers of a tf.data service read, who share the
+            files among themselves; not in deterministic mode.
     """
 
     seed: int | None = None
@@ -85,6 +87,7 @@ class Reading:
     on_damage: str = "fail"
     damage: damage_lib.DamageReport | None = None
     mix: mixing.Mix | None = None
+    is_served: bool = False
 
 
 def _set_options(
@@ -196,6 +199,7 @@ def _make_source(
         seed=seed + reading.start_step,
         shuffle_buffer_size=reading.shuffle_buffer_size,
         on_damage=reading.on_damage,
+        is_served=reading.is_served,
     )
     if load is None:
         return data

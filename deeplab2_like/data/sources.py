@@ -22,6 +22,7 @@ from deeplab2_like.graph import checks
 
 _AUTOTUNE = tf.data.AUTOTUNE
 _CYCLE_FILES = 16
+_SERVED_CYCLE_FILES = 4
 # deeplab2 shuffles 1000 records whatever their size: 10 GB for Cityscapes.
 _SHUFFLE_BYTES = 2**31
 _SAMPLED_RECORDS = 32
@@ -324,6 +325,7 @@ def make_streamed_source(
     seed: int,
     shuffle_buffer_size: int,
     on_damage: str = "fail",
+    is_served: bool = False,
 ) -> tf.data.Dataset:
     """Reads several files at once, endlessly, and shuffles their records.
 
@@ -338,6 +340,9 @@ def make_streamed_source(
             timing.
         shuffle_buffer_size: Records from which the next one is drawn.
         on_damage: See `record_files.scan_files`.
+        is_served: Whether workers of a tf.data service read, who share the
+            files among themselves. Files are then read in the same order in
+            each epoch: the first worker would take all of them to shuffle.
 
     Returns:
         An endless data set of (serialized record, number); the numbers differ
@@ -348,11 +353,17 @@ def make_streamed_source(
     if by_file:
         own = own[share.pipeline :: share.num_pipelines]
     buffer_size = _limit_shuffle_buffer(own[0], shuffle_buffer_size)
+    if is_served:
+        own = np.random.default_rng(seed).permutation(own).tolist()
     data = tf.data.Dataset.from_tensor_slices(own)
-    data = data.shuffle(len(own), seed=seed).repeat()
+    if not is_served:
+        data = data.shuffle(len(own), seed=seed)
+    data = data.repeat()
     data = data.interleave(
         tf.data.TFRecordDataset,
-        cycle_length=min(len(own), _CYCLE_FILES),
+        cycle_length=min(
+            len(own), _SERVED_CYCLE_FILES if is_served else _CYCLE_FILES
+        ),
         num_parallel_calls=_AUTOTUNE,
         deterministic=False,
     )
@@ -362,8 +373,12 @@ def make_streamed_source(
         data = data.shard(share.num_pipelines, share.pipeline)
     if buffer_size > 1:
         data = data.shuffle(buffer_size, seed=seed + 1)
-    numbers = tf.data.Dataset.counter(share.pipeline, share.num_pipelines)
-    return tf.data.Dataset.zip((data, numbers))
+    # Not zipped with a counter, whose numbers the workers of a service would
+    # share among themselves one by one.
+    return data.scan(
+        tf.constant(share.pipeline, tf.int64),
+        lambda number, record: (number + share.num_pipelines, (record, number)),
+    )
 
 
 def make_ordered_source(

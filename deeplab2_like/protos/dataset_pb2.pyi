@@ -21,7 +21,7 @@ FAIL: OnDamage
 SKIP: OnDamage
 
 class DatasetOptions(_message.Message):
-    __slots__ = ("dataset", "file_pattern", "batch_size", "crop_size", "min_resize_value", "max_resize_value", "resize_factor", "augmentations", "sigma", "increase_small_instance_weights", "small_instance_threshold", "small_instance_weight", "use_two_frames", "decode_groundtruth_label", "thing_id_mask_annotations", "max_thing_id", "use_next_frame", "cameras_to_use", "input_scale_factor", "pad_to_multiple_of", "padding_mode", "shuffle_buffer_size", "on_damage", "mixed_file_pattern", "mixed_share", "canvas_remainder", "padding_color")
+    __slots__ = ("dataset", "file_pattern", "batch_size", "crop_size", "min_resize_value", "max_resize_value", "resize_factor", "augmentations", "sigma", "increase_small_instance_weights", "small_instance_threshold", "small_instance_weight", "use_two_frames", "decode_groundtruth_label", "thing_id_mask_annotations", "max_thing_id", "use_next_frame", "cameras_to_use", "input_scale_factor", "pad_to_multiple_of", "padding_mode", "shuffle_buffer_size", "on_damage", "mixed_file_pattern", "mixed_share", "canvas_remainder", "padding_color", "data_service_address")
     class AugmentationOptions(_message.Message):
         __slots__ = ("min_scale_factor", "max_scale_factor", "scale_factor_step_size", "autoaugment_policy_name", "panoptic_copy_paste", "color_jitter", "copy_paste", "rotation", "blur", "gray_probability", "scale_area_bias")
         MIN_SCALE_FACTOR_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +119,7 @@ class DatasetOptions(_message.Message):
     MIXED_SHARE_FIELD_NUMBER: _ClassVar[int]
     CANVAS_REMAINDER_FIELD_NUMBER: _ClassVar[int]
     PADDING_COLOR_FIELD_NUMBER: _ClassVar[int]
+    DATA_SERVICE_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     file_pattern: _containers.RepeatedScalarFieldContainer[str]
     batch_size: int
@@ -146,4 +147,5 @@ class DatasetOptions(_message.Message):
     mixed_share: float
     canvas_remainder: int
     padding_color: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, dataset: _Optional[str] = ..., file_pattern: _Optional[_Iterable[str]] = ..., batch_size: _Optional[int] = ..., crop_size: _Optional[_Iterable[int]] = ..., min_resize_value: _Optional[_Iterable[int]] = ..., max_resize_value: _Optional[_Iterable[int]] = ..., resize_factor: _Optional[int] = ..., augmentations: _Optional[_Union[DatasetOptions.AugmentationOptions, _Mapping]] = ..., sigma: _Optional[float] = ..., increase_small_instance_weights: bool = ..., small_instance_threshold: _Optional[int] = ..., small_instance_weight: _Optional[float] = ..., use_two_frames: bool = ..., decode_groundtruth_label: bool = ..., thing_id_mask_annotations: bool = ..., max_thing_id: _Optional[int] = ..., use_next_frame: bool = ..., cameras_to_use: _Optional[_Iterable[str]] = ..., input_scale_factor: _Optional[float] = ..., pad_to_multiple_of: _Optional[int] = ..., padding_mode: _Optional[_Union[PaddingMode, str]] = ..., shuffle_buffer_size: _Optional[int] = ..., on_damage: _Optional[_Union[OnDamage, str]] = ..., mixed_file_pattern: _Optional[_Iterable[str]] = ..., mixed_share: _Optional[float] = ..., canvas_remainder: _Optional[int] = ..., padding_color: _Optional[_Iterable[float]] = ...) -> None: ...
+    data_service_address: str
+    def __init__(self, dataset: _Optional[str] = ..., file_pattern: _Optional[_Iterable[str]] = ..., batch_size: _Optional[int] = ..., crop_size: _Optional[_Iterable[int]] = ..., min_resize_value: _Optional[_Iterable[int]] = ..., max_resize_value: _Optional[_Iterable[int]] = ..., resize_factor: _Optional[int] = ..., augmentations: _Optional[_Union[DatasetOptions.AugmentationOptions, _Mapping]] = ..., sigma: _Optional[float] = ..., increase_small_instance_weights: bool = ..., small_instance_threshold: _Optional[int] = ..., small_instance_weight: _Optional[float] = ..., use_two_frames: bool = ..., decode_groundtruth_label: bool = ..., thing_id_mask_annotations: bool = ..., max_thing_id: _Optional[int] = ..., use_next_frame: bool = ..., cameras_to_use: _Optional[_Iterable[str]] = ..., input_scale_factor: _Optional[float] = ..., pad_to_multiple_of: _Optional[int] = ..., padding_mode: _Optional[_Union[PaddingMode, str]] = ..., shuffle_buffer_size: _Optional[int] = ..., on_damage: _Optional[_Union[OnDamage, str]] = ..., mixed_file_pattern: _Optional[_Iterable[str]] = ..., mixed_share: _Optional[float] = ..., canvas_remainder: _Optional[int] = ..., padding_color: _Optional[_Iterable[float]] = ..., data_service_address: _Optional[str] = ...) -> None: ...

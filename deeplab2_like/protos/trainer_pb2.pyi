@@ -14,7 +14,7 @@ ALL: KeptOptimizer
 LAST: KeptOptimizer
 
 class SolverOptions(_message.Message):
-    __slots__ = ("use_sync_batchnorm", "learning_policy", "base_learning_rate", "poly_learning_power", "poly_end_learning_rate", "warmup_steps", "optimizer", "weight_decay", "use_gradient_clipping", "clip_gradient_norm", "training_number_of_steps", "batchnorm_momentum", "batchnorm_epsilon", "backbone_learning_rate_multiplier", "adamw_weight_decay", "ema_decay", "max_replica_batch_size")
+    __slots__ = ("use_sync_batchnorm", "learning_policy", "base_learning_rate", "poly_learning_power", "poly_end_learning_rate", "warmup_steps", "optimizer", "weight_decay", "use_gradient_clipping", "clip_gradient_norm", "training_number_of_steps", "batchnorm_momentum", "batchnorm_epsilon", "backbone_learning_rate_multiplier", "adamw_weight_decay", "ema_decay", "max_replica_batch_size", "reference_batch_size")
     USE_SYNC_BATCHNORM_FIELD_NUMBER: _ClassVar[int]
     LEARNING_POLICY_FIELD_NUMBER: _ClassVar[int]
     BASE_LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class SolverOptions(_message.Message):
     ADAMW_WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
     EMA_DECAY_FIELD_NUMBER: _ClassVar[int]
     MAX_REPLICA_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     use_sync_batchnorm: bool
     learning_policy: str
     base_learning_rate: float
@@ -49,7 +50,8 @@ class SolverOptions(_message.Message):
     adamw_weight_decay: float
     ema_decay: float
     max_replica_batch_size: int
-    def __init__(self, use_sync_batchnorm: bool = ..., learning_policy: _Optional[str] = ..., base_learning_rate: _Optional[float] = ..., poly_learning_power: _Optional[float] = ..., poly_end_learning_rate: _Optional[float] = ..., warmup_steps: _Optional[int] = ..., optimizer: _Optional[str] = ..., weight_decay: _Optional[float] = ..., use_gradient_clipping: bool = ..., clip_gradient_norm: _Optional[float] = ..., training_number_of_steps: _Optional[int] = ..., batchnorm_momentum: _Optional[float] = ..., batchnorm_epsilon: _Optional[float] = ..., backbone_learning_rate_multiplier: _Optional[float] = ..., adamw_weight_decay: _Optional[float] = ..., ema_decay: _Optional[float] = ..., max_replica_batch_size: _Optional[int] = ...) -> None: ...
+    reference_batch_size: int
+    def __init__(self, use_sync_batchnorm: bool = ..., learning_policy: _Optional[str] = ..., base_learning_rate: _Optional[float] = ..., poly_learning_power: _Optional[float] = ..., poly_end_learning_rate: _Optional[float] = ..., warmup_steps: _Optional[int] = ..., optimizer: _Optional[str] = ..., weight_decay: _Optional[float] = ..., use_gradient_clipping: bool = ..., clip_gradient_norm: _Optional[float] = ..., training_number_of_steps: _Optional[int] = ..., batchnorm_momentum: _Optional[float] = ..., batchnorm_epsilon: _Optional[float] = ..., backbone_learning_rate_multiplier: _Optional[float] = ..., adamw_weight_decay: _Optional[float] = ..., ema_decay: _Optional[float] = ..., max_replica_batch_size: _Optional[int] = ..., reference_batch_size: _Optional[int] = ...) -> None: ...
 
 class LossOptions(_message.Message):
     __slots__ = ("semantic_loss", "center_loss", "regression_loss", "motion_loss", "next_regression_loss", "pq_style_loss", "mask_id_cross_entropy_loss", "instance_discrimination_loss", "depth_loss", "proposal_loss", "proposal_box_loss", "class_loss", "box_loss", "mask_loss", "soft_panoptic_quality_loss", "learn_weights", "cell_loss")
@@ -134,7 +136,7 @@ class WatchdogOptions(_message.Message):
     def __init__(self, compile_seconds: _Optional[int] = ..., step_seconds: _Optional[int] = ..., save_seconds: _Optional[int] = ..., evaluation_seconds: _Optional[int] = ...) -> None: ...
 
 class TrainerOptions(_message.Message):
-    __slots__ = ("num_checkpoints_to_keep", "save_checkpoints_steps", "save_summaries_steps", "steps_per_loop", "loss_options", "solver_options", "seed", "deterministic", "compute_precision", "keep_optimizer", "early_stopping_evaluations", "async_checkpoints", "watchdog")
+    __slots__ = ("num_checkpoints_to_keep", "save_checkpoints_steps", "save_summaries_steps", "steps_per_loop", "loss_options", "solver_options", "seed", "deterministic", "compute_precision", "keep_optimizer", "early_stopping_evaluations", "async_checkpoints", "watchdog", "compile_step")
     NUM_CHECKPOINTS_TO_KEEP_FIELD_NUMBER: _ClassVar[int]
     SAVE_CHECKPOINTS_STEPS_FIELD_NUMBER: _ClassVar[int]
     SAVE_SUMMARIES_STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +150,7 @@ class TrainerOptions(_message.Message):
     EARLY_STOPPING_EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
     ASYNC_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     WATCHDOG_FIELD_NUMBER: _ClassVar[int]
+    COMPILE_STEP_FIELD_NUMBER: _ClassVar[int]
     num_checkpoints_to_keep: int
     save_checkpoints_steps: int
     save_summaries_steps: int
@@ -161,4 +164,5 @@ class TrainerOptions(_message.Message):
     early_stopping_evaluations: int
     async_checkpoints: bool
     watchdog: WatchdogOptions
-    def __init__(self, num_checkpoints_to_keep: _Optional[int] = ..., save_checkpoints_steps: _Optional[int] = ..., save_summaries_steps: _Optional[int] = ..., steps_per_loop: _Optional[int] = ..., loss_options: _Optional[_Union[LossOptions, _Mapping]] = ..., solver_options: _Optional[_Union[SolverOptions, _Mapping]] = ..., seed: _Optional[int] = ..., deterministic: bool = ..., compute_precision: _Optional[str] = ..., keep_optimizer: _Optional[_Union[KeptOptimizer, str]] = ..., early_stopping_evaluations: _Optional[int] = ..., async_checkpoints: bool = ..., watchdog: _Optional[_Union[WatchdogOptions, _Mapping]] = ...) -> None: ...
+    compile_step: bool
+    def __init__(self, num_checkpoints_to_keep: _Optional[int] = ..., save_checkpoints_steps: _Optional[int] = ..., save_summaries_steps: _Optional[int] = ..., steps_per_loop: _Optional[int] = ..., loss_options: _Optional[_Union[LossOptions, _Mapping]] = ..., solver_options: _Optional[_Union[SolverOptions, _Mapping]] = ..., seed: _Optional[int] = ..., deterministic: bool = ..., compute_precision: _Optional[str] = ..., keep_optimizer: _Optional[_Union[KeptOptimizer, str]] = ..., early_stopping_evaluations: _Optional[int] = ..., async_checkpoints: bool = ..., watchdog: _Optional[_Union[WatchdogOptions, _Mapping]] = ..., compile_step: bool = ...) -> None: ...

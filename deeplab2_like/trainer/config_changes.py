@@ -41,6 +41,8 @@ FREE: dict[str, str] = {
     ),
     "train_dataset_options.file_pattern": _PIECES,
     "train_dataset_options.mixed_file_pattern": _PIECES,
+    "trainer_options.compile_step": "who computes, with equal results",
+    "train_dataset_options.data_service_address": "who prepares the batches",
     "train_dataset_options.shuffle_buffer_size": "records held in memory",
     "train_dataset_options.on_damage": "whether damaged images stop training",
     "train_dataset_options.max_thing_id": "is read without effect",

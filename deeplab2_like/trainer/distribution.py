@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The distribution strategy, its shared files and its batch sizes."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from deeplab2_like import errors
@@ -81,6 +83,25 @@ def _build_tpu_strategy(master: str) -> tf.distribute.TPUStrategy:
         ) from error
 
 
+def check_compilable(strategy: tf.distribute.Strategy) -> None:
+    """Checks that XLA can compile the steps of the replicas.
+
+    Raises:
+        ConfigError: There are several replicas that are not all GPUs.
+    """
+    if strategy.num_replicas_in_sync == 1 or isinstance(
+        strategy, tf.distribute.TPUStrategy
+    ):
+        return
+    devices = strategy.extended.worker_devices
+    if not all("GPU" in device.upper() for device in devices):
+        raise errors.ConfigError(
+            "trainer_options.compile_step is true, and TensorFlow compiles "
+            f"steps of {strategy.num_replicas_in_sync} replicas on GPUs and "
+            "TPUs only. Set it to false, or train with one replica."
+        )
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether this process writes the shared files."""
     resolver = strategy.cluster_resolver
@@ -89,6 +110,17 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     if resolver.task_type == "chief":
         return True
     return resolver.task_type == "worker" and resolver.task_id == 0
+
+
+def describe(strategy: tf.distribute.Strategy) -> dict[str, Any]:
+    """Returns replicas and workers of a strategy, for the ledger."""
+    resolver = strategy.cluster_resolver
+    return {
+        "worker": 0 if resolver is None else resolver.task_id or 0,
+        "workers": workers.count_processes(strategy),
+        "replicas": strategy.num_replicas_in_sync,
+        "strategy": type(strategy).__name__,
+    }
 
 
 def choose_folder(strategy: tf.distribute.Strategy, model_dir: str) -> str:

@@ -22,8 +22,13 @@ from deeplab2_like.trainer import (
     checkpoint_size,
     consistency_build,
     consistency_training,
+    data_service,
     distribution,
     event_files,
+    linear_scaling,
+    loop_watch,
+    profile_steps,
+    profiling,
     run_evaluation,
     run_options,
     supervision,
@@ -31,6 +36,7 @@ from deeplab2_like.trainer import (
     training_loop,
     workers,
 )
+from deeplab2_like.trainer.ledger import events
 
 
 class Experiment:
@@ -46,6 +52,8 @@ class Experiment:
         model_dir: str,
         strategy: tf.distribute.Strategy,
         report: progress.Progress,
+        *,
+        options: run_options.RunOptions | None = None,
     ):
         """Builds system and model; reads no data and no checkpoint.
 
@@ -54,11 +62,18 @@ class Experiment:
             model_dir: The model folder.
             strategy: The distribution strategy.
             report: Display of the progress.
+            options: Options of the run; the defaults when None.
         """
+        self._run_options = options or run_options.RunOptions()
+        steps = self._run_options.profile_steps
+        self._profile = profile_steps.parse(steps) if steps else None
         options = config.options
         self._options = options
         self._trainer_options = options.trainer_options
-        self._solver = options.trainer_options.solver_options
+        self._solver, self._scaling = linear_scaling.scale(
+            options.trainer_options.solver_options,
+            options.train_dataset_options.batch_size,
+        )
         self._model_dir = model_dir
         self._strategy = strategy
         self._report = report
@@ -106,10 +121,31 @@ class Experiment:
             evaluate: See `runs.train`.
             on_step: See `runs.train`.
         """
+        ledger = events.Ledger(self._output_directory(), log=self._report.log)
+        began = self._run_options.began
+        with ledger.attempt(
+            ledger.clock() if began is None else began,
+            **distribution.describe(self._strategy),
+            batch_size=self._options.train_dataset_options.batch_size,
+        ):
+            self._train(ledger, supervised, evaluate=evaluate, on_step=on_step)
+
+    def _train(
+        self,
+        ledger: events.Ledger,
+        supervised: supervision.Supervision,
+        *,
+        evaluate: bool,
+        on_step: run_options.OnStep | None,
+    ) -> None:
+        """Trains; see `train`."""
         with supervised.starting():
+            if self._scaling:
+                self._report.log(self._scaling)
             with self._strategy.scope():
                 trainer, state = self._build_trainer()
-                start = self._restore(trainer, state)
+                with ledger.measure("restore") as restored:
+                    start = restored["step"] = self._restore(trainer, state)
             self._check_workers(start)
             trainer.train_dataset = self._training_dataset(start)
             directory = self._output_directory()
@@ -133,6 +169,14 @@ class Experiment:
                 is_async=options.async_checkpoints,
             ),
         )
+        profile = None
+        if self._profile is not None:
+            profile = profiling.Profile(
+                self._profile, f"{directory}/train", self._report.log
+            )
+        trainer.watch = loop_watch.make_watch(
+            ledger, trainer, self._strategy, profile, self._report.log
+        )
         evaluations = None
         if evaluate:
             evaluations = self._build_evaluations(trainer, directory)
@@ -146,9 +190,14 @@ class Experiment:
             report=self._report,
             supervised=supervised,
         )
+        loop.ledger = ledger
+        if self._profile is not None:
+            loop.ends = (self._profile.start, self._profile.end)
         try:
             loop.run(on_step)
         finally:
+            if profile is not None:
+                profile.stop()
             if self._damage.summary():
                 self._report.log(self._damage.summary())
         if evaluations is not None:
@@ -188,6 +237,10 @@ class Experiment:
                 "training_number_of_steps": (
                     self._solver.training_number_of_steps
                 ),
+                "the start of --profile_steps": getattr(
+                    self._profile, "start", 0
+                ),
+                "the end of --profile_steps": getattr(self._profile, "end", 0),
                 **{
                     name: getattr(self._trainer_options, name)
                     for name in fields
@@ -234,6 +287,9 @@ class Experiment:
             average_decay=self._solver.ema_decay,
         )
         trainer.parts = self._choose_parts()
+        if self._trainer_options.compile_step:
+            distribution.check_compilable(self._strategy)
+            trainer.is_compiled = True
         return trainer, trainer.state()
 
     def _choose_parts(self) -> int:
@@ -289,8 +345,15 @@ class Experiment:
             add_unlabeled = consistency_build.add_unlabeled(
                 self._options, start_step
             )
+        service = options.data_service_address
+        if service:
+            data_service.check_reachable(service)
 
-        def make(context: tf.distribute.InputContext | None = None):
+        def make(
+            context: tf.distribute.InputContext | None = None,
+        ) -> tf.data.Dataset:
+            if service:
+                context = data_service.share_input(context)
             labeled = data_build.build_training_dataset(
                 options,
                 self._system.descriptor,
@@ -300,10 +363,14 @@ class Experiment:
                 start_step=start_step,
                 damage=self._damage,
                 input_context=context,
+                is_served=bool(service),
             )
-            if add_unlabeled is None:
+            if add_unlabeled is not None:
+                labeled = add_unlabeled(labeled, context)
+            if not service:
                 return labeled
-            return add_unlabeled(labeled, context)
+            job = data_service.name_job(self._model_dir, start_step)
+            return data_service.distribute(labeled, service, job)
 
         if isinstance(self._strategy, tf.distribute.OneDeviceStrategy):
             return make()

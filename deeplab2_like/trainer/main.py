@@ -23,7 +23,8 @@ from absl import flags
 from deeplab2_like import config as config_lib
 from deeplab2_like import errors
 from deeplab2_like.console import path_flags, program
-from deeplab2_like.trainer import run_options, runs
+from deeplab2_like.trainer import run_options, runs, slurm
+from deeplab2_like.trainer.ledger import events
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
@@ -83,6 +84,20 @@ _REPAIR = flags.DEFINE_bool(
     "and continue from the newest checkpoint.",
     flag_values=_FLAGS,
 )
+_PROFILE_STEPS = flags.DEFINE_string(
+    "profile_steps",
+    "",
+    "START:END: write a trace of TensorFlow's profiler of the steps after "
+    "START up to END, into MODEL_DIR/train.",
+    flag_values=_FLAGS,
+)
+_USE_SLURM = flags.DEFINE_bool(
+    "use_slurm",
+    True,
+    "Whether the tasks of a step of SLURM's srun train one model together, "
+    "unless TF_CONFIG is set.",
+    flag_values=_FLAGS,
+)
 _PREVIEW = flags.DEFINE_integer(
     "preview",
     0,
@@ -132,11 +147,15 @@ def _main(arguments: Sequence[str]) -> None:
         )
     model_dir = program.require(_MODEL_DIR, "the folder of the run", "runs/1")
     config = config_lib.load(config_file, _CONFIG_OVERRIDE.value)
+    if _USE_SLURM.value and not _MASTER.value:
+        slurm.set_cluster()
     options = run_options.RunOptions(
         master=_MASTER.value,
         num_gpus=_NUM_GPUS.value,
         allow_config_change=_ALLOW_CONFIG_CHANGE.value,
         repair_checkpoint_state=_REPAIR.value,
+        profile_steps=_PROFILE_STEPS.value,
+        began=events.find_process_start(),
     )
     runs.run(config, model_dir, _MODE.value, options)
 

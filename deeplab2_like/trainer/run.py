@@ -217,7 +217,9 @@ def _build(
             report,
             distribution.is_chief(strategy),
         )
-    run = experiment.Experiment(config, model_dir, strategy, report)
+    run = experiment.Experiment(
+        config, model_dir, strategy, report, options=options
+    )
     if options.report:
         run.evaluation.add_report(options.compare_with)
     return run

@@ -13,7 +13,12 @@ from deeplab2_like.data.records import paths as record_paths
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2, model_pb2, semi_supervised_pb2
 from deeplab2_like.results import raw_predictions
-from deeplab2_like.trainer import model_folder, report_checks, run_options
+from deeplab2_like.trainer import (
+    model_folder,
+    profile_steps,
+    report_checks,
+    run_options,
+)
 
 
 def check(
@@ -41,6 +46,8 @@ def check(
     trains = mode in run_options.TRAINING_MODES
     if trains:
         _refuse_rounds(config.options)
+    if options.profile_steps:
+        profile_steps.parse(options.profile_steps)
     config.require_filled(*_list_needed_fields(mode))
     if mode != "train":
         _check_evaluable(config.options)

@@ -27,6 +27,10 @@ class RunOptions:
         report: Whether evaluations write a page, `eval/report.html`.
         compare_with: Folder of another run that the page compares with; ""
             for none.
+        profile_steps: Steps of which a trace is written, "START:END"; "" for
+            none.
+        began: When the program began, in seconds since 1970, for the ledger;
+            None: with the call.
     """
 
     master: str = ""
@@ -35,3 +39,5 @@ class RunOptions:
     repair_checkpoint_state: bool = False
     report: bool = False
     compare_with: str = ""
+    profile_steps: str = ""
+    began: float | None = None

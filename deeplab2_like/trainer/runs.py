@@ -5,7 +5,9 @@ Importing this module imports neither TensorFlow nor Orbit; the functions do,
 after the checks that need neither.
 """
 
+import dataclasses
 import os
+import time
 from typing import Any
 
 from deeplab2_like import config as config_lib
@@ -167,6 +169,8 @@ def run(
     if not isinstance(config, config_lib.Config):
         config = config_lib.load(os.fspath(config))
     options = options or RunOptions()
+    if options.began is None:
+        options = dataclasses.replace(options, began=time.time())
     # Nothing that takes long is imported before the user's input is checked.
     run_checks.check(config, model_dir, mode, options)
     orbit_check.require_orbit()

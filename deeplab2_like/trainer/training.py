@@ -8,11 +8,12 @@ from typing import Any
 import keras
 import orbit
 import tensorflow as tf
+from tensorflow.types.experimental import PolymorphicFunction
 
 from deeplab2_like import errors
 from deeplab2_like.graph import checks
 from deeplab2_like.meta_architectures import contract
-from deeplab2_like.trainer import optimizers, schedules
+from deeplab2_like.trainer import loop_watch, optimizers, schedules
 
 Batch = Mapping[str, Any]
 Numbers = dict[str, tf.Tensor]
@@ -43,6 +44,9 @@ class Trainer(orbit.StandardTrainer):
             batch, one after the other; divides the share.
         tracing: Makes the context in which Python traces the model.
         around_loop: Makes the context of a loop with a number of steps.
+        watch: Accompanies the loops of steps; None for nothing.
+        loop_function: The traced loop of steps; None before the first one.
+        is_compiled: Whether XLA compiles the step of a replica as one.
     """
 
     def __init__(
@@ -101,6 +105,12 @@ class Trainer(orbit.StandardTrainer):
         self.parts = 1
         self.tracing: Callable[[], _Context] = contextlib.nullcontext
         self.around_loop: Callable[[int], _Context] = contextlib.nullcontext
+        self.watch: loop_watch.LoopWatch | None = None
+        self.loop_function: PolymorphicFunction | None = None
+        self.is_compiled = False
+        self._compiled_step = tf.function(
+            self._replica_step, jit_compile=True, autograph=False
+        )
 
     def state(self) -> dict[str, dict[str, tf.Variable]]:
         """Returns the variables of a checkpoint, except the step, in groups."""
@@ -117,6 +127,11 @@ class Trainer(orbit.StandardTrainer):
             state["average"] = dict(self.average.variables)
         return state
 
+    def create_train_loop_fn(self) -> PolymorphicFunction:
+        """Creates the loop of steps."""
+        self.loop_function = super().create_train_loop_fn()
+        return self.loop_function
+
     def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """Runs a loop of steps.
 
@@ -126,7 +141,10 @@ class Trainer(orbit.StandardTrainer):
         Returns:
             See `train_loop_end`.
         """
-        with self.around_loop(int(num_steps)):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.around_loop(int(num_steps)))
+            if self.watch is not None:
+                stack.enter_context(self.watch.loop())
             return super().train(num_steps)
 
     def train_loop_begin(self) -> None:
@@ -135,7 +153,14 @@ class Trainer(orbit.StandardTrainer):
 
     def train_step(self, iterator) -> None:
         """Runs one step on all replicas."""
-        self._strategy.run(self._replica_step, args=(next(iterator),))
+        clock = None if self.watch is None else self.watch.clock
+        batch = next(iterator) if clock is None else clock.take(iterator)
+        if self.is_compiled:
+            # XLA has no texts.
+            batch = {key: x for key, x in batch.items() if key != "name"}
+            self._strategy.run(self._compiled_step, args=(batch,))
+        else:
+            self._strategy.run(self._replica_step, args=(batch,))
         self.global_step.assign_add(1)
         if self.average is not None:
             self.average.update(self.global_step)
@@ -266,10 +291,10 @@ class Trainer(orbit.StandardTrainer):
     ) -> list[tf.Tensor]:
         """Fails a step without a finite loss before it changes a weight.
 
-        Compiled programs (TPU) cannot fail; there `train_loop_end` raises,
+        Compiled programs cannot fail; there `train_loop_end` raises,
         before a checkpoint is written.
         """
-        if self._is_tpu:
+        if self._is_tpu or self.is_compiled:
             return gradients
         numbers = [
             *losses.items(),

@@ -19,11 +19,15 @@ from deeplab2_like.trainer import (
     stopping,
     supervision,
     training,
+    training_summaries,
     workers,
 )
+from deeplab2_like.trainer.ledger import events
 
 # Number of batches after which workers agree whether an evaluation ends.
 _AGREE_BATCHES = 8
+# Seconds below which there was nothing to save.
+_SHORTEST_SAVE = 0.001
 
 
 class LoopLengths:
@@ -38,6 +42,8 @@ class LoopLengths:
         total: int,
         supervised: supervision.Supervision,
         strategy: tf.distribute.Strategy,
+        *,
+        ends: Sequence[int] = (),
     ):
         """Stores the numbers.
 
@@ -46,7 +52,9 @@ class LoopLengths:
             total: The last step.
             supervised: Its signals end the training.
             strategy: The distribution strategy; its workers stop together.
+            ends: Steps at which loops end, too.
         """
+        self._ends = ends
         self._multiples = multiples
         self._total = total
         self._watch = supervised.watch
@@ -67,66 +75,14 @@ class LoopLengths:
             raise stopping.StopRequestedError()
         step = int(step)
         steps = min(number - step % number for number in self._multiples)
-        steps = max(1, min(steps, self._total - step))
+        later = [end - step for end in self._ends if end > step]
+        steps = max(1, min(steps, self._total - step, *later))
         noun = "step" if steps == 1 else "steps"
         self._watch.plan(
             f"Stopping after this loop of {steps} {noun}, at step "
             f"{step + steps}"
         )
         return steps
-
-
-class TrainingSummaries(orbit.utils.SummaryManager):
-    """Writes summaries of training: at multiples of a number of steps.
-
-    Values are means over the steps since the summaries before; the learning
-    rate is that of the last step.
-    """
-
-    def __init__(
-        self, folder: str, step: tf.Variable, interval: int, last: int
-    ):
-        """Creates the writer; writes nothing yet.
-
-        Args:
-            folder: Folder of the event files.
-            step: The step counter.
-            interval: Number of steps from summary to summary.
-            last: The last step, which has summaries in any case.
-        """
-        super().__init__(folder, tf.summary.scalar, global_step=step)
-        self._step = step
-        self._interval = interval
-        self._last = last
-        self._begin = self._seen = int(step.numpy())
-        self._sums: dict[str, float] = {}
-
-    def write_summaries(self, summary_dict: Mapping[str, float]) -> None:
-        """Adds the values of a loop, and writes when it is time.
-
-        Args:
-            summary_dict: Means over the steps of the loop by name, and
-                "steps_per_second".
-        """
-        step = int(self._step.numpy())
-        steps, self._seen = step - self._seen, step
-        values = {name: float(value) for name, value in summary_dict.items()}
-        # The mean of a rate is that of the seconds of a step.
-        rate = values.pop("steps_per_second", 0.0)
-        values["seconds"] = 1.0 / rate if rate > 0 else 0.0
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + steps * value
-        if step % self._interval and step < self._last:
-            return
-        total = max(1, step - self._begin)
-        means = {name: value / total for name, value in self._sums.items()}
-        seconds = means.pop("seconds")
-        if seconds > 0:
-            means["steps_per_second"] = 1.0 / seconds
-        if "learning_rate" in values:
-            means["learning_rate"] = values["learning_rate"]
-        self._sums, self._begin = {}, step
-        super().write_summaries(means)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +101,12 @@ class Evaluations:
 
 
 class TrainingLoop:
-    """Trains from the present step to the last one of a config."""
+    """Trains from the present step to the last one of a config.
+
+    Attributes:
+        ledger: Ledger of the run; writes nothing unless it is replaced.
+        ends: Steps at which loops end besides those of the config.
+    """
 
     def __init__(
         self,
@@ -180,6 +141,8 @@ class TrainingLoop:
         self._report = report
         self._supervised = supervised
         self._watch = supervised.watch
+        self.ledger = events.Ledger(None)
+        self.ends: Sequence[int] = ()
         self._total = (
             options.trainer_options.solver_options.training_number_of_steps
         )
@@ -224,12 +187,22 @@ class TrainingLoop:
         """Has the watches told of what goes on."""
         dog = self._supervised.watchdog
         self._trainer.around_loop = dog.steps
-        self._manager.around = dog.saving
+        self._manager.around = self._saving
         if isinstance(self._strategy, tf.distribute.OneDeviceStrategy):
             # Others trace in threads, which an exception would leave behind.
             self._trainer.tracing = self._watch.interruptible
         if self._evaluations is not None:
             self._evaluations.evaluator.after_batch = self._after_batch
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Watches that a checkpoint is saved, or waited for."""
+        step = self._current_step()
+        with (
+            self._supervised.watchdog.saving(),
+            self.ledger.measure("save", step, at_least=_SHORTEST_SAVE),
+        ):
+            yield
 
     def _after_batch(self, done: int) -> None:
         """Goes on with the evaluation, or ends it on all workers.
@@ -276,7 +249,11 @@ class TrainingLoop:
             evaluator = self._evaluations.evaluator
             multiples.append(self._options.evaluator_options.eval_interval)
         lengths = LoopLengths(
-            multiples, self._total, self._supervised, self._strategy
+            multiples,
+            self._total,
+            self._supervised,
+            self._strategy,
+            ends=self.ends,
         )
         return orbit.Controller(
             global_step=self._trainer.global_step,
@@ -287,7 +264,7 @@ class TrainingLoop:
             steps_per_loop=lengths,
             checkpoint_manager=self._manager,
             summary_interval=interval,
-            summary_manager=TrainingSummaries(
+            summary_manager=training_summaries.TrainingSummaries(
                 f"{self._directory}/train",
                 self._trainer.global_step,
                 interval,
@@ -313,6 +290,7 @@ class TrainingLoop:
                 if self._supervised.is_alone:
                     # The others would wait for this one; see `_after_batch`.
                     stack.enter_context(self._watch.interruptible())
+                stack.enter_context(self.ledger.measure("evaluation", step))
                 controller.evaluate(evaluator_options.eval_steps)
             if step < self._total and self._stops_early(step):
                 return

@@ -9,6 +9,7 @@ from deeplab2_like.trainer import (
     stopping,
     supervision,
     training_loop,
+    training_summaries,
     watchdog,
     workers,
 )
@@ -75,7 +76,9 @@ def _read(folder, tag):
 
 def test_summaries_are_means_at_multiples_and_at_the_end(tmp_path):
     step = tf.Variable(10, dtype=tf.int64)
-    summaries = training_loop.TrainingSummaries(str(tmp_path), step, 20, 50)
+    summaries = training_summaries.TrainingSummaries(
+        str(tmp_path), step, 20, 50
+    )
     for now, loss, rate in ((15, 1.0, 5.0), (20, 3.0, 1.0), (40, 4.0, 2.0)):
         step.assign(now)
         summaries.write_summaries(

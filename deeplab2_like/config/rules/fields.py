@@ -127,6 +127,7 @@ _TRAINER: dict[str, Rule] = {
     "SolverOptions.adamw_weight_decay": _FROM_ZERO,
     "SolverOptions.ema_decay": _BELOW_ONE,
     "SolverOptions.max_replica_batch_size": _FROM_ZERO,
+    "SolverOptions.reference_batch_size": Range(0, 1 << 20),
     "SingleLossOptions.name": OneOf(
         names.SEMANTIC_LOSSES + names.DENSE_LOSSES + names.OTHER_LOSSES
     ),
@@ -152,6 +153,7 @@ _TRAINER: dict[str, Rule] = {
     "WatchdogOptions.step_seconds": _FROM_ZERO,
     "WatchdogOptions.save_seconds": _FROM_ZERO,
     "WatchdogOptions.evaluation_seconds": _FROM_ZERO,
+    "TrainerOptions.compile_step": Free(),
 }
 _DATASET: dict[str, Rule] = {
     # Its names are the files of configs/datasets: the loader checks them.
@@ -204,6 +206,7 @@ _DATASET: dict[str, Rule] = {
     "DatasetOptions.mixed_share": _BETWEEN,
     "DatasetOptions.canvas_remainder": OneOf((0, 1)),
     "DatasetOptions.padding_color": Range(0, 255),
+    "DatasetOptions.data_service_address": Free(),
 }
 _EVALUATOR: dict[str, Rule] = {
     "EvaluatorOptions.eval_steps": MinusOneOr(_COUNT),

@@ -8,7 +8,7 @@ from deeplab2_like.config.rules import classes as class_rules
 from deeplab2_like.config.rules import efficientps as efficientps_rules
 from deeplab2_like.config.rules import panoptic_fpn as panoptic_fpn_rules
 from deeplab2_like.config.rules import pyramid as pyramid_rules
-from deeplab2_like.protos import config_pb2, trainer_pb2
+from deeplab2_like.protos import config_pb2, dataset_pb2, trainer_pb2
 
 _LOSSES = {
     "semantic_loss": names.SEMANTIC_LOSSES,
@@ -43,7 +43,43 @@ def check(options: config_pb2.ExperimentOptions, report: Report) -> None:
             "Remove one of the two.",
         )
     _check_early_stopping(options, report)
+    _check_data_service(options, report)
     _check_losses(options, report)
+
+
+def _check_data_service(
+    options: config_pb2.ExperimentOptions, report: Report
+) -> None:
+    """Checks the address of a tf.data service and what it excludes."""
+    data = options.train_dataset_options
+    address = data.data_service_address
+    if not address:
+        return
+    path = "train_dataset_options.data_service_address"
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        report.add(
+            path,
+            repr(address),
+            "it must be the host and port of a dispatcher",
+            'Write it as "host:5050".',
+        )
+    if options.trainer_options.deterministic:
+        report.add(
+            path,
+            repr(address),
+            "a service gives batches in no fixed order, and trainer_options "
+            "has deterministic: true",
+            "Remove one of the two.",
+        )
+    if data.on_damage == dataset_pb2.SKIP:
+        report.add(
+            path,
+            repr(address),
+            "a service cannot report damaged images, and "
+            "train_dataset_options has on_damage: SKIP",
+            "Remove one of the two; data/check_data.py finds damaged images.",
+        )
 
 
 def _check_early_stopping(

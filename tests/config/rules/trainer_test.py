@@ -28,6 +28,26 @@ def test_summaries_are_written_at_the_end_of_loops(find_problems):
     assert "save_summaries_steps: 200" in found.fix
 
 
+def test_a_data_service_has_an_address(find_problems):
+    for address in ("host", "host:", ":5050", "host:70000"):
+        (found,) = find_problems(
+            "train_dataset_options { data_service_address: '%s' }" % address  # noqa: UP031
+        )
+        assert found.path == "train_dataset_options.data_service_address"
+        assert "host:5050" in found.fix
+
+
+def test_a_data_service_excludes_fixed_orders_and_reports(find_problems):
+    service = "train_dataset_options { data_service_address: 'host:5050' "
+    assert not find_problems(service + "}")
+    (found,) = find_problems(
+        service + "} trainer_options { deterministic: true }"
+    )
+    assert "no fixed order" in found.rule
+    (found,) = find_problems(service + "on_damage: SKIP }")
+    assert "on_damage: SKIP" in found.rule
+
+
 def test_early_stopping_counts_evaluations(find_problems):
     (found,) = find_problems(
         "trainer_options { early_stopping_evaluations: -1 }"
