@@ -5,6 +5,7 @@ from deeplab2_like.config import names
 from deeplab2_like.config.report import Report
 from deeplab2_like.config.rules import Datasets
 from deeplab2_like.config.rules import classes as class_rules
+from deeplab2_like.config.rules import consistency as consistency_rules
 from deeplab2_like.config.rules import efficientps as efficientps_rules
 from deeplab2_like.config.rules import panoptic_fpn as panoptic_fpn_rules
 from deeplab2_like.config.rules import pyramid as pyramid_rules
@@ -64,22 +65,25 @@ def _check_data_service(
             "it must be the host and port of a dispatcher",
             'Write it as "host:5050".',
         )
-    if options.trainer_options.deterministic:
-        report.add(
-            path,
-            repr(address),
-            "a service gives batches in no fixed order, and trainer_options "
-            "has deterministic: true",
-            "Remove one of the two.",
-        )
-    if data.on_damage == dataset_pb2.SKIP:
-        report.add(
-            path,
-            repr(address),
-            "a service cannot report damaged images, and "
-            "train_dataset_options has on_damage: SKIP",
-            "Remove one of the two; data/check_data.py finds damaged images.",
-        )
+    others = {
+        "trainer_options.deterministic": options.trainer_options.deterministic,
+        "train_dataset_options.on_damage: SKIP": (
+            data.on_damage == dataset_pb2.SKIP
+        ),
+        "train_dataset_options.mixed_file_pattern": bool(
+            data.mixed_file_pattern
+        ),
+        "semi_supervised": consistency_rules.uses_consistency(options),
+    }
+    for other, is_set in others.items():
+        if is_set:
+            report.add(
+                path,
+                repr(address),
+                "a service gives batches of one set of records in no fixed "
+                f"order, without reports, and so not with {other}",
+                "Remove one of the two.",
+            )
 
 
 def _check_early_stopping(

@@ -43,9 +43,11 @@ def test_a_data_service_excludes_fixed_orders_and_reports(find_problems):
     (found,) = find_problems(
         service + "} trainer_options { deterministic: true }"
     )
-    assert "no fixed order" in found.rule
-    (found,) = find_problems(service + "on_damage: SKIP }")
-    assert "on_damage: SKIP" in found.rule
+    assert "not with trainer_options.deterministic" in found.rule
+    for other in ("on_damage: SKIP", "mixed_file_pattern"):
+        value = other if ":" in other else f"{other}: 'b-*'"
+        (found,) = find_problems(f"{service} {value} }}")
+        assert f"not with train_dataset_options.{other}" in found.rule
 
 
 def test_early_stopping_counts_evaluations(find_problems):
