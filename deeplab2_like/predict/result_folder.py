@@ -192,7 +192,10 @@ class ResultFolder:
             written = self._raw_writer.write(
                 item.name, maps["semantic"], maps.get("panoptic")
             )
-            files += [p.relative_to(self.folder).as_posix() for p in written]
+            files += [
+                pathlib.Path(path).relative_to(self.folder).as_posix()
+                for path in written
+            ]
         self.journal.complete(
             item.name,
             item.source,

@@ -70,8 +70,9 @@ class RawPredictionWriter:
         check_format(
             descriptor, panoptic_format=panoptic_format, convert_ids=convert_ids
         )
-        is_remote = any_files.is_remote(folder)
-        self.folder = os.fspath(folder) if is_remote else pathlib.Path(folder)
+        self.folder: str | pathlib.Path = pathlib.Path(folder)
+        if any_files.is_remote(folder):
+            self.folder = os.fspath(folder)
         self._descriptor = descriptor
         self._format = panoptic_format
         self._class_ids = _make_class_ids(descriptor, convert_ids)

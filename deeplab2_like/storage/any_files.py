@@ -148,9 +148,10 @@ def open_remote(path: PathLike, mode: str) -> Iterator[IO[Any]]:
     Raises:
         OSError: It cannot be written.
     """
-    buffer = io.BytesIO() if "b" in mode else io.StringIO()
+    buffer: IO[Any] = io.BytesIO() if "b" in mode else io.StringIO()
     yield buffer
-    content = buffer.getvalue()
+    buffer.seek(0)
+    content = buffer.read()
     target = os.fspath(path)
     folder, _, name = target.rpartition("/")
     partial = f"{folder}/.{name}.partial"
