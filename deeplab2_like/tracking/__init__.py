@@ -2,7 +2,7 @@
 """Segments that are the same object in consecutive frames or slices.
 
 Reading order: `options`, `assignment` (which pairs belong together),
-`moved_masks` (IoU of masks that have moved), `linking` (segments of frames to
+`moved_masks` (what masks share), `frame_segments`, `linking` (segments of frames to
 tracks), `consensus` (one volume from its slices in three directions).
 
 NumPy; `assignment` needs SciPy. Functions take label maps and plain values, of

@@ -20,30 +20,18 @@ import numpy.typing as npt
 from deeplab2_like.labels import label_map
 from deeplab2_like.results.panoptic_result import PanopticResult
 from deeplab2_like.tracking import assignment, moved_masks
+from deeplab2_like.tracking import frame_segments as segments_lib
+from deeplab2_like.tracking.frame_segments import FrameSegments, Segment
 from deeplab2_like.tracking.moved_masks import Shape
 from deeplab2_like.tracking.options import LinkOptions
+
+__all__ = ["Linker", "Segment", "apply"]
 
 # An object may be so many roots of its area from where it is expected.
 _REACH = 1.5
 # A segment is partly hidden when the one before had more than so many times
 # its area.
 _HIDDEN = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Segment:
-    """A segment of a frame.
-
-    Attributes:
-        id: Its value in the map of the frame.
-        category: Number of its class.
-        is_object: Whether it is one object. Stuff and groups of objects are
-            not: all of one class belong to one track.
-    """
-
-    id: int
-    category: int
-    is_object: bool = True
 
 
 @dataclasses.dataclass(eq=False)
@@ -74,7 +62,7 @@ class Linker:
     """Gives the segments of consecutive frames ids that stay.
 
     An object continues a track of its class, and each track goes on by one
-    segment at most. The pairs are made in three rounds; in each, those with the
+    segment at most. The pairs are made in four rounds; in each, those with the
     largest sum of IoU (`assignment.pair`) among tracks and segments that are
     left over from the rounds before:
 
@@ -86,6 +74,9 @@ class Linker:
        laid upon each other have an IoU of `min_shape_iou` or more, and the
        center of the segment is not further from the expected center of the
        track than 1.5 times the root of the larger area, for each frame.
+    4. all tracks, by the part of the smaller mask that both share, `min_cover`
+       or more, in place of the IoU: objects that appear from behind others, or
+       whose slices become larger.
 
     The motion of a track is the difference of the centers of its last two
     segments, a frame; 0 after the first. A segment with less than half of the
@@ -152,7 +143,7 @@ class Linker:
             pixel are left out.
         """
         self._frame += 1
-        frame = _find_segments(ids_hw, segments)
+        frame = segments_lib.find_segments(ids_hw, segments)
         taken = self._match(frame)
         found: dict[int, int] = {}
         for row, (segment, shape) in enumerate(
@@ -168,13 +159,14 @@ class Linker:
         self._tracks = [t for t in self._tracks if t.frame >= oldest]
         return found
 
-    def _match(self, frame: "_Frame") -> dict[int, _Track]:
+    def _match(self, frame: FrameSegments) -> dict[int, _Track]:
         """Returns the track that each segment continues, by its row."""
         recent = [t for t in self._tracks if t.frame == self._frame - 1]
         lost = [t for t in self._tracks if t.frame < self._frame - 1]
         rounds = [(recent, self._compare_places), (lost, self._compare_places)]
         if self._options.uses_motion:
             rounds.append((self._tracks, self._compare_shapes))
+        rounds.append((self._tracks, self._compare_covers))
         taken: dict[int, _Track] = {}
         used: set[int] = set()
         for tracks, compare in rounds:
@@ -193,26 +185,44 @@ class Linker:
         return taken
 
     def _compare_places(
-        self, track: _Track, frame: "_Frame", rows: npt.NDArray[np.int64]
+        self, track: _Track, frame: FrameSegments, rows: npt.NDArray[np.int64]
     ) -> dict[int, float]:
         """Returns the IoU of rows with the last mask of a track, if enough."""
+        return self._compare(track, frame, rows, covers=False)
+
+    def _compare_covers(
+        self, track: _Track, frame: FrameSegments, rows: npt.NDArray[np.int64]
+    ) -> dict[int, float]:
+        """Returns how much of the smaller mask is shared, if enough."""
+        return self._compare(track, frame, rows, covers=True)
+
+    def _compare(
+        self,
+        track: _Track,
+        frame: FrameSegments,
+        rows: npt.NDArray[np.int64],
+        *,
+        covers: bool,
+    ) -> dict[int, float]:
         places = [(track.shape, (0, 0))]
         if self._options.uses_motion:
             places += [
                 (track.shape, self._predict_shift(track, track.frame)),
                 (track.whole, self._predict_shift(track, track.whole_frame)),
             ]
+        least = self._options.min_cover if covers else self._options.min_iou
         best: dict[int, float] = {}
         for number, (shape, shift) in enumerate(places):
             if (shape, shift) in places[:number]:
                 continue
-            ious = moved_masks.compute_ious(
+            found = moved_masks.compare(
                 shape, frame.index_hw, frame.areas, shift
             )
-            for index, iou in ious.items():
+            for index, agreement in found.items():
+                value = agreement.cover if covers else agreement.iou
                 row = index - 1
-                if iou >= max(self._options.min_iou, best.get(row, 0.0)):
-                    best[row] = iou
+                if value >= max(least, best.get(row, 0.0)):
+                    best[row] = value
         kept = np.intersect1d(np.array(list(best), np.int64), rows)
         return {row: best[row] for row in kept.tolist()}
 
@@ -223,7 +233,7 @@ class Linker:
         )
 
     def _compare_shapes(
-        self, track: _Track, frame: "_Frame", rows: npt.NDArray[np.int64]
+        self, track: _Track, frame: FrameSegments, rows: npt.NDArray[np.int64]
     ) -> dict[int, float]:
         """Returns the IoU of rows with the shape of a track, if enough."""
         elapsed = self._frame - track.whole_frame
@@ -276,78 +286,6 @@ class Linker:
             )
         )
         return self._count
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Frame:
-    """The N segments of a frame in the order of their first pixels.
-
-    Attributes:
-        segments: The segments that have a pixel.
-        shapes: Pixels of each.
-        index_hw: int32 [H, W], place in `segments` of each pixel, from 1; 0: no
-            segment.
-        areas: int64 [N + 1], pixels of each of these.
-        centers: float64 [N, 2], (y, x) of the segments.
-    """
-
-    segments: list[Segment]
-    shapes: list[Shape]
-    index_hw: npt.NDArray[np.int32]
-    areas: npt.NDArray[np.int64]
-    centers: npt.NDArray[np.float64]
-
-    def list_free(
-        self, taken: Mapping[int, _Track]
-    ) -> dict[int, npt.NDArray[np.int64]]:
-        """Returns the rows of objects without a track by class, ascending."""
-        rows: dict[int, list[int]] = {}
-        for row, segment in enumerate(self.segments):
-            if segment.is_object and row not in taken:
-                rows.setdefault(segment.category, []).append(row)
-        return {k: np.array(values, np.int64) for k, values in rows.items()}
-
-
-def _find_segments(
-    ids_hw: npt.NDArray[Any], segments: Sequence[Segment]
-) -> _Frame:
-    """Finds the pixels of the segments of a frame."""
-    index_hw = label_map.replace_values(
-        np.asarray(ids_hw),
-        np.array([segment.id for segment in segments], np.int64),
-        np.arange(1, len(segments) + 1),
-    )
-    found = label_map.compute_segments(index_hw)
-    present = [
-        (segments[number - 1], number, box)
-        for number, box in zip(
-            found.ids.tolist(), found.boxes.tolist(), strict=True
-        )
-        if number
-    ]
-    present.sort(key=lambda entry: _find_first(index_hw, *entry[1:]))
-    table = np.zeros(len(segments) + 1, np.int32)
-    table[[number for _, number, _ in present]] = np.arange(len(present)) + 1
-    index_hw = table[index_hw]
-    shapes = [
-        moved_masks.find_shape(index_hw, row, box)
-        for row, (_, _, box) in enumerate(present, 1)
-    ]
-    return _Frame(
-        [segment for segment, _, _ in present],
-        shapes,
-        index_hw,
-        np.array([0, *(shape.area for shape in shapes)], np.int64),
-        np.array([shape.center for shape in shapes]).reshape(-1, 2),
-    )
-
-
-def _find_first(
-    index_hw: npt.NDArray[np.int32], number: int, box: Sequence[int]
-) -> tuple[int, int]:
-    """Returns (y, x) of the first pixel of a segment."""
-    y, x, _, width = box
-    return y, x + int(np.argmax(index_hw[y, x : x + width] == number))
 
 
 def apply(result: PanopticResult, tracks: Mapping[int, int]) -> PanopticResult:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IoU of masks with the segments of a map, and with each other, when moved."""
+"""What moved masks share with the segments of a map, and with each other."""
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,18 @@ class Shape:
     center: tuple[float, float]
 
 
+class Agreement(NamedTuple):
+    """How much two masks have in common.
+
+    Attributes:
+        iou: Shared pixels by those of either, above 0 and at most 1.
+        cover: Shared pixels by those of the smaller mask.
+    """
+
+    iou: float
+    cover: float
+
+
 def find_shape(
     index_hw: npt.NDArray[Any], index: int, box: Sequence[int]
 ) -> Shape:
@@ -48,13 +60,13 @@ def find_shape(
     return Shape(masks.Mask(y, x, pixels), area, (center_y, center_x))
 
 
-def compute_ious(
+def compare(
     shape: Shape,
     index_hw: npt.NDArray[Any],
     areas: npt.NDArray[np.int64],
     shift: Shift = (0, 0),
-) -> dict[int, float]:
-    """Computes the IoU of a moved mask with the segments that it meets.
+) -> dict[int, Agreement]:
+    """Compares a moved mask with the segments that it meets.
 
     What is moved out of the picture does not count.
 
@@ -66,7 +78,7 @@ def compute_ious(
         shift: Rows and columns by which the mask is moved.
 
     Returns:
-        IoU by number of the segment, those that share a pixel with the mask.
+        By number of the segment, those that share a pixel with the mask.
     """
     top, left = shape.mask.top + shift[0], shape.mask.left + shift[1]
     height, width = shape.mask.pixels.shape
@@ -78,7 +90,10 @@ def compute_ious(
     met = index_hw[y0:y1, x0:x1][pixels]
     numbers, counts = np.unique(met, return_counts=True)
     return {
-        number: count / (len(met) + int(areas[number]) - count)
+        number: Agreement(
+            count / (len(met) + int(areas[number]) - count),
+            count / min(len(met), int(areas[number])),
+        )
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
         if number
     }

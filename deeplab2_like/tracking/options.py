@@ -20,12 +20,15 @@ class LinkOptions:
             track puts them, and by their shape at a distance.
         min_shape_iou: With `uses_motion`, the least IoU of two masks whose
             centroids are laid upon each other, above 0 and at most 1.
+        min_cover: Least part of the smaller of two masks that both share,
+            above 0 and at most 1, where no other rule links them.
     """
 
     max_gap: int = 2
     min_iou: float = 0.2
     uses_motion: bool = True
     min_shape_iou: float = 0.5
+    min_cover: float = 0.75
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -37,7 +40,7 @@ class LinkOptions:
             raise errors.ConfigError(
                 f"--max_gap={self.max_gap} must be 0 or more frames."
             )
-        for name in ("min_iou", "min_shape_iou"):
+        for name in ("min_iou", "min_shape_iou", "min_cover"):
             value = getattr(self, name)
             if not (math.isfinite(value) and 0 < value <= 1):
                 raise errors.ConfigError(

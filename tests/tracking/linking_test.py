@@ -93,6 +93,14 @@ def test_objects_of_equal_form_that_cross_keep_their_ids():
         assert _link(linker, left, right) == {1: 1, 2: 2}, time
 
 
+def test_a_segment_that_grows_much_remains_the_same_object():
+    linker = Linker(LinkOptions(uses_motion=False))
+    assert _link(linker, (1, 10, 10, 2, 2)) == {1: 1}
+    assert _link(linker, (1, 4, 4, 14, 14)) == {1: 1}
+    # Half of the smaller one is not enough.
+    assert _link(linker, (1, 17, 17, 2, 2)) == {1: 2}
+
+
 def test_stuff_and_groups_are_one_track_of_their_class():
     linker = Linker()
     ids = _frame((1, 0, 0, 5, 60), (2, 20, 0, 5, 5), (3, 20, 30, 5, 5))

@@ -33,14 +33,15 @@ def test_ious_of_moved_masks_are_those_of_moved_pixels():
         areas = np.bincount(index_hw.ravel(), minlength=5)
         shape = _find(before, 1)
         shift = tuple(rng.integers(-12, 13, 2).tolist())
-        found = moved_masks.compute_ious(shape, index_hw, areas, shift)
+        found = moved_masks.compare(shape, index_hw, areas, shift)
         moved = _move(before == 1, shift, (9, 11))
         for number in range(1, 5):
             mask = index_hw == number
             shared = (moved & mask).sum()
-            assert found.get(number, 0.0) == pytest.approx(
-                shared / max(1, (moved | mask).sum())
-            )
+            iou, cover = found.get(number, (0.0, 0.0))
+            assert iou == pytest.approx(shared / max(1, (moved | mask).sum()))
+            smaller = max(1, min(moved.sum(), mask.sum()))
+            assert cover == pytest.approx(shared / smaller)
 
 
 def test_centers_are_means_of_places():
