@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Scores the tracks of videos against a ground truth.
+r"""Scores the tracks of videos and volumes against a ground truth.
 
     deeplab2-evaluate-tracks --gt_json=true.json --pred_json=out/panoptic.json \
         --pred_folder=out
@@ -10,6 +10,13 @@ label maps as KITTI-STEP has them:
 
     deeplab2-evaluate-tracks --gt_folder=panoptic_maps/val \
         --pred_folder=out/raw_panoptic --dataset=kitti_step
+
+For label volumes, TIFF or Zarr, as deeplab2-predict --link writes them:
+
+    deeplab2-evaluate-tracks --gt_volume=true.tif --pred_volume=cells.labels.tif
+
+whose classes are those of --gt_json and --pred_json, files NAME.tracks.json;
+without these all labels are objects of one class.
 
 Printed are STQ with AQ and SQ, VPQ of windows of frames, and the PQ of whole
 sequences as volumes; with --output_json they are written.
@@ -30,6 +37,7 @@ from deeplab2_like.metrics import (
     track_frames,
     tracking_quality,
     video_panoptic_quality,
+    volume_frames,
 )
 from deeplab2_like.metrics.video_panoptic_quality import WHOLE
 from deeplab2_like.results import raw_predictions
@@ -63,6 +71,18 @@ _PRED_FOLDER = path_flags.define(
     ".json.",
     flag_values=_FLAGS,
 )
+_GT_VOLUME = path_flags.define(
+    "gt_volume",
+    None,
+    "True label volume, a TIFF file or Zarr folder.",
+    flag_values=_FLAGS,
+)
+_PRED_VOLUME = path_flags.define(
+    "pred_volume",
+    None,
+    "Predicted label volume.",
+    flag_values=_FLAGS,
+)
 _DATASET = path_flags.define(
     "dataset",
     None,
@@ -92,6 +112,15 @@ _OUTPUT_JSON = path_flags.define(
 
 
 def _open_frames() -> track_frames.TrackFrames:
+    if _GT_VOLUME.value:
+        return volume_frames.VolumeFrames(
+            _GT_VOLUME.value,
+            program.require(
+                _PRED_VOLUME, "the prediction", "out/cells.labels.tif"
+            ),
+            true_json=_GT_JSON.value,
+            predicted_json=_PRED_JSON.value,
+        )
     if _GT_JSON.value:
         return track_frames.CocoFrames(
             _GT_JSON.value,
@@ -102,7 +131,8 @@ def _open_frames() -> track_frames.TrackFrames:
     if not _GT_FOLDER.value:
         raise errors.ConfigError(
             "No ground truth is given. Give --gt_json=true.json, or "
-            "--gt_folder=panoptic_maps/val with --dataset=kitti_step."
+            "--gt_folder=panoptic_maps/val with --dataset=kitti_step, or "
+            "--gt_volume=true.tif."
         )
     return track_frames.LabelFrames(
         _GT_FOLDER.value,
