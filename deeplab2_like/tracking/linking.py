@@ -143,6 +143,8 @@ class Linker:
             pixel are left out.
         """
         self._frame += 1
+        oldest = self._frame - 1 - self._options.max_gap
+        self._tracks = [t for t in self._tracks if t.frame >= oldest]
         frame = segments_lib.find_segments(ids_hw, segments)
         taken = self._match(frame)
         found: dict[int, int] = {}
@@ -155,8 +157,6 @@ class Linker:
                 found[segment.id] = self._continue(taken[row], shape)
             else:
                 found[segment.id] = self._begin(segment, shape)
-        oldest = self._frame - self._options.max_gap
-        self._tracks = [t for t in self._tracks if t.frame >= oldest]
         return found
 
     def _match(self, frame: FrameSegments) -> dict[int, _Track]:
