@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.metrics import overlaps, tube_overlaps
-from deeplab2_like.predict import links
+from deeplab2_like.predict import links, stack_pixels
 from deeplab2_like.predict.journal import Source
 from deeplab2_like.predict.result_folder import PANOPTIC_ENDING, Item
 from deeplab2_like.predict.running import Run
@@ -107,11 +107,15 @@ class _Stack:
         self._volume, self._run = volume, run
         self._shape = volume.shape
         self.problems: list[tuple[int, str]] = []
+        # Slices of the volume that cannot be read.
+        self._damaged: set[int] = set()
         name = pathlib.PurePosixPath(file.name)
         self._hidden = name.with_name(f".{name.name}.slices").as_posix()
         self._folder = run.results.folder / self._hidden
         self._is_three = run.options.consensus
-        self._gray = _Gray(volume, run.options.value_range, run)
+        self._pixels = stack_pixels.PixelValues(
+            volume, run.options.value_range, run.report.log
+        )
         depth, height, width = self._shape
         largest = height * width
         if self._is_three:
@@ -184,7 +188,7 @@ class _Stack:
             raise errors.DataError(self.problems[0][1])
 
     def _read(self, number: int) -> npt.NDArray[np.uint8]:
-        return self._gray.to_rgb(self._volume.read(number))
+        return self._pixels.to_rgb(self._volume.read(number))
 
     def _write_three(
         self, tracks: str, advance: Any
@@ -192,7 +196,9 @@ class _Stack:
         """Yields the labels that the directions agree upon."""
         self._folder.mkdir(parents=True, exist_ok=True)
         pixels_zyx3 = self._copy()
-        maps, parts, scores = [], [], []
+        maps: list[npt.NDArray[np.uint32]] = []
+        parts: list[dict[int, Part]] = []
+        scores: list[_Scores] = []
         done = 0
         for axis, direction in enumerate(DIRECTIONS):
             linked = links.Links(None, "", self._run, is_listed=False)
@@ -202,21 +208,25 @@ class _Stack:
                 "w+",
                 shape=self._shape,
             )
-            known, sums = _Scores(), {}
+            known = _Scores()
             load = functools.partial(
-                _load_plane, np.moveaxis(pixels_zyx3, axis, 0)
+                stack_pixels.load_plane, np.moveaxis(pixels_zyx3, axis, 0)
             )
             target = np.moveaxis(labels_zyx, axis, 0)
             with linked:
                 for number in range(self._shape[axis]):
-                    found = self._add(linked, axis, number, load)
+                    found = None
+                    if axis == 0 and number in self._damaged:
+                        linked.skip()
+                    else:
+                        found = self._add(linked, axis, number, load)
                     if found is not None:
                         target[number] = found.segmentation
-                        known.add(found, sums)
+                        known.add(found)
                     done += 1
                     advance(done)
             maps.append(labels_zyx)
-            parts.append(sums)
+            parts.append(known.parts)
             scores.append(known)
         yield from self._agree(maps, parts, scores, tracks)
 
@@ -228,9 +238,10 @@ class _Stack:
         )
         for number in range(self._shape[0]):
             try:
-                copy[number] = self._gray.convert(self._volume.read(number))
+                copy[number] = self._pixels.convert(self._volume.read(number))
             except errors.DataError as error:
                 self._leave_out(number, str(error))
+                self._damaged.add(number)
         self._require_slices(self._shape[0])
         return copy
 
@@ -268,6 +279,8 @@ class _Stack:
         with writer:
             for number in range(self._shape[0]):
                 ids_hw = consensus.vote([m[number] for m in maps], tables)
+                if number in self._damaged:
+                    ids_hw[:] = 0
                 writer.add(number, {}, _to_result(ids_hw, infos))
                 yield ids_hw
 
@@ -285,71 +298,24 @@ class _Stack:
             os.rmdir(self._folder)
 
 
-class _Gray:
-    """The conversion of the values of a volume to 8 bits."""
-
-    def __init__(
-        self,
-        volume: volumes.Volume,
-        value_range: tuple[float, float] | None,
-        run: Run,
-    ):
-        """Finds the range of the values, for which all slices are read.
-
-        Values of 8 bits remain as they are, unless a range is given.
-        """
-        self._range = value_range
-        if value_range is None and volume.dtype != np.uint8:
-            low, high = np.inf, -np.inf
-            for number in range(volume.shape[0]):
-                with contextlib.suppress(errors.DataError):
-                    values = volume.read(number)
-                    low = min(low, float(np.nanmin(values)))
-                    high = max(high, float(np.nanmax(values)))
-            self._range = (low, high if high > low else low + 1.0)
-            run.report.log(
-                f"{volume.path}: values {low:g}..{high:g} become 0..255; "
-                "--value_range gives others."
-            )
-
-    def convert(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Returns the values of a slice as 8 bits."""
-        if self._range is None:
-            return np.asarray(values, np.uint8)
-        low, high = self._range
-        scaled = (values.astype(np.float32) - low) * (255.0 / (high - low))
-        return np.clip(np.nan_to_num(scaled) + 0.5, 0, 255).astype(np.uint8)
-
-    def to_rgb(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Returns a slice as uint8 [H, W, 3]; gray gives three equal colors."""
-        return _to_three(self.convert(values))
-
-
-def _to_three(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    if values.ndim == 2:
-        values = np.repeat(values[..., np.newaxis], 3, axis=-1)
-    return np.ascontiguousarray(values)
-
-
-def _load_plane(
-    planes: npt.NDArray[np.uint8], number: int
-) -> npt.NDArray[np.uint8]:
-    return _to_three(planes[number])
-
-
 class _Scores:
-    """The mean scores of tracks."""
+    """The classes and mean scores of tracks.
+
+    Attributes:
+        parts: Class of each track.
+    """
 
     def __init__(self) -> None:
         """Begins without segments."""
+        self.parts: dict[int, Part] = {}
         self._sums: dict[int, tuple[float, int]] = {}
 
-    def add(self, result: PanopticResult, parts: dict[int, Part]) -> None:
-        """Adds the segments of a slice, also to the classes of tracks."""
+    def add(self, result: PanopticResult) -> None:
+        """Adds the segments of a slice."""
         for info in result.segments_info:
             total, count = self._sums.get(info["id"], (0.0, 0))
             self._sums[info["id"]] = (total + info["score"], count + 1)
-            parts[info["id"]] = Part(info["label_id"], info["isthing"])
+            self.parts[info["id"]] = Part(info["label_id"], info["isthing"])
 
     def mean(self, track: int) -> float:
         """Returns the mean score of a track."""

@@ -49,7 +49,7 @@ class Cluster:
         part: Its class.
     """
 
-    members: tuple[int, int, int]
+    members: tuple[int, ...]
     part: Part
 
 
@@ -87,8 +87,8 @@ def find_clusters(
         )
         for a, b, iou in rows:
             part = parts[first].get(a)
-            is_pair = part is not None and part == parts[second].get(b)
-            if is_pair and part.is_object and iou >= min_iou:  # type: ignore[union-attr]
+            is_object = part is not None and part.is_object
+            if is_object and part == parts[second].get(b) and iou >= min_iou:
                 ious.append((-iou, (first, a), (second, b)))
     groups: dict[tuple[int, int], dict[int, int]] = {}
     for _, left, right in sorted(ious):
