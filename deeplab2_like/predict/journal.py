@@ -154,8 +154,10 @@ class Journal:
                 of = f"of {model['path']} before that model changed"
             raise errors.DataError(f"{where} {of}. {_FIX}")
         options = self._header["options"]
-        for name in sorted({*options, *found["options"]}):
-            value, other = options.get(name), found["options"].get(name)
+        # Options that are not stated are not chosen.
+        for name in dict.fromkeys([*found["options"], *options]):
+            value = options.get(name, False)
+            other = found["options"].get(name, False)
             if value != other:
                 raise errors.DataError(
                     f"{where} of --{name}={other}, and now it is {value}. "

@@ -237,7 +237,7 @@ def test_label_maps_number_the_tracks_of_each_class(tmp_path):
             Image.open(out / f"raw_panoptic/frame{time}.png")
         ).astype(int)
         found.add((values[9, 4 + 4 * time, 0], values[9, 4 + 4 * time, 2]))
-    assert found == {(5, 1)}
+    assert found == {(6, 1)}  # The category id of cars.
 
 
 @pytest.mark.usefixtures("tracker")
@@ -248,7 +248,7 @@ def test_results_with_other_rules_are_refused(tmp_path):
     other = dataclasses.replace(_LINK, max_gap=5)
     with pytest.raises(errors.DataError, match="--max_gap=2, and now it is 5"):
         predict.predict_files("model", [folder], out, options=other)
-    with pytest.raises(errors.DataError, match="--link"):
+    with pytest.raises(errors.DataError, match="of --link=True, and now"):
         predict.predict_files("model", [folder], out)
 
 

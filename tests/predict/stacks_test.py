@@ -60,7 +60,7 @@ def _check(volume, tracks, values):
     assert background != ball
     by_id = {a["id"]: a for a in tracks["annotations"]}
     assert set(by_id) == {background, ball}
-    assert (by_id[ball]["category_id"], by_id[ball]["isthing"]) == (5, 1)
+    assert (by_id[ball]["category_id"], by_id[ball]["isthing"]) == (6, 1)
     for number, annotation in by_id.items():
         found = np.zeros(values.shape, bool)
         for frame, runs in zip(
