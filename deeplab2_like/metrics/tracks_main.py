@@ -23,6 +23,7 @@ sequences as volumes; with --output_json they are written.
 """
 
 import dataclasses
+import math
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -198,7 +199,7 @@ def _make_table(
     tubes: video_panoptic_quality.VideoQualityResult,
 ) -> str:
     """Returns the numbers as text, in percent."""
-    width = max([12, *map(len, tracks.per_sequence)])
+    width = max([14, *map(len, tracks.per_sequence)])
     lines = [
         f"{tracks.all.num_frames} frames, {tracks.all.num_tracks} true tracks; "
         "values in percent",
@@ -210,7 +211,7 @@ def _make_table(
         rows |= {name or ".": q for name, q in tracks.per_sequence.items()}
     for name, quality in rows.items():
         values = (quality.stq, quality.aq, quality.sq)
-        percents = "".join(f"{100 * value:7.2f}" for value in values)
+        percents = "".join(map(_format, values))
         lines.append(
             f"{name:{width}}{percents}{quality.num_tracks:9d}"
             f"{quality.num_frames:8d}"
@@ -225,10 +226,14 @@ def _make_table(
             result.things.pq,
             result.stuff.pq,
         )
-        percents = "".join(f"{100 * value:7.2f}" for value in values)
+        percents = "".join(map(_format, values))
         lines.append(f"{name:{width}}{percents}")
-    lines.append(f"{'VPQ':{width}}{100 * tubes.vpq:7.2f}")
+    lines.append(f"{'VPQ':{width}}{_format(tubes.vpq)}")
     return "\n".join(lines)
+
+
+def _format(value: float) -> str:
+    return f"{'-' if math.isnan(value) else format(100 * value, '.2f'):>7}"
 
 
 def cli() -> None:

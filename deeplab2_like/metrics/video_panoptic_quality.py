@@ -36,8 +36,8 @@ class VideoQualityResult:
     """The result of `VideoPanopticQuality`.
 
     Attributes:
-        vpq: Mean of PQ over the windows, 0..1; NaN if one has no value. A whole
-            sequence is not one of them.
+        vpq: Mean of PQ over the windows, 0..1; windows longer than all
+            sequences, and whole sequences, are left out; NaN without any.
         per_window: PQ of each window, by its number of frames; `WHOLE` is whole
             sequences.
     """
@@ -154,7 +154,7 @@ class VideoPanopticQuality(sequences.SequenceMetric):
         values = [
             result.all.pq
             for window, result in per_window.items()
-            if window != WHOLE
+            if window != WHOLE and result.num_images
         ]
         vpq = math.fsum(values) / len(values) if values else math.nan
         return VideoQualityResult(vpq, per_window)

@@ -67,6 +67,16 @@ def test_an_id_that_changes_costs_quality_in_windows_only(dataset):
     assert result.per_window[2].all.pq < 1.0
 
 
+def test_windows_longer_than_all_sequences_are_left_out(dataset):
+    quality = video_panoptic_quality.VideoPanopticQuality(dataset, (1, 3))
+    truth = np.zeros((4, 9), int)
+    quality.update(truth, truth)
+    quality.update(truth, truth)
+    result = quality.result()
+    assert result.vpq == 1.0
+    assert np.isnan(result.per_window[3].all.pq)
+
+
 @pytest.mark.parametrize("windows", [(), (-1,), (2, 2)])
 def test_wrong_windows_are_one_sentence(dataset, windows):
     with pytest.raises(errors.ConfigError, match="windows"):
