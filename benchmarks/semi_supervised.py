@@ -75,7 +75,7 @@ _CONFIG = flags.DEFINE_string(
 )
 _TRAIN = path_flags.define("train", None, "Pattern of the labelled records.")
 _UNLABELLED = path_flags.define(
-    "unlabelled", "", "Pattern of records of further images without labels."
+    "unlabelled", None, "Pattern of records of further images without labels."
 )
 _VAL = path_flags.define("val", None, "Pattern of the records of validation.")
 _LABELLED = flags.DEFINE_list(

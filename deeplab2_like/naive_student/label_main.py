@@ -87,7 +87,7 @@ _CLASS_BALANCE = flags.DEFINE_float(
 )
 _IGNORE_MASK = path_flags.define(
     "ignore_mask",
-    "",
+    None,
     "PNG of what is never labelled, such as the own car: pixels other than 0.",
     flag_values=_FLAGS,
 )

@@ -178,14 +178,16 @@ class LiveLabeller(Labeller):
             name: found[name][0]
             for name in ("segment_id", "segment_score", "segment_is_valid")
         }
-        divisor = self.descriptor.label_divisor
-        panoptic = found.get("panoptic", found["semantic"] * divisor)
-        maps["panoptic"] = panoptic[0]
+        chosen = "panoptic" if "panoptic" in found else "semantic"
+        maps[chosen] = found[chosen][0]
         probs = self._find_probabilities(outputs, size)
         if probs is not None:
-            ids = prediction.get("panoptic", prediction["semantic"] * divisor)
+            classes = prediction["semantic"]
+            if "panoptic" in prediction:
+                divisor = self.descriptor.label_divisor
+                classes = prediction["panoptic"] // divisor
             confidence = _choose_probability(
-                probs, ids // divisor, self.descriptor.num_classes
+                probs, classes, self.descriptor.num_classes
             )
             maps["confidence"] = restore(confidence)[0]
         if len(self.views) > 1 and probs is not None:
@@ -214,7 +216,7 @@ class LiveLabeller(Labeller):
                 tf.constant(pixels_hw3[np.newaxis])
             ).items()
         }
-        panoptic = maps["panoptic"].astype(np.int32)
+        panoptic = _read_panoptic(maps, self.descriptor)
         confidence = maps.get("confidence")
         scores = _read_scores(panoptic, maps)
         if confidence is None:
@@ -245,8 +247,8 @@ class ExportedLabeller(Labeller):
         self.has_confidence = False
 
     def _label(self, pixels_hw3: npt.NDArray[np.uint8]) -> Labels:
-        result = self._model.predict(pixels_hw3)
-        return Labels(result.panoptic.astype(np.int32))
+        maps = self._model.predict_maps(pixels_hw3)
+        return Labels(_read_panoptic(maps, self.descriptor))
 
 
 def has_views(options: config_pb2.ExperimentOptions) -> bool:
@@ -322,6 +324,22 @@ def _choose_probability(
     return tf.gather(probs_bhwc, known, axis=-1, batch_dims=3)
 
 
+def _read_panoptic(
+    maps: Mapping[str, Any], descriptor: DatasetDescriptor
+) -> npt.NDArray[np.int32]:
+    """Returns class * label_divisor + instance, or void: int32 [H, W].
+
+    Without instances, classes with too few pixels are void.
+    """
+    if "panoptic" in maps:
+        return np.asarray(maps["panoptic"], np.int32)
+    ids = maps["semantic"].astype(np.int32) * descriptor.label_divisor
+    known = maps["segment_id"][maps["segment_is_valid"]]
+    return np.where(np.isin(ids, known), ids, descriptor.void_id).astype(
+        np.int32
+    )
+
+
 def _read_scores(
     panoptic_hw: npt.NDArray[np.int32], maps: Mapping[str, Any]
 ) -> npt.NDArray[np.float32]:
@@ -333,6 +351,5 @@ def _read_scores(
     order = np.argsort(ids, kind="stable")
     ids, scores = ids[order], scores[order].astype(np.float32)
     place = np.minimum(np.searchsorted(ids, panoptic_hw), len(ids) - 1)
-    return np.where(ids[place] == panoptic_hw, scores[place], 0).astype(
-        np.float32
-    )
+    found = np.where(ids[place] == panoptic_hw, scores[place], 0)
+    return np.clip(found, 0, 1).astype(np.float32)

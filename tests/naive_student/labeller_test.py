@@ -84,5 +84,6 @@ def test_an_exported_model_labels_with_the_views_of_its_export(exported):
     image = scene.make_scene(3, (50, 90)).image
     labels = made.label(image)
     assert labels.confidence is None
-    expected = predict.Predictor.from_saved_model(exported).predict(image)
-    np.testing.assert_array_equal(labels.panoptic, expected.panoptic)
+    model = predict.Predictor.from_saved_model(exported)
+    expected = model.predict_maps(image)["panoptic"]
+    np.testing.assert_array_equal(labels.panoptic, expected)
