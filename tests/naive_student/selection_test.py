@@ -10,7 +10,9 @@ from deeplab2_like.naive_student import selection
 def _draw(seed=0, num_classes=3, size=(40, 50)):
     rng = np.random.default_rng(seed)
     classes = rng.integers(0, num_classes, size)
-    return classes, rng.random(size).astype(np.float32) ** (1 + classes)
+    return classes, (0.2 + 0.8 * rng.random(size)).astype(np.float32) ** (
+        1 + classes
+    )
 
 
 def test_pixels_below_the_threshold_of_their_class_are_dropped():
