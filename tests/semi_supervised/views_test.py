@@ -20,7 +20,7 @@ def make_views(scales, shifts, mirrored, canvas=CANVAS):
 
 def draw(count, width, seed=0):
     rng = np.random.default_rng(seed)
-    return rng.random([count, width]).astype(np.float32)
+    return tf.constant(rng.random([count, width]), tf.float32)
 
 
 def locate(view, size, canvas):
@@ -108,8 +108,8 @@ def test_maps_in_views_are_those_of_a_numpy_twin(size, run_in):
         views = views_lib.draw_views(drawn, RULES, CANVAS)
         return views_lib.show_maps(maps, views)
 
-    shown = run_in(show)(tf.constant(drawn), tf.constant(maps)).numpy()
-    views = views_lib.draw_views(tf.constant(drawn), RULES, CANVAS)
+    shown = run_in(show)(drawn, tf.constant(maps)).numpy()
+    views = views_lib.draw_views(drawn, RULES, CANVAS)
     for index, view in enumerate(list_views(views)):
         expected, inside = show_twin(maps[index], view, CANVAS)
         np.testing.assert_allclose(
@@ -130,7 +130,7 @@ def test_what_is_outside_of_the_canvas_has_the_padding_color():
 
 
 def test_only_pixels_that_depend_on_no_padding_are_visible():
-    views = views_lib.draw_views(tf.constant(draw(20, 4, 5)), RULES, CANVAS)
+    views = views_lib.draw_views(draw(20, 4, 5), RULES, CANVAS)
     rng = np.random.default_rng(6)
     sizes = [rng.integers(5, side, 20) for side in CANVAS]
     valid = np.zeros([20, *CANVAS], bool)
@@ -171,7 +171,7 @@ def test_a_pointwise_network_sees_the_view_as_it_saw_the_canvas(
 
 @pytest.mark.parametrize("size", [CANVAS, (9, 13)])
 def test_offsets_point_to_where_the_center_is_in_the_view(size):
-    views = views_lib.draw_views(tf.constant(draw(12, 4, 8)), RULES, CANVAS)
+    views = views_lib.draw_views(draw(12, 4, 8), RULES, CANVAS)
     center = np.array([10.0, 31.0])
     unit = (np.array(CANVAS) - 1) / (np.array(size) - 1)
     grid = np.stack(
@@ -201,7 +201,7 @@ def test_pixels_of_maps_lie_on_those_of_the_canvas():
 
 
 def test_boxes_have_their_areas_and_lie_in_the_canvas():
-    boxes = views_lib.draw_boxes(tf.constant(draw(500, 5)), 0.5, CANVAS)
+    boxes = views_lib.draw_boxes(draw(500, 5), 0.5, CANVAS)
     top, left, bottom, right = boxes.numpy().T
     height, width = bottom - top, right - left
     has_box = height > 0
@@ -212,7 +212,7 @@ def test_boxes_have_their_areas_and_lie_in_the_canvas():
     share = (height * width)[has_box] / np.prod(CANVAS)
     assert share.min() > 0.01
     assert share.max() < 0.42
-    none = views_lib.draw_boxes(tf.constant(draw(50, 5)), 0.0, CANVAS)
+    none = views_lib.draw_boxes(draw(50, 5), 0.0, CANVAS)
     assert not views_lib.find_in_boxes(none, CANVAS, CANVAS).numpy().any()
 
 
