@@ -44,7 +44,7 @@ class IgnoreMask:
         Raises:
             DataError: It cannot be read, or ignores all or nothing.
         """
-        ignored = image_files.load_image(path).any(2)
+        ignored = np.asarray(image_files.load_image(path).any(2), np.bool_)
         if ignored.all() or not ignored.any():
             what = "all pixels are" if ignored.all() else "no pixel is"
             raise errors.DataError(

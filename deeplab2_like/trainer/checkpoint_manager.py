@@ -305,8 +305,8 @@ def restore_latest(
             damaged.append(error)
             continue
         assign_state(prefix, values, state, step)
-        for error in damaged:
-            warn(f"{error} It was passed over for the older {prefix}.")
+        for found in damaged:
+            warn(f"{found} It was passed over for the older {prefix}.")
         return prefix
     if damaged:
         raise damaged[0]

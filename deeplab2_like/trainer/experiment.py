@@ -67,12 +67,11 @@ class Experiment:
         self._run_options = options or run_options.RunOptions()
         steps = self._run_options.profile_steps
         self._profile = profile_steps.parse(steps) if steps else None
-        options = config.options
-        self._options = options
-        self._trainer_options = options.trainer_options
+        self._options = config.options
+        self._trainer_options = self._options.trainer_options
         self._solver, self._scaling = linear_scaling.scale(
-            options.trainer_options.solver_options,
-            options.train_dataset_options.batch_size,
+            self._options.trainer_options.solver_options,
+            self._options.train_dataset_options.batch_size,
         )
         self._model_dir = model_dir
         self._strategy = strategy
@@ -83,7 +82,7 @@ class Experiment:
         if self._trainer_options.deterministic:
             tf.config.experimental.enable_op_determinism()
         self._system = system_build.build_system(
-            options, descriptor_lib.load_of_run(options)
+            self._options, descriptor_lib.load_of_run(self._options)
         )
         with (
             strategy.scope(),
@@ -93,7 +92,7 @@ class Experiment:
                 synchronize_batch_norm=self._solver.use_sync_batchnorm
             )
         self.evaluation = run_evaluation.RunEvaluation(
-            options,
+            self._options,
             self._system,
             self._model,
             strategy,
@@ -101,7 +100,7 @@ class Experiment:
             report=report,
         )
         report.log(
-            f"{config.path}: {options.experiment_name}, "
+            f"{config.path}: {self._options.experiment_name}, "
             f"{self._model.count_params() / 1e6:.2f} M parameters, "
             f"{strategy.num_replicas_in_sync} replica(s) of "
             f"{type(strategy).__name__}"

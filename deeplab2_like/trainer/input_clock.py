@@ -29,6 +29,19 @@ class LoopTimes:
     second_begin: float
 
 
+def is_available() -> bool:
+    """Returns whether TensorFlow gives the time in this process.
+
+    With `enable_op_determinism` it does not.
+    """
+    try:
+        with tf.device("CPU:0"):
+            tf.timestamp()
+    except tf.errors.FailedPreconditionError:
+        return False
+    return True
+
+
 class InputClock:
     """Times of the calls of `next` in a loop that TensorFlow runs.
 

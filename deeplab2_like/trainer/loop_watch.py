@@ -119,11 +119,13 @@ def make_watch(
     """
     # The loop runs on the host of a TPU, which cannot reach a variable of this
     # process.
-    is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    measures = input_clock.is_available() and not isinstance(
+        strategy, tf.distribute.TPUStrategy
+    )
     return LoopWatch(
         ledger,
         trainer.global_step,
-        clock=None if is_tpu else input_clock.InputClock(),
+        clock=input_clock.InputClock() if measures else None,
         profile=profile,
         retraces=retracing.RetraceWarning(lambda: trainer.loop_function, log),
     )

@@ -104,7 +104,9 @@ class Trainer(orbit.StandardTrainer):
         self._means = _Means()
         self.parts = 1
         self.tracing: Callable[[], _Context] = contextlib.nullcontext
-        self.around_loop: Callable[[int], _Context] = contextlib.nullcontext
+        self.around_loop: Callable[[int], _Context] = (
+            lambda _: contextlib.nullcontext()
+        )
         self.watch: loop_watch.LoopWatch | None = None
         self.loop_function: PolymorphicFunction | None = None
         self.is_compiled = False
