@@ -144,7 +144,8 @@ def check_state_file(directory: str) -> None:
     """Checks that TensorFlow's state file agrees with the checkpoints.
 
     When this file is damaged or missing, TensorFlow would start from step 0
-    although there are checkpoints.
+    although there are checkpoints. A single one without the file is accepted:
+    a process was killed before it wrote it.
 
     Raises:
         CheckpointError: There are checkpoints, but the file does not name one
@@ -154,8 +155,9 @@ def check_state_file(directory: str) -> None:
     named = _read_state_file(directory)
     if named and tf.io.gfile.exists(named + ".index"):
         return
-    if not prefixes and not tf.io.gfile.exists(f"{directory}/{_STATE_FILE}"):
-        return
+    is_there = tf.io.gfile.exists(f"{directory}/{_STATE_FILE}")
+    if not is_there and len(prefixes) <= 1:
+        return  # A process may be killed between its first one and the file.
     if not prefixes:
         raise errors.CheckpointError(
             f"{directory} holds no checkpoint, but its file `{_STATE_FILE}` "

@@ -185,7 +185,12 @@ def _open_folder(
 def _clean(folder: str, model_dir: str) -> None:
     """Removes what earlier processes left in the folder of this one."""
     checkpoint_files.purge_unfinished(folder)
-    if folder != model_dir:
+    if folder == model_dir:
+        if len(checkpoint_files.list_checkpoints(folder)) == 1:
+            # A process may be killed between its first one and that file.
+            checkpoint_files.check_state_file(folder)
+            checkpoint_files.repair_state_file(folder)
+    else:
         # All continue from the first worker's.
         for prefix in checkpoint_files.list_checkpoints(folder):
             checkpoint_files.delete(prefix)

@@ -182,6 +182,13 @@ def test_a_broken_state_file_is_an_error_and_can_be_repaired(folder, damage):
     assert _restore(folder)[1] == 30
 
 
+def test_a_first_checkpoint_needs_no_state_file(folder):
+    # As a process leaves it that is killed before it writes the file.
+    for path in [*folder.glob("ckpt-[23]0.*"), folder / "checkpoint"]:
+        path.unlink()
+    assert _restore(folder)[1] == 10
+
+
 def test_a_state_file_without_its_checkpoints_is_an_error(folder):
     for index in folder.glob("*.index"):
         index.unlink()
