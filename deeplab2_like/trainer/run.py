@@ -176,9 +176,9 @@ def _open_folder(
                 allow_config_change=options.allow_config_change,
             ):
                 report.log(f"Changed since the run began: {change}")
-        _clean(distribution.choose_folder(strategy, model_dir), model_dir)
         if options.repair_checkpoint_state:
             checkpoint_files.repair_state_file(model_dir)
+        _clean(distribution.choose_folder(strategy, model_dir), model_dir)
         yield
 
 
