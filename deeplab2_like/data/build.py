@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the input pipelines that the data set options of a config describe."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -16,7 +17,6 @@ from deeplab2_like.data import (
     preprocessing,
     rotation,
 )
-from deeplab2_like.data import damage as damage_lib
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.protos import dataset_pb2
 
@@ -94,34 +94,27 @@ def build_training_dataset(
     options: dataset_pb2.DatasetOptions,
     descriptor: DatasetDescriptor,
     make_targets: pipeline.MakeTargets,
+    reading: pipeline.Reading,
     *,
-    seed: int | None = None,
-    deterministic: bool = False,
-    start_step: int = 0,
-    damage: damage_lib.DamageReport | None = None,
     input_context: tf.distribute.InputContext | None = None,
-    is_served: bool = False,
 ) -> tf.data.Dataset:
     """Builds the endless data set of training batches.
 
     `options` are valid ones of the training split, `descriptor` is that of its
-    data set. See `pipeline.make_training_dataset` and `pipeline.Reading` for
-    the other arguments, the batches and the errors.
+    data set. What `options` say of reading replaces what `reading` says. See
+    `pipeline.make_training_dataset` for the other arguments, the batches and
+    the errors.
     """
     return pipeline.make_training_dataset(
         options.file_pattern,
         pipeline.LabelRules.from_descriptor(descriptor),
         build_preprocessing(options, descriptor.thing_ids),
         make_targets,
-        pipeline.Reading(
-            seed=seed,
-            deterministic=deterministic,
-            start_step=start_step,
+        dataclasses.replace(
+            reading,
             shuffle_buffer_size=options.shuffle_buffer_size,
             on_damage=dataset_pb2.OnDamage.Name(options.on_damage).lower(),
-            damage=damage,
             mix=_build_mix(options),
-            is_served=is_served,
         ),
         batch_size=options.batch_size,
         input_context=input_context,

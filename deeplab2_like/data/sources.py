@@ -329,20 +329,18 @@ def make_streamed_source(
 ) -> tf.data.Dataset:
     """Reads several files at once, endlessly, and shuffles their records.
 
-    deeplab2: files shuffled and repeated, interleaved, then records shuffled.
-    Difference: the buffer has at most about 2 GiB.
+    As deeplab2, with a buffer of at most about 2 GiB.
 
     Args:
         paths: Paths of the files.
         share: Share of this pipeline. Each pipeline reads other files, or
             other records where there are fewer files than pipelines.
-        seed: Seed of the order of files and records, which also depends on
-            timing.
+        seed: Seed of the order, which also depends on timing.
         shuffle_buffer_size: Records from which the next one is drawn.
         on_damage: See `record_files.scan_files`.
-        is_served: Whether workers of a tf.data service read, who share the
-            files among themselves. Files are then read in the same order in
-            each epoch: the first worker would take all of them to shuffle.
+        is_served: Whether workers of a tf.data service share the files among
+            themselves. They then have the same order in each epoch: the first
+            worker would take all of them to shuffle.
 
     Returns:
         An endless data set of (serialized record, number); the numbers differ

@@ -149,6 +149,11 @@ def predict_files(
     finally:
         # Also after an interrupt, so that the images until then are listed.
         results.close()
+    return _summarize(results, run)
+
+
+def _summarize(results: ResultFolder, run: running.Run) -> PredictedFiles:
+    """Returns what was written; refuses nothing at all."""
     problems = [failure.problem for failure in results.failures]
     if not (results.num_listed or results.videos or results.volumes):
         raise errors.DataError((*problems, _NO_RECORD)[0])

@@ -12,7 +12,7 @@ from deeplab2_like.config import Config
 from deeplab2_like.config.rules import consistency as consistency_rules
 from deeplab2_like.console import progress
 from deeplab2_like.data import build as data_build
-from deeplab2_like.data import damage
+from deeplab2_like.data import damage, pipeline
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build
 from deeplab2_like.protos import trainer_pb2
@@ -357,12 +357,14 @@ class Experiment:
                 options,
                 self._system.descriptor,
                 make_targets,
-                seed=self._trainer_options.seed,
-                deterministic=self._trainer_options.deterministic,
-                start_step=start_step,
-                damage=self._damage,
+                pipeline.Reading(
+                    seed=self._trainer_options.seed,
+                    deterministic=self._trainer_options.deterministic,
+                    start_step=start_step,
+                    damage=self._damage,
+                    is_served=bool(service),
+                ),
                 input_context=context,
-                is_served=bool(service),
             )
             if add_unlabeled is not None:
                 labeled = add_unlabeled(labeled, context)

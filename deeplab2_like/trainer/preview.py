@@ -138,7 +138,7 @@ def make_crops(
     import tensorflow as tf
 
     from deeplab2_like.data import build as data_build
-    from deeplab2_like.data import damage, graph_errors
+    from deeplab2_like.data import damage, graph_errors, pipeline
     from deeplab2_like.meta_architectures import build as system_build
     from deeplab2_like.protos import dataset_pb2
 
@@ -154,9 +154,11 @@ def make_crops(
         options,
         system.descriptor,
         lambda panoptic: {"label": panoptic, "all": make_targets(panoptic)},
-        seed=run_options.trainer_options.seed,
-        deterministic=True,
-        damage=damage.DamageReport(report.log),
+        pipeline.Reading(
+            seed=run_options.trainer_options.seed,
+            deterministic=True,
+            damage=damage.DamageReport(report.log),
+        ),
     )
     crops = []
     try:

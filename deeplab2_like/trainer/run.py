@@ -72,13 +72,7 @@ def run_experiment(
     tf.get_logger().setLevel("ERROR")  # Users cannot act on its warnings.
     trains = mode in run_options.TRAINING_MODES
     run_checks.check(config, model_dir, mode, options)
-    cluster = None if options.master else workers.read_cluster()
-    if cluster is not None:
-        report.log(workers.describe_start(cluster))
-    with native_logs.hide_routine():
-        # Workers have to connect before any operation is run.
-        strategy = distribution.build_strategy(options.master, options.num_gpus)
-        _start_xla()
+    cluster, strategy = _connect(options, report)
     _check_first_records(config.options, mode)
     if trains and consistency_rules.uses_consistency(config.options):
         unlabeled_checks.check_apart(config.options)
@@ -122,6 +116,20 @@ def run_experiment(
                 supervised=supervised,
                 on_step=on_step,
             )
+
+
+def _connect(
+    options: run_options.RunOptions, report: progress.Progress
+) -> tuple[workers.Cluster | None, tf.distribute.Strategy]:
+    """Finds the other workers, if any, and connects to the accelerators."""
+    cluster = None if options.master else workers.read_cluster()
+    if cluster is not None:
+        report.log(workers.describe_start(cluster))
+    with native_logs.hide_routine():
+        # Workers have to connect before any operation is run.
+        strategy = distribution.build_strategy(options.master, options.num_gpus)
+        _start_xla()
+    return cluster, strategy
 
 
 def _train(

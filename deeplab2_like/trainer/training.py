@@ -104,8 +104,8 @@ class Trainer(orbit.StandardTrainer):
         self._means = _Means()
         self.parts = 1
         self.tracing: Callable[[], _Context] = contextlib.nullcontext
-        self.around_loop: Callable[[int], _Context] = (
-            lambda _: contextlib.nullcontext()
+        self.around_loop: Callable[[int], _Context] = lambda _: (
+            contextlib.nullcontext()
         )
         self.watch: loop_watch.LoopWatch | None = None
         self.loop_function: PolymorphicFunction | None = None

@@ -8,7 +8,7 @@ from PIL import Image
 from deeplab2_like import config as config_lib
 from deeplab2_like import errors
 from deeplab2_like.console import progress
-from deeplab2_like.data import build
+from deeplab2_like.data import build, pipeline
 from deeplab2_like.labels import descriptor
 from deeplab2_like.trainer import main, preview
 
@@ -49,8 +49,9 @@ def test_crops_are_those_of_training(config_file):
         options,
         descriptor.load(options.dataset),
         lambda panoptic: {"label": panoptic},
-        seed=config.options.trainer_options.seed,
-        deterministic=True,
+        pipeline.Reading(
+            seed=config.options.trainer_options.seed, deterministic=True
+        ),
     )
     batches = list(data.take(2).as_numpy_iterator())
     images = np.concatenate([batch["image"] for batch in batches])

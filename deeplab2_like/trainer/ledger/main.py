@@ -48,7 +48,8 @@ def _count_multiply_adds(model_dir: str) -> int:
     system = build.build_system(options, descriptor.load_of_run(options))
     try:
         found = complexity.compute_complexity(
-            system.build_model, (crop[0], crop[-1])
+            lambda: system.build_model(synchronize_batch_norm=False),
+            (crop[0], crop[-1]),
         )
     except ValueError as error:
         raise errors.ConfigError(

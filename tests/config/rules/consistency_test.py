@@ -45,7 +45,7 @@ def test_systems_with_boxes_are_sent_to_pseudo_labels(
         "panoptic_fpn { instance { enable: false } }",
         'semantic_loss { name: "softmax_cross_entropy" }',
         "experiment_name",
-        f"{_write()} {_DECAY}\nexperiment_name",
+        f"{_write()}\nexperiment_name",
     )
     assert paths == {"semi_supervised.method"}
 

@@ -114,7 +114,7 @@ def test_a_shipped_config_reads_the_records(
         options.train_dataset_options,
         data,
         system.target_maker(is_training=True),
-        seed=1,
+        pipeline.Reading(seed=1),
     )
     batch = next(iter(training))
     evaluation = build.build_evaluation_dataset(
