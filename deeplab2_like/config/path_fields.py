@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The paths in a config: `~` is replaced, unusable ones are reported."""
+"""The paths in a config: `~` is replaced, unusable ones are reported.
+
+A data set of TensorFlow Datasets without a split gets the one of its place.
+"""
 
 import os
 
 from google.protobuf.message import Message
 
 from deeplab2_like.config.report import Report, assign, iterate_fields
-from deeplab2_like.storage import user_paths
+from deeplab2_like.storage import tfds_names, user_paths
 
 _DATASET = "DatasetOptions.dataset"
+_FILE_PATTERN = "DatasetOptions.file_pattern"
 _PATHS = {
     _DATASET,
-    "DatasetOptions.file_pattern",
+    _FILE_PATTERN,
     "DatasetOptions.mixed_file_pattern",
     "EvaluatorOptions.override_save_dir",
     "NaiveStudentOptions.ignore_mask",
@@ -41,4 +45,9 @@ def expand(options: Message, report: Report) -> None:
             if key != _DATASET:  # The loader looks for it, and reports it.
                 report.add(path, value, f"it {problem}")
             continue
-        assign(path, holder, field, os.path.expanduser(value))
+        value = os.path.expanduser(value)
+        if key == _FILE_PATTERN:
+            is_eval = path.startswith("eval_")
+            split = tfds_names.VALIDATION if is_eval else tfds_names.TRAIN
+            value = tfds_names.add_split(value, split)
+        assign(path, holder, field, value)

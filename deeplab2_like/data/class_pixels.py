@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from deeplab2_like.data import graph_errors, pipeline
 from deeplab2_like.data.inspection.facts import ImageFacts
-from deeplab2_like.data.records import decoding
+from deeplab2_like.data.records import decoding, tfds_features
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.labels.descriptor import DatasetDescriptor
@@ -234,8 +234,9 @@ def _read_size(parsed: Mapping[str, tf.Tensor]) -> tf.Tensor:
         width_height = tf.io.decode_raw(sides, tf.int32, little_endian=False)
         return tf.ensure_shape(width_height[::-1], [2])
 
+    kind = parsed["label_format"]
     return tf.cond(
-        parsed["label_format"] == "png",
+        (kind == "png") | tfds_features.is_kind(kind),
         read_png,
         lambda: tf.stack([1, tf.strings.length(parsed["label"]) // 4]),
     )

@@ -6,10 +6,13 @@ which decodes a whole record. A record that cannot be used raises an error in
 the graph whose message names the image: see `graph_errors`.
 """
 
+import functools
+from collections.abc import Callable, Mapping
+
 import tensorflow as tf
 
 from deeplab2_like.data.records import features as record_features
-from deeplab2_like.data.records import images
+from deeplab2_like.data.records import images, tfds_features, tfds_labels
 from deeplab2_like.graph import checks
 
 _PNG_COLOR_TYPE_BYTE = 25
@@ -73,7 +76,7 @@ def _check_png(
 
 
 def _decode_png_label(
-    encoded: tf.Tensor, size: tf.Tensor, name: tf.Tensor, allows_damage: bool
+    encoded: tf.Tensor, name: tf.Tensor, allows_damage: bool
 ) -> tf.Tensor:
     is_grey, bits = _check_png(encoded, name)
 
@@ -96,6 +99,14 @@ def _decode_png_label(
     is_whole = images.check_not_empty(
         label, "The label PNG of image", name, allows_damage
     )
+    with checks.after(is_whole):
+        return tf.identity(label)
+
+
+def _check_size(
+    label: tf.Tensor, size: tf.Tensor, name: tf.Tensor
+) -> tf.Tensor:
+    """Returns a label of the size of its image, or one without pixels."""
     label_size = tf.shape(label)
     is_same = checks.check(
         tf.reduce_all(label_size == size) | (tf.size(label) == 0),
@@ -109,8 +120,48 @@ def _decode_png_label(
             ". The two must be equal.",
         ),
     )
-    with checks.after(is_whole, is_same):
+    with checks.after(is_same):
         return tf.identity(label)
+
+
+def _decode_file(
+    parsed: dict[str, tf.Tensor],
+    size: tf.Tensor,
+    allows_damage: bool,
+    rules: Mapping[str, int],
+) -> tf.Tensor:
+    """Decodes a label that is a PNG, of the form that its format names."""
+    return _check_size(
+        _decode_png_form(parsed, allows_damage, rules), size, parsed["name"]
+    )
+
+
+def _decode_png_form(
+    parsed: dict[str, tf.Tensor], allows_damage: bool, rules: Mapping[str, int]
+) -> tf.Tensor:
+
+    def decode_classes() -> tf.Tensor:
+        label = _decode_png_label(
+            parsed["label"], parsed["name"], allows_damage
+        )
+        return label * rules["label_divisor"]
+
+    decode: Callable[[], tf.Tensor] = decode_classes
+    if tfds_features.SEGMENTS not in parsed:
+        return decode()  # It is not of TensorFlow Datasets.
+    for kind, decoder in (
+        (tfds_features.CITYSCAPES, tfds_labels.decode_label_ids),
+        (tfds_features.COCO, tfds_labels.decode_panoptic),
+    ):
+        decode = functools.partial(
+            tf.cond,
+            parsed["label_format"] == kind,
+            functools.partial(
+                decoder, parsed, allows_damage=allows_damage, **rules
+            ),
+            decode,
+        )
+    return decode()
 
 
 def check_label_range(
@@ -194,6 +245,11 @@ def decode_label(
         tf.errors.InvalidArgumentError: The label is missing, damaged, of
             another size or out of range; see `graph_errors.as_data_error`.
     """
+    rules = {
+        "num_classes": num_classes,
+        "ignore_label": ignore_label,
+        "label_divisor": label_divisor,
+    }
     encoded, name = parsed["label"], parsed["name"]
     is_missing = tf.strings.length(encoded) == 0
     is_present = checks.check(
@@ -206,14 +262,15 @@ def decode_label(
             " or write them with labels.",
         ),
     )
-    is_raw = parsed["label_format"] == "raw"
+    kind = parsed["label_format"]
+    is_raw = kind == "raw"
     is_known = checks.check(
-        is_missing | is_raw | (parsed["label_format"] == "png"),
+        is_missing | is_raw | (kind == "png") | tfds_features.is_kind(kind),
         lambda: checks.sentence(
             "The label of image '",
             name,
             "' has the format '",
-            parsed["label_format"],
+            kind,
             "'. Known are raw (panoptic, int32) and png (classes).",
         ),
     )
@@ -222,10 +279,7 @@ def decode_label(
         return tf.cond(
             is_raw,
             lambda: _decode_raw_label(encoded, size, name),
-            lambda: (
-                _decode_png_label(encoded, size, name, allows_damage)
-                * label_divisor
-            ),
+            lambda: _decode_file(parsed, size, allows_damage, rules),
         )
 
     with tf.control_dependencies([is_present, is_known]):
@@ -234,13 +288,7 @@ def decode_label(
             lambda: tf.fill(size, ignore_label * label_divisor),
             decode,
         )
-    label = check_label_range(
-        label,
-        name,
-        num_classes=num_classes,
-        ignore_label=ignore_label,
-        label_divisor=label_divisor,
-    )
+    label = check_label_range(label, name, **rules)
     label.set_shape([None, None])
     return label
 
@@ -272,7 +320,35 @@ def decode_example(
         tf.errors.InvalidArgumentError: See `images.decode_image` and
             `decode_label`.
     """
-    parsed = record_features.parse_example(serialized)
+    return decode_parsed(
+        record_features.parse_example(serialized),
+        num_classes=num_classes,
+        ignore_label=ignore_label,
+        label_divisor=label_divisor,
+        is_label_required=is_label_required,
+        allows_damage=allows_damage,
+    )
+
+
+def decode_parsed(
+    parsed: dict[str, tf.Tensor],
+    *,
+    num_classes: int,
+    ignore_label: int,
+    label_divisor: int,
+    is_label_required: bool = True,
+    allows_damage: bool = False,
+) -> dict[str, tf.Tensor]:
+    """Decodes a parsed record; see `decode_example`.
+
+    Args:
+        parsed: Result of `features.parse_example` or `features.take_texts`.
+        num_classes: See `check_label_range`.
+        ignore_label: See `check_label_range`.
+        label_divisor: See `check_label_range`.
+        is_label_required: See `decode_label`.
+        allows_damage: See `decode_example`.
+    """
     image = images.decode_image(
         parsed["image"], parsed["name"], allows_damage=allows_damage
     )

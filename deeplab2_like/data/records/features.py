@@ -10,12 +10,14 @@ of a test split have no label.
 
 import io
 import os
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
+from deeplab2_like.data.records import tfds_features
 
 IMAGE = "image/encoded"
 NAME = "image/filename"
@@ -28,6 +30,8 @@ LABEL_FORMAT = "image/segmentation/class/format"
 # Frames of videos only: their names repeat from one sequence to the next.
 SEQUENCE = "video/sequence_id"
 FRAME = "video/frame_id"
+# Features that are read; all are text.
+TEXTS = (IMAGE, NAME, SEQUENCE, LABEL, LABEL_FORMAT)
 
 
 def _bytes_feature(value: bytes) -> tf.train.Feature:
@@ -129,6 +133,8 @@ def encode_example(
 def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """Parses a record; the image and the label stay encoded.
 
+    Records of TensorFlow Datasets are parsed too; see `tfds_features`.
+
     Features of videos other than the sequence (deeplab2: neighboring frames,
     depth) are ignored.
 
@@ -138,19 +144,24 @@ def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     Returns:
         string scalars: "name", for a frame of a video "sequence/name", ""
         where the record has none; "image"; "label", "" where the record has
-        none; "label_format".
+        none; "label_format". And "segments" of `tfds_features.merge`.
     """
     text = tf.io.FixedLenFeature([], tf.string, default_value="")
     parsed = tf.io.parse_single_example(
-        serialized,
-        {
-            IMAGE: text,
-            NAME: text,
-            SEQUENCE: text,
-            LABEL: text,
-            LABEL_FORMAT: text,
-        },
+        serialized, dict.fromkeys(TEXTS, text) | tfds_features.FEATURES
     )
+    return tfds_features.merge(take_texts(parsed), parsed)
+
+
+def take_texts(parsed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Names what was parsed of a record of this package or of deeplab2.
+
+    Args:
+        parsed: string scalars by the names of `TEXTS`.
+
+    Returns:
+        See `parse_example`; without segments.
+    """
     name, sequence = parsed[NAME], parsed[SEQUENCE]
     is_frame = tf.strings.length(sequence) > 0
     return {

@@ -9,7 +9,7 @@ from PIL import Image
 from deeplab2_like import errors
 from deeplab2_like.data.inspection import facts as facts_lib
 from deeplab2_like.data.inspection.facts import ImageFacts
-from deeplab2_like.data.records import features
+from deeplab2_like.data.records import features, tfds_features
 from deeplab2_like.storage import image_decoding, user_paths
 
 _HEADER_BYTES = 12  # Length of a record, and its checksum.
@@ -50,7 +50,11 @@ def read_name(serialized: bytes) -> str:
 
 
 def _read_name(example: tf.train.Example) -> str:
-    name = _get_bytes(example, features.NAME).decode()
+    if tfds_features.IMAGE in example.features.feature:
+        return tfds_features.shorten_name(
+            _get_bytes(example, features.NAME).decode()
+        )
+    name = _get_first(example, features.NAME, tfds_features.FRAME_NAME).decode()
     sequence = _get_bytes(example, features.SEQUENCE).decode()
     return f"{sequence}/{name}" if sequence else name
 
@@ -60,6 +64,10 @@ def _get_bytes(example: tf.train.Example, key: str) -> bytes:
         return b""
     values = example.features.feature[key].bytes_list.value
     return bytes(values[0]) if values else b""
+
+
+def _get_first(example: tf.train.Example, *keys: str) -> bytes:
+    return next(filter(None, (_get_bytes(example, key) for key in keys)), b"")
 
 
 def measure(
@@ -86,7 +94,12 @@ def measure(
             "A record is not a tf.train.Example. Check that the file pattern"
             " matches record files of this package or of deeplab2 only."
         ) from error
-    content = _get_bytes(example, features.IMAGE)
+    content = _get_first(
+        example,
+        features.IMAGE,
+        tfds_features.IMAGE,
+        tfds_features.FRAME_IMAGE,
+    )
     image = image_decoding.open_image(content, f"Image {name!r}")
     if image.format not in ("JPEG", "PNG"):
         raise errors.DataError(
@@ -108,7 +121,12 @@ def _check_label(
     is_required: bool,
 ) -> None:
     """Checks that a label is there and has the size of the image."""
-    label = _get_bytes(example, features.LABEL)
+    label = _get_first(
+        example,
+        features.LABEL,
+        tfds_features.PANOPTIC,
+        tfds_features.LABEL_IDS,
+    )
     kind = _get_bytes(example, features.LABEL_FORMAT)
     height, width = size
     if not label:

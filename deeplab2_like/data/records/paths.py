@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from deeplab2_like import errors
-from deeplab2_like.storage import user_paths
+from deeplab2_like.data.records import tfds_sets
+from deeplab2_like.storage import tfds_names, user_paths
 
 SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})(.*)$")
 
@@ -17,7 +18,8 @@ def find_files(patterns: str | Sequence[str]) -> list[str]:
     Args:
         patterns: Patterns, each of which must match a file; see
             `user_paths.find_files`. Addresses that `tf.io.gfile` knows
-            (gs://...) are allowed.
+            (gs://...) are allowed, and names of data sets that TensorFlow
+            Datasets has prepared (tfds:..., see `tfds_names`).
 
     Returns:
         The paths, sorted, each once.
@@ -34,6 +36,9 @@ def find_files(patterns: str | Sequence[str]) -> list[str]:
         )
     found: set[str] = set()
     for pattern in patterns:
+        if tfds_names.is_name(pattern):
+            found.update(tfds_sets.find_shards(pattern))
+            continue
         if user_paths.is_remote(pattern):
             sizes = _find_remote(pattern)
         else:
