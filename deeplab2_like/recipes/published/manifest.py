@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """manifest.json beside the records: counts, and what they were made of."""
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,23 +9,17 @@ from deeplab2_like import errors
 from deeplab2_like.data.coco.records import Summary
 from deeplab2_like.data.records import writer as record_writer
 from deeplab2_like.labels.descriptor import DatasetDescriptor
+from deeplab2_like.recipes.published import manifest_file
 from deeplab2_like.recipes.published.shard_counts import ShardCounts
 from deeplab2_like.recipes.published.shards import Plan
 from deeplab2_like.storage import json_files
 
-FILE = "manifest.json"
-_FORMAT = 1
+FILE = manifest_file.FILE
 
 
 def load_splits(folder: pathlib.Path) -> dict[str, Any]:
     """Returns the splits of a manifest; {} where there is none or no such."""
-    try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if content["format"] == _FORMAT and isinstance(content["splits"], dict):
-            return content["splits"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
-    return {}
+    return dict(manifest_file.load(folder).get("splits", {}))
 
 
 def is_complete(plan: Plan) -> bool:
@@ -107,7 +100,7 @@ def store(
     }
     splits = load_splits(target.folder) | {target.split: split}
     content = {
-        "format": _FORMAT,
+        "format": manifest_file.FORMAT,
         **facts,
         "splits": dict(sorted(splits.items())),
     }
