@@ -26,7 +26,7 @@ help:
 	@echo "make test-slow       the tests that take minutes each"
 	@echo "make test-reference  only the comparisons with golden data"
 	@echo "make test-bounds     a part of the tests with the lowest and highest versions"
-	@echo "make test-beam       the pipeline of Apache Beam, in an environment of its own"
+	@echo "make test-beam       the pipelines of Apache Beam, in an environment of its own"
 	@echo "make check           lint, types, import directions, tests"
 	@echo "make format          format the code"
 	@echo "make protos          generate deeplab2_like/protos from protos/"
@@ -104,7 +104,8 @@ test-bounds: .venv-lowest/.installed .venv-highest/.installed
 	@touch $@
 
 test-beam: .venv-beam/.installed
-	.venv-beam/bin/python -m pytest -q tests/predict/beam_test.py
+	.venv-beam/bin/python -m pytest -q tests/predict/beam_test.py \
+		tests/recipes/beam_test.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -99,7 +99,7 @@ def write_records(
                 records.Output(
                     str(folder / out_folder.RECORDS_FOLDER),
                     split,
-                    _count_shards(len(examples)),
+                    count_shards(len(examples)),
                 ),
                 num_threads=num_threads,
                 report=lambda number: phase.advance(done + number),
@@ -113,7 +113,8 @@ def write_records(
     return surveyor.finish(), remarks
 
 
-def _count_shards(num_images: int) -> int:
+def count_shards(num_images: int) -> int:
+    """Returns how many files a split of so many images gets."""
     return max(1, min(_MAX_SHARDS, num_images // _IMAGES_PER_SHARD))
 
 

@@ -168,10 +168,7 @@ def write(
             splits, descriptor, folder, num_threads, report
         )
         examples = [one for part in splits.values() for one in part]
-        drawn = [examples[i].load() for i in _spread(len(examples))]
-        contact_sheet.write(
-            folder / PICTURE_FILE, contact_sheet.draw(drawn, descriptor)
-        )
+        draw_samples(examples, descriptor, folder)
     return Findings(
         source.title,
         "",
@@ -180,6 +177,27 @@ def write(
         len(examples),
         rule,
         _unique([*remarks, *more]),
+    )
+
+
+def draw_samples(
+    examples: Sequence[Example],
+    descriptor: DatasetDescriptor,
+    folder: pathlib.Path,
+) -> None:
+    """Writes the picture of three images.
+
+    Args:
+        examples: All images.
+        descriptor: The data set.
+        folder: Folder of the picture.
+
+    Raises:
+        errors.DataError: An image cannot be used.
+    """
+    drawn = [examples[i].load() for i in _spread(len(examples))]
+    contact_sheet.write(
+        folder / PICTURE_FILE, contact_sheet.draw(drawn, descriptor)
     )
 
 

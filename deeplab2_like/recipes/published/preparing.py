@@ -3,11 +3,13 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from deeplab2_like import errors
 from deeplab2_like.config import textproto
@@ -27,11 +29,15 @@ from deeplab2_like.recipes.published.items import (
 from deeplab2_like.recipes.published.pool import Pool
 from deeplab2_like.storage import user_paths, whole_files
 
+if TYPE_CHECKING:  # It loads TensorFlow.
+    from deeplab2_like.recipes.published import shards
+
 
 def prepare(
     request: Request,
     *,
     num_processes: int = 1,
+    write_missing: "shards.WriteMissing | None" = None,
     report: progress.Progress | None = None,
 ) -> list[str]:
     """Writes the records that are asked for, or looks only.
@@ -39,6 +45,7 @@ def prepare(
     Args:
         request: What the user asked for.
         num_processes: Processes that load images.
+        write_missing: Writes shards; by default this machine does it.
         report: Display of the progress; on standard error when None.
 
     Returns:
@@ -71,7 +78,14 @@ def prepare(
             lines += one.describe()
         if request.out is None:
             return [*lines, "Nothing is written yet: give a folder with --out."]
-        lines += _write(request, listed, descriptor, num_processes, report)
+        native_logs.load_tensorflow()
+        from deeplab2_like.recipes.published import shards
+
+        with Pool(num_processes) as pool:
+            here = functools.partial(shards.write_here, pool=pool)
+            lines += _write(
+                request, listed, descriptor, write_missing or here, report
+            )
     return [*lines, *_describe_config(name, request.out, splits)]
 
 
@@ -175,25 +189,23 @@ def _write(
     request: Request,
     listed: Sequence[_Listed],
     descriptor: DatasetDescriptor,
-    num_processes: int,
+    write_missing: "shards.WriteMissing",
     report: progress.Progress,
 ) -> list[str]:
     """Writes splits one after the other."""
-    native_logs.load_tensorflow()
     from deeplab2_like.recipes.published import writing
 
     lines: list[str] = []
-    with Pool(num_processes) as pool:
-        for one in listed:
-            lines += writing.write_split(
-                request,
-                one.split.name,
-                one.items,
-                descriptor,
-                pool=pool,
-                report=report,
-                form=one.form if one.split.has_labels else "none",
-            )
+    for one in listed:
+        lines += writing.write_split(
+            request,
+            one.split.name,
+            one.items,
+            descriptor,
+            write_missing=write_missing,
+            report=report,
+            form=one.form if one.split.has_labels else "none",
+        )
     return lines
 
 

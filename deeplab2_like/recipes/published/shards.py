@@ -31,7 +31,7 @@ from deeplab2_like.recipes.published.shard_counts import ShardCounts
 from deeplab2_like.storage import whole_files
 
 # Images with problems that are looked for before giving up.
-_MAX_PROBLEMS = 20
+MAX_PROBLEMS = 20
 # All shards are written and are being moved to their place.
 _COMPLETE = "complete"
 _LOCK = "lock"
@@ -104,10 +104,20 @@ class Plan:
         return cls(target, names, parts, fingerprints)
 
 
+# Function that writes the shards that are not there to `Target.work`. It gets
+# the shards, the data set, the counts of those that are there (None for the
+# others, which it fills), and a function to call with the number of images
+# done.
+WriteMissing = Callable[
+    [Plan, DatasetDescriptor, list[ShardCounts | None], Callable[[int], None]],
+    None,
+]
+
+
 def write_split(
     plan: Plan,
     descriptor: DatasetDescriptor,
-    pool: Pool,
+    write_missing: WriteMissing,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[ShardCounts]:
     """Writes the shards of a split, all of them or none.
@@ -115,7 +125,7 @@ def write_split(
     Args:
         plan: The shards.
         descriptor: The data set.
-        pool: Loads the images.
+        write_missing: Writes the shards that are not there.
         advance: Function that is called with the number of images done.
 
     Returns:
@@ -140,7 +150,9 @@ def write_split(
                 "--overwrite."
             )
         counts = _find_kept(plan)
-        _write_missing(plan, descriptor, pool, counts, advance)
+        if None in counts:
+            (target.work / _COMPLETE).unlink(missing_ok=True)
+        write_missing(plan, descriptor, counts, advance)
         found = [one for one in counts if one is not None]
         (target.work / _COMPLETE).touch()
         _move(plan, found, old)
@@ -183,17 +195,27 @@ def _find_shard(target: Target, name: str) -> pathlib.Path | None:
     return None
 
 
-def _write_missing(
+def write_here(
     plan: Plan,
     descriptor: DatasetDescriptor,
-    pool: Pool,
     counts: list[ShardCounts | None],
     advance: Callable[[int], None],
+    *,
+    pool: Pool,
 ) -> None:
-    """Writes the shards that are not there, and their counts."""
+    """Writes shards on this machine; with a `pool` it is a `WriteMissing`.
+
+    Args:
+        plan: The shards.
+        descriptor: The data set.
+        counts: Counts of the shards that are there; is filled.
+        advance: Function that is called with the number of images done.
+        pool: Loads the images.
+
+    Raises:
+        errors.DataError: See `write_split`.
+    """
     missing = [index for index, one in enumerate(counts) if one is None]
-    if missing:
-        (plan.target.work / _COMPLETE).unlink(missing_ok=True)
     done = sum(len(part) for part in plan.parts) - sum(
         len(plan.parts[index]) for index in missing
     )
@@ -218,14 +240,14 @@ def _write_missing(
         )
         path = plan.target.work / plan.names[index]
         known = len(problems)
-        _write_shard(
+        write_shard(
             path,
             part,
             itertools.islice(stream, len(part)),
             descriptor,
             found,
         )
-        if len(problems) >= _MAX_PROBLEMS:
+        if len(problems) >= MAX_PROBLEMS:
             break
         if len(problems) == known:
             found.store(path.with_name(f"{path.name}.json"))
@@ -233,15 +255,33 @@ def _write_missing(
     coco_json.raise_problems(f"Split {plan.target.split!r}", problems)
 
 
-def _write_shard(
+def write_shard(
     path: pathlib.Path,
     items: Sequence[Item],
     images: Iterator[Loaded],
     descriptor: DatasetDescriptor,
     counts: ShardCounts,
-) -> None:
-    """Writes a shard, which appears only if all of its images are good."""
-    partial = whole_files.partial_path(path)
+    *,
+    partial: pathlib.Path | None = None,
+) -> bool:
+    """Writes a shard, which appears only if all of its images are good.
+
+    Args:
+        path: Path of the shard.
+        items: Its images.
+        images: The same, loaded.
+        descriptor: The data set.
+        counts: Those of no image; is filled.
+        partial: Where it is written until it is complete; by default a hidden
+            file beside it.
+
+    Returns:
+        Whether all images are good.
+
+    Raises:
+        errors.DataError: It cannot be written.
+    """
+    partial = partial or whole_files.partial_path(path)
     is_good = True
     try:
         with tf.io.TFRecordWriter(str(partial)) as writer:
@@ -262,11 +302,12 @@ def _write_shard(
         ) from error
     if not is_good:
         partial.unlink()
-        return
+        return False
     with open(partial, "rb") as stream:
         os.fsync(stream.fileno())
     counts.sha256 = record_writer.compute_sha256(str(partial))
     partial.replace(path)
+    return True
 
 
 def _encode(item: Item, sample: Sample) -> bytes:

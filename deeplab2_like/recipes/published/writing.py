@@ -14,7 +14,6 @@ from deeplab2_like.recipes.published import (
     shards,
 )
 from deeplab2_like.recipes.published.items import Item, Request
-from deeplab2_like.recipes.published.pool import Pool
 
 
 def write_split(
@@ -23,7 +22,7 @@ def write_split(
     items: Sequence[Item],
     descriptor: DatasetDescriptor,
     *,
-    pool: Pool,
+    write_missing: shards.WriteMissing,
     report: progress.Progress,
     form: str,
 ) -> list[str]:
@@ -34,7 +33,7 @@ def write_split(
         split: Name of the split.
         items: Its images.
         descriptor: The data set.
-        pool: Loads the images.
+        write_missing: Writes the shards that are not there.
         report: Display of the progress.
         form: Form of the labels.
 
@@ -70,7 +69,9 @@ def write_split(
         if not request.overwrite:
             raise
     with report.phase(f"Writing {split}", len(items), unit="images") as phase:
-        counts = shards.write_split(plan, descriptor, pool, phase.advance)
+        counts = shards.write_split(
+            plan, descriptor, write_missing, phase.advance
+        )
     paths = [str(request.out / name) for name in plan.names]
     summary = shard_counts.add_up(counts, paths)
     manifest.store(
