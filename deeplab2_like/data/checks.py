@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.data.records import headers as record_headers
 from deeplab2_like.data.records import writer as record_writer
-from deeplab2_like.storage import exif
+from deeplab2_like.storage import exif, in_order
 
 _READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
 # Records that are read ahead of their use.
@@ -247,9 +247,11 @@ def check_records(
             result.num_records += len(file.offsets)
             if file.problem:
                 result.problems.append(f"{file.problem}.")
-            places = _choose(len(file.offsets), options.records_per_file)
-            for found in _call_in_order(
-                executor, functools.partial(read, file), places.tolist()
+            places = _choose(
+                len(file.offsets), options.records_per_file
+            ).tolist()
+            for found in in_order.call(
+                executor, functools.partial(read, file), places, _AHEAD
             ):
                 if isinstance(found, str):
                     result.problems.append(found)
@@ -270,21 +272,6 @@ def check_records(
         for folder in sorted({os.path.dirname(path) for path in paths}):
             result.problems += record_writer.find_manifest_problems(folder)
     return result
-
-
-def _call_in_order(
-    executor: concurrent.futures.Executor,
-    function: Callable[[int], RecordImage | str],
-    places: Sequence[int],
-) -> Iterator[RecordImage | str]:
-    """Yields results in order; only a few are ahead of their use."""
-    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-    for place in places:
-        waiting.append(executor.submit(function, place))
-        if len(waiting) > _AHEAD:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def _make_reader(

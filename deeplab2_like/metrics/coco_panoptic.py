@@ -21,20 +21,23 @@ from deeplab2_like.metrics import (
     quality_result,
     segment_matching,
 )
+from deeplab2_like.storage import in_order
 
 # Warnings that are shown in full.
 _MAX_WARNINGS = 3
+# Images that are counted ahead of their turn, for each thread.
+_AHEAD = 4
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Pair:
     """Annotations and PNGs of the truth and the prediction of one image."""
 
     image_id: int | str
     true: coco_json.Annotation
     predicted: coco_json.Annotation
-    true_png: pathlib.Path
-    predicted_png: pathlib.Path
+    true_png: str
+    predicted_png: str
 
 
 def compute_panoptic_quality(
@@ -99,8 +102,11 @@ def compute_panoptic_quality(
     threads = num_threads or os.cpu_count() or 1
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         # In the order of the images, so that the sums do not depend on chance.
-        for image_counts, found in pool.map(
-            lambda pair: _count_pair(pair, class_of), pairs
+        for image_counts, found in in_order.call(
+            pool,
+            lambda pair: _count_pair(pair, class_of),
+            pairs,
+            _AHEAD * threads,
         ):
             counts += image_counts
             warnings.extend(found)
@@ -133,8 +139,8 @@ def _pair_images(
                 image_id,
                 annotation,
                 prediction,
-                true_folder / annotation.file_name,
-                predicted_folder / prediction.file_name,
+                str(true_folder / annotation.file_name),
+                str(predicted_folder / prediction.file_name),
             )
         )
     if missing:

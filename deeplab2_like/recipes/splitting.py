@@ -40,26 +40,29 @@ def choose_evaluation(
         (c for c, count in left.items() if count > 1),
         key=lambda c: (left[c], c),
     )
-    chosen: list[str] = []
+    chosen: set[str] = set()
     held: set[int] = set()
 
     def is_spare(name: str) -> bool:
         return name not in chosen and all(left[c] > 1 for c in classes[name])
 
     def take(name: str) -> None:
-        chosen.append(name)
+        chosen.add(name)
         held.update(classes[name])
         left.subtract(set(classes[name]))
 
     for index in rare_first:
         if index not in held and len(chosen) < wanted:
-            holders = [n for n in order if index in classes[n] and is_spare(n)]
-            if holders:
-                take(holders[0])
-    while len(chosen) < wanted:
-        rest = [name for name in order if name not in chosen]
-        take(next(filter(is_spare, rest), rest[0]))
-    return set(chosen)
+            holders = (n for n in order if index in classes[n] and is_spare(n))
+            first = next(holders, None)
+            if first is not None:
+                take(first)
+    # One pass each: an image that is not spare once is so no more.
+    for is_fit in (is_spare, lambda name: name not in chosen):
+        for name in order:
+            if len(chosen) < wanted and is_fit(name):
+                take(name)
+    return chosen
 
 
 def _hash(name: str, seed: int) -> str:

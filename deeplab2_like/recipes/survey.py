@@ -4,6 +4,7 @@
 `Surveyor` takes the images one by one, `DataSurvey` is what it found.
 """
 
+import array
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, Self
@@ -165,12 +166,13 @@ class Surveyor:
         self._pixels = np.zeros((2, count), np.int64)
         self._images = np.zeros((2, count), np.int64)
         self._instances = np.zeros((2, count), np.int64)
-        self._sizes: list[tuple[int, int]] = []
+        # Plain numbers: there may be very many images.
+        self._heights, self._widths = array.array("q"), array.array("q")
         self._num_images = [0, 0]
-        self._instance_sizes: list[npt.NDArray[np.float64]] = []
-        self._counts: list[int] = []
-        self._distances: list[npt.NDArray[np.float64]] = []
-        self._stuff_areas: list[npt.NDArray[np.int64]] = []
+        self._instance_sizes = array.array("d")
+        self._counts = array.array("q")
+        self._distances = array.array("d")
+        self._stuff_areas = array.array("d")
         self._num_crowds = 0
         self._void = 0
 
@@ -194,27 +196,29 @@ class Surveyor:
         np.add.at(self._instances[split], classes[is_instance], 1)
         self._num_images[split] += 1
         height, width = panoptic_hw.shape
-        self._sizes.append((height, width))
+        self._heights.append(height)
+        self._widths.append(width)
         self._void += int(found.areas[is_void].sum())
         self._num_crowds += int((is_thing & (instances == 0)).sum())
-        self._stuff_areas.append(found.areas[~is_thing & ~is_void])
-        self._instance_sizes.append(np.sqrt(found.areas[is_instance]))
+        _extend(self._stuff_areas, found.areas[~is_thing & ~is_void])
+        _extend(self._instance_sizes, np.sqrt(found.areas[is_instance]))
         self._counts.append(int(is_instance.sum()))
         boxes = found.boxes[is_instance]
-        self._distances.append(
-            _compute_distances(boxes[:, :2] + boxes[:, 2:] / 2)
+        _extend(
+            self._distances,
+            _compute_distances(boxes[:, :2] + boxes[:, 2:] / 2),
         )
 
     def finish(self) -> DataSurvey:
         """Returns what was found in one image or more."""
         data = self._descriptor
-        sizes = np.array(self._sizes)
+        heights, widths = np.array(self._heights), np.array(self._widths)
         return DataSurvey(
             name=data.name,
             num_images=(self._num_images[0], self._num_images[1]),
-            heights=Spread.of(sizes[:, 0]),
-            widths=Spread.of(sizes[:, 1]),
-            num_sizes=len({*self._sizes}),
+            heights=Spread.of(heights),
+            widths=Spread.of(widths),
+            num_sizes=len({*zip(self._heights, self._widths, strict=True)}),
             classes=tuple(
                 ClassSurvey(
                     name,
@@ -227,11 +231,11 @@ class Surveyor:
                 if index != data.ignore_label
             ),
             instance_sizes=_spread_of_all(self._instance_sizes),
-            instances_per_image=Spread.of(self._counts),
+            instances_per_image=Spread.of(np.array(self._counts)),
             center_distances=_spread_of_all(self._distances),
             stuff_areas=_spread_of_all(self._stuff_areas),
             num_crowds=self._num_crowds,
-            void_share=self._void / int(sizes.prod(axis=1).sum()),
+            void_share=self._void / int((heights * widths).sum()),
         )
 
 
@@ -239,9 +243,12 @@ def _pair(counts: npt.NDArray[np.int64]) -> tuple[int, int]:
     return int(counts[0]), int(counts[1])
 
 
-def _spread_of_all(parts: Sequence[npt.NDArray[Any]]) -> Spread | None:
-    values = np.concatenate(parts)
-    return Spread.of(values) if len(values) else None
+def _extend(kept: "array.array[float]", values_n: npt.NDArray[Any]) -> None:
+    kept.frombytes(values_n.astype(np.float64).tobytes())
+
+
+def _spread_of_all(values: "array.array[float]") -> Spread | None:
+    return Spread.of(np.array(values)) if len(values) else None
 
 
 def _compute_distances(

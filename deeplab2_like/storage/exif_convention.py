@@ -14,11 +14,17 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image
 
-from deeplab2_like.storage import exif, image_decoding, image_files
+from deeplab2_like.storage import (
+    exif,
+    image_decoding,
+    image_files,
+    in_order,
+)
 
 AUTO, APPLY, IGNORE = "auto", "apply", "ignore"
 RULES = (AUTO, APPLY, IGNORE)
 _THREADS = 8
+_AHEAD = 64
 _MAX_NAMED = 3
 
 
@@ -62,7 +68,7 @@ def prefers_upright(
             for some photos, or where photos contradict each other.
     """
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as executor:
-        signs = list(executor.map(_read_sign, photos))
+        signs = list(in_order.call(executor, _read_sign, photos, _AHEAD))
 
     def list_names(sign: _Sign) -> list[str]:
         pairs = zip(photos, signs, strict=True)

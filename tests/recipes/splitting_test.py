@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +21,43 @@ def test_a_fifth_is_set_aside_and_the_order_does_not_matter(classes):
     assert len(chosen) == max(1, round(len(classes) / 5))
     turned = dict(reversed(classes.items()))
     assert splitting.choose_evaluation(turned) == chosen
+
+
+def _choose_slowly(classes):
+    """The rule as it is described, in time by the square of the images."""
+    order = sorted(classes, key=lambda name: splitting._hash(name, 0))
+    wanted = max(1, round(len(order) / 5))
+    left = Counter(c for name in order for c in classes[name])
+    chosen, held = [], set()
+
+    def is_spare(name):
+        return name not in chosen and all(left[c] > 1 for c in classes[name])
+
+    def take(name):
+        chosen.append(name)
+        held.update(classes[name])
+        left.subtract(classes[name])
+
+    several = [c for c, count in left.items() if count > 1]
+    for index in sorted(several, key=lambda c: (left[c], c)):
+        if index not in held and len(chosen) < wanted:
+            holders = [n for n in order if index in classes[n] and is_spare(n)]
+            if holders:
+                take(holders[0])
+    while len(chosen) < wanted:
+        rest = [name for name in order if name not in chosen]
+        take(next(filter(is_spare, rest), rest[0]))
+    return set(chosen)
+
+
+@given(_IMAGES)
+def test_the_choice_is_that_of_the_rule(classes):
+    assert splitting.choose_evaluation(classes) == _choose_slowly(classes)
+
+
+def test_very_many_images_are_divided_at_once():
+    classes = {f"{n:06d}": frozenset({n % 7}) for n in range(20_000)}
+    assert len(splitting.choose_evaluation(classes)) == 4_000
 
 
 @given(_IMAGES)

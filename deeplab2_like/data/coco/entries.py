@@ -18,7 +18,7 @@ from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.storage import exif_convention
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """One image of the JSON file.
 

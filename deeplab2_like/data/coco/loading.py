@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads images of any source in threads, in order. No TensorFlow here."""
 
-import collections
 import concurrent.futures
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from deeplab2_like import errors
 from deeplab2_like.data.coco import samples as coco_samples
+from deeplab2_like.storage import in_order
 
 LoadSample: TypeAlias = Callable[[], coco_samples.Sample]
 
@@ -31,11 +31,5 @@ def load_in_order(
         except errors.DataError as error:
             return error
 
-    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(num_threads) as executor:
-        for loader in loaders:
-            waiting.append(executor.submit(load, loader))
-            if len(waiting) > 2 * num_threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from in_order.call(executor, load, loaders, 2 * num_threads)

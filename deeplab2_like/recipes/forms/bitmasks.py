@@ -43,7 +43,7 @@ def recognize(tree: Tree, request: Request) -> LabelImages | None:
     pairs = [
         dataclasses.replace(
             one,
-            paths={r: p for r, p in one.paths.items() if r != INSTANCE},
+            files={r: p for r, p in one.files.items() if r != INSTANCE},
         )
         for one in pairing.pair(tree, request)
         if {*one.paths} != {INSTANCE}

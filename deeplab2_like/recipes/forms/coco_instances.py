@@ -143,7 +143,7 @@ class CocoInstances(LabelSource):
                     continue
                 listed.append(
                     LabeledImage(
-                        path=pathlib.Path(split.images, image.file_name),
+                        path=os.path.join(split.images, image.file_name),
                         name=os.path.splitext(image.file_name)[0],
                         split=split.split,
                         class_ids=frozenset(

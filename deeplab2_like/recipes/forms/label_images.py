@@ -166,12 +166,12 @@ class LabelImages(LabelSource):
                 )
         return [
             LabeledImage(
-                path=one.paths[IMAGE],
+                path=one.files[IMAGE],
                 name=one.name,
                 split=one.split,
                 class_ids=self._find_classes(scan),
                 read=functools.partial(self._read, one),
-                label_path=str(one.paths.get(SEMANTIC) or one.paths[INSTANCE]),
+                label_path=one.files.get(SEMANTIC) or one.files[INSTANCE],
             )
             for one, scan in pairs
         ]

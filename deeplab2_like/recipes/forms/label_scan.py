@@ -18,13 +18,15 @@ from deeplab2_like.labels import label_map
 from deeplab2_like.labels import layers as layers_lib
 from deeplab2_like.labels.pixel_maps import Kind, PixelMap
 from deeplab2_like.recipes.forms.pairing import Pair
+from deeplab2_like.storage import in_order
 
 # Of Cityscapes' instance numbers.
 CODE_DIVISOR = 1000
+_AHEAD = 64
 _GREY = 1 + 256 + 65536
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class LabelScan:
     """What the label images of one image contain.
 
@@ -119,7 +121,7 @@ def scan(
         return _scan_maps(instances, semantic, by_color, counts_regions)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as executor:
-        scans = list(executor.map(scan_one, pairs))
+        scans = list(in_order.call(executor, scan_one, pairs, _AHEAD))
     if failures and not any(scans):
         raise failures[0]
     return scans

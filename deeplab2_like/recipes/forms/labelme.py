@@ -129,7 +129,7 @@ class Labelme(LabelSource):
             )
         return [
             LabeledImage(
-                path=one.image,
+                path=str(one.image),
                 name=one.name,
                 split=one.split,
                 class_ids=frozenset(

@@ -4,7 +4,6 @@
 import abc
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
 from deeplab2_like import errors
@@ -23,12 +22,12 @@ from deeplab2_like.recipes.forms.source import TRAIN, VAL, Example, Source
 from deeplab2_like.storage import exif_convention
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class LabeledImage:
     """An image with its label, not loaded yet.
 
     Attributes:
-        path: Path of the image.
+        path: Path of the image, as text: there may be very many.
         name: Path below the folder of images, without extension.
         split: As in `Example`.
         class_ids: Indices of its classes.
@@ -40,7 +39,7 @@ class LabeledImage:
         error: Why image or label cannot be used; None where that is not known.
     """
 
-    path: pathlib.Path
+    path: str
     name: str
     split: str
     class_ids: frozenset[int]
@@ -171,7 +170,7 @@ class LabelSource(Source):
         prefers_upright = exif_convention.prefers_upright(
             [
                 exif_convention.Photo(
-                    one.name, str(one.path), one.label_path, one.size
+                    one.name, one.path, one.label_path, one.size
                 )
                 for one in images
             ],
@@ -190,7 +189,7 @@ class LabelSource(Source):
                     self.reading.loose,
                     prefers_upright,
                 ),
-                str(one.path),
+                one.path,
                 one.label_path,
             )
             for one in sorted(images, key=lambda one: (one.split, one.name))
@@ -227,7 +226,7 @@ def _load_sample(
 ) -> coco_samples.Sample:
     """Loads an image with its label."""
     entry = Entry(
-        one.name, str(one.path), size=one.size, prefers_upright=prefers_upright
+        one.name, one.path, size=one.size, prefers_upright=prefers_upright
     )
     if one.error is not None:
         raise one.error

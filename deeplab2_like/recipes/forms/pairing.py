@@ -41,19 +41,24 @@ _TAIL = re.compile(
 _FLAGS = {IMAGE: "image_dir", SEMANTIC: "label_dir", INSTANCE: "instance_dir"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Pair:
     """An image with its labels.
 
     Attributes:
         name: Name of the image, unique in its split.
         split: As `places.find_split` returns it.
-        paths: Path of each role that it has.
+        files: Path of each role that it has, as text: there may be very many.
     """
 
     name: str
     split: str
-    paths: Mapping[str, pathlib.Path]
+    files: Mapping[str, str]
+
+    @property
+    def paths(self) -> dict[str, pathlib.Path]:
+        """Path of each role that it has."""
+        return {role: pathlib.Path(file) for role, file in self.files.items()}
 
 
 def pair(tree: Tree, request: Request) -> list[Pair]:
@@ -90,7 +95,7 @@ def pair(tree: Tree, request: Request) -> list[Pair]:
             Pair(
                 name,
                 split,
-                {role: pathlib.Path(files[0]) for role, files in roles.items()},
+                {role: files[0] for role, files in roles.items()},
             )
         )
     return pairs

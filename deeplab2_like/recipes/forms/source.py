@@ -39,7 +39,7 @@ class Request:
         return self.data if self.data.is_dir() else self.data.parent
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Example:
     """An image with its label, not loaded yet.
 

@@ -162,7 +162,7 @@ class Yolo(LabelSource):
         index = self.table.index_of_id()
         return [
             LabeledImage(
-                path=one.image,
+                path=str(one.image),
                 name=one.name,
                 split=one.split,
                 class_ids=frozenset(
