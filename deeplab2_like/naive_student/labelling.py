@@ -5,6 +5,7 @@ In reading order: `Labelled`, `label_images`.
 """
 
 import dataclasses
+import functools
 import hashlib
 import os
 import pathlib
@@ -324,20 +325,12 @@ class _Run:
         panoptic_hw: npt.NDArray[np.int32],
         confidence_hw: npt.NDArray[np.float32] | None,
     ) -> npt.NDArray[np.int32]:
-        """Returns the label with void in place of what is not kept."""
-        descriptor = self._facts.descriptor
-        divisor = descriptor.label_divisor
-        dropped = np.zeros(panoptic_hw.shape, np.bool_)
-        if self._mask is not None:
-            dropped |= self._mask.at_size(
-                (panoptic_hw.shape[0], panoptic_hw.shape[1])
-            )
-        if confidence_hw is not None and self._thresholds is not None:
-            dropped |= self._thresholds.find_dropped(
-                panoptic_hw // divisor, confidence_hw
-            )
-        return np.where(dropped, descriptor.void_id, panoptic_hw).astype(
-            np.int32
+        return selection.apply(
+            panoptic_hw,
+            self._facts.descriptor,
+            mask=self._mask,
+            thresholds=self._thresholds,
+            confidence_hw=confidence_hw,
         )
 
     def _write_records(
@@ -349,7 +342,10 @@ class _Run:
             self._report.phase("Labelling", count, unit="images") as phase,
         ):
             return shards.write_split(
-                plan, self._facts.descriptor, pool, phase.advance
+                plan,
+                self._facts.descriptor,
+                functools.partial(shards.write_here, pool=pool),
+                phase.advance,
             )
 
     def _find_facts(

@@ -2,7 +2,8 @@
 """Which pixels keep their pseudo label: plain NumPy.
 
 In reading order: `IgnoreMask` (what is never labelled), `Thresholds` (pixels
-of low probability), `ClassHistogram` (thresholds for equal shares of classes).
+of low probability), `ClassHistogram` (thresholds for equal shares of classes),
+`apply` (the label without them).
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from deeplab2_like import errors
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.storage import image_files
 
 # Bins of the probabilities of a class.
@@ -157,3 +159,31 @@ class ClassHistogram:
 def combine(floor: float, of_class: Sequence[float]) -> Thresholds:
     """Returns thresholds that are nowhere below a floor."""
     return Thresholds(tuple(max(floor, one) for one in of_class))
+
+
+def apply(
+    panoptic_hw: npt.NDArray[np.int32],
+    descriptor: DatasetDescriptor,
+    *,
+    mask: IgnoreMask | None = None,
+    thresholds: Thresholds | None = None,
+    confidence_hw: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.int32]:
+    """Returns a label with void in place of what is not kept.
+
+    Args:
+        panoptic_hw: int32 [H, W], class * label_divisor + instance.
+        descriptor: The data set.
+        mask: Pixels that are never labelled.
+        thresholds: Least probabilities; without effect when None.
+        confidence_hw: float32 [H, W], probability of the class of each pixel,
+            in [0, 1]; without it no threshold applies.
+    """
+    dropped = np.zeros(panoptic_hw.shape, np.bool_)
+    if mask is not None:
+        dropped |= mask.at_size((panoptic_hw.shape[0], panoptic_hw.shape[1]))
+    if confidence_hw is not None and thresholds is not None:
+        dropped |= thresholds.find_dropped(
+            panoptic_hw // descriptor.label_divisor, confidence_hw
+        )
+    return np.where(dropped, descriptor.void_id, panoptic_hw).astype(np.int32)
