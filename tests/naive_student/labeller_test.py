@@ -2,11 +2,11 @@
 import numpy as np
 import pytest
 
-from deeplab2_like import errors, predict
+from deeplab2_like import errors
 from deeplab2_like.config import run_config
 from deeplab2_like.console import progress
 from deeplab2_like.naive_student import labeller
-from deeplab2_like.predict import models
+from deeplab2_like.predict import models, panoptic_model, predictor
 from deeplab2_like.scenes import scene
 
 
@@ -37,7 +37,7 @@ def test_labels_are_the_predictions_with_the_same_views(
     made = labeller.LiveLabeller(
         config.options, str(tiny_run), (scales, is_mirrored)
     )
-    model = predict.load_model(
+    model = panoptic_model.load_model(
         tiny_run, config=_views(config, scales, is_mirrored)
     )
     for size in ((65, 129), (50, 90), (90, 200)):
@@ -61,7 +61,7 @@ def test_the_probability_is_that_of_the_class_of_the_label(tiny_run, config):
     made = labeller.LiveLabeller(config.options, str(tiny_run))
     image = scene.make_scene(5, (65, 129)).image
     labels = made.label(image)
-    logits = predict.load_model(tiny_run).compute_outputs(image)[
+    logits = panoptic_model.load_model(tiny_run).compute_outputs(image)[
         "semantic_logits"
     ]
     # Corners stay on corners, so that they need no interpolation.
@@ -84,6 +84,6 @@ def test_an_exported_model_labels_with_the_views_of_its_export(exported):
     image = scene.make_scene(3, (50, 90)).image
     labels = made.label(image)
     assert labels.confidence is None
-    model = predict.Predictor.from_saved_model(exported)
+    model = predictor.Predictor.from_saved_model(exported)
     expected = model.predict_maps(image)["panoptic"]
     np.testing.assert_array_equal(labels.panoptic, expected)
