@@ -14,12 +14,12 @@ import tensorflow as tf
 from deeplab2_like import errors
 from deeplab2_like.data import (
     augmentation,
-    blur,
-    color_jitter,
     preprocessing,
     sources,
     unlabeled_files,
 )
+from deeplab2_like.data import blur as blur_lib
+from deeplab2_like.data import color_jitter as color_jitter_lib
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.data.records import images as record_images
@@ -31,7 +31,7 @@ _AUTOTUNE = tf.data.AUTOTUNE
 _PLACE_STREAM, _COLOR_STREAM, _VIEW_STREAM, _STEP_STREAM = 32, 33, 34, 35
 _ORDER_STREAM = 36
 # Those of jitter, grey and blur.
-_COLOR_DRAWS = (color_jitter.NUM_DRAWS, 1, blur.NUM_DRAWS)
+_COLOR_DRAWS = (color_jitter_lib.NUM_DRAWS, 1, blur_lib.NUM_DRAWS)
 _VOID = 1
 _IS_FILE = -1  # In place of the byte at which a record begins.
 
@@ -46,9 +46,9 @@ class ColorRules:
         blur: How images are blurred.
     """
 
-    color_jitter: color_jitter.ColorJitter
+    color_jitter: color_jitter_lib.ColorJitter
     gray_probability: float
-    blur: blur.Blur
+    blur: blur_lib.Blur
 
 
 @dataclasses.dataclass(frozen=True)
