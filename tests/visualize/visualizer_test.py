@@ -149,6 +149,30 @@ def test_hundreds_of_instances_can_be_drawn(descriptor):
     assert visualizer.visualize(image, labels, descriptor).shape[0] == 400
 
 
+def test_an_object_of_a_track_has_its_colour_whatever_is_beside_it(descriptor):
+    labels = _make_labels()
+    both = PanopticResult.from_label(labels, descriptor)
+    alone = PanopticResult.from_label(
+        np.where(labels == 1001, 0, labels), descriptor
+    )
+    found = []
+    for result in (both, alone):
+        for info in result.segments_info:
+            info["track_id"] = 9 if info["bbox"][0] == 30 else 3
+        picture = visualizer.visualize(
+            np.zeros((*labels.shape, 3), np.uint8),
+            result,
+            descriptor,
+            alpha=1.0,
+            scale=1,
+            borders=False,
+            names=False,
+            legend=False,
+        )
+        found.append(picture[labels == 1002][0])
+    np.testing.assert_array_equal(*found)
+
+
 def test_the_ids_of_a_result_may_be_any(descriptor):
     result = PanopticResult.from_label(_make_labels(), descriptor)
     info = [dict(i, id=10 * i["id"]) for i in result.segments_info]
