@@ -2,11 +2,11 @@
 import numpy as np
 import pytest
 
-from deeplab2_like import errors
+from deeplab2_like import errors, predict
 from deeplab2_like.config import run_config
 from deeplab2_like.console import progress
 from deeplab2_like.naive_student import labeller
-from deeplab2_like.predict import models, panoptic_model, predictor
+from deeplab2_like.predict import models, panoptic_model
 from deeplab2_like.scenes import scene
 
 
@@ -84,6 +84,6 @@ def test_an_exported_model_labels_with_the_views_of_its_export(exported):
     image = scene.make_scene(3, (50, 90)).image
     labels = made.label(image)
     assert labels.confidence is None
-    model = predictor.Predictor.from_saved_model(exported)
+    model = predict.Predictor.from_saved_model(exported)
     expected = model.predict_maps(image)["panoptic"]
     np.testing.assert_array_equal(labels.panoptic, expected)

@@ -127,7 +127,8 @@ def test_doubtful_and_ignored_pixels_get_no_label(
     )
     done = labelling.label_images("model", [images], tmp_path / "out", options)
     ((_, label),) = read_records(done.pattern).values()
-    doubtful = 0.5 + np.abs(pixels[..., 0] - 127.5) / 255 < np.float32(0.6)
+    probability = 0.5 + np.abs(pixels[..., 0] - 127.5) / 255
+    doubtful = probability.astype(np.float32) < np.float32(0.6)
     np.testing.assert_array_equal(label == _DATA.void_id, doubtful | (mask > 0))
     share = (label == _DATA.void_id).mean()
     assert done.report["void"] == pytest.approx(share)
