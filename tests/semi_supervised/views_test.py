@@ -166,7 +166,10 @@ def test_a_pointwise_network_sees_the_view_as_it_saw_the_canvas(
         tf.ones([1, *CANVAS], tf.bool), views, CANVAS
     ).numpy()
     assert visible.sum() >= 17 * 25
-    np.testing.assert_array_equal(seen.numpy()[visible], shown.numpy()[visible])
+    # The sine of a number depends on its place in a vector, in the last bit.
+    np.testing.assert_allclose(
+        seen.numpy()[visible], shown.numpy()[visible], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("size", [CANVAS, (9, 13)])
