@@ -219,14 +219,14 @@ def _make_table(
     lines += ["", f"{'':{width}}     PQ     SQ     RQ   things  stuff"]
     for window, result in tubes.per_window.items():
         name = "volume" if window == WHOLE else f"VPQ, {window} frames"
-        shares = (
+        numbers = (
             result.all.pq,
             result.all.sq,
             result.all.rq,
             result.things.pq,
             result.stuff.pq,
         )
-        percents = "".join(map(_format, shares))
+        percents = "".join(map(_format, numbers))
         lines.append(f"{name:{width}}{percents}")
     lines.append(f"{'VPQ':{width}}{_format(tubes.vpq)}")
     return "\n".join(lines)

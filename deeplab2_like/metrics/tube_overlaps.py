@@ -31,24 +31,12 @@ class OverlapSum:
             found: Those of its true and its predicted map, whose ids are the
                 same in all frames.
         """
-        part = np.stack(
-            [
-                found.true_ids[found.true_index],
-                found.predicted_ids[found.predicted_index],
-                found.areas,
-            ]
-        )
-        self._parts.append(part)
-        self._size += part.shape[1]
+        self._parts.append(_list_pairs(found))
+        self._size += len(found.areas)
         if self._size > self._limit:
-            self._join()
-
-    def _join(self) -> None:
-        found = self.result()
-        self._parts = []
-        self._size = 0
-        self.add(found)
-        self._limit = max(_MIN_BUFFER, 2 * self._size)
+            found = self.result()
+            self._parts, self._size = [_list_pairs(found)], len(found.areas)
+            self._limit = max(_MIN_BUFFER, 2 * self._size)
 
     def result(self) -> overlaps_lib.Overlaps:
         """Returns the sum so far, ordered as those of `compute_overlaps`."""
@@ -72,3 +60,14 @@ class OverlapSum:
             pairs % width,
             label_map.sum_at(index, areas, len(pairs)),
         )
+
+
+def _list_pairs(found: overlaps_lib.Overlaps) -> npt.NDArray[np.int64]:
+    """Returns int64 [3, P]: true id, predicted id and area of each pair."""
+    return np.stack(
+        [
+            found.true_ids[found.true_index],
+            found.predicted_ids[found.predicted_index],
+            found.areas,
+        ]
+    )

@@ -61,7 +61,7 @@ def test_each_voxel_has_what_two_of_three_directions_say():
     for _ in range(3):
         volume = truth.copy()
         wrong = rng.random(truth.shape) < 0.1
-        volume[wrong] = rng.integers(0, 4, wrong.sum())
+        volume[wrong] = 0
         volumes.append(volume)
     _, found = _join(volumes, 3 * [_PARTS])
     for value in range(1, 4):
