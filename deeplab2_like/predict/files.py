@@ -88,11 +88,9 @@ def predict_files(
     For an image `a/b.jpg` below a given folder: `out/a/b.panoptic.png`, its
     segments in COCO's panoptic format, and `out/a/b.overlay.png`, the image
     with its segments and a legend. `out/panoptic.json` lists the segments of
-    all images of the call. For a video `c.mp4`: `out/c.overlay.mp4`. With
-    `options.link`: `out/c.tracks.json`, `out/c/000000.panoptic.png` ... and
-    `out/a.tracks.json` for the folder `a`; for a stack `d.tif` or `d.zarr`,
-    `out/d.labels.tif` or `.zarr` and `out/d.tracks.json`. What cannot be read
-    is left out and listed in `out/failures.json`.
+    all images of the call. For a video `c.mp4`: `out/c.overlay.mp4`. What is
+    written with `options.link` is listed in docs/stacks_and_videos.md. What
+    cannot be read is left out and listed in `out/failures.json`.
 
     `out/progress.jsonl` notes each image that is written whole. Those are not
     predicted again by another call, of the same model and options, while the
@@ -103,10 +101,10 @@ def predict_files(
             run, whose newest checkpoint is taken, or a checkpoint in it.
         inputs: See `inputs.find_inputs`.
         out: Folder of the results; created if it does not exist.
-        image_ids: Ids of the images for the JSON file, by path below the
-            folder of the images; see `load_image_ids`. Where only one of these
-            images has the name of a file, folders may differ. When None, the
-            path without extension, as a number where all are numbers.
+        image_ids: Ids of the images for the JSON file, by path below their
+            folder; see `load_image_ids`. Where only one has the name of a file,
+            folders may differ. When None, the path without extension, as a
+            number where all are numbers.
         options: Options of the results; the defaults when None.
         overwrite: Whether all is predicted again, and files of the same names
             in `out` are replaced, whoever wrote them.
@@ -116,8 +114,8 @@ def predict_files(
         ExportError: The exported model cannot be used.
         CheckpointError: The model folder cannot be used.
         ConfigError: The classes do not fit into `raw_panoptic_format`.
-        InstallError: A video is given, and PyAV is not installed; or
-            `options.link`, and SciPy is not installed.
+        InstallError: A package is not installed: PyAV for videos, SciPy for
+            `options.link`.
         DataError: An input does not exist, a folder contains no image,
             `image_ids` lacks an image or leaves open which one it is, no image
             can be read, or `out` holds what must not be replaced: results of
@@ -128,17 +126,10 @@ def predict_files(
     options = options or PredictOptions()
     model = user_paths.expand_checkpoint(model, "model=")
     out = user_paths.expand(out, "out=")
-    found = inputs_lib.find_inputs(
-        inputs, with_stacks=options.link, warn=report.log
-    )
+    found = inputs_lib.find_inputs(inputs, options.link, warn=report.log)
     ids = _choose_ids(found.images, image_ids)
-    if options.link:
-        assignment.require_solver()
-    if found.videos:
-        running.require_video_reader()
-        _refuse_ids_of_frames(image_ids, options)
-    if os.path.exists(out) and not os.path.isdir(out):
-        raise errors.DataError(f"--out={out} is a file. Give a folder.")
+    _require_packages(found, options)
+    _check_output(out, found, image_ids, options)
     facts = models.load_facts(model)
     if not (found.records or found.videos or found.stacks):
         image_files.require_readable(found.images, facts.max_pixels)
@@ -169,9 +160,25 @@ def _summarize(results: ResultFolder, run: running.Run) -> PredictedFiles:
     )
 
 
-def _refuse_ids_of_frames(
-    image_ids: Mapping[str, int | str] | None, options: PredictOptions
+def _require_packages(
+    found: inputs_lib.Inputs, options: PredictOptions
 ) -> None:
+    if options.link:
+        assignment.require_solver()
+    if found.videos:
+        running.require_video_reader()
+
+
+def _check_output(
+    out: str,
+    found: inputs_lib.Inputs,
+    image_ids: Mapping[str, int | str] | None,
+    options: PredictOptions,
+) -> None:
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise errors.DataError(f"--out={out} is a file. Give a folder.")
+    if not found.videos:
+        return
     if image_ids is not None and (options.frame_results or options.link):
         raise errors.ConfigError(
             "Frames of videos have no ids in --image_json. Predict them "

@@ -52,8 +52,8 @@ class Inputs:
 
 def find_inputs(
     arguments: Sequence[str | os.PathLike[str]],
-    *,
     with_stacks: bool = False,
+    *,
     warn: Callable[[str], None] = warnings.warn,
 ) -> Inputs:
     """Finds what the arguments of a program mean.
