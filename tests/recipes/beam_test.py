@@ -181,7 +181,10 @@ def test_the_program_passes_on_the_options_of_beam(city, tmp_path):
     assert 'dataset: "cityscapes_panoptic"' in done.stdout
     assert len([*(tmp_path / "out").glob("val-*-of-00002.tfrecord")]) == 2
     for arguments, message in (
-        ([*command[:3], "--out=new", "--", "--runner=None"], "Beam cannot use"),
+        (
+            [*command[:3], "--out=new", "--", "--runner=NoRunner"],
+            "Beam cannot use",
+        ),
         ([*command[:3], "--out=gs://b/new"], "is an address (--out)"),
         (["a", "b", "--out=new"], "Give the name of one published data set"),
         (["nowhere", "--out=new"], "nowhere"),

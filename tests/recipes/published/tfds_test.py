@@ -174,15 +174,15 @@ def test_their_pixels_are_counted_by_class(coco):
     )
 
 
-def test_a_config_names_them_and_the_split_may_be_left_out(coco, tmp_path):
-    path = tmp_path / "config.textproto"
-    path.write_text(
-        "train_dataset_options {"
-        f' file_pattern: "tfds:coco/2017_panoptic@{coco[0]}" }}\n'
-        "eval_dataset_options {"
-        f' file_pattern: "tfds:coco/2017_panoptic@{coco[0]}" }}\n'
-    )
-    options = config.load(str(path), check=False).options
+def test_a_config_names_them_and_the_split_may_be_left_out(coco):
+    name = f"tfds:coco/2017_panoptic@{coco[0]}"
+    options = config.load(
+        "scenes/panoptic_deeplab_mobilenet_v3_small_os16",
+        [
+            f'{split}_dataset_options {{ file_pattern: "{name}" }}'
+            for split in ("train", "eval")
+        ],
+    ).options
     train = options.train_dataset_options.file_pattern
     val = options.eval_dataset_options.file_pattern
     assert train == [f"tfds:coco/2017_panoptic:train@{coco[0]}"]
