@@ -80,9 +80,7 @@ _READING = reading_flags.define(_FLAGS)
 
 
 def _main(arguments: Sequence[str]) -> None:
-    out = pathlib.Path(
-        program.require(_OUT, "the folder of the records", "records")
-    )
+    given_out = program.require(_OUT, "the folder of the records", "records")
     data, options = _split(arguments)
     if len(data) != 1:
         raise errors.ConfigError(
@@ -90,13 +88,14 @@ def _main(arguments: Sequence[str]) -> None:
             f"folder of images and labels, not {len(data)}: for example "
             "deeplab2-prepare-beam cityscapes --root=data --out=records."
         )
-    for name, path in (("out", str(out)), ("root", _ROOT.value or data[0])):
+    for name, path in (("out", given_out), ("root", _ROOT.value or data[0])):
         if user_paths.is_remote(path):
             raise errors.ConfigError(
                 f"{path} is an address (--{name}). Give a folder that this "
                 "machine and all workers reach by the same path, such as a "
                 "network file system or a bucket that is mounted."
             )
+    out = pathlib.Path(given_out)
     form = "" if _FROM.value == _AUTO else _FROM.value
     write = _open_writer(options)
     if _ROOT.value:
