@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from deeplab2_like import errors
-from deeplab2_like.storage import json_files
+from deeplab2_like.storage import any_files, json_files
 
 FILE = "ledger.jsonl"
 
@@ -194,11 +194,6 @@ class Ledger:
             self._path = None
 
 
-def is_remote(path: str) -> bool:
-    """Returns whether only TensorFlow's file systems have a path."""
-    return "://" in path
-
-
 def _append(address: str, line: str, checks_end: bool) -> None:
     """Appends a line in one piece.
 
@@ -209,7 +204,7 @@ def _append(address: str, line: str, checks_end: bool) -> None:
         checks_end: Whether the file may end with a part of a line, left by a
             process that was killed; it then gets an end.
     """
-    if is_remote(address):
+    if any_files.is_remote(address):
         _append_remote(address, f"\n{line}" if checks_end else line)
         return
     path = pathlib.Path(address)

@@ -8,6 +8,7 @@ import pathlib
 from typing import Any
 
 from deeplab2_like import errors
+from deeplab2_like.storage import any_files
 from deeplab2_like.trainer.ledger import events
 
 CHIEF = "chief"
@@ -97,7 +98,7 @@ def read_run(model_dir: str) -> list[WorkerLedger]:
 def _read_files(model_dir: str) -> dict[str, bytes]:
     """Returns the content of each file by the name of its process."""
     pattern = f"worker_*/{events.FILE}"
-    if events.is_remote(model_dir):
+    if any_files.is_remote(model_dir):
         gfile = importlib.import_module("tensorflow").io.gfile
         paths = [f"{model_dir}/{events.FILE}"]
         paths += gfile.glob(f"{model_dir}/{pattern}")
