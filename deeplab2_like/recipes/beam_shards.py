@@ -26,6 +26,7 @@ from deeplab2_like.recipes.published import shards
 from deeplab2_like.recipes.published.items import Item
 from deeplab2_like.recipes.published.shard_counts import ShardCounts
 from deeplab2_like.recipes.published.shards import Plan
+from deeplab2_like.storage import json_files
 
 _TASK, _PROBLEMS = ".task", ".problems"
 _CODER = beam.coders.CloudpickleCoder()
@@ -190,6 +191,6 @@ def write_task(file: str) -> None:
         counts.store(whole)
         whole.replace(counts_path)
         return
-    text = json.dumps(problems[: shards.MAX_PROBLEMS])
+    text = json_files.to_line(problems[: shards.MAX_PROBLEMS])
     whole.write_text(text, encoding="utf-8", errors="surrogatepass")
     whole.replace(path.with_name(f"{path.name}{_PROBLEMS}"))

@@ -8,12 +8,12 @@ of the step, so that a step with fewer tasks waits for ever, and it hands out
 GPUs by itself.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
 
 from deeplab2_like import errors
+from deeplab2_like.storage import json_files
 
 CLUSTER_VARIABLE = "TF_CONFIG"
 
@@ -74,7 +74,7 @@ def describe_cluster(environment: Mapping[str, str]) -> str | None:
     if int(place) >= len(addresses):
         raise _refuse(f"SLURM_PROCID={place}, and there are {len(addresses)}")
     task = {"type": "worker", "index": int(place)}
-    return json.dumps({"cluster": {"worker": addresses}, "task": task})
+    return json_files.to_line({"cluster": {"worker": addresses}, "task": task})
 
 
 def set_cluster(environment: MutableMapping[str, str] = os.environ) -> bool:

@@ -136,5 +136,11 @@ def test_each_data_set_with_configs_is_read_and_each_descriptor_is_shipped():
         for name in re.findall(r'^  dataset: "(.*)"', path.read_text(), re.M)
     }
     assert len(in_configs) > 5
-    others = {"scenes", "nuclei", "coco128_things", "kitti_panoptic"}
+    others = {
+        "scenes",
+        "camvid",
+        "nuclei",
+        "coco128_things",
+        "kitti_panoptic",
+    }
     assert in_configs <= {one.dataset for one in sets.SETS} | others
