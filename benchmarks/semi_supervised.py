@@ -66,50 +66,90 @@ _SCORES = {
     "mIoU": "evaluation/iou/IoU",
 }
 
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
 _WORK = path_flags.define(
-    "work", None, "Folder of the runs. Required.", holds_checkpoint=True
+    "work",
+    None,
+    "Folder of the runs. Required.",
+    holds_checkpoint=True,
+    flag_values=_FLAGS,
 )
-_NAME = flags.DEFINE_string("name", "data", "Folder of the runs in --work.")
+_NAME = flags.DEFINE_string(
+    "name", "data", "Folder of the runs in --work.", flag_values=_FLAGS
+)
 _CONFIG = flags.DEFINE_string(
-    "config", None, "Config, a name or a file; its records are replaced."
+    "config",
+    None,
+    "Config, a name or a file; its records are replaced.",
+    flag_values=_FLAGS,
 )
-_TRAIN = path_flags.define("train", None, "Pattern of the labelled records.")
+_TRAIN = path_flags.define(
+    "train", None, "Pattern of the labelled records.", flag_values=_FLAGS
+)
 _UNLABELLED = path_flags.define(
-    "unlabelled", None, "Pattern of records of further images without labels."
+    "unlabelled",
+    None,
+    "Pattern of records of further images without labels.",
+    flag_values=_FLAGS,
 )
-_VAL = path_flags.define("val", None, "Pattern of the records of validation.")
+_VAL = path_flags.define(
+    "val", None, "Pattern of the records of validation.", flag_values=_FLAGS
+)
 _LABELLED = flags.DEFINE_list(
-    "labelled", ["0"], "Numbers of labelled images; 0 for all of --train."
+    "labelled",
+    ["0"],
+    "Numbers of labelled images; 0 for all of --train.",
+    flag_values=_FLAGS,
 )
-_METHODS = flags.DEFINE_list("methods", list(METHODS), "Methods to compare.")
+_METHODS = flags.DEFINE_list(
+    "methods", list(METHODS), "Methods to compare.", flag_values=_FLAGS
+)
 _STARTS = flags.DEFINE_list(
-    "starts", ["config"], "Starts: config, random, imagenet."
+    "starts",
+    ["config"],
+    "Starts: config, random, imagenet.",
+    flag_values=_FLAGS,
 )
-_SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds of the runs.")
+_SEEDS = flags.DEFINE_list(
+    "seeds", ["1", "2", "3"], "Seeds of the runs.", flag_values=_FLAGS
+)
 _STEPS = flags.DEFINE_integer(
-    "steps", 1000, "Steps of a supervised training.", lower_bound=1
+    "steps",
+    1000,
+    "Steps of a supervised training.",
+    lower_bound=1,
+    flag_values=_FLAGS,
 )
 _EQUAL = flags.DEFINE_enum(
     "equal",
     "steps",
     ("steps", "total"),
     "Whether each network, or all of a run together, has --steps.",
+    flag_values=_FLAGS,
 )
 _FINE_TUNING = flags.DEFINE_float(
     "fine_tuning",
     0.1,
     "Steps of fine-tuning after the rounds, as a share of those of a network.",
     lower_bound=0.0,
+    flag_values=_FLAGS,
 )
 _ROUNDS = flags.DEFINE_string(
     "rounds_options",
     "label_mirrored: true",
     "Text of further fields of naive_student, such as its views and mix.",
+    flag_values=_FLAGS,
 )
 _OVERRIDES = flags.DEFINE_multi_string(
-    "config_override", [], "Merged over the config of every run."
+    "config_override",
+    [],
+    "Merged over the config of every run.",
+    flag_values=_FLAGS,
 )
-_STAGE_LIST = flags.DEFINE_list("stages", list(_STAGES), "Stages to run.")
+_STAGE_LIST = flags.DEFINE_list(
+    "stages", list(_STAGES), "Stages to run.", flag_values=_FLAGS
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -454,4 +494,4 @@ def _main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.run(_main)
+    program.run(_main, _FLAGS)
