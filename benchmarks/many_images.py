@@ -39,20 +39,39 @@ _MOST_OBJECTS = 4
 _PER_FOLDER = 1000
 _MB = 2**20
 
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
 _SIZES = flags.DEFINE_list(
-    "sizes", ["1000", "10000"], "Numbers of images, with commas between them."
+    "sizes",
+    ["1000", "10000"],
+    "Numbers of images, with commas between them.",
+    flag_values=_FLAGS,
 )
 _FORM = flags.DEFINE_enum(
-    "form", _COCO, [_COCO, _LABEL_IMAGES], "Form of the labels."
+    "form",
+    _COCO,
+    [_COCO, _LABEL_IMAGES],
+    "Form of the labels.",
+    flag_values=_FLAGS,
 )
 _FOLDER = path_flags.define(
-    "folder", None, "Folder for the images; a temporary one by default."
+    "folder",
+    None,
+    "Folder for the images; a temporary one by default.",
+    flag_values=_FLAGS,
 )
 _PROCESSES = flags.DEFINE_integer(
-    "num_processes", 2, "Processes of deeplab2-check-data.", lower_bound=1
+    "num_processes",
+    2,
+    "Processes of deeplab2-check-data.",
+    lower_bound=1,
+    flag_values=_FLAGS,
 )
 _JSON = path_flags.define(
-    "out", None, "File to which the figures are written, as JSON."
+    "out",
+    None,
+    "File to which the figures are written, as JSON.",
+    flag_values=_FLAGS,
 )
 
 
@@ -326,4 +345,4 @@ def _main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.run(_main)
+    program.run(_main, _FLAGS)

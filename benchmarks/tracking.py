@@ -36,13 +36,20 @@ from deeplab2_like.scenes import film, scene  # noqa: E402
 from deeplab2_like.tracking import linking  # noqa: E402
 from deeplab2_like.tracking.options import LinkOptions  # noqa: E402
 
-_FILMS = flags.DEFINE_integer("films", 20, "Films to draw.", lower_bound=1)
-_FRAMES = flags.DEFINE_integer("frames", 40, "Frames of each.", lower_bound=2)
-_RATE = flags.DEFINE_float("rate", 10.0, "Frames a second.")
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+_FILMS = flags.DEFINE_integer(
+    "films", 20, "Films to draw.", lower_bound=1, flag_values=_FLAGS
+)
+_FRAMES = flags.DEFINE_integer(
+    "frames", 40, "Frames of each.", lower_bound=2, flag_values=_FLAGS
+)
+_RATE = flags.DEFINE_float("rate", 10.0, "Frames a second.", flag_values=_FLAGS)
 _MAX_GAP = flags.DEFINE_integer(
     "max_gap",
     LinkOptions.max_gap,
     "Frames from which an object may be missing.",
+    flag_values=_FLAGS,
 )
 _MODEL = path_flags.define(
     "model",
@@ -50,6 +57,7 @@ _MODEL = path_flags.define(
     "Folder of a model of `scenes` that deeplab2-export wrote; unset: true "
     "segments only.",
     holds_checkpoint=True,
+    flag_values=_FLAGS,
 )
 
 _VOID = scene.IGNORE_LABEL
@@ -206,4 +214,4 @@ def _main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.run(_main)
+    program.run(_main, _FLAGS)
