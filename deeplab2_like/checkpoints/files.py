@@ -10,6 +10,7 @@ import contextlib
 import pathlib
 import re
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -295,6 +296,15 @@ def _is_bookkeeping(key: str) -> bool:
     return key.removesuffix(object_graph.SUFFIX) in _BOOKKEEPING
 
 
+def _open(prefix: str) -> Any:
+    """Opens a checkpoint; `prefix` is never read as the name of a folder.
+
+    `tf.train.load_checkpoint` asks first whether it is one, and some of
+    TensorFlow's file systems (ram://) say so of each beginning of a path.
+    """
+    return tf.compat.v1.train.NewCheckpointReader(prefix)
+
+
 def list_keys(prefix: str) -> list[str]:
     """Lists the keys of a checkpoint, as in its index.
 
@@ -302,7 +312,7 @@ def list_keys(prefix: str) -> list[str]:
         CheckpointError: The index is damaged.
     """
     with _reporting_damage(prefix):
-        reader = tf.train.load_checkpoint(prefix)
+        reader = _open(prefix)
         return sorted(reader.get_variable_to_shape_map())
 
 
@@ -320,7 +330,7 @@ def read_values(prefix: str, keys: Collection[str]) -> dict[str, np.ndarray]:
     wanted = set(keys)
     values = {}
     with _reporting_damage(prefix):
-        reader = tf.train.load_checkpoint(prefix)
+        reader = _open(prefix)
         for key in sorted(reader.get_variable_to_shape_map()):
             value = reader.get_tensor(key)
             if key in wanted:
@@ -336,7 +346,7 @@ def read_graph(prefix: str) -> object_graph.ObjectGraph:
             checkpoints of TensorFlow 1.
     """
     with _reporting_damage(prefix):
-        reader = tf.train.load_checkpoint(prefix)
+        reader = _open(prefix)
         if not reader.has_tensor(object_graph.GRAPH_KEY):
             raise errors.CheckpointError(describe_tensorflow1(prefix))
         return object_graph.ObjectGraph(

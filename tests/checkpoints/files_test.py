@@ -2,7 +2,9 @@
 """Checkpoints in folders whose names TensorFlow reads as patterns."""
 
 import pathlib
+import uuid
 
+import numpy as np
 import pytest
 
 from deeplab2_like import errors
@@ -70,3 +72,13 @@ def test_what_may_be_a_checkpoint_is_left_to_the_reader(
     _touch(pathlib.Path("moved"), "checkpoint")
     presence.require(path)
     presence.require("gs://bucket/run")
+
+
+def test_a_checkpoint_at_an_address_is_read():
+    # The file system of ram:// takes each beginning of a path for a folder.
+    prefix = f"ram://{uuid.uuid4().hex}/run/ckpt-2"
+    value = np.arange(3, dtype=np.float32)
+    writing.write_checkpoint(prefix, {("variables", "a"): value})
+    read = checkpoint_files.read_checkpoint(prefix)
+    np.testing.assert_array_equal(read["variables/a"], value)
+    assert checkpoint_files.list_names(prefix) == ["variables/a"]
