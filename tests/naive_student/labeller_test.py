@@ -29,7 +29,11 @@ def _views(config, scales, is_mirrored):
 
 
 @pytest.mark.parametrize(
-    ("scales", "is_mirrored"), [((1.0,), False), ((0.75, 1.0), True)]
+    ("scales", "is_mirrored"),
+    [
+        ((1.0,), False),
+        pytest.param((0.75, 1.0), True, marks=pytest.mark.slow),
+    ],
 )
 def test_labels_are_the_predictions_with_the_same_views(
     tiny_run, config, scales, is_mirrored
