@@ -25,7 +25,7 @@ from deeplab2_like.trainer import (
 _CANVAS = (65, 129)
 _LEARNING = (
     "semi_supervised { method: METHOD unlabeled_pattern: 'PATTERN' "
-    "consistency { confidence_threshold: 0.3 ramp_up_steps: 2 "
+    "consistency { confidence_threshold: 0.1 ramp_up_steps: 2 "
     "feature_dropout_rate: 0.2 } } "
     "trainer_options { deterministic: true solver_options { ema_decay: 0.9 } }"
 )
@@ -181,16 +181,14 @@ def test_a_run_that_continues_ends_with_the_same_weights(
 ):
     options = learning(method)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    results = _run(config_file, whole, "train_and_eval", options)
-    assert 0 <= results["summaries"]["evaluation/iou/IoU"] <= 1
     # A constant rate, as that of a shorter training would fall sooner.
     half = "trainer_options { solver_options { training_number_of_steps: 2 } }"
     flat = "trainer_options { solver_options { poly_learning_power: 0 } }"
+    results = _run(config_file, whole, "train_and_eval", options, flat)
+    assert 0 <= results["summaries"]["evaluation/iou/IoU"] <= 1
     _run(config_file, parts, "train", options, flat, half)
     _run(config_file, parts, "train", options, flat)
-    flat_whole = tmp_path / "flat"
-    _run(config_file, flat_whole, "train", options, flat)
-    expected, found = _read(flat_whole, 4), _read(parts, 4)
+    expected, found = _read(whole, 4), _read(parts, 4)
     assert expected.keys() == found.keys()
     assert any(name.startswith("average/") for name in found)
     for name in expected:
