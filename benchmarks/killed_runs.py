@@ -32,18 +32,37 @@ sys.path[0] = str(_ROOT)
 from deeplab2_like import errors  # noqa: E402
 from deeplab2_like.console import program  # noqa: E402
 
-_KILLS = flags.DEFINE_integer("kills", 5, "Kills.", lower_bound=0)
-_WORKERS = flags.DEFINE_integer(
-    "workers", 1, "Processes of a run, all on this machine.", lower_bound=1
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
+_KILLS = flags.DEFINE_integer(
+    "kills", 5, "Kills.", lower_bound=0, flag_values=_FLAGS
 )
-_STEPS = flags.DEFINE_integer("steps", 40, "Steps of a run.", lower_bound=4)
+_WORKERS = flags.DEFINE_integer(
+    "workers",
+    1,
+    "Processes of a run, all on this machine.",
+    lower_bound=1,
+    flag_values=_FLAGS,
+)
+_STEPS = flags.DEFINE_integer(
+    "steps", 40, "Steps of a run.", lower_bound=4, flag_values=_FLAGS
+)
 _INTERVAL = flags.DEFINE_integer(
-    "interval", 4, "Steps between two checkpoints.", lower_bound=1
+    "interval",
+    4,
+    "Steps between two checkpoints.",
+    lower_bound=1,
+    flag_values=_FLAGS,
 )
 _ASYNC = flags.DEFINE_bool(
-    "async_checkpoints", False, "Whether checkpoints are written meanwhile."
+    "async_checkpoints",
+    False,
+    "Whether checkpoints are written meanwhile.",
+    flag_values=_FLAGS,
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the moments.")
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the moments.", flag_values=_FLAGS
+)
 
 _CONFIG = "scenes/panoptic_deeplab_mobilenet_v3_small_os16"
 # How long the other workers may take to end, and a start to its first steps.
@@ -326,4 +345,4 @@ def _main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.run(_main)
+    program.run(_main, _FLAGS)

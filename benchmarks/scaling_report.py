@@ -33,10 +33,13 @@ from benchmarks import reporting, scaling_model  # noqa: E402
 from deeplab2_like import errors  # noqa: E402
 from deeplab2_like.console import path_flags, program  # noqa: E402
 
+# Of this program only: others use the same names.
+_FLAGS = flags.FlagValues()
 _COMPILED = path_flags.define(
     "compiled",
     None,
     "File that tpu_compile.py has written with --out, with training steps.",
+    flag_values=_FLAGS,
 )
 _IMAGES_PER_CORE = flags.DEFINE_float(
     "images_per_core",
@@ -44,9 +47,13 @@ _IMAGES_PER_CORE = flags.DEFINE_float(
     "Images that one processor core prepares in a second; measured when not "
     "given.",
     lower_bound=1e-6,
+    flag_values=_FLAGS,
 )
 _BATCH = flags.DEFINE_list(
-    "batch", ["1", "4"], "Images of a device, on a v5e and on an H100."
+    "batch",
+    ["1", "4"],
+    "Images of a device, on a v5e and on an H100.",
+    flag_values=_FLAGS,
 )
 _SHARE = flags.DEFINE_float(
     "share",
@@ -54,12 +61,16 @@ _SHARE = flags.DEFINE_float(
     "Share of the peaks of operations and memory that a step reaches.",
     lower_bound=0.01,
     upper_bound=1.0,
+    flag_values=_FLAGS,
 )
 _CHECK = flags.DEFINE_bool(
-    "check", False, "Compare the model with logical devices of this machine."
+    "check",
+    False,
+    "Compare the model with logical devices of this machine.",
+    flag_values=_FLAGS,
 )
 # A flag without a text is not shown: the program itself uses it.
-_DEVICES = flags.DEFINE_integer("devices", None, "")
+_DEVICES = flags.DEFINE_integer("devices", None, "", flag_values=_FLAGS)
 
 _V5E = (4, 8, 16, 32, 64, 128, 256)
 _H100 = (8, 16, 32, 64, 128, 256, 512)
@@ -375,4 +386,4 @@ def _main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.run(_main)
+    program.run(_main, _FLAGS)
