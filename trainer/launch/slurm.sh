@@ -55,6 +55,10 @@ for ((start = 1; start <= most_starts && !is_stopped; start++)); do
     --num_gpus=-1 \
     "$@" &
   step=$!
+  # A signal may have come before its number was known.
+  if ((is_stopped)); then
+    stop
+  fi
   code=0
   wait "$step" || code=$?
   # SIGTERM ends `wait` with 143, not the step; 127: its code is known already.
@@ -67,7 +71,8 @@ for ((start = 1; start <= most_starts && !is_stopped; start++)); do
     code=$again
   done
   step=
-  if ((code != 75 && code != 137)); then
+  # 143: SIGTERM came before the program had started.
+  if ((code != 75 && code != 137 && !(is_stopped && code == 143))); then
     exit "$code"
   fi
   echo "Start $start of $most_starts ended with code $code."
