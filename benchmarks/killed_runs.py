@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -173,14 +174,29 @@ def _free_ports(count: int) -> list[int]:
             item.close()
 
 
-def _finish(processes: Sequence["subprocess.Popen[str]"]) -> None:
-    """Waits for a run that nobody kills."""
+def _finish(processes: Sequence["subprocess.Popen[str]"]) -> str:
+    """Waits for a run that nobody kills; returns what its chief printed."""
     outputs = [process.communicate()[0] for process in processes]
     for process, output in zip(processes, outputs, strict=True):
         if process.returncode:
             raise errors.TrainingError(
                 f"A run ended with code {process.returncode}:\n{output[-3000:]}"
             )
+    return outputs[0]
+
+
+def check_continued(output: str, saved: int) -> None:
+    """Checks that a run went on from the step that was saved last.
+
+    Raises:
+        TrainingError: It began anew, or at another step.
+    """
+    found = re.findall(r"^Continuing from .*ckpt-(\d+)", output, re.MULTILINE)
+    if [int(step) for step in found] != [saved] * bool(saved):
+        raise errors.TrainingError(
+            f"Step {saved} was saved last, and the next start continued from "
+            f"{', '.join(found) or 'none'}."
+        )
 
 
 def _kill_one(
@@ -295,7 +311,7 @@ def kill_often(plan: Plan, kills: int, seed: int) -> None:
         f"step {plan.steps}, a checkpoint every {plan.interval} steps."
     )
     generator = random.Random(seed)
-    saved, done = 0, 0
+    saved, done, after_save = 0, 0, 0
     # Half of the kills while it starts, the others among steps and saves.
     while done < kills:
         delay = generator.uniform(0.0, first)
@@ -315,15 +331,17 @@ def kill_often(plan: Plan, kills: int, seed: int) -> None:
         )
         if newest < saved:
             raise errors.TrainingError(f"Step {saved} was saved and is gone.")
+        after_save += newest > 0
         saved = newest
     if done < kills:
         print(f"The run was over after {done} kills; give more --steps.")
-    _finish(plan.start("killed"))
+    check_continued(_finish(plan.start("killed")), saved)
     differing, values, largest = compare(plan)
     left = plan.leftovers("killed")
     print(
-        f"{done} of {done} starts resumed. Values that differ: {differing} of "
-        f"{values}, by at most {largest:.1e}. Left in the folder: "
+        f"{done} kills, {after_save} of them after a checkpoint; the last "
+        f"start continued from step {saved}. Values that differ: {differing} "
+        f"of {values}, by at most {largest:.1e}. Left in the folder: "
         f"{', '.join(left) or 'nothing'}."
     )
 

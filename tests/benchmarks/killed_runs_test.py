@@ -51,6 +51,20 @@ def test_weights_are_compared_bit_for_bit(tmp_path):
         killed_runs.compare(_plan(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("output", "saved"),
+    [
+        ("Continuing from runs/ckpt-4\n", 8),
+        ("Training ...\n", 4),
+        ("Continuing from runs/ckpt-4\n", 0),
+    ],
+)
+def test_a_run_that_goes_on_from_another_step_is_a_failure(output, saved):
+    with pytest.raises(errors.TrainingError, match=f"Step {saved} was saved"):
+        killed_runs.check_continued(output, saved)
+    killed_runs.check_continued("Continuing from runs/ckpt-4\n", 4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_run_that_is_killed_ends_with_the_weights_of_one_that_is_not(
@@ -64,5 +78,11 @@ def test_a_run_that_is_killed_ends_with_the_weights_of_one_that_is_not(
     plan = _plan(tmp_path, steps=24, interval=2, is_async=is_async)
     killed_runs.kill_often(plan, 2, seed=1)
     last = capsys.readouterr().out.strip().splitlines()[-1]
-    assert re.match(r"2 of 2 starts resumed\. Values that differ: 0 of", last)
+    kills = re.match(
+        r"2 kills, (\d) of them after a checkpoint; the last start continued "
+        r"from step (\d+)\. Values that differ: 0 of",
+        last,
+    )
+    assert int(kills[1]) > 0
+    assert int(kills[2]) > 0
     assert last.endswith("Left in the folder: nothing.")
