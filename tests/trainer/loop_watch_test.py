@@ -2,8 +2,8 @@
 """What accompanies the loops of steps: times, warnings, traces."""
 
 import json
-import time
 
+import numpy as np
 import orbit
 import pytest
 import tensorflow as tf
@@ -33,19 +33,45 @@ class _Trainer(orbit.StandardTrainer):
         self.step.assign_add(1)
 
 
-def test_waits_for_batches_are_measured_in_the_loop():
+@pytest.fixture
+def told_times(monkeypatch):
+    """Returns the times that TensorFlow tells, to be filled in order."""
+    times = []
+
+    def tell():
+        told = tf.numpy_function(
+            lambda: np.float64(times.pop(0)), [], tf.float64
+        )
+        return tf.ensure_shape(told, [])
+
+    monkeypatch.setattr(tf, "timestamp", tell)
+    return times
+
+
+def test_waits_for_batches_are_measured_in_the_loop(told_times):
     clock = input_clock.InputClock()
     trainer = _Trainer(clock)
-    for _ in range(2):
+    for begin in (100.0, 200.0):
         clock.reset()
-        begin = time.time()
+        # Before and after the batch of each step; steps take 10 s.
+        waits = (4.0, 0.5, 0.0, 2.0)
+        for number, wait in enumerate(waits):
+            told_times += [begin + 10 * number, begin + 10 * number + wait]
         trainer.train(tf.constant(4))
-        seconds = time.time() - begin
         found = clock.read()
-        assert found.steps == 4
-        assert 0 < found.first_wait <= found.wait <= seconds
-        assert begin <= found.second_begin <= begin + seconds
+        assert found == input_clock.LoopTimes(4, sum(waits), 4.0, begin + 10)
+        assert not told_times
     assert trainer.total.numpy() == sum(range(8))
+
+
+def test_a_process_without_the_time_measures_nothing(monkeypatch):
+    assert input_clock.is_available()
+
+    def refuse():
+        raise tf.errors.FailedPreconditionError(None, None, "No time.")
+
+    monkeypatch.setattr(tf, "timestamp", refuse)
+    assert not input_clock.is_available()
 
 
 def test_the_second_step_of_a_loop_of_one_is_not_known():
