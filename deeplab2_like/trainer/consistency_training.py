@@ -65,7 +65,8 @@ class ConsistencyTrainer(training.Trainer):
             system: System of the model.
             *args: Those of `training.Trainer`.
             consistency_options: How is learned from images without labels.
-            **kwargs: Those of `training.Trainer`; `average_decay` is above 0.
+            **kwargs: Those of `training.Trainer`; with an
+                `average_decay` above 0.
         """
         super().__init__(system, *args, **kwargs)
         if self.average is None:

@@ -31,6 +31,7 @@ from deeplab2_like.trainer import (
     profiling,
     run_evaluation,
     run_options,
+    step_options,
     supervision,
     training,
     training_loop,
@@ -173,7 +174,7 @@ class Experiment:
             profile = profiling.Profile(
                 self._profile, f"{directory}/train", self._report.log
             )
-        trainer.watch = loop_watch.make_watch(
+        watch = loop_watch.make_watch(
             ledger, trainer, self._strategy, profile, self._report.log
         )
         evaluations = None
@@ -186,12 +187,9 @@ class Experiment:
             self._strategy,
             evaluations=evaluations,
             directory=directory,
-            report=self._report,
             supervised=supervised,
+            watch=watch,
         )
-        loop.ledger = ledger
-        if self._profile is not None:
-            loop.ends = (self._profile.start, self._profile.end)
         try:
             loop.run(on_step)
         finally:
@@ -236,10 +234,7 @@ class Experiment:
                 "training_number_of_steps": (
                     self._solver.training_number_of_steps
                 ),
-                "the start of --profile_steps": getattr(
-                    self._profile, "start", 0
-                ),
-                "the end of --profile_steps": getattr(self._profile, "end", 0),
+                **self._list_profile_ends(),
                 **{
                     name: getattr(self._trainer_options, name)
                     for name in fields
@@ -255,6 +250,14 @@ class Experiment:
                 lambda step: step > start,
                 is_shared=part == "eval",
             )
+
+    def _list_profile_ends(self) -> dict[str, int]:
+        """Lists the steps of the trace, by names for messages."""
+        steps = self._profile or profile_steps.ProfileSteps(0, 0)
+        return {
+            "the start of --profile_steps": steps.start,
+            "the end of --profile_steps": steps.end,
+        }
 
     def _build_trainer(
         self,
@@ -277,26 +280,33 @@ class Experiment:
             tf.data.Dataset.range(0),  # Replaced when the first step is known.
             groups,
             learning_rate,
-            weight_decay=self._solver.weight_decay,
+            self._build_step_options(),
+        )
+        return trainer, trainer.state()
+
+    def _build_step_options(self) -> step_options.StepOptions:
+        solver = self._solver
+        is_compiled = self._trainer_options.compile_step
+        if is_compiled:
+            distribution.check_compilable(self._strategy)
+        return step_options.StepOptions(
+            weight_decay=solver.weight_decay,
             clip_gradient_norm=(
-                self._solver.clip_gradient_norm
-                if self._solver.use_gradient_clipping
+                solver.clip_gradient_norm
+                if solver.use_gradient_clipping
                 else None
             ),
-            average_decay=self._solver.ema_decay,
+            average_decay=solver.ema_decay,
+            parts=self._choose_parts(),
+            is_compiled=is_compiled,
         )
-        trainer.parts = self._choose_parts()
-        if self._trainer_options.compile_step:
-            distribution.check_compilable(self._strategy)
-            trainer.is_compiled = True
-        return trainer, trainer.state()
 
     def _choose_parts(self) -> int:
         """Returns in how many parts a replica computes its share of a batch."""
         batch_size = self._options.train_dataset_options.batch_size
         replicas = self._strategy.num_replicas_in_sync
         share = max(1, batch_size // replicas)
-        parts = training.choose_parts(
+        parts = step_options.choose_parts(
             share, self._solver.max_replica_batch_size
         )
         if parts > 1:

@@ -25,6 +25,7 @@ class LoopWatch:
     Attributes:
         clock: Measures the waits for batches; None for no measurement.
         ledger: Ledger of the run.
+        ends: Steps at which loops have to end, for the trace.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class LoopWatch:
         """
         self.ledger = ledger
         self.clock = clock
+        self.ends: tuple[int, ...] = () if profile is None else profile.ends
         self._step = step
         self._profile = profile
         self._retraces = retraces

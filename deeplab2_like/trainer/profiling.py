@@ -9,7 +9,11 @@ from deeplab2_like.trainer import profile_steps
 
 
 class Profile:
-    """Starts and ends the profiler between loops, which have to end there."""
+    """Starts and ends the profiler between loops.
+
+    Attributes:
+        ends: Steps at which loops have to end.
+    """
 
     def __init__(
         self,
@@ -25,6 +29,7 @@ class Profile:
             log: Function that prints a line.
         """
         self._steps = steps
+        self.ends = (steps.start, steps.end)
         self._folder = folder
         self._log = log
         self._is_running = False

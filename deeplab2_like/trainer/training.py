@@ -13,25 +13,16 @@ from tensorflow.types.experimental import PolymorphicFunction
 from deeplab2_like import errors
 from deeplab2_like.graph import checks
 from deeplab2_like.meta_architectures import contract
-from deeplab2_like.trainer import loop_watch, optimizers, schedules
+from deeplab2_like.trainer import (
+    input_clock,
+    optimizers,
+    schedules,
+    step_options,
+)
 
 Batch = Mapping[str, Any]
 Numbers = dict[str, tf.Tensor]
 _Context = contextlib.AbstractContextManager[None]
-
-
-def choose_parts(share: int, most: int) -> int:
-    """Returns in how many equal parts a replica computes its images.
-
-    Args:
-        share: Number of images of a replica in a batch.
-        most: Largest number that it computes at once; 0 for no limit.
-    """
-    if not most:
-        return 1
-    return next(
-        n for n in range(1, share + 1) if share % n == 0 and share // n <= most
-    )
 
 
 class Trainer(orbit.StandardTrainer):
@@ -40,13 +31,10 @@ class Trainer(orbit.StandardTrainer):
     Attributes:
         global_step: int64 scalar, number of steps done.
         average: The averaged weights; None without.
-        parts: Number of equal parts in which a replica computes its share of a
-            batch, one after the other; divides the share.
         tracing: Makes the context in which Python traces the model.
         around_loop: Makes the context of a loop with a number of steps.
-        watch: Accompanies the loops of steps; None for nothing.
+        clock: Measures the waits for batches; None for no measurement.
         loop_function: The traced loop of steps; None before the first one.
-        is_compiled: Whether XLA compiles the step of a replica as one.
     """
 
     def __init__(
@@ -56,10 +44,7 @@ class Trainer(orbit.StandardTrainer):
         dataset: tf.data.Dataset | tf.distribute.DistributedDataset,
         groups: Sequence[optimizers.ParameterGroup],
         learning_rate: schedules.LearningRate,
-        *,
-        weight_decay: float = 0.0,
-        clip_gradient_norm: float | None = None,
-        average_decay: float = 0.0,
+        options: step_options.StepOptions | None = None,
     ):
         """Creates the trainer.
 
@@ -70,12 +55,7 @@ class Trainer(orbit.StandardTrainer):
                 `data.pipeline.make_training_dataset`.
             groups: All trainable variables with their optimizers.
             learning_rate: Learning rate, for the summaries.
-            weight_decay: Weight decay; adds `weight_decay / 2 * sum(w ** 2)`
-                over the decayed weights to the loss.
-            clip_gradient_norm: Largest norm of all gradients together; None
-                for no clipping.
-            average_decay: Decay of averaged weights, see
-                `optimizers.AveragedWeights`; 0 for none.
+            options: How a step is computed; the defaults when None.
         """
         super().__init__(
             dataset,
@@ -89,27 +69,30 @@ class Trainer(orbit.StandardTrainer):
         self._groups = groups
         self._variables = [v for group in groups for v in group.variables]
         self._learning_rate = learning_rate
-        self._weight_decay = weight_decay
-        self._decayed = system.decayed_variables(model) if weight_decay else []
-        self._clip_gradient_norm = clip_gradient_norm
+        self._options = options or step_options.StepOptions()
+        self._decayed = (
+            system.decayed_variables(model)
+            if self._options.weight_decay
+            else []
+        )
         self._strategy = tf.distribute.get_strategy()
         self._is_tpu = isinstance(self._strategy, tf.distribute.TPUStrategy)
         for group in groups:
             group.optimizer.build(group.variables)
         self.average = (
-            optimizers.AveragedWeights(model.variables, average_decay)
-            if average_decay
+            optimizers.AveragedWeights(
+                model.variables, self._options.average_decay
+            )
+            if self._options.average_decay
             else None
         )
         self._means = _Means()
-        self.parts = 1
         self.tracing: Callable[[], _Context] = contextlib.nullcontext
         self.around_loop: Callable[[int], _Context] = lambda _: (
             contextlib.nullcontext()
         )
-        self.watch: loop_watch.LoopWatch | None = None
+        self.clock: input_clock.InputClock | None = None
         self.loop_function: PolymorphicFunction | None = None
-        self.is_compiled = False
         self._compiled_step = tf.function(
             self._replica_step, jit_compile=True, autograph=False
         )
@@ -143,10 +126,7 @@ class Trainer(orbit.StandardTrainer):
         Returns:
             See `train_loop_end`.
         """
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self.around_loop(int(num_steps)))
-            if self.watch is not None:
-                stack.enter_context(self.watch.loop())
+        with self.around_loop(int(num_steps)):
             return super().train(num_steps)
 
     def train_loop_begin(self) -> None:
@@ -155,9 +135,11 @@ class Trainer(orbit.StandardTrainer):
 
     def train_step(self, iterator) -> None:
         """Runs one step on all replicas."""
-        clock = None if self.watch is None else self.watch.clock
-        batch = next(iterator) if clock is None else clock.take(iterator)
-        if self.is_compiled:
+        if self.clock is None:
+            batch = next(iterator)
+        else:
+            batch = self.clock.take(iterator)
+        if self._options.is_compiled:
             # XLA has no texts.
             batch = {key: x for key, x in batch.items() if key != "name"}
             self._strategy.run(self._compiled_step, args=(batch,))
@@ -196,9 +178,9 @@ class Trainer(orbit.StandardTrainer):
         gradients = optimizers.sum_over_replicas(gradients)
         norm = tf.linalg.global_norm(gradients)
         gradients = self._stop_unless_finite(gradients, norm, losses, batch)
-        if self._clip_gradient_norm is not None:
+        if self._options.clip_gradient_norm is not None:
             gradients = optimizers.clip_by_global_norm(
-                gradients, norm, self._clip_gradient_norm
+                gradients, norm, self._options.clip_gradient_norm
             )
         optimizers.apply_gradients(self._groups, gradients)
         numbers = {f"losses/train_{name}": x for name, x in losses.items()}
@@ -228,13 +210,14 @@ class Trainer(orbit.StandardTrainer):
             Gradients, losses, and other numbers for summaries.
         """
         inputs = {name: x for name, x in batch.items() if name != "name"}
-        if self.parts == 1:
+        count = self._options.parts
+        if count == 1:
             return self._compute(inputs)
         results = []
         # No loop of TensorFlow, in which replicas cannot exchange statistics.
         # The next part waits, so that the memory is that of one.
         done: list[tf.Tensor] = []
-        for index in range(self.parts):
+        for index in range(count):
             with tf.control_dependencies(done):
                 part = tf.nest.map_structure(
                     lambda x, i=index: tf.identity(self._slice(x, i)), inputs
@@ -247,7 +230,7 @@ class Trainer(orbit.StandardTrainer):
         ]
         losses, statistics = (
             {
-                name: tf.add_n([part[name] for part in parts]) / self.parts
+                name: tf.add_n([part[name] for part in parts]) / count
                 for name in parts[0]
             }
             for parts in zip(*(result[1:] for result in results), strict=True)
@@ -259,7 +242,7 @@ class Trainer(orbit.StandardTrainer):
         size = values.shape[0]
         if size is None:
             size = tf.shape(values)[0]
-        size = size // self.parts
+        size = size // self._options.parts
         return values[index * size : (index + 1) * size]
 
     def _compute(
@@ -282,7 +265,7 @@ class Trainer(orbit.StandardTrainer):
 
     def _compute_decay(self) -> tf.Tensor:
         squares = [tf.nn.l2_loss(v.value) for v in self._decayed]
-        return self._weight_decay * tf.add_n(squares)
+        return self._options.weight_decay * tf.add_n(squares)
 
     def _stop_unless_finite(
         self,
@@ -296,7 +279,7 @@ class Trainer(orbit.StandardTrainer):
         Compiled programs cannot fail; there `train_loop_end` raises,
         before a checkpoint is written.
         """
-        if self._is_tpu or self.is_compiled:
+        if self._is_tpu or self._options.is_compiled:
             return gradients
         numbers = [
             *losses.items(),

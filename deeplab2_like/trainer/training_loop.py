@@ -15,6 +15,7 @@ from deeplab2_like.protos import config_pb2
 from deeplab2_like.trainer import (
     checkpoint_manager,
     evaluation,
+    loop_watch,
     run_options,
     stopping,
     supervision,
@@ -22,7 +23,6 @@ from deeplab2_like.trainer import (
     training_summaries,
     workers,
 )
-from deeplab2_like.trainer.ledger import events
 
 # Number of batches after which workers agree whether an evaluation ends.
 _AGREE_BATCHES = 8
@@ -101,12 +101,7 @@ class Evaluations:
 
 
 class TrainingLoop:
-    """Trains from the present step to the last one of a config.
-
-    Attributes:
-        ledger: Ledger of the run; writes nothing unless it is replaced.
-        ends: Steps at which loops end besides those of the config.
-    """
+    """Trains from the present step to the last one of a config."""
 
     def __init__(
         self,
@@ -117,8 +112,8 @@ class TrainingLoop:
         *,
         evaluations: Evaluations | None,
         directory: str,
-        report: progress.Progress,
         supervised: supervision.Supervision,
+        watch: loop_watch.LoopWatch,
     ):
         """Stores the parts of the run.
 
@@ -129,8 +124,8 @@ class TrainingLoop:
             strategy: The distribution strategy.
             evaluations: The evaluations; None for none.
             directory: Folder of the summaries.
-            report: Display of the progress.
-            supervised: What ends the training early.
+            supervised: What ends the training early, and where it says so.
+            watch: Accompanies the loops of steps.
         """
         self._options = options
         self._trainer = trainer
@@ -138,11 +133,10 @@ class TrainingLoop:
         self._manager = manager
         self._strategy = strategy
         self._directory = directory
-        self._report = report
+        self._report = supervised.report
         self._supervised = supervised
         self._watch = supervised.watch
-        self.ledger = events.Ledger(None)
-        self.ends: Sequence[int] = ()
+        self._loop_watch = watch
         self._total = (
             options.trainer_options.solver_options.training_number_of_steps
         )
@@ -185,8 +179,8 @@ class TrainingLoop:
 
     def _supervise(self) -> None:
         """Has the watches told of what goes on."""
-        dog = self._supervised.watchdog
-        self._trainer.around_loop = dog.steps
+        self._trainer.around_loop = self._around_loop
+        self._trainer.clock = self._loop_watch.clock
         self._manager.around = self._saving
         if isinstance(self._strategy, tf.distribute.OneDeviceStrategy):
             # Others trace in threads, which an exception would leave behind.
@@ -195,12 +189,23 @@ class TrainingLoop:
             self._evaluations.evaluator.after_batch = self._after_batch
 
     @contextlib.contextmanager
+    def _around_loop(self, num_steps: int) -> Iterator[None]:
+        """Watches a loop of steps."""
+        with (
+            self._supervised.watchdog.steps(num_steps),
+            self._loop_watch.loop(),
+        ):
+            yield
+
+    @contextlib.contextmanager
     def _saving(self) -> Iterator[None]:
         """Watches that a checkpoint is saved, or waited for."""
         step = self._current_step()
         with (
             self._supervised.watchdog.saving(),
-            self.ledger.measure("save", step, at_least=_SHORTEST_SAVE),
+            self._loop_watch.ledger.measure(
+                "save", step, at_least=_SHORTEST_SAVE
+            ),
         ):
             yield
 
@@ -253,7 +258,7 @@ class TrainingLoop:
             self._total,
             self._supervised,
             self._strategy,
-            ends=self.ends,
+            ends=self._loop_watch.ends,
         )
         return orbit.Controller(
             global_step=self._trainer.global_step,
@@ -290,7 +295,9 @@ class TrainingLoop:
                 if self._supervised.is_alone:
                     # The others would wait for this one; see `_after_batch`.
                     stack.enter_context(self._watch.interruptible())
-                stack.enter_context(self.ledger.measure("evaluation", step))
+                stack.enter_context(
+                    self._loop_watch.ledger.measure("evaluation", step)
+                )
                 controller.evaluate(evaluator_options.eval_steps)
             if step < self._total and self._stops_early(step):
                 return

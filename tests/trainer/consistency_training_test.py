@@ -20,6 +20,7 @@ from deeplab2_like.trainer import (
     consistency_build,
     consistency_training,
     run,
+    step_options,
 )
 
 _CANVAS = (65, 129)
@@ -90,7 +91,7 @@ def _make_trainer(config_file, overrides, **changed):
         tf.data.Dataset.range(0),
         build.build_parameter_groups(solver, rate, system, model),
         rate,
-        average_decay=0.9,
+        step_options.StepOptions(average_decay=0.9),
         consistency_options=dataclasses.replace(chosen, **changed),
     )
     return trainer, system, model

@@ -10,7 +10,7 @@ from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build as build_system
 from deeplab2_like.scenes import scene
-from deeplab2_like.trainer import build, run, training
+from deeplab2_like.trainer import build, run, step_options, training
 
 _OPTIONS = """\
 trainer_options {
@@ -60,8 +60,9 @@ def _make_trainer(text, *overrides):
         dataset,
         groups,
         rate,
-        weight_decay=solver.weight_decay,
-        average_decay=0.5,
+        step_options.StepOptions(
+            weight_decay=solver.weight_decay, average_decay=0.5
+        ),
     )
     return trainer, model
 

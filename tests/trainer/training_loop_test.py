@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from deeplab2_like.protos import config_pb2
 from deeplab2_like.trainer import (
+    loop_watch,
     stopping,
     supervision,
     training_loop,
@@ -13,6 +14,7 @@ from deeplab2_like.trainer import (
     watchdog,
     workers,
 )
+from deeplab2_like.trainer.ledger import events
 
 
 class _Lines(list):
@@ -101,7 +103,7 @@ def test_summaries_are_means_at_multiples_and_at_the_end(tmp_path):
 def _make_loop(patience, reason):
     options = config_pb2.ExperimentOptions()
     options.trainer_options.early_stopping_evaluations = patience
-    lines = _Lines()
+    supervised = _supervise()
     loop = training_loop.TrainingLoop(
         options,
         None,
@@ -109,10 +111,10 @@ def _make_loop(patience, reason):
         tf.distribute.get_strategy(),
         evaluations=training_loop.Evaluations(None, lambda _: reason),
         directory="",
-        report=lines,
-        supervised=_supervise(),
+        supervised=supervised,
+        watch=loop_watch.LoopWatch(events.Ledger(None), tf.Variable(0)),
     )
-    return loop, lines
+    return loop, supervised.report
 
 
 def test_training_ends_early_with_the_reason_of_the_evaluations():

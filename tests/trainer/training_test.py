@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.trainer import optimizers, schedules, training
+from deeplab2_like.trainer import optimizers, schedules, step_options, training
 
 
 class LineSystem:
@@ -50,7 +50,12 @@ def _make_trainer(dataset, rate=0.1, **kwargs):
     optimizer = optimizers.make_optimizer("sgd", schedule)
     groups = [optimizers.ParameterGroup(optimizer, model.trainable_variables)]
     trainer = training.Trainer(
-        LineSystem(), model, dataset, groups, schedule, **kwargs
+        LineSystem(),
+        model,
+        dataset,
+        groups,
+        schedule,
+        step_options.StepOptions(**kwargs),
     )
     return trainer, model
 
@@ -142,7 +147,7 @@ def test_the_state_has_weights_optimizer_and_random_generators():
     [(8, 0, 1), (8, 8, 1), (8, 4, 2), (8, 3, 4), (6, 4, 2), (7, 2, 7)],
 )
 def test_shares_are_computed_in_equal_parts(share, most, parts):
-    assert training.choose_parts(share, most) == parts
+    assert step_options.choose_parts(share, most) == parts
 
 
 def test_steps_in_parts_are_those_of_the_whole_batch():
@@ -151,9 +156,8 @@ def test_steps_in_parts_are_those_of_the_whole_batch():
     for parts in (1, 2, 4):
         dataset = _make_dataset(xs).unbatch().batch(4)
         trainer, model = _make_trainer(
-            dataset, rate=0.03, clip_gradient_norm=1.0
+            dataset, rate=0.03, clip_gradient_norm=1.0, parts=parts
         )
-        trainer.parts = parts
         outputs = trainer.train(tf.constant(3))
         numbers = {name: float(value) for name, value in outputs.items()}
         found.append(numbers | {"kernel": _kernel(model)})
