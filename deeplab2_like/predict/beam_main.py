@@ -18,7 +18,12 @@ from typing import Any
 from absl import flags
 
 from deeplab2_like import errors
-from deeplab2_like.console import path_flags, program, progress
+from deeplab2_like.console import (
+    beam_pipelines,
+    path_flags,
+    program,
+    progress,
+)
 from deeplab2_like.predict import files, models
 from deeplab2_like.storage import json_files
 
@@ -75,7 +80,7 @@ def _main(arguments: Sequence[str]) -> None:
     model = program.require(_MODEL, "what deeplab2-export wrote", "saved")
     out = program.require(_OUT, "the folder of the results", "predictions")
     out = out.rstrip("/") or "/"
-    inputs, options = _split(arguments)
+    inputs, options = beam_pipelines.split(arguments)
     if not inputs:
         raise errors.ConfigError(
             "No image is given. Name images, folders or patterns, for example "
@@ -105,14 +110,6 @@ def _main(arguments: Sequence[str]) -> None:
             f"{len(failures)} of {count + len(failures)} images could not be "
             f"read and were left out; {out}/{files.FAILURES_FILE} lists them."
         )
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Splits arguments into inputs and the options of Beam behind them."""
-    for number, argument in enumerate(arguments):
-        if argument.startswith("-"):
-            return list(arguments[:number]), list(arguments[number:])
-    return list(arguments), []
 
 
 def predict(
@@ -149,8 +146,6 @@ def predict(
             pipeline failed, or `out` holds other files.
     """
     try:
-        from apache_beam.options import pipeline_options
-
         from deeplab2_like.predict import beam_files, beam_pipeline
     except ImportError as error:
         raise errors.InstallError(
@@ -177,7 +172,7 @@ def predict(
         upright=upright,
         image_ids=image_ids,
     )
-    _run(job, pipeline_options.PipelineOptions(list(beam_options)))
+    _run(job, beam_options)
     beam_files.remove_partials(out)
     return _read_results(beam_files, out)
 
@@ -212,30 +207,12 @@ def _claim(
     beam_files.write_file(out, RUN_FILE, json_files.to_line(header).encode())
 
 
-def _run(job: Any, options: Any) -> None:
-    import apache_beam as beam
-
+def _run(job: Any, options: Sequence[str]) -> None:
     from deeplab2_like.predict import beam_pipeline
 
-    try:
-        pipeline = beam.Pipeline(options=options)
-    except Exception as error:  # Each runner has errors of its own.
-        raise errors.ConfigError(
-            f"Beam cannot use the options behind --: {_last_line(error)}"
-        ) from error
+    pipeline = beam_pipelines.open_pipeline(options)
     beam_pipeline.build(pipeline, job)
-    try:
-        pipeline.run().wait_until_finish()
-    except Exception as error:  # Each runner has errors of its own.
-        raise errors.DataError(
-            f"The pipeline failed: {_last_line(error)} The same command runs "
-            "it again; --debug shows where it failed."
-        ) from error
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1][:300]
+    beam_pipelines.run(pipeline, "runs it again")
 
 
 def _read_results(

@@ -19,7 +19,7 @@ from typing import Any
 from absl import flags
 
 from deeplab2_like import errors
-from deeplab2_like.console import path_flags, program
+from deeplab2_like.console import beam_pipelines, path_flags, program
 from deeplab2_like.recipes import forms, reading_flags
 from deeplab2_like.recipes.published import items as published_items
 from deeplab2_like.recipes.published import preparing as published_preparing
@@ -81,7 +81,7 @@ _READING = reading_flags.define(_FLAGS)
 
 def _main(arguments: Sequence[str]) -> None:
     given_out = program.require(_OUT, "the folder of the records", "records")
-    data, options = _split(arguments)
+    data, options = beam_pipelines.split(arguments)
     if len(data) != 1:
         raise errors.ConfigError(
             "Give the name of one published data set with --root, or one "
@@ -129,14 +129,6 @@ def _main(arguments: Sequence[str]) -> None:
         overwrite=_OVERWRITE.value,
     )
     print("\n".join(lines))
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Splits arguments into data and the options of Beam behind them."""
-    for number, argument in enumerate(arguments):
-        if argument.startswith("-"):
-            return list(arguments[:number]), list(arguments[number:])
-    return list(arguments), []
 
 
 def _open_writer(options: Sequence[str]) -> Any:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from deeplab2_like import errors
+from deeplab2_like.console import beam_pipelines
 from deeplab2_like.labels import coco_json
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.recipes.published import pool as pool_lib
@@ -62,7 +62,7 @@ class BeamWriter:
             errors.ConfigError: Beam cannot use them.
         """
         self._options = list(options)
-        self._open_pipeline()
+        beam_pipelines.open_pipeline(self._options)
 
     def __call__(
         self,
@@ -104,34 +104,15 @@ class BeamWriter:
             )
         advance(sum(map(len, plan.parts)))
 
-    def _open_pipeline(self) -> beam.Pipeline:
-        try:
-            return beam.Pipeline(options=PipelineOptions(self._options))
-        except Exception as error:  # Each runner has errors of its own.
-            raise errors.ConfigError(
-                f"Beam cannot use the options behind --: {_last_line(error)}"
-            ) from error
-
     def _run(self, tasks: Sequence[str]) -> None:
-        pipeline = self._open_pipeline()
+        pipeline = beam_pipelines.open_pipeline(self._options)
         _ = (
             pipeline
             | "Shards" >> beam.Create(list(tasks))
             | "Spread" >> beam.Reshuffle()
             | "Write" >> beam.Map(write_task)
         )
-        try:
-            pipeline.run().wait_until_finish()
-        except Exception as error:  # Each runner has errors of its own.
-            raise errors.DataError(
-                f"The pipeline failed: {_last_line(error)} The same command "
-                "goes on where it was; --debug shows where it failed."
-            ) from error
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1][:300]
+        beam_pipelines.run(pipeline, "goes on where it was")
 
 
 def _store_task(
