@@ -168,6 +168,9 @@ class Journal:
     def find(self, name: str, source: Source) -> bool:
         """Returns whether the results of an image are there, whole.
 
+        Results that were begun again and not completed since are not: some of
+        their files may be new and others old.
+
         Args:
             name: Name of the image's results.
             source: The image.
@@ -188,6 +191,8 @@ class Journal:
                     f"them. {_FIX}"
                 )
             return False  # The image has changed: it is predicted again.
+        if name in self._begun:
+            return False
         for relative, size in entry["files"].items():
             path = self.folder / relative
             found = path.stat().st_size if path.exists() else 0

@@ -13,7 +13,7 @@ from PIL import Image
 
 from deeplab2_like import errors, predict
 from deeplab2_like.labels import coco_format, masks
-from deeplab2_like.predict import image_sequences
+from deeplab2_like.predict import image_sequences, journal
 from deeplab2_like.storage import image_files
 
 pytest.importorskip("scipy", reason="SciPy is not installed (extra tracking)")
@@ -221,6 +221,38 @@ def test_a_frame_that_changes_changes_the_ids_behind_it(tmp_path):
     assert (out / "tracks.json").read_bytes() == (
         fresh / "tracks.json"
     ).read_bytes()
+
+
+@pytest.mark.usefixtures("tracker")
+def test_a_kill_while_a_frame_is_written_again_loses_nothing(
+    tmp_path, monkeypatch
+):
+    folder = _write_folder(tmp_path / "clip", range(1, 6))
+    first = folder / "frame0.bmp"
+    first.write_bytes(b"no image")
+    out = tmp_path / "out"
+    predict.predict_files("model", [folder], out, options=_LINK)
+    # Two objects that are seen no more take ids of those that follow.
+    Image.fromarray(np.flipud(_draw(0))).save(first)
+    complete = journal.Journal.complete
+
+    def stop(self, name, *arguments):
+        if name == "frame3":
+            raise KeyboardInterrupt
+        complete(self, name, *arguments)
+
+    before = (out / "frame3.panoptic.png").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "complete", stop)
+        with pytest.raises(KeyboardInterrupt):
+            predict.predict_files("model", [folder], out, options=_LINK)
+    assert (out / "frame3.panoptic.png").read_bytes() != before
+    predict.predict_files("model", [folder], out, options=_LINK)
+    fresh = tmp_path / "fresh"
+    predict.predict_files("model", [folder], fresh, options=_LINK)
+    for path in fresh.iterdir():
+        if path.name != journal.FILE:
+            assert (out / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.usefixtures("tracker")
