@@ -5,45 +5,90 @@ The images of one folder are a sequence, in the natural order of their names:
 frame2 comes before frame10.
 """
 
+import collections
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
 
 from deeplab2_like import errors
-from deeplab2_like.predict import journal as journal_lib
 from deeplab2_like.predict import links, result_folder
+from deeplab2_like.predict.journal import Source
 from deeplab2_like.predict.running import Run
 from deeplab2_like.storage import image_files, natural_order
 
 
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The images of one folder.
+
+    Attributes:
+        folder: Absolute path of the folder.
+        title: Its path below the inputs; for their top, or where that is the
+            same for several folders, its name.
+        name: Name of the results of the sequence; "" for the images at the top
+            of a single folder.
+        places: Places of the files in their list, in natural order.
+    """
+
+    folder: str
+    title: str
+    name: str
+    places: list[int]
+
+
 def group(
-    files: Sequence[image_files.ImageFile],
-) -> dict[str, list[int]]:
+    files: Sequence[image_files.ImageFile], taken: Sequence[str] = ()
+) -> list[Group]:
     """Groups image files by their folder.
 
     Args:
         files: The files.
+        taken: Names of other results, which no folder gets.
 
     Returns:
-        For each folder, by its path below the inputs ("" for their top), the
-        places of its files in `files`, in natural order; folders in natural
-        order too.
+        The folders, each of another name, in natural order.
     """
     folders: dict[str, list[int]] = {}
     for place, file in enumerate(files):
-        parent = pathlib.PurePosixPath(file.relative_path).parent.as_posix()
-        folders.setdefault("" if parent == "." else parent, []).append(place)
-    for places in folders.values():
+        folder = os.path.dirname(os.path.abspath(file.path))
+        folders.setdefault(folder, []).append(place)
+    parents = {}
+    for folder, places in folders.items():
         places.sort(key=lambda p: natural_order.key(files[p].relative_path))
-    return {
-        name: folders[name] for name in sorted(folders, key=natural_order.key)
-    }
+        path = pathlib.PurePosixPath(files[places[0]].relative_path)
+        parent = path.parent.as_posix()
+        parents[folder] = "" if parent == "." else parent
+    counts = collections.Counter(parents.values())
+    for folder, parent in parents.items():
+        if not parent and counts[parent] > 1:
+            parents[folder] = os.path.basename(folder)
+    order = sorted(folders, key=lambda f: (natural_order.key(parents[f]), f))
+    names = _name_uniquely([parents[folder] for folder in order], taken)
+    return [
+        Group(
+            folder,
+            parents[folder] or os.path.basename(folder),
+            name,
+            folders[folder],
+        )
+        for folder, name in zip(order, names, strict=True)
+    ]
+
+
+def _name_uniquely(names: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """Returns names of which none is used twice; "" remains."""
+    # What `name_uniquely` takes off as the extension.
+    paths = [f"{name}.json" for name in [*taken, *filter(None, names)]]
+    found = iter(image_files.name_uniquely(paths)[len(taken) :])
+    return [next(found) if name else name for name in names]
 
 
 def add_all(
     files: Sequence[image_files.ImageFile],
     ids: Sequence[int | str | None],
     run: Run,
+    taken: Sequence[str] = (),
 ) -> None:
     """Predicts image files and links those of each folder.
 
@@ -51,25 +96,21 @@ def add_all(
         files: The files.
         ids: Id of each; None where its name decides.
         run: The model, the options and the folder of results.
+        taken: Names of the results of videos and stacks.
     """
     items = result_folder.to_items(files, run.load_file)
+    groups = group(files, taken)
     done = 0
     with run.report.phase("Predicting", len(items), unit="images") as phase:
-        for name, places in group(files).items():
-            folder = os.path.dirname(os.path.abspath(files[places[0]].path))
-            title = name or os.path.basename(folder)
-            with links.Links(name, title, run) as linked:
-                for number, place in enumerate(places):
+        for found in groups:
+            source = Source(found.folder, 0, 0)
+            with links.Links(
+                found.name, found.title, run, source=source
+            ) as linked:
+                for number, place in enumerate(found.places):
                     _add(items[place], ids[place], number, linked, run)
                     done += 1
                     phase.advance(done)
-            if run.results.tracks[-1:] == [linked.file]:
-                run.results.journal.complete(
-                    linked.file,
-                    journal_lib.Source(folder, 0, 0),
-                    [linked.file],
-                    {},
-                )
 
 
 def _add(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.labels import label_map
+from deeplab2_like.predict.journal import Journal, Source
 from deeplab2_like.predict.result_folder import Item
 from deeplab2_like.predict.running import Run
 from deeplab2_like.results import tracks_json
@@ -28,6 +29,22 @@ def name_file(name: str) -> str:
     return name + tracks_json.ENDING if name else tracks_json.ENDING[1:]
 
 
+def require_own(file: str, source: Source, journal: Journal) -> None:
+    """Checks that a file of tracks may be written.
+
+    Args:
+        file: Its path below the results.
+        source: The video, folder or stack.
+        journal: What the folder of results holds.
+
+    Raises:
+        DataError: It is somebody else's, that of another source, or was
+            changed since it was written.
+    """
+    journal.find(file, source)
+    journal.require_free(file, [file])
+
+
 class Links:
     """The linked frames of a video, a folder or a stack.
 
@@ -37,7 +54,13 @@ class Links:
     """
 
     def __init__(
-        self, name: str | None, title: str, run: Run, *, is_listed: bool = True
+        self,
+        name: str | None,
+        title: str,
+        run: Run,
+        *,
+        source: Source,
+        is_listed: bool = True,
     ):
         """Begins without frames; writes nothing.
 
@@ -46,11 +69,13 @@ class Links:
                 folder; None: no file of tracks is written.
             title: Name of the sequence in the file of the tracks.
             run: The model, the options and the folder of results.
+            source: The video, folder or stack, to which the file belongs.
             is_listed: Whether the file becomes one of `run.results.tracks`.
         """
         self.file = "" if name is None else name_file(name)
         self._is_listed = is_listed
         self._title = title
+        self._source = source
         self._run = run
         self._linker = linking.Linker(run.options.link_rules)
         self._stack = contextlib.ExitStack()
@@ -141,8 +166,8 @@ class Links:
         return maps
 
     def __enter__(self) -> Self:
-        if self._is_listed:
-            self._run.results.journal.require_free(self.file, [self.file])
+        if self.file:
+            require_own(self.file, self._source, self._run.results.journal)
         return self
 
     def __exit__(
@@ -152,5 +177,9 @@ class Links:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, value, traceback)
-        if kind is None and self._writer is not None and self._is_listed:
-            self._run.results.tracks.append(self.file)
+        if kind is not None or self._writer is None:
+            return
+        results = self._run.results
+        results.journal.complete(self.file, self._source, [self.file], {})
+        if self._is_listed:
+            results.tracks.append(self.file)

@@ -101,7 +101,10 @@ class Run:
         if self._found.images and self.options.link:
             from deeplab2_like.predict import image_sequences
 
-            image_sequences.add_all(self._found.images, ids, self)
+            others = (*self._found.videos, *self._found.stacks)
+            image_sequences.add_all(
+                self._found.images, ids, self, [file.name for file in others]
+            )
         elif self._found.images:
             self._add_images(self._found.images, ids)
         if self._found.records:

@@ -148,6 +148,7 @@ class _Stack:
             self._file.name,
             self._file.relative_path,
             self._run,
+            source=self._source,
             is_listed=False,
         )
         empty = np.zeros(self._shape[1:], np.uint32)
@@ -201,7 +202,7 @@ class _Stack:
         scores: list[_Scores] = []
         done = 0
         for axis, direction in enumerate(DIRECTIONS):
-            linked = links.Links(None, "", self._run, is_listed=False)
+            linked = links.Links(None, "", self._run, source=self._source)
             labels_zyx = np.memmap(
                 self._folder / f"{direction}.labels",
                 np.uint32,

@@ -155,7 +155,9 @@ class _Frames:
         self._has_results = run.options.frame_results or run.options.link
         self._links: links.Links | None = None
         if run.options.link:
-            self._links = links.Links(file.name, file.relative_path, run)
+            self._links = links.Links(
+                file.name, file.relative_path, run, source=source
+            )
         name = pathlib.PurePosixPath(file.name)
         if not self._has_results:
             name = name.with_name(f".{name.name}.frames")

@@ -4,6 +4,7 @@
 import dataclasses
 import fractions
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -295,12 +296,83 @@ def test_tracks_of_others_are_never_replaced(tmp_path):
     assert other.read_text() == "somebody's"
 
 
+@pytest.mark.usefixtures("tracker")
+def test_a_folder_and_a_video_of_one_name_have_tracks_of_their_own(tmp_path):
+    _write_folder(tmp_path / "data/clip", range(3))
+    video = _write_video(tmp_path / "clip.mp4", range(2))
+    out = tmp_path / "out"
+    result = predict.predict_files(
+        "model", [tmp_path / "data", video], out, options=_LINK
+    )
+    assert result.problems == []
+    assert result.tracks == ["clip-2.tracks.json", "clip.tracks.json"]
+    for name, count in (("clip-2", 3), ("clip", 2)):
+        content = json.loads((out / f"{name}.tracks.json").read_text())
+        assert content["videos"][0]["length"] == count
+
+
+@pytest.mark.usefixtures("tracker")
+@pytest.mark.parametrize("is_video_first", [True, False])
+def test_tracks_of_another_source_are_never_replaced(tmp_path, is_video_first):
+    _write_folder(tmp_path / "data/clip", range(3))
+    video = _write_video(tmp_path / "clip.mp4", range(2))
+    inputs = [tmp_path / "data", video]
+    first, second = inputs[::-1] if is_video_first else inputs
+    out = tmp_path / "out"
+    predict.predict_files("model", [first], out, options=_LINK)
+    before = (out / "clip.tracks.json").read_bytes()
+    with pytest.raises(errors.DataError, match=r"'clip\.tracks\.json' in"):
+        predict.predict_files("model", [second], out, options=_LINK)
+    assert (out / "clip.tracks.json").read_bytes() == before
+    predict.predict_files("model", [first], out, options=_LINK)
+
+
+def _group(names, taken=()):
+    files = [
+        image_files.ImageFile(pathlib.Path("/data", path), relative, relative)
+        for path, relative in names.items()
+    ]
+    return [
+        (g.name, g.title, [files[place].relative_path for place in g.places])
+        for g in image_sequences.group(files, taken)
+    ]
+
+
 def test_files_are_grouped_by_their_folders():
     names = ["b/2", "b/10", "a", "b/02", "B/1", "10", "9"]
-    files = [image_files.ImageFile(None, name, name) for name in names]
-    groups = image_sequences.group(files)
-    assert list(groups) == ["", "B", "b"]
-    assert [names[place] for place in groups["b"]] == ["b/02", "b/2", "b/10"]
+    assert _group({name: name for name in names}) == [
+        ("", "data", ["9", "10", "a"]),
+        ("B", "B", ["B/1"]),
+        ("b-2", "b", ["b/02", "b/2", "b/10"]),
+    ]
+
+
+def test_folders_that_are_inputs_are_sequences_of_their_own():
+    names = {"x/munster/1": "1", "x/frankfurt/2": "2", "frankfurt/3": "3"}
+    assert _group(names) == [
+        ("frankfurt", "frankfurt", ["3"]),
+        ("frankfurt-2", "frankfurt", ["2"]),
+        ("munster", "munster", ["1"]),
+    ]
+    assert _group({"clip.v1/1": "clip.v1/1"}, ["clip", "clip.v1"]) == [
+        ("clip.v1-2", "clip.v1", ["clip.v1/1"])
+    ]
+
+
+@pytest.mark.usefixtures("tracker")
+def test_images_of_two_folders_are_not_linked(tmp_path):
+    folders = [
+        _write_folder(tmp_path / "frankfurt", range(3), "frankfurt{}.bmp"),
+        _write_folder(tmp_path / "munster", range(2), "munster{}.bmp"),
+    ]
+    out = tmp_path / "out"
+    result = predict.predict_files("model", folders, out, options=_LINK)
+    assert result.tracks == ["frankfurt.tracks.json", "munster.tracks.json"]
+    for name, count in (("frankfurt", 3), ("munster", 2)):
+        (video,) = json.loads((out / f"{name}.tracks.json").read_text())[
+            "videos"
+        ]
+        assert (video["name"], video["length"]) == (name, count)
 
 
 def test_without_scipy_the_program_says_what_to_install(tmp_path):
