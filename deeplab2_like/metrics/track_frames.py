@@ -183,8 +183,8 @@ class LabelFrames(TrackFrames):
         Args:
             true_folder: Folder of the true PNGs, in folders by sequence.
             predicted_folder: Folder of the predicted ones.
-            descriptor: The data set; classes are its category ids, and
-                its ignore_label is void.
+            descriptor: The data set; classes are its category ids. Void is
+                its ignore_label, and what `raw_predictions` writes for it.
             form: Form of the files, a key of `raw_predictions.MAX_INSTANCE`.
 
         Raises:
@@ -228,12 +228,11 @@ class LabelFrames(TrackFrames):
         categories, tracks = raw_predictions.load_raw_panoptic(path, self._form)
         class_of = self.descriptor.class_of_category()
         ignore = self.descriptor.ignore_label
-
-        def convert(category: int) -> int:
-            return class_of.get(category, -1) if category != ignore else ignore
-
+        class_of.setdefault(ignore, ignore)
+        void = raw_predictions.void_category_id(self.descriptor)
+        class_of.setdefault(void, ignore)
         found, place = label_map.number_values(categories)
-        classes = np.array([convert(c) for c in found.tolist()], np.int64)
+        classes = np.array([class_of.get(c, -1) for c in found.tolist()])
         if (classes < 0).any():
             raise errors.DataError(
                 f"{path} has the class {found[classes < 0][0]}, which the data "

@@ -11,11 +11,13 @@ from PIL import Image
 
 from deeplab2_like import errors
 from deeplab2_like.labels import coco_format
+from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.metrics import (
     track_frames,
     tracking_quality,
     volume_frames,
 )
+from deeplab2_like.results import raw_predictions
 
 _CATEGORIES = [
     {"id": 7, "name": "car", "isthing": 1},
@@ -125,6 +127,28 @@ def test_label_maps_of_kitti_step_are_scored(tmp_path):
     assert done.returncode == 0, done.stderr
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert (scores["STQ"], scores["VPQ_1"], scores["volume_PQ"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["scenes", "cityscapes_panoptic", "coco_panoptic"]
+)
+def test_void_of_written_label_maps_is_void(tmp_path, name):
+    dataset = descriptor_lib.load(name)
+    thing = dataset.thing_ids[0]
+    panoptic = np.full((6, 20), dataset.void_id)
+    panoptic[2:4, 3:8] = thing * dataset.label_divisor + 2
+    semantic = panoptic // dataset.label_divisor
+    form = "three_channel_png"
+    writer = raw_predictions.RawPredictionWriter(
+        tmp_path, dataset, panoptic_format=form
+    )
+    writer.write("0002/000000", semantic, panoptic)
+    folder = tmp_path / "raw_panoptic"
+    frames = track_frames.LabelFrames(folder, folder, dataset, form=form)
+    (frame,) = frames.read()
+    divisor = frames.descriptor.label_divisor
+    expected = semantic * divisor + 2 * (semantic == thing)
+    np.testing.assert_array_equal(frame.predicted, expected)
 
 
 @pytest.mark.parametrize(
