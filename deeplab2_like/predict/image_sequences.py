@@ -11,7 +11,6 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from deeplab2_like import errors
 from deeplab2_like.predict import links, result_folder
 from deeplab2_like.predict.journal import Source
 from deeplab2_like.predict.running import Run
@@ -35,6 +34,11 @@ class Group:
     title: str
     name: str
     places: list[int]
+
+    @property
+    def source(self) -> Source:
+        """What the file of the tracks belongs to."""
+        return Source(self.folder, 0, 0)
 
 
 def group(
@@ -97,15 +101,25 @@ def add_all(
         ids: Id of each; None where its name decides.
         run: The model, the options and the folder of results.
         taken: Names of the results of videos and stacks.
+
+    Raises:
+        DataError: Files that are not the results of the images would be
+            replaced, of which nothing is written then; or a class has more
+            tracks than label maps can number.
     """
     items = result_folder.to_items(files, run.load_file)
     groups = group(files, taken)
-    done = 0
+    results, done = run.results, 0
+    for item in items:
+        results.is_done(item)
+    for found in groups:
+        links.require_own(
+            links.name_file(found.name), found.source, results.journal
+        )
     with run.report.phase("Predicting", len(items), unit="images") as phase:
         for found in groups:
-            source = Source(found.folder, 0, 0)
             with links.Links(
-                found.name, found.title, run, source=source
+                found.name, found.title, run, source=found.source
             ) as linked:
                 for number, place in enumerate(found.places):
                     _add(items[place], ids[place], number, linked, run)
@@ -122,7 +136,7 @@ def _add(
 ) -> None:
     try:
         linked.add(item, number)
-        run.results.list_image(item.name, image_id)
-    except errors.DataError as error:
-        linked.skip()
+    except links.FrameError as error:
         run.leave_out(item.source.path, str(error))
+    else:
+        run.results.list_image(item.name, image_id)

@@ -29,6 +29,10 @@ def name_file(name: str) -> str:
     return name + tracks_json.ENDING if name else tracks_json.ENDING[1:]
 
 
+class FrameError(errors.DataError):
+    """A frame cannot be read or predicted; the others can be linked."""
+
+
 def require_own(file: str, source: Source, journal: Journal) -> None:
     """Checks that a file of tracks may be written.
 
@@ -94,8 +98,10 @@ class Links:
             Its segments with the ids of their tracks.
 
         Raises:
-            DataError: The frame cannot be read, or somebody else's files would
-                be replaced.
+            FrameError: The frame cannot be read or predicted, and is passed
+                over.
+            DataError: Somebody else's files would be replaced, or a class has
+                more tracks than label maps can number.
         """
         results = self._run.results
         is_done = results.is_done(item)
@@ -103,21 +109,39 @@ class Links:
         if is_done:
             found = results.load(item.name)
         else:
-            pixels_hw3 = item.load()
-            _, found = self._run.infer(pixels_hw3)
+            pixels_hw3, found = self._infer(item)
         linked = linking.apply(found, self._linker.add_result(found))
-        maps = self._to_maps(linked)
-        _, annotation = linked.to_coco("", "")
+        numbers = self._number(linked)
         if not is_done or (
             results.journal.read(item.name)["segments_info"]
-            != annotation["segments_info"]
+            != linked.to_coco_segments()
         ):
             if pixels_hw3 is None:
                 pixels_hw3 = item.load()
+            maps = self._make_maps(linked, numbers) if item.is_listed else {}
             results.write(item, pixels_hw3, maps, linked)
-        if not self.file:
-            return linked
+        if self.file:
+            self._open().add(
+                frame, {"file_name": item.file_name, **item.facts}, linked
+            )
+        return linked
+
+    def _infer(
+        self, item: Item
+    ) -> tuple[npt.NDArray[np.uint8], PanopticResult]:
+        """Returns the pixels of a frame and its segments."""
+        try:
+            pixels_hw3 = item.load()
+            _, found = self._run.infer(pixels_hw3)
+        except errors.DataError as error:
+            self.skip()
+            raise FrameError(str(error)) from error
+        return pixels_hw3, found
+
+    def _open(self) -> tracks_json.TracksWriter:
+        """Returns the writer of the tracks, which the first frame opens."""
         if self._writer is None:
+            results = self._run.results
             path = results.folder / self.file
             path.parent.mkdir(parents=True, exist_ok=True)
             results.journal.begin(self.file)
@@ -126,44 +150,49 @@ class Links:
                     path, self._run.descriptor, self._title
                 )
             )
-        facts = {"file_name": item.file_name, **item.facts}
-        self._writer.add(frame, facts, linked)
-        return linked
+        return self._writer
 
     def skip(self) -> None:
         """Passes over a frame that cannot be read."""
         self._linker.skip()
 
-    def _to_maps(
-        self, linked: PanopticResult
-    ) -> Mapping[str, npt.NDArray[Any]]:
-        """Returns label maps, in which tracks are numbered by class."""
-        divisor = linked.label_divisor
-        labels = []
+    def _number(self, linked: PanopticResult) -> list[int]:
+        """Numbers the tracks of each class from 1; stuff has 0."""
+        found = []
         for info in linked.segments_info:
-            class_id, number = info["label_id"], 0
+            number = 0
             if info["isthing"]:
-                numbers = self._numbers.setdefault(class_id, {})
+                numbers = self._numbers.setdefault(info["label_id"], {})
                 number = numbers.setdefault(info["id"], len(numbers) + 1)
-            labels.append(class_id * divisor + number)
-        maps = {"semantic": linked.semantic()}
+            found.append(number)
+        return found
+
+    def _make_maps(
+        self, linked: PanopticResult, numbers: list[int]
+    ) -> Mapping[str, npt.NDArray[Any]]:
+        """Returns the label maps that are written, of numbered tracks."""
         if self._run.options.raw_panoptic_format is None:
-            return maps
-        most = max(map(len, self._numbers.values()), default=0)
+            return {}
+        divisor = linked.label_divisor
+        most = max(numbers, default=0)
         if most >= divisor:
             raise errors.DataError(
-                f"A class has {most} tracks, and label maps of this data set "
-                f"number up to {divisor - 1} objects of a class. Raise "
-                "label_divisor, or leave out --raw_panoptic_format."
+                f"A class has {most} tracks or more, and label maps of this "
+                f"data set number up to {divisor - 1} objects of a class. "
+                "Raise label_divisor, or leave out --raw_panoptic_format."
             )
+        labels = [
+            info["label_id"] * divisor + number
+            for info, number in zip(linked.segments_info, numbers, strict=True)
+        ]
         ids = np.array([info["id"] for info in linked.segments_info], np.int64)
-        maps["panoptic"] = label_map.replace_values(
+        panoptic = label_map.replace_values(
             linked.segmentation,
             ids,
             np.array(labels, np.int64),
             linked.ignore_label * divisor,
         )
-        return maps
+        return {"semantic": linked.semantic(), "panoptic": panoptic}
 
     def __enter__(self) -> Self:
         if self.file:

@@ -175,8 +175,7 @@ class _Stack:
         )
         try:
             return linked.add(item, number)
-        except errors.DataError as error:
-            linked.skip()
+        except links.FrameError as error:
             self._leave_out(number, str(error))
             return None
 

@@ -283,15 +283,17 @@ class PanopticResult:
             uint8 [H, W, 3], pixels of the PNG, id = R + 256 * G + 65536 * B;
             and the entry of the JSON file's `annotations`.
         """
-        keys = ("id", "category_id", "area", "bbox", "iscrowd", "score")
         annotation = {
             "image_id": image_id,
             "file_name": file_name,
-            "segments_info": [
-                {key: info[key] for key in keys} for info in self.segments_info
-            ],
+            "segments_info": self.to_coco_segments(),
         }
         return coco_format.encode_ids(self.segmentation), annotation
+
+    def to_coco_segments(self) -> list[dict[str, Any]]:
+        """Returns `segments_info` of COCO's panoptic format."""
+        keys = ("id", "category_id", "area", "bbox", "iscrowd", "score")
+        return [{key: info[key] for key in keys} for info in self.segments_info]
 
     def _replace_ids(
         self, values: npt.NDArray[np.int64], void: int

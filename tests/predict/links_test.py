@@ -273,6 +273,41 @@ def test_label_maps_number_the_tracks_of_each_class(tmp_path):
     assert found == {(6, 1)}  # The category id of cars.
 
 
+def test_more_tracks_than_label_maps_number_are_one_sentence(tracker, tmp_path):
+    tracker.descriptor = dataclasses.replace(
+        tracker.descriptor, label_divisor=4
+    )
+    folder = _write_folder(tmp_path / "clip", range(3))
+    pixels = np.full((*_SIZE, 3), 30, np.uint8)
+    pixels[:2, 58:] = 200  # A fourth object.
+    Image.fromarray(pixels).save(folder / "frame3.bmp")
+    out = tmp_path / "out"
+    options = dataclasses.replace(
+        _LINK, raw_panoptic_format="three_channel_png"
+    )
+    with pytest.raises(errors.DataError, match="number up to 3 objects"):
+        predict.predict_files("model", [folder], out, options=options)
+    assert json.loads((out / "panoptic.json").read_text())["images"]
+    assert not (out / "failures.json").exists()
+    predict.predict_files("model", [folder], tmp_path / "2", options=_LINK)
+
+
+@pytest.mark.parametrize("name", ["frame2.overlay.png", "b.tracks.json"])
+def test_what_must_not_be_replaced_is_found_before_the_first_frame(
+    tracker, tmp_path, name
+):
+    _write_folder(tmp_path / "data/a", range(3), "frame{}.bmp")
+    _write_folder(tmp_path / "data/b", range(3), "frame{}.bmp")
+    out = tmp_path / "out"
+    other = out / (name if name.startswith("b.") else f"b/{name}")
+    other.parent.mkdir(parents=True)
+    other.write_text("somebody's")
+    with pytest.raises(errors.DataError, match="exists, and"):
+        predict.predict_files("model", [tmp_path / "data"], out, options=_LINK)
+    assert tracker.calls == 0
+    assert other.read_text() == "somebody's"
+
+
 @pytest.mark.usefixtures("tracker")
 def test_results_with_other_rules_are_refused(tmp_path):
     folder = _write_folder(tmp_path / "clip", range(2))

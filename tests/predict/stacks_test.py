@@ -113,6 +113,25 @@ def test_an_interrupted_stack_goes_on_where_it_was(fake, tmp_path, options):
     assert names[0] == names[1]
 
 
+@pytest.mark.parametrize("options", [_LINK, _THREE])
+def test_stacks_may_have_more_tracks_than_label_maps_number(
+    fake, tmp_path, options
+):
+    fake.descriptor = dataclasses.replace(fake.descriptor, label_divisor=2)
+    values = np.full((12, 20, 24), 30, np.uint8)
+    for corner in range(3):  # Far apart, one after the other.
+        values[4 * corner : 4 * corner + 4, :4, 9 * corner :][..., :4] = 220
+    path = _write_tiff(tmp_path, values)
+    out = tmp_path / "out"
+    options = dataclasses.replace(
+        options, raw_panoptic_format="three_channel_png"
+    )
+    result = predict.predict_files("model", [path], out, options=options)
+    assert result.problems == []
+    labels = _read(out / "cells.labels.tif")
+    assert len(np.unique(labels[values == 220])) == 3
+
+
 @pytest.mark.usefixtures("fake")
 def test_values_of_16_bits_are_taken_from_their_range(tmp_path, capsys):
     values = _draw().astype(np.uint16) * 20 + 1000
