@@ -270,6 +270,8 @@ def test_label_maps_number_the_tracks_of_each_class(tmp_path):
             Image.open(out / f"raw_panoptic/frame{time}.png")
         ).astype(int)
         found.add((values[9, 4 + 4 * time, 0], values[9, 4 + 4 * time, 2]))
+        semantic = Image.open(out / f"raw_semantic/frame{time}.png")
+        np.testing.assert_array_equal(semantic, values[..., 0])
     assert found == {(6, 1)}  # The category id of cars.
 
 
