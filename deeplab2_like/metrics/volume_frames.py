@@ -107,6 +107,13 @@ class VolumeFrames(track_frames.TrackFrames):
                 f"{labels_hw.dtype} {list(labels_hw.shape)}. Labels are whole "
                 "numbers, one a voxel."
             )
+        for label in (labels_hw.min(), labels_hw.max()):
+            if not 0 <= label < track_frames.DIVISOR:
+                raise errors.DataError(
+                    f"{path} has the label {label}. Labels must be 0 to "
+                    f"{track_frames.DIVISOR - 1}, with 0 where there is no "
+                    "segment: number them anew."
+                )
         if classes is None:
             labels = labels_hw.astype(np.int64)
             return labels + track_frames.DIVISOR * (labels > 0)

@@ -240,3 +240,21 @@ def test_label_volumes_are_scored_with_and_without_classes(tmp_path):
                 predicted_json=tmp_path / "gt.json",
             ).read()
         )
+
+
+@pytest.mark.parametrize(
+    ("label", "dtype"), [(-3, np.int32), (1 << 32, np.uint64)]
+)
+def test_labels_that_are_no_numbers_of_tracks_are_named(tmp_path, label, dtype):
+    tifffile = pytest.importorskip("tifffile")
+    values = np.stack([_draw(0), _draw(1)]).astype(dtype)
+    good, bad = tmp_path / "good.tif", tmp_path / "bad.tif"
+    tifffile.imwrite(good, values, photometric="minisblack")
+    values[1, 0, 0] = label
+    tifffile.imwrite(bad, values, photometric="minisblack")
+    frames = volume_frames.VolumeFrames(good, bad).read()
+    next(frames)
+    with pytest.raises(
+        errors.DataError, match=rf"bad\.tif has the label {label}\."
+    ):
+        next(frames)
