@@ -33,7 +33,9 @@ class Agreement(NamedTuple):
 
     Attributes:
         iou: Shared pixels by those of either, above 0 and at most 1.
-        cover: Shared pixels by those of the smaller mask.
+        cover: Shared pixels by those of the smaller mask; the moved one counts
+            whole, so that a rest at the border of the picture, which any
+            segment there covers, says little.
     """
 
     iou: float
@@ -68,7 +70,7 @@ def compare(
 ) -> dict[int, Agreement]:
     """Compares a moved mask with the segments that it meets.
 
-    What is moved out of the picture does not count.
+    What is moved out of the picture does not count, but for the cover.
 
     Args:
         shape: The mask before it is moved.
@@ -92,7 +94,7 @@ def compare(
     return {
         number: Agreement(
             count / (len(met) + int(areas[number]) - count),
-            count / min(len(met), int(areas[number])),
+            count / min(shape.area, int(areas[number])),
         )
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
         if number

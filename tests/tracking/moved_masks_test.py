@@ -40,8 +40,27 @@ def test_ious_of_moved_masks_are_those_of_moved_pixels():
             shared = (moved & mask).sum()
             iou, cover = found.get(number, (0.0, 0.0))
             assert iou == pytest.approx(shared / max(1, (moved | mask).sum()))
-            smaller = max(1, min(moved.sum(), mask.sum()))
+            smaller = max(1, min((before == 1).sum(), mask.sum()))
             assert cover == pytest.approx(shared / smaller)
+
+
+def test_a_rest_at_the_border_is_covered_by_a_small_part():
+    maps = np.zeros((2, 20, 20), int)
+    maps[0, 5:15, 8:18] = 1
+    maps[1, 10:, 16:] = 1
+    areas = np.array([360, 40])
+    (agreement,) = moved_masks.compare(
+        _find(maps[0], 1), maps[1], areas, (5, 11)
+    ).values()
+    assert agreement.cover == 10 / 40
+    # An object that leaves the picture is covered as far as it is seen.
+    maps[1] = 0
+    maps[1, 10:, 19:] = 1
+    areas = np.array([390, 10])
+    (agreement,) = moved_masks.compare(
+        _find(maps[0], 1), maps[1], areas, (5, 11)
+    ).values()
+    assert agreement == (1, 1)
 
 
 def test_centers_are_means_of_places():
