@@ -118,7 +118,7 @@ class CocoFrames(TrackFrames):
                     "must be those of the ground truth."
                 )
             self._pairs.append((annotation, predicted.annotations[found]))
-        self._pairs.sort(key=lambda pair: natural_order.key(pair[0].file_name))
+        self._pairs.sort(key=lambda pair: _order(pair[0].file_name))
         self.num_frames = len(self._pairs)
 
     def read(self) -> Iterator[Frame]:
@@ -199,7 +199,7 @@ class LabelFrames(TrackFrames):
                 for path in root.rglob("*")
                 if path.suffix in _ENDINGS
             ),
-            key=natural_order.key,
+            key=_order,
         )
         if not names:
             raise errors.DataError(
@@ -241,6 +241,12 @@ class LabelFrames(TrackFrames):
             )
         is_thing = np.isin(classes, self.descriptor.thing_ids)
         return (classes * DIVISOR)[place] + np.where(is_thing[place], tracks, 0)
+
+
+def _order(name: str) -> tuple[object, ...]:
+    """Returns a key that keeps the frames of a folder together."""
+    parent = pathlib.PurePosixPath(name).parent.as_posix()
+    return natural_order.key(parent), natural_order.key(name)
 
 
 def _make_frame(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command deeplab2-evaluate-tracks."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -193,6 +194,41 @@ def test_frames_come_in_natural_order(tmp_path):
     frames = track_frames.CocoFrames(tmp_path / "gt.json", tmp_path / "gt.json")
     names = [frame.name for frame in frames.read()]
     assert names == [f"{v}/{t}.png" for v in "ab" for t in range(12)]
+
+
+def test_frames_of_a_folder_come_one_after_the_other(tmp_path):
+    names = ["A/1", "A/b/2", "A/c", "a/1", "a/2", "a!/1"]
+    for name in names:
+        path = tmp_path / f"gt/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((2, 3, 3), 255, np.uint8)).save(path)
+    (tmp_path / "gt.json").write_text(
+        json.dumps(
+            {
+                "annotations": [
+                    {
+                        "image_id": name,
+                        "file_name": f"{name}.png",
+                        "segments_info": [
+                            {"id": 2**24 - 1, "category_id": 20, "area": 6}
+                        ],
+                    }
+                    for name in names
+                ],
+                "categories": _CATEGORIES,
+            }
+        )
+    )
+    for frames in (
+        track_frames.CocoFrames(tmp_path / "gt.json", tmp_path / "gt.json"),
+        track_frames.LabelFrames(
+            tmp_path / "gt", tmp_path / "gt", descriptor_lib.load("scenes")
+        ),
+    ):
+        found = [frame.sequence for frame in frames.read()]
+        assert len(found) == len(names)
+        runs = [name for name, _ in itertools.groupby(found)]
+        assert len(runs) == len({*runs})
 
 
 def _score(frames):
