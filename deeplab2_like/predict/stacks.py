@@ -2,9 +2,11 @@
 """Predicts the slices of a volume and links them to one label volume.
 
 With --consensus slices are predicted in three directions, for which the volume
-and the labels of each direction lie in temporary files of 1 (3 for RGB) + 12
+and the labels of each direction lie in temporary files of 2 (6 for RGB) + 12
 bytes a voxel. In memory are always one slice, the masks of its objects, and
-what the tracks of two directions share.
+what the tracks of two directions share. All files are laid out so that the rows
+of a slice that is read or written are in one piece: the volume has a second
+file for yz, whose columns are pages apart in the first.
 """
 
 import contextlib
@@ -21,7 +23,11 @@ from deeplab2_like import errors
 from deeplab2_like.metrics import overlaps, tube_overlaps
 from deeplab2_like.predict import links, stack_pixels
 from deeplab2_like.predict.journal import Source
-from deeplab2_like.predict.result_folder import PANOPTIC_ENDING, Item
+from deeplab2_like.predict.result_folder import (
+    PANOPTIC_ENDING,
+    Item,
+    ResultFolder,
+)
 from deeplab2_like.predict.running import Run
 from deeplab2_like.results import tracks_json
 from deeplab2_like.results.panoptic_result import PanopticResult
@@ -31,7 +37,7 @@ from deeplab2_like.tracking.consensus import Part
 
 # Planes of the slices; the axis along which they follow is the place here.
 DIRECTIONS = ("xy", "xz", "yz")
-_RAW = "volume.raw"
+_RAW, _TURNED_RAW = "volume.raw", "volume.yz.raw"
 # Numbers of slices of each direction in `Source.part`.
 _MAX_SLICES = 1 << 32
 
@@ -70,7 +76,7 @@ def predict_stack(file: image_files.ImageFile, run: Run) -> None:
         journal.complete(
             file.name, source, [written, tracks], {"problems": stack.problems}
         )
-        stack.clear()
+    _clear(file.name, results)  # Also what a kill behind the last line left.
     results.tracks.append(tracks)
     results.volumes.append(labels)
 
@@ -86,6 +92,27 @@ def describe(path: str) -> Source:
             size += found.st_size
             changed = max(changed, found.st_mtime_ns)
     return Source(os.path.abspath(path), size, changed)
+
+
+def _name_hidden(name: str) -> str:
+    """Names the folder of the stored slices, below the results."""
+    path = pathlib.PurePosixPath(name)
+    return path.with_name(f".{path.name}.slices").as_posix()
+
+
+def _clear(name: str, results: ResultFolder) -> None:
+    """Deletes the stored slices and the temporary files of a stack, if any."""
+    hidden = _name_hidden(name)
+    folder = results.folder / hidden
+    if not folder.is_dir():
+        return
+    for item in results.journal.list_below(f"{hidden}/"):
+        (results.folder / (item + PANOPTIC_ENDING)).unlink(missing_ok=True)
+    for file in (_RAW, _TURNED_RAW, *(f"{d}.labels" for d in DIRECTIONS)):
+        (folder / file).unlink(missing_ok=True)
+    for empty in (*(folder / d for d in DIRECTIONS), folder):
+        with contextlib.suppress(OSError):
+            os.rmdir(empty)
 
 
 class _Stack:
@@ -109,13 +136,9 @@ class _Stack:
         self.problems: list[tuple[int, str]] = []
         # Slices of the volume that cannot be read.
         self._damaged: set[int] = set()
-        name = pathlib.PurePosixPath(file.name)
-        self._hidden = name.with_name(f".{name.name}.slices").as_posix()
+        self._hidden = _name_hidden(file.name)
         self._folder = run.results.folder / self._hidden
         self._is_three = run.options.consensus
-        self._pixels = stack_pixels.PixelValues(
-            volume, run.options.value_range, run.report.log
-        )
         depth, height, width = self._shape
         largest = height * width
         if self._is_three:
@@ -126,6 +149,10 @@ class _Stack:
                 f"limit is {run.max_pixels}: reduce them, or export the model "
                 "with a higher --max_pixels."
             )
+        # Last, as it may read all slices.
+        self._pixels = stack_pixels.PixelValues(
+            volume, run.options.value_range, run.report.log
+        )
 
     def write(self, labels: str, tracks: str) -> None:
         """Predicts the slices and writes both files."""
@@ -195,24 +222,21 @@ class _Stack:
     ) -> Iterator[npt.NDArray[Any]]:
         """Yields the labels that the directions agree upon."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        pixels_zyx3 = self._copy()
+        pixels = self._copy()
         maps: list[npt.NDArray[np.uint32]] = []
         parts: list[dict[int, Part]] = []
         scores: list[_Scores] = []
         done = 0
         for axis, direction in enumerate(DIRECTIONS):
             linked = links.Links(None, "", self._run, source=self._source)
-            labels_zyx = np.memmap(
+            target = np.memmap(
                 self._folder / f"{direction}.labels",
                 np.uint32,
                 "w+",
-                shape=self._shape,
+                shape=pixels[axis].shape[:3],
             )
             known = _Scores()
-            load = functools.partial(
-                stack_pixels.load_plane, np.moveaxis(pixels_zyx3, axis, 0)
-            )
-            target = np.moveaxis(labels_zyx, axis, 0)
+            load = functools.partial(stack_pixels.load_plane, pixels[axis])
             with linked:
                 for number in range(self._shape[axis]):
                     found = None
@@ -225,25 +249,35 @@ class _Stack:
                         known.add(found)
                     done += 1
                     advance(done)
-            maps.append(labels_zyx)
+            maps.append(np.moveaxis(target, 0, axis))
             parts.append(known.parts)
             scores.append(known)
         yield from self._agree(maps, parts, scores, tracks)
 
-    def _copy(self) -> npt.NDArray[np.uint8]:
-        """Copies the volume to a file, which is read in all directions."""
+    def _copy(self) -> list[npt.NDArray[np.uint8]]:
+        """Copies the volume to files; returns the planes of each direction."""
         colors = () if self._volume.channels == 1 else (3,)
+        depth, height, width = self._shape
         copy = np.memmap(
             self._folder / _RAW, np.uint8, "w+", shape=(*self._shape, *colors)
         )
-        for number in range(self._shape[0]):
+        turned = np.memmap(
+            self._folder / _TURNED_RAW,
+            np.uint8,
+            "w+",
+            shape=(width, depth, height, *colors),
+        )
+        for number in range(depth):
             try:
-                copy[number] = self._pixels.convert(self._volume.read(number))
+                values = self._pixels.convert(self._volume.read(number))
             except errors.DataError as error:
                 self._leave_out(number, str(error))
                 self._damaged.add(number)
-        self._require_slices(self._shape[0])
-        return copy
+                continue
+            copy[number] = values
+            turned[:, number] = np.swapaxes(values, 0, 1)
+        self._require_slices(depth)
+        return [copy, np.moveaxis(copy, 1, 0), turned]
 
     def _agree(
         self,
@@ -259,7 +293,8 @@ class _Stack:
             ):
                 total.add(
                     overlaps.compute_overlaps(
-                        maps[first][number], maps[second][number]
+                        np.array(maps[first][number]),
+                        np.array(maps[second][number]),
                     )
                 )
         clusters = consensus.find_clusters(
@@ -283,19 +318,6 @@ class _Stack:
                     ids_hw[:] = 0
                 writer.add(number, {}, _to_result(ids_hw, infos))
                 yield ids_hw
-
-    def clear(self) -> None:
-        """Deletes the stored slices and the temporary files."""
-        folder = self._run.results.folder
-        for name in self._run.results.journal.list_below(f"{self._hidden}/"):
-            (folder / (name + PANOPTIC_ENDING)).unlink(missing_ok=True)
-        (self._folder / _RAW).unlink(missing_ok=True)
-        for direction in DIRECTIONS:
-            (self._folder / f"{direction}.labels").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                os.rmdir(self._folder / direction)
-        with contextlib.suppress(OSError):
-            os.rmdir(self._folder)
 
 
 class _Scores:

@@ -9,6 +9,7 @@ import pytest
 
 from deeplab2_like import errors, predict
 from deeplab2_like.labels import masks
+from deeplab2_like.predict import journal, stack_pixels
 
 pytest.importorskip("scipy", reason="SciPy is not installed (extra tracking)")
 tifffile = pytest.importorskip(
@@ -111,6 +112,69 @@ def test_an_interrupted_stack_goes_on_where_it_was(fake, tmp_path, options):
         assert (out / name).read_bytes() == (tmp_path / "1" / name).read_bytes()
     names = [sorted(p.name for p in (tmp_path / n).iterdir()) for n in "12"]
     assert names[0] == names[1]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("options", [_LINK, _THREE])
+def test_nothing_temporary_remains_of_a_run_killed_at_its_end(
+    tmp_path, monkeypatch, options
+):
+    path = _write_tiff(tmp_path, _draw())
+    out = tmp_path / "out"
+    complete = journal.Journal.complete
+
+    def stop(self, name, *arguments):
+        complete(self, name, *arguments)
+        if name == "cells":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "complete", stop)
+        with pytest.raises(KeyboardInterrupt):
+            predict.predict_files("model", [path], out, options=options)
+    assert (out / ".cells.slices").exists()
+    result = predict.predict_files("model", [path], out, options=options)
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        ["progress.jsonl", *result.volumes, *result.tracks]
+    )
+
+
+@pytest.mark.usefixtures("fake")
+def test_stacks_may_have_three_colors(tmp_path):
+    path = tmp_path / "cells.tif"
+    colors = np.stack(3 * [_draw()], axis=-1)
+    tifffile.imwrite(path, colors, photometric="rgb")
+    for name, options in (("1", _LINK), ("3", _THREE)):
+        out = tmp_path / name
+        predict.predict_files("model", [path], out, options=options)
+        tracks = json.loads((out / "cells.tracks.json").read_text())
+        _check(_read(out / "cells.labels.tif"), tracks, _draw())
+
+
+@pytest.mark.usefixtures("fake")
+def test_rows_of_planes_are_in_one_piece_in_their_file(tmp_path, monkeypatch):
+    path = _write_tiff(tmp_path, _draw())
+    load = stack_pixels.load_plane
+    strides = set()
+
+    def note(planes, number):
+        strides.add(planes.strides[2])
+        return load(planes, number)
+
+    monkeypatch.setattr(stack_pixels, "load_plane", note)
+    predict.predict_files("model", [path], tmp_path / "out", options=_THREE)
+    assert strides == {1}
+
+
+def test_too_large_slices_are_refused_before_values_are_read(
+    fake, fake_models, tmp_path, capsys, monkeypatch
+):
+    path = _write_tiff(tmp_path, _draw().astype(np.uint16))
+    fake.max_pixels = _SHAPE[1] * _SHAPE[2] - 1
+    fake_models.install(fake, monkeypatch.setattr)
+    with pytest.raises(errors.DataError, match="have up to 480 pixels"):
+        predict.predict_files("model", [path], tmp_path / "out", options=_LINK)
+    assert "become 0..255" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [_LINK, _THREE])
