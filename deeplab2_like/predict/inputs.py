@@ -25,7 +25,11 @@ VIDEO_SUFFIXES = (
     ".wmv",
 )
 VIDEO_OVERLAY_ENDING = ".overlay.mp4"
-_OUTPUT_ENDINGS = (*image_files.OUTPUT_ENDINGS, VIDEO_OVERLAY_ENDING)
+_OUTPUT_ENDINGS = (
+    *image_files.OUTPUT_ENDINGS,
+    VIDEO_OVERLAY_ENDING,
+    f".labels{volumes.ZARR_SUFFIX}",
+)
 _RECORD_NAME = re.compile(r"\.tfrecords?($|[.-])|-\d{5}-of-\d{5}$")
 _PATTERN_CHARACTERS = "*?["
 
@@ -63,15 +67,17 @@ def find_inputs(
             images; TFRecord files (`.tfrecord`, or `-00000-of-00010` at the
             end of the name); video files (`VIDEO_SUFFIXES`); and patterns of
             these, see `user_paths.find_files`.
-        with_stacks: Whether TIFF files with several pages, and folders that
-            end in `.zarr`, are stacks.
+        with_stacks: Whether frames are linked: TIFF files with several pages,
+            and folders that end in `.zarr`, are stacks then, and TFRecord
+            files are refused.
         warn: See `image_files.find_images`.
 
     Raises:
         ConfigError: A path cannot be used, see `user_paths.expand`.
         InstallError: A package that reads stacks is not installed.
-        DataError: A file does not exist, a pattern matches nothing, or a
-            folder contains no image.
+        DataError: A file does not exist, a pattern matches nothing, a folder
+            contains no image, or a stack or TFRecord file does not go with
+            `with_stacks`.
     """
     records: dict[str, str] = {}
     others: list[str] = []
@@ -79,6 +85,7 @@ def find_inputs(
     for argument in arguments:
         for path in _expand(user_paths.expand(argument, "The image ")):
             if is_record_file(path) and os.path.isfile(path):
+                _refuse_records(path, with_stacks)
                 records.setdefault(os.path.abspath(path), path)
             elif is_zarr(path):
                 _require_stacks(path, with_stacks)
@@ -107,6 +114,14 @@ def _require_stacks(path: str, with_stacks: bool) -> None:
     if not with_stacks:
         raise errors.DataError(
             f"{path} is a stack of slices. Give --link to predict it as one."
+        )
+
+
+def _refuse_records(path: str, with_stacks: bool) -> None:
+    if with_stacks:
+        raise errors.DataError(
+            f"{path} is a TFRecord file, whose images --link does not link. "
+            "Give the images of each sequence in a folder, or leave out --link."
         )
 
 
@@ -191,7 +206,7 @@ def _expand(path: str) -> list[str]:
 def _find_files(
     paths: Sequence[str], warn: Callable[[str], None]
 ) -> list[image_files.ImageFile]:
-    """Finds files and those of folders, whose videos and records it names."""
+    """Finds files and those of folders; names what else is in folders."""
     unread = [
         (path, os.path.join(path, name))
         for path in paths
@@ -203,8 +218,8 @@ def _find_files(
         folder, first = unread[0]
         ending = os.path.splitext(first)[1]
         hint = (
-            f"{folder} also holds videos or TFRecords, which are predicted "
-            f"when they are named, for example '{folder}/*{ending}'."
+            f"{folder} also holds videos, TFRecords or Zarr folders, which are "
+            f"predicted when they are named, for example '{folder}/*{ending}'."
         )
     try:
         files = image_files.find_images(paths, warn=warn)
@@ -218,9 +233,9 @@ def _find_files(
 
 
 def _list_unread(folder: str) -> Iterator[str]:
-    """Yields the videos and records that lie directly in a folder."""
+    """Yields the videos, records and stacks that lie directly in a folder."""
     for name in sorted(os.listdir(folder)):
-        if (is_video(name) or is_record_file(name)) and not name.endswith(
-            _OUTPUT_ENDINGS
-        ):
+        is_other = is_video(name) or is_record_file(name)
+        is_other |= is_zarr(os.path.join(folder, name))
+        if is_other and not name.endswith(_OUTPUT_ENDINGS):
             yield name

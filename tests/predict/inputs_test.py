@@ -103,3 +103,25 @@ def test_a_list_without_paths_is_one_sentence(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(errors.DataError, match=r"The list .*list\.txt"):
         inputs.load_list(str(path))
+
+
+@pytest.mark.usefixtures("folder")
+def test_records_are_refused_where_frames_are_linked():
+    with pytest.raises(errors.DataError, match="does not link") as raised:
+        inputs.find_inputs(["photos", "train.tfrecord"], True)
+    assert "train.tfrecord is a TFRecord file" in str(raised.value)
+
+
+def test_zarr_folders_in_folders_are_named(folder):
+    (folder / "photos/cells.zarr").mkdir()
+    (folder / "stacks/cells.zarr").mkdir(parents=True)
+    (folder / "stacks/cells.labels.zarr").mkdir()
+    said = []
+    found = inputs.find_inputs(["photos"], True, warn=said.append)
+    assert len(found.images) == 3
+    assert "Zarr folders" in said[-1]
+    assert "'photos/*.zarr'" in said[-1]
+    with pytest.raises(errors.DataError, match=r"'stacks/\*\.zarr'"):
+        inputs.find_inputs(["stacks"], True)
+    found = inputs.find_inputs(["stacks/*.zarr"], True)
+    assert [file.name for file in found.stacks] == ["cells"]
