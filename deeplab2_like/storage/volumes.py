@@ -6,6 +6,7 @@ when a file is opened. One slice at a time is in memory.
 """
 
 import abc
+import importlib.util
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,8 @@ ZARR_SUFFIX = ".zarr"
 # Larger files than this need BigTIFF, with room for the tags.
 _BIG_TIFF = 2**32 - 2**25
 _CHUNK = 1024
+# What tifffile needs for LZW, JPEG and other compressed pages.
+_CODECS = "imagecodecs"
 
 
 class Volume(abc.ABC):
@@ -46,6 +49,7 @@ class Volume(abc.ABC):
 
         Raises:
             DataError: It is damaged.
+            InstallError: The package for its compression is not installed.
         """
 
     def __enter__(self) -> Self:
@@ -134,6 +138,10 @@ def _count_pages(path: str | os.PathLike[str]) -> int:
         return 1
 
 
+def _is_installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
 def _import(name: str, what: str) -> Any:
     try:
         return __import__(name)
@@ -187,6 +195,12 @@ class _TiffVolume(Volume):
         try:
             return self._to_slice(self._pages[number].asarray())
         except Exception as error:  # Of many kinds, for damaged files.
+            if _CODECS in str(error) and not _is_installed(_CODECS):
+                raise errors.InstallError(
+                    f"{self.path} is compressed in a way that needs the "
+                    f"package {_CODECS}. Install it with: pip install "
+                    f"{_CODECS}. Or save the stack without compression."
+                ) from error
             reason = str(error).splitlines()[0][:200] if str(error) else ""
             raise errors.DataError(
                 f"{self.path}, slice {number}: it cannot be decoded ({reason})."

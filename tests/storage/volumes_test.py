@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import importlib.util
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deeplab2_like import errors
 from deeplab2_like.storage import volumes
@@ -140,3 +142,19 @@ def test_without_the_packages_the_error_says_what_to_install(tmp_path):
         check=True,
     )
     assert done.stdout.count("pip install 'deeplab2-like[stacks]'") == 2
+
+
+def test_compressed_pages_name_the_package_that_they_need(tmp_path):
+    pages = [Image.fromarray(np.full((4, 6), n, np.uint8)) for n in range(3)]
+    path = tmp_path / "cells.tif"
+    pages[0].save(
+        path, save_all=True, append_images=pages[1:], compression="tiff_lzw"
+    )
+    with volumes.open_volume(path) as volume:
+        if importlib.util.find_spec("imagecodecs") is not None:
+            assert (volume.read(2) == 2).all()
+            return
+        with pytest.raises(
+            errors.InstallError, match="pip install imagecodecs"
+        ):
+            volume.read(2)
