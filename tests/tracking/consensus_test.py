@@ -78,15 +78,18 @@ def test_objects_that_one_direction_joins_remain_apart():
     np.testing.assert_array_equal(found, truth)
 
 
-def test_a_cluster_has_one_track_of_a_direction():
+@pytest.mark.parametrize("direction", range(3))
+def test_a_cluster_has_one_track_of_a_direction(direction):
     truth = _draw()
-    halves = truth.copy()
-    halves[4:6][halves[4:6] == 2] = 4
-    parts = {**_PARTS, 4: _CELL}
-    clusters, _ = _join([halves, truth, truth], [parts, _PARTS, _PARTS])
-    # The other half is left over.
-    members = [c.members for c in clusters]
-    assert members == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
+    cut = truth.copy()
+    cut[3:6][cut[3:6] == 2] = 4  # Three of four slices.
+    volumes, parts = 3 * [truth], 3 * [_PARTS]
+    volumes[direction], parts[direction] = cut, {**_PARTS, 4: _CELL}
+    clusters, _ = _join(volumes, parts, min_iou=0.2)
+    larger = tuple(4 if i == direction else 2 for i in range(3))
+    # The smaller part is left over.
+    members = {c.members for c in clusters}
+    assert members == {(1, 1, 1), larger, (3, 3, 3)}
 
 
 @pytest.mark.parametrize("min_iou", [0.5, 0.95])
