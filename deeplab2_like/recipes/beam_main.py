@@ -20,10 +20,9 @@ from absl import flags
 
 from deeplab2_like import errors
 from deeplab2_like.console import beam_pipelines, path_flags, program
-from deeplab2_like.recipes import forms, reading_flags
+from deeplab2_like.recipes import forms, published_flags, reading_flags
 from deeplab2_like.recipes.published import items as published_items
 from deeplab2_like.recipes.published import preparing as published_preparing
-from deeplab2_like.recipes.published import sets as published_sets
 from deeplab2_like.storage import user_paths
 
 _AUTO = "auto"
@@ -56,27 +55,8 @@ _NUM_SHARDS = flags.DEFINE_integer(
     lower_bound=0,
     flag_values=_FLAGS,
 )
-_ROOT = path_flags.define(
-    "root",
-    None,
-    "Folder of a published data set, whose name is the argument: "
-    f"{', '.join(published_sets.list_keys())}.",
-    flag_values=_FLAGS,
-)
-_SPLIT = flags.DEFINE_list(
-    "split",
-    None,
-    "With --root: splits to write, with commas between them, such as val,test. "
-    "By default those that have labels.",
-    flag_values=_FLAGS,
-)
-_CROWD = flags.DEFINE_bool(
-    "treat_crowd_as_ignore",
-    False,
-    "With --root: make crowds void.",
-    flag_values=_FLAGS,
-)
 _READING = reading_flags.define(_FLAGS)
+_PUBLISHED = published_flags.define(_FLAGS)
 
 
 def _main(arguments: Sequence[str]) -> None:
@@ -88,7 +68,10 @@ def _main(arguments: Sequence[str]) -> None:
             f"folder of images and labels, not {len(data)}: for example "
             "deeplab2-prepare-beam cityscapes --root=data --out=records."
         )
-    for name, path in (("out", given_out), ("root", _ROOT.value or data[0])):
+    for name, path in (
+        ("out", given_out),
+        ("root", _PUBLISHED.root.value or data[0]),
+    ):
         if user_paths.is_remote(path):
             raise errors.ConfigError(
                 f"{path} is an address (--{name}). Give a folder that this "
@@ -98,22 +81,22 @@ def _main(arguments: Sequence[str]) -> None:
     out = pathlib.Path(given_out)
     form = "" if _FROM.value == _AUTO else _FROM.value
     write = _open_writer(options)
-    if _ROOT.value:
+    if _PUBLISHED.root.value:
         request = published_items.Request(
             data[0],
-            pathlib.Path(_ROOT.value).absolute(),
+            pathlib.Path(_PUBLISHED.root.value).absolute(),
             out.absolute(),
-            tuple(filter(None, _SPLIT.value or ())),
+            tuple(filter(None, _PUBLISHED.split.value or ())),
             form,
             _NUM_SHARDS.value,
-            _CROWD.value,
+            _PUBLISHED.crowd.value,
             _OVERWRITE.value,
         )
         lines = published_preparing.prepare(request, write_missing=write)
         print("\n".join(lines))
         return
-    if _SPLIT.value or _CROWD.value:
-        name = "split" if _SPLIT.value else "treat_crowd_as_ignore"
+    if _PUBLISHED.split.value or _PUBLISHED.crowd.value:
+        name = "split" if _PUBLISHED.split.value else "treat_crowd_as_ignore"
         raise errors.ConfigError(
             f"--{name} is of published data sets, and --root is missing. Leave "
             "it out, or add --root."

@@ -32,6 +32,7 @@ from deeplab2_like.recipes import (
     forms,
     out_folder,
     preparing,
+    published_flags,
     reading_flags,
 )
 from deeplab2_like.recipes.forms.source import TRAIN, VAL
@@ -84,31 +85,12 @@ _PICTURE = path_flags.define(
     flag_values=_FLAGS,
 )
 _READING = reading_flags.define(_FLAGS)
-_ROOT = path_flags.define(
-    "root",
-    None,
-    "Folder of a published data set, whose name is the argument: "
-    f"{', '.join(published_sets.list_keys())}.",
-    flag_values=_FLAGS,
-)
-_SPLIT = flags.DEFINE_list(
-    "split",
-    None,
-    "With --root: splits to write, with commas between them, such as val,test. "
-    "By default those that have labels.",
-    flag_values=_FLAGS,
-)
+_PUBLISHED = published_flags.define(_FLAGS)
 _NUM_SHARDS = flags.DEFINE_integer(
     "num_shards",
     0,
     "With --root: files for each split; 0: as many as deeplab2 writes.",
     lower_bound=0,
-    flag_values=_FLAGS,
-)
-_CROWD = flags.DEFINE_bool(
-    "treat_crowd_as_ignore",
-    False,
-    "With --root: make crowds void.",
     flag_values=_FLAGS,
 )
 _PROCESSES = flags.DEFINE_integer(
@@ -168,7 +150,7 @@ def _main(arguments: Sequence[str]) -> None:
 
 def _is_published(arguments: Sequence[str]) -> bool:
     """Returns whether a published data set is asked for."""
-    if _ROOT.value:
+    if _PUBLISHED.root.value:
         return True
     return (
         len(arguments) == 1
@@ -185,7 +167,7 @@ def _prepare_published(arguments: Sequence[str], form: str) -> list[str]:
             f"{', '.join(published_sets.list_keys())}. For example "
             "deeplab2-prepare cityscapes --root=data --out=records."
         )
-    if not _ROOT.value:
+    if not _PUBLISHED.root.value:
         raise errors.ConfigError(
             "--root is missing: the folder into which the archives of "
             f"{published_sets.find_set(arguments[0]).title} were unpacked."
@@ -198,12 +180,12 @@ def _prepare_published(arguments: Sequence[str], form: str) -> list[str]:
         )
     request = published_items.Request(
         arguments[0],
-        pathlib.Path(_ROOT.value),
+        pathlib.Path(_PUBLISHED.root.value),
         pathlib.Path(_OUT.value) if _OUT.value else None,
-        tuple(filter(None, _SPLIT.value or ())),
+        tuple(filter(None, _PUBLISHED.split.value or ())),
         form,
         _NUM_SHARDS.value,
-        _CROWD.value,
+        _PUBLISHED.crowd.value,
         _OVERWRITE.value,
     )
     return published_preparing.prepare(

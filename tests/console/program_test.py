@@ -223,7 +223,9 @@ def test_flags_are_defined_in_programs_only():
         *_programs(),
         _PACKAGE / "console" / "program.py",
         _PACKAGE / "console" / "path_flags.py",
-        _PACKAGE / "recipes" / "reading_flags.py",  # Of two commands.
+        # Of several commands.
+        _PACKAGE / "recipes" / "published_flags.py",
+        _PACKAGE / "recipes" / "reading_flags.py",
     }
     for file in _PACKAGE.rglob("*.py"):
         if file not in programs:
