@@ -149,6 +149,7 @@ def _decode_png_form(
     decode: Callable[[], tf.Tensor] = decode_classes
     if tfds_features.SEGMENTS not in parsed:
         return decode()  # It is not of TensorFlow Datasets.
+    label_rules = tfds_labels.LabelRules(allows_damage=allows_damage, **rules)
     for kind, decoder in (
         (tfds_features.CITYSCAPES, tfds_labels.decode_label_ids),
         (tfds_features.COCO, tfds_labels.decode_panoptic),
@@ -156,9 +157,7 @@ def _decode_png_form(
         decode = functools.partial(
             tf.cond,
             parsed["label_format"] == kind,
-            functools.partial(
-                decoder, parsed, allows_damage=allows_damage, **rules
-            ),
+            functools.partial(decoder, parsed, label_rules),
             decode,
         )
     return decode()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decodes the labels of records of TensorFlow Datasets, in the graph."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
@@ -15,6 +17,23 @@ CITYSCAPES_IDS = (
     7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33,
 )  # fmt: skip
 _NUM_CITYSCAPES_IDS = 34
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelRules:
+    """What a label must fit.
+
+    Attributes:
+        num_classes: See `decoding.check_label_range`.
+        ignore_label: See `decoding.check_label_range`.
+        label_divisor: See `decoding.check_label_range`.
+        allows_damage: Whether a damaged PNG gives a label without pixels.
+    """
+
+    num_classes: int
+    ignore_label: int
+    label_divisor: int
+    allows_damage: bool
 
 
 def _check_classes(
@@ -49,12 +68,7 @@ def _decode_png(
 
 
 def decode_panoptic(
-    parsed: dict[str, tf.Tensor],
-    *,
-    num_classes: int,
-    ignore_label: int,
-    label_divisor: int,
-    allows_damage: bool,
+    parsed: dict[str, tf.Tensor], rules: LabelRules
 ) -> tf.Tensor:
     """Decodes the label of `coco/2017_panoptic`.
 
@@ -63,13 +77,10 @@ def decode_panoptic(
 
     Args:
         parsed: Result of `tfds_features.merge`.
-        num_classes: See `decoding.check_label_range`.
-        ignore_label: See `decoding.check_label_range`.
-        label_divisor: See `decoding.check_label_range`.
-        allows_damage: Whether a damaged PNG gives a label without pixels.
+        rules: Rules of the label.
 
     Returns:
-        int32 [H, W], class * label_divisor + instance.
+        int32 [H, W], class * rules.label_divisor + instance.
 
     Raises:
         tf.errors.InvalidArgumentError: The PNG and the table do not agree, or
@@ -77,10 +88,14 @@ def decode_panoptic(
     """
     name = parsed["name"]
     are_equal = _check_classes(
-        num_classes, COCO_CLASSES, name, "coco/2017_panoptic", "coco_panoptic"
+        rules.num_classes,
+        COCO_CLASSES,
+        name,
+        "coco/2017_panoptic",
+        "coco_panoptic",
     )
     with checks.after(are_equal):
-        rgb_hw3 = _decode_png(parsed["label"], name, 3, allows_damage)
+        rgb_hw3 = _decode_png(parsed["label"], name, 3, rules.allows_damage)
     ids_hw = rgb_hw3[..., 0] + 256 * rgb_hw3[..., 1] + 65536 * rgb_hw3[..., 2]
     order = tf.argsort(parsed[SEGMENTS][:, 0])
     segments = parsed[SEGMENTS]
@@ -93,20 +108,20 @@ def decode_panoptic(
     )
     counts = tf.where(is_counted, counts, 0)
     fits = checks.check(
-        tf.reduce_all(counts < label_divisor),
+        tf.reduce_all(counts < rules.label_divisor),
         lambda: checks.sentence(
             "Image '",
             name,
             "' has ",
             tf.reduce_max(counts),
-            f" instances of one class, but label_divisor {label_divisor} allows"
-            f" {label_divisor - 1}.",
+            " instances of one class, but label_divisor "
+            f"{rules.label_divisor} allows {rules.label_divisor - 1}.",
         ),
     )
     with checks.after(fits):
-        values = tf.gather(classes * label_divisor + counts, order)
+        values = tf.gather(classes * rules.label_divisor + counts, order)
     # Id 0 is void; it also is the place of ids below all others.
-    void = tf.constant([ignore_label * label_divisor], tf.int64)
+    void = tf.constant([rules.ignore_label * rules.label_divisor], tf.int64)
     keys = tf.concat(
         [tf.zeros([1], tf.int64), tf.gather(segments[:, 0], order)], 0
     )
@@ -130,24 +145,16 @@ def decode_panoptic(
 
 
 def decode_label_ids(
-    parsed: dict[str, tf.Tensor],
-    *,
-    num_classes: int,
-    ignore_label: int,
-    label_divisor: int,
-    allows_damage: bool,
+    parsed: dict[str, tf.Tensor], rules: LabelRules
 ) -> tf.Tensor:
     """Decodes the label of `cityscapes`: classes, without instances.
 
     Args:
         parsed: Result of `tfds_features.merge`.
-        num_classes: See `decoding.check_label_range`.
-        ignore_label: See `decoding.check_label_range`.
-        label_divisor: See `decoding.check_label_range`.
-        allows_damage: Whether a damaged PNG gives a label without pixels.
+        rules: Rules of the label.
 
     Returns:
-        int32 [H, W], class * label_divisor.
+        int32 [H, W], class * rules.label_divisor.
 
     Raises:
         tf.errors.InvalidArgumentError: The PNG has other numbers, or the data
@@ -155,14 +162,16 @@ def decode_label_ids(
     """
     name = parsed["name"]
     are_equal = _check_classes(
-        num_classes,
+        rules.num_classes,
         len(CITYSCAPES_IDS),
         name,
         "cityscapes",
         "cityscapes_panoptic",
     )
     with checks.after(are_equal):
-        ids_hw = _decode_png(parsed["label"], name, 1, allows_damage)[..., 0]
+        ids_hw = _decode_png(parsed["label"], name, 1, rules.allows_damage)[
+            ..., 0
+        ]
     most = tf.reduce_max(
         tf.concat([tf.zeros([1], tf.int32), tf.reshape(ids_hw, [-1])], 0)
     )
@@ -176,7 +185,7 @@ def decode_label_ids(
             f". Ids of labels are 0 to {_NUM_CITYSCAPES_IDS - 1}.",
         ),
     )
-    table = np.full(_NUM_CITYSCAPES_IDS, ignore_label, np.int32)
+    table = np.full(_NUM_CITYSCAPES_IDS, rules.ignore_label, np.int32)
     table[list(CITYSCAPES_IDS)] = np.arange(len(CITYSCAPES_IDS))
     with checks.after(are_known):
-        return tf.gather(table * label_divisor, ids_hw)
+        return tf.gather(table * rules.label_divisor, ids_hw)
