@@ -49,6 +49,13 @@ def require_own(file: str, source: Source, journal: Journal) -> None:
     journal.require_free(file, [file])
 
 
+def _load(item: Item) -> npt.NDArray[np.uint8]:
+    try:
+        return item.load()
+    except errors.DataError as error:
+        raise FrameError(str(error)) from error
+
+
 class Links:
     """The linked frames of a video, a folder or a stack.
 
@@ -98,8 +105,9 @@ class Links:
             Its segments with the ids of their tracks.
 
         Raises:
-            FrameError: The frame cannot be read or predicted, and is passed
-                over.
+            FrameError: The frame cannot be read or predicted. It is passed
+                over, unless its segments were stored and are only written
+                again.
             DataError: Somebody else's files would be replaced, or a class has
                 more tracks than label maps can number.
         """
@@ -117,7 +125,7 @@ class Links:
             != linked.to_coco_segments()
         ):
             if pixels_hw3 is None:
-                pixels_hw3 = item.load()
+                pixels_hw3 = _load(item)
             maps = self._make_maps(linked, numbers) if item.is_listed else {}
             results.write(item, pixels_hw3, maps, linked)
         if self.file:

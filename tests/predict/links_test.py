@@ -4,6 +4,7 @@
 import dataclasses
 import fractions
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -254,6 +255,26 @@ def test_a_kill_while_a_frame_is_written_again_loses_nothing(
     for path in fresh.iterdir():
         if path.name != journal.FILE:
             assert (out / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.usefixtures("tracker")
+def test_a_stored_frame_that_is_damaged_now_does_not_stop_the_others(
+    tmp_path,
+):
+    folder = _write_folder(tmp_path / "clip", range(1, 6))
+    first = folder / "frame0.bmp"
+    first.write_bytes(b"no image")
+    out = tmp_path / "out"
+    predict.predict_files("model", [folder], out, options=_LINK)
+    Image.fromarray(np.flipud(_draw(0))).save(first)
+    damaged = folder / "frame3.bmp"
+    found = damaged.stat()
+    damaged.write_bytes(bytes(found.st_size))
+    os.utime(damaged, ns=(found.st_atime_ns, found.st_mtime_ns))
+    result = predict.predict_files("model", [folder], out, options=_LINK)
+    (problem,) = result.problems
+    assert "frame3.bmp" in problem
+    assert result.num_images == 5
 
 
 @pytest.mark.usefixtures("tracker")
