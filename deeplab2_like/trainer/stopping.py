@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +25,8 @@ INTERRUPT = signal.SIGINT
 
 # How long a second Ctrl-C waits for Python before the process ends.
 _PATIENCE_SECONDS = 1.0
+# How long each part of leaving may take.
+LEAVE_SECONDS = 30.0
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -165,10 +167,35 @@ class Watch:
                 self._end_process()
 
     def _end_process(self) -> None:
-        for function in self._before_exit:
-            with contextlib.suppress(Exception):
-                function()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+        leave(self._before_exit)
         os._exit(INTERRUPT_CODE)
+
+
+def leave(functions: Iterable[Callable[[], None]]) -> None:
+    """Does what is due before a process ends at once, as far as it can.
+
+    What hangs, for example on a disk that does not respond, is left behind in
+    its thread, and an error counts for nothing.
+
+    Args:
+        functions: What to call, in this order; the output is flushed last.
+    """
+    for function in (*functions, sys.stdout.flush, sys.stderr.flush):
+        call_within(LEAVE_SECONDS, function)
+
+
+def call_within(seconds: float, function: Callable[[], None]) -> None:
+    """Calls a function in a thread and waits for it at most a given time.
+
+    Args:
+        seconds: The time.
+        function: The function, whose errors count for nothing.
+    """
+
+    def call() -> None:
+        with contextlib.suppress(Exception):
+            function()
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)

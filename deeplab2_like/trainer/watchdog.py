@@ -12,7 +12,6 @@ import datetime
 import faulthandler
 import os
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -185,23 +184,17 @@ class Watchdog:
                 return
             self._part = None
         where = "The stacks of its threads could not be written."
-        writer = threading.Thread(target=self._write_stacks, daemon=True)
-        writer.start()
-        writer.join(_WRITE_SECONDS)  # The disk may be what hangs.
+        # The disk may be what hangs.
+        stopping.call_within(_WRITE_SECONDS, self._write_stacks)
         if self._stacks:
             where = f"The stacks of its threads are in {self._stacks}."
-        with contextlib.suppress(Exception):
-            self._say(
-                f"Error: {part.name} took longer than {part.seconds:.0f} s "
-                f"(trainer_options.watchdog.{part.field}), so that the "
-                f"process ends. {where} The same command continues from the "
-                "last checkpoint."
-            )
-        with contextlib.suppress(Exception):
-            self._before_exit()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+        text = (
+            f"Error: {part.name} took longer than {part.seconds:.0f} s "
+            f"(trainer_options.watchdog.{part.field}), so that the "
+            f"process ends. {where} The same command continues from the "
+            "last checkpoint."
+        )
+        stopping.leave([lambda: self._say(text), self._before_exit])
         self._end_process(stopping.EXIT_CODE)
 
     def _write_stacks(self) -> None:

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import threading
+
 import pytest
 
 from deeplab2_like.trainer import stopping, watchdog
@@ -14,7 +16,7 @@ class _Clock:
 class _Case:
     """A watchdog whose clock and end are those of the test."""
 
-    def __init__(self, folder, **limits):
+    def __init__(self, folder, before_exit=None, **limits):
         self.clock = _Clock()
         self.lines, self.codes, self.exits = [], [], []
         self.folder = folder
@@ -22,7 +24,7 @@ class _Case:
             watchdog.Limits(**limits),
             str(folder),
             self.lines.append,
-            before_exit=lambda: self.exits.append(True),
+            before_exit=before_exit or (lambda: self.exits.append(True)),
             clock=self.clock,
             end_process=self.codes.append,
         )
@@ -118,6 +120,35 @@ def test_the_end_is_told_where_no_stacks_can_be_written(tmp_path):
     with case.dog.saving():
         assert case.is_ended_after(21)
     assert "could not be written" in case.lines[0]
+
+
+def test_the_process_ends_where_leaving_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr(stopping, "LEAVE_SECONDS", 0.01)
+    has_begun, never = threading.Event(), threading.Event()
+
+    def hang():
+        has_begun.set()
+        never.wait()
+
+    case = _Case(tmp_path, before_exit=hang, **_LIMITS)
+    with case.dog.saving():
+        # In a thread, so that the test fails where it does not end.
+        ends = threading.Thread(
+            target=case.is_ended_after, args=(21,), daemon=True
+        )
+        ends.start()
+        ends.join(30)
+    assert has_begun.is_set()
+    assert case.codes == [stopping.EXIT_CODE]
+
+
+def test_an_error_of_leaving_counts_for_nothing(tmp_path):
+    def fail():
+        raise OSError("The disk is gone.")
+
+    case = _Case(tmp_path, before_exit=fail, **_LIMITS)
+    with case.dog.saving():
+        assert case.is_ended_after(21)
 
 
 def test_a_thread_looks_while_the_block_lasts(tmp_path, monkeypatch):
