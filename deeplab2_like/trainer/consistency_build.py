@@ -118,7 +118,9 @@ def add_unlabeled(
 
     Returns:
         Function of a data set of batches and the context of its pipeline (or
-        None), which returns the data set with "unlabeled" in each batch.
+        None), which returns the data set with "unlabeled" in each batch: what
+        `make_unlabeled_dataset` returns, without the names, as a compiled step
+        has no texts.
 
     Raises:
         DataError: There are no such images.
@@ -143,7 +145,10 @@ def add_unlabeled(
             input_context=context,
         )
         return tf.data.Dataset.zip((data, others)).map(
-            lambda batch, unlabeled: {**batch, "unlabeled": unlabeled}
+            lambda batch, images: {
+                **batch,
+                "unlabeled": {k: x for k, x in images.items() if k != "name"},
+            }
         )
 
     return add

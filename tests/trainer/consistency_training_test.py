@@ -224,6 +224,36 @@ def test_a_semantic_system_learns_in_bfloat16(
     assert "losses/train_consistency_offset_loss" not in scalars
 
 
+@pytest.mark.slow
+def test_a_compiled_step_learns_from_images_without_labels(
+    config_file, learning, tmp_path
+):
+    compiled = (
+        "trainer_options { compile_step: true steps_per_loop: 1 "
+        "solver_options { training_number_of_steps: 2 } }"
+    )
+    folder = tmp_path / "run"
+    _run(config_file, folder, "train", learning("WEAK_TO_STRONG"), compiled)
+    scalars = _read_scalars(folder)
+    assert np.isfinite(scalars["losses/train_consistency_class_loss"])
+
+
+def test_batches_have_no_texts_of_images_without_labels(config_file, learning):
+    loaded = config.load(str(config_file), [learning()])
+    labeled = tf.data.Dataset.from_tensors({"name": ["a", "b"]}).repeat()
+    data = consistency_build.add_unlabeled(loaded.options, 0)(labeled, None)
+    spec = data.element_spec
+    assert spec["name"].dtype == tf.string
+    assert spec["unlabeled"].keys() == {
+        "image",
+        "recolored",
+        "valid",
+        "draws",
+        "seed",
+    }
+    assert all(x.dtype != tf.string for x in spec["unlabeled"].values())
+
+
 def test_an_image_that_is_evaluated_is_refused(
     config_file, learning, tmp_path, scene_records
 ):
