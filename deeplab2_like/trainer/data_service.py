@@ -13,6 +13,8 @@ import socket
 import tensorflow as tf
 
 from deeplab2_like import errors
+from deeplab2_like.protos import config_pb2
+from deeplab2_like.storage import any_files
 
 PROTOCOL = "grpc"
 _PROBE_SECONDS = 5.0
@@ -43,15 +45,37 @@ def check_reachable(address: str) -> None:
         ) from error
 
 
-def name_job(model_dir: str, start_step: int) -> str:
+def name_job(
+    model_dir: str,
+    start_step: int,
+    options: config_pb2.ExperimentOptions,
+    num_replicas: int,
+) -> str:
     """Returns the name of the stream of a start, the same for all workers.
+
+    A dispatcher goes on with a stream of the same name, so that a start whose
+    batches are others has another one.
 
     Args:
         model_dir: The model folder.
         start_step: The step that training starts from.
+        options: The config, with its defaults.
+        num_replicas: Number of replicas, over which batches are divided.
     """
-    folder = os.path.abspath(model_dir).encode()
-    return f"train-{hashlib.sha256(folder).hexdigest()[:12]}-{start_step}"
+    if not any_files.is_remote(model_dir):
+        model_dir = os.path.abspath(model_dir)
+    facts = (
+        model_dir.rstrip("/").encode(),
+        options.train_dataset_options.SerializeToString(deterministic=True),
+        options.trainer_options.SerializeToString(deterministic=True),
+        # Targets are those of the system.
+        options.model_options.SerializeToString(deterministic=True),
+        str(num_replicas).encode(),
+    )
+    digest = hashlib.sha256()
+    for fact in facts:
+        digest.update(hashlib.sha256(fact).digest())
+    return f"train-{digest.hexdigest()[:16]}-{start_step}"
 
 
 def share_input(

@@ -380,7 +380,12 @@ class Experiment:
                 labeled = add_unlabeled(labeled, context)
             if not service:
                 return labeled
-            job = data_service.name_job(self._model_dir, start_step)
+            job = data_service.name_job(
+                self._model_dir,
+                start_step,
+                self._options,
+                self._strategy.num_replicas_in_sync,
+            )
             return data_service.distribute(labeled, service, job)
 
         if isinstance(self._strategy, tf.distribute.OneDeviceStrategy):

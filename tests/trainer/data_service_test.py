@@ -14,6 +14,7 @@ import tensorflow as tf
 from deeplab2_like import config, errors
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.data import sources
+from deeplab2_like.protos import config_pb2
 from deeplab2_like.trainer import data_service, run
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -33,10 +34,16 @@ def test_a_dispatcher_that_is_not_there_is_named():
 
 
 def test_all_workers_of_a_start_share_one_stream():
-    name = data_service.name_job("runs/1", 5)
-    assert name == data_service.name_job("runs/1/", 5)
-    assert name != data_service.name_job("runs/1", 6)
-    assert name != data_service.name_job("runs/2", 5)
+    options = config_pb2.ExperimentOptions()
+
+    def name(model_dir="runs/1", start=5, replicas=4):
+        return data_service.name_job(model_dir, start, options, replicas)
+
+    first = name()
+    assert first == name("runs/1/")
+    assert first not in {name(start=6), name("runs/2"), name(replicas=2)}
+    options.train_dataset_options.batch_size = 7
+    assert first != name()
     context = data_service.share_input(
         tf.distribute.InputContext(4, 3, num_replicas_in_sync=8)
     )
@@ -45,6 +52,18 @@ def test_all_workers_of_a_start_share_one_stream():
     share = sources.compute_share(16, context)
     assert share.batch == 2
     assert data_service.share_input(None) is None
+
+
+def test_a_stream_of_a_folder_at_an_address_is_the_same_everywhere(
+    tmp_path, monkeypatch
+):
+    options = config_pb2.ExperimentOptions()
+    names = set()
+    for folder in (tmp_path, pathlib.Path("/")):
+        monkeypatch.chdir(folder)
+        for address in ("gs://bucket/run", "gs://bucket/run/"):
+            names.add(data_service.name_job(address, 0, options, 1))
+    assert len(names) == 1
 
 
 @pytest.fixture
