@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lock of a model folder: one training writes it at a time.
 
-The lock is a file that names host and process, and that the process renews as
-long as it lives. So a lock that a killed process left is known: on the same
-machine by the process, elsewhere by its age.
+The lock is a file that names its process, and that the process renews as long
+as it lives. So a lock that a killed process left is known: on the same machine
+by the process, elsewhere by its age. Containers may have the host name of
+another one and numbers of processes of their own: what counts as the same
+machine has the same host name and the same namespace of processes.
 """
 
 import contextlib
 import datetime
 import json
 import os
+import secrets
 import socket
 import threading
 import time
@@ -24,6 +27,9 @@ LOCK_FILE = "training.lock"
 _RENEW_SECONDS = 30
 # A lock of another machine that was not renewed for this long is left over.
 _STALE_SECONDS = 300
+_LOOK_SECONDS = 5.0
+# Tells this process from others of the same host name and number.
+_TOKEN = secrets.token_hex(8)
 
 
 @contextlib.contextmanager
@@ -32,7 +38,9 @@ def training_lock(
 ) -> Iterator[None]:
     """Locks a model folder against other trainers inside a block.
 
-    A lock that a killed process left is taken over.
+    A lock that a killed process left is taken over. Where it is that of a
+    container that had the same host name, as one that is started again, this
+    waits until the lock is renewed or too old.
 
     Args:
         directory: The model folder; made if necessary.
@@ -45,11 +53,14 @@ def training_lock(
     owner = {
         "host": socket.gethostname(),
         "process": os.getpid(),
+        "namespace": _find_namespace(),
+        "token": _TOKEN,
         "since": datetime.datetime.now().isoformat(timespec="seconds"),
         "renewed_every": _RENEW_SECONDS,
     }
     any_files.make_folder(directory)
     while not _create(file, owner):
+        _wait_for_namesake(file, say)
         left = refuse_other_trainer(directory, may_write=True)
         if left:
             say(left)
@@ -85,6 +96,7 @@ def refuse_other_trainer(directory: str, *, may_write: bool = False) -> str:
 
     Returns:
         A sentence about a lock of another machine that is left over; else "".
+        "" also for a lock that only `training_lock` can judge, by waiting.
 
     Raises:
         CheckpointError: It may be.
@@ -93,9 +105,11 @@ def refuse_other_trainer(directory: str, *, may_write: bool = False) -> str:
     if not any_files.exists(file):
         return ""
     other = _read(file)
-    is_here = other["host"] == socket.gethostname()
+    is_here = _is_here(other)
     process = other["process"]
     if is_here and (process in (-1, os.getpid()) or not _is_alive(process)):
+        return ""
+    if _is_namesake(other) and not may_write:
         return ""
     who = (
         f"a trainer on {other['host']}, process {process}, since "
@@ -127,7 +141,7 @@ def _create(file: str, owner: dict[str, Any]) -> bool:
             return False
         whole_files.write_text(file, text)
         return _is_own(_read(file))
-    complete = f"{file}.{os.getpid()}"
+    complete = _name_temporary(file)
     try:
         with open(complete, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -157,6 +171,8 @@ def _read(file: str) -> dict[str, Any]:
         return {
             "host": str(found["host"]),
             "process": int(found["process"]),
+            "namespace": str(found.get("namespace", "")),
+            "token": str(found.get("token", "")),
             "since": str(found.get("since", "unknown")),
             "renewed_every": float(found.get("renewed_every", 0.0)),
         }
@@ -166,21 +182,70 @@ def _read(file: str) -> dict[str, Any]:
         return {
             "host": host,
             "process": -1,
+            "namespace": _find_namespace(),
+            "token": "",
             "since": "unknown",
             "renewed_every": 0.0,
         }
 
 
 def _is_own(owner: dict[str, Any]) -> bool:
-    is_here = owner["host"] == socket.gethostname()
-    return bool(is_here and owner["process"] == os.getpid())
+    """Returns whether a lock is that of this process."""
+    # A fork has the same token, and a number of its own.
+    return bool(owner["token"] == _TOKEN and owner["process"] == os.getpid())
+
+
+def _is_here(owner: dict[str, Any]) -> bool:
+    """Returns whether the number of a lock's process is one of this machine."""
+    is_same_host = owner["host"] == socket.gethostname()
+    return bool(is_same_host and owner["namespace"] == _find_namespace())
+
+
+def _is_namesake(owner: dict[str, Any]) -> bool:
+    """Returns whether a lock is of another machine of the same host name."""
+    is_same_host = owner["host"] == socket.gethostname()
+    return bool(is_same_host and not _is_here(owner) and owner["renewed_every"])
+
+
+def _wait_for_namesake(file: str, say: Callable[[str], None]) -> None:
+    """Waits until the lock of a namesake is renewed, gone or too old."""
+    with contextlib.suppress(FileNotFoundError):
+        other, first = _read(file), any_files.changed_at(file)
+        if not _is_namesake(other) or _find_age(file, True) > _STALE_SECONDS:
+            return
+        say(
+            f"{file} is that of a trainer in another container of the host "
+            f"name {other['host']}. Waiting to see whether it is renewed, at most "
+            f"{_STALE_SECONDS} s."
+        )
+        while (
+            any_files.changed_at(file) == first
+            and _find_age(file, True) <= _STALE_SECONDS
+        ):
+            _wait(_LOOK_SECONDS)
+
+
+def _wait(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def _find_namespace() -> str:
+    """Returns the name of the namespace of process numbers; "" if unknown."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _name_temporary(file: str) -> str:
+    return f"{file}.{socket.gethostname()}-{os.getpid()}-{_TOKEN}"
 
 
 def _find_age(file: str, may_write: bool) -> float:
     """Returns for how many seconds a lock was not renewed."""
     if not may_write:
         return time.time() - any_files.changed_at(file)
-    probe = f"{file}.{socket.gethostname()}-{os.getpid()}"
+    probe = _name_temporary(file)
     try:
         whole_files.write_text(probe, "")
         return any_files.changed_at(probe) - any_files.changed_at(file)
