@@ -215,8 +215,8 @@ def _wait_for_namesake(file: str, say: Callable[[str], None]) -> None:
             return
         say(
             f"{file} is that of a trainer in another container of the host "
-            f"name {other['host']}. Waiting to see whether it is renewed, at most "
-            f"{_STALE_SECONDS} s."
+            f"name {other['host']}. Waiting to see whether it is renewed, at "
+            f"most {_STALE_SECONDS} s."
         )
         while (
             any_files.changed_at(file) == first
