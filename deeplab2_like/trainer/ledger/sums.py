@@ -220,12 +220,16 @@ def _find_typical_step(attempts: Sequence[Attempt]) -> float:
 
 
 def _find_last_step(attempts: Sequence[Attempt]) -> int:
-    steps = [
-        int(event["step"])
-        for event in attempts[-1].events
-        if event.get("step") is not None
-    ]
-    return max(steps, default=0)
+    """Returns the step of the newest start that got to one; 0 if none did."""
+    for attempt in reversed(attempts):
+        steps = [
+            int(event["step"])
+            for event in attempt.events
+            if event.get("step") is not None
+        ]
+        if steps:
+            return max(steps)
+    return 0
 
 
 def _find_straggler(

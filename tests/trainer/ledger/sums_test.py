@@ -112,6 +112,17 @@ def test_a_part_of_a_loop_is_done_twice(tmp_path):
     assert found.steps == pytest.approx(40)
 
 
+def test_a_start_that_reached_no_step_leaves_the_last_one_as_it_was(tmp_path):
+    clock = _Clock()
+    ledger = _open(tmp_path, clock)
+    with ledger.attempt(990.0):
+        _train(ledger, clock, 0, 41)
+    with ledger.attempt(clock.now):  # Killed before it restored.
+        clock.now += 5
+    found = _sum(tmp_path)
+    assert (found.last_step, found.attempts) == (41, 2)
+
+
 def test_a_start_that_ended_before_its_first_step_is_all_start(tmp_path):
     clock = _Clock()
     ledger = _open(tmp_path, clock)
