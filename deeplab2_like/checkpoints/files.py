@@ -153,7 +153,7 @@ def check_state_file(directory: str) -> None:
             of them; or it is there, and no checkpoint.
     """
     prefixes = list_checkpoints(directory)
-    named = _read_state_file(directory)
+    named = read_state_file(directory)
     if named and tf.io.gfile.exists(named + ".index"):
         return
     is_there = tf.io.gfile.exists(f"{directory}/{_STATE_FILE}")
@@ -185,7 +185,7 @@ def repair_state_file(directory: str) -> None:
         )
 
 
-def _read_state_file(directory: str) -> str:
+def read_state_file(directory: str) -> str:
     """Returns the prefix that the state file names; "" if it names none."""
     try:
         state = tf.train.get_checkpoint_state(directory)
@@ -202,7 +202,7 @@ def purge_unfinished(directory: str) -> None:
     """
     paths = list_files(directory)
     indices = {path for path in paths if path.endswith(".index")}
-    named = _read_state_file(directory)
+    named = read_state_file(directory)
     for path in paths:
         name = path.rpartition("/")[2]
         if re.fullmatch(r"ckpt-.*_temp", name) and tf.io.gfile.isdir(path):

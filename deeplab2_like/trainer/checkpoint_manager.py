@@ -86,6 +86,8 @@ class CheckpointManager(tf.train.CheckpointManager):
         is_saved = tf.io.gfile.exists(f"{directory}/ckpt-{now}.index")
         self.last_step: int | None = now if is_saved else None
         self.saved_step = self.last_step
+        # The step whose name is to be in the state file; None for none.
+        self._unnamed: int | None = None
 
     def restore_or_initialize(self) -> None:
         """Does nothing: the state was restored before training started."""
@@ -145,17 +147,33 @@ class CheckpointManager(tf.train.CheckpointManager):
         """
         with self.around():
             super().sync()
-        if self.saved_step == self.last_step:
+        step, is_complete = self.last_step, self.saved_step == self.last_step
+        if is_complete and self._is_named():
             return
-        step, self.last_step = self.last_step, self.saved_step
+        self.last_step = self.saved_step
         failure = self._take_failure(f"{self.directory}/ckpt-{step}")
+        if is_complete and failure is None:
+            return
         if isinstance(failure, errors.UserError | tf.errors.OpError):
             raise failure
+        what = (
+            "named by the file `checkpoint` of"
+            if is_complete
+            else ("written to")
+        )
         raise errors.CheckpointError(
-            f"The checkpoint of step {step} could not be written to "
+            f"The checkpoint of step {step} could not be {what} "
             f"{self.directory} ({str(failure)[:200]}). "
             f"{self._describe_intact()}"
         ) from failure
+
+    def _is_named(self) -> bool:
+        """Returns whether the state file names the last one that was saved."""
+        step, self._unnamed = self._unnamed, None
+        if step is None or not self._options.is_async:
+            return True  # There is none, or an error was raised at once.
+        named = checkpoint_files.read_state_file(self.directory)
+        return named.rpartition("/")[2] == f"ckpt-{step}"
 
     def _take_failure(self, prefix: str) -> Exception | None:
         """Returns the error of a write in the background.
@@ -180,7 +198,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         def complete() -> None:
             # Called when all files are there, before the state file names them.
             self._verify(f"{self.directory}/ckpt-{step}")
-            self.saved_step = step
+            self.saved_step = self._unnamed = step
             if not self._options.keeps_optimizer:
                 own = f"ckpt-{step}"
                 light_checkpoints.lighten_all(

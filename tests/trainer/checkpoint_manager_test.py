@@ -231,6 +231,24 @@ def test_a_failure_in_the_background_is_raised_by_what_waits_for_it(tmp_path):
 
 
 @pytest.mark.parametrize("is_async", [False, True])
+def test_a_state_file_that_cannot_be_written_is_an_error(tmp_path, is_async):
+    state, step = _make_state(0), tf.Variable(10, dtype=tf.int64)
+    manager = _make_manager(tmp_path, state, step, is_async=is_async)
+    manager.save_now()
+    (tmp_path / "checkpoint").unlink()
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "file").write_text("")
+    step.assign(20)
+    with pytest.raises((errors.CheckpointError, tf.errors.OpError)):
+        manager.save_now()
+    assert checkpoint_files.read_step(f"{tmp_path}/ckpt-20") == 20
+    shutil.rmtree(tmp_path / "checkpoint")
+    step.assign(30)
+    manager.save_now()
+    assert checkpoint_files.read_state_file(str(tmp_path)).endswith("ckpt-30")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
 def test_a_checkpoint_that_lacks_a_variable_is_deleted(tmp_path, is_async):
     step = tf.Variable(10, dtype=tf.int64)
     manager = checkpoint_manager.CheckpointManager(
