@@ -90,6 +90,8 @@ def run_experiment(
         _translated_errors(model_dir),
     ):
         if not trains:
+            _repair(strategy, model_dir, options)
+            workers.wait_for_all(strategy)
             run = build()
             _evaluate(run, mode)
             return run.evaluation.results
@@ -184,10 +186,21 @@ def _open_folder(
                 allow_config_change=options.allow_config_change,
             ):
                 report.log(f"Changed since the run began: {change}")
-        if options.repair_checkpoint_state:
-            checkpoint_files.repair_state_file(model_dir)
+        _repair(strategy, model_dir, options)
         _clean(distribution.choose_folder(strategy, model_dir), model_dir)
+        # None reads the folder before.
+        workers.wait_for_all(strategy)
         yield
+
+
+def _repair(
+    strategy: tf.distribute.Strategy,
+    model_dir: str,
+    options: run_options.RunOptions,
+) -> None:
+    """Writes the state file of the checkpoints anew, where that is asked."""
+    if options.repair_checkpoint_state and distribution.is_chief(strategy):
+        checkpoint_files.repair_state_file(model_dir)
 
 
 def _clean(folder: str, model_dir: str) -> None:
@@ -215,8 +228,6 @@ def _build(
     report: progress.Progress,
 ) -> experiment.Experiment:
     """Builds the objects of a run."""
-    if options.repair_checkpoint_state:
-        checkpoint_files.repair_state_file(model_dir)
     for warning in config.warnings:
         report.log(str(warning))
     patience = config.options.trainer_options.early_stopping_evaluations

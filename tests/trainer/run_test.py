@@ -51,6 +51,33 @@ def _start(config_file, model_dir, *arguments):
     )
 
 
+@pytest.mark.parametrize("is_chief", [True, False])
+def test_the_chief_alone_repairs_before_any_worker_reads(
+    is_chief, config_file, tmp_path, monkeypatch
+):
+    done = []
+
+    def choose_folder(_, folder):
+        return folder if is_chief else f"{folder}/worker_1"
+
+    for module, name, function in (
+        (run.distribution, "is_chief", lambda _: is_chief),
+        (run.distribution, "choose_folder", choose_folder),
+        (run.checkpoint_files, "repair_state_file", done.append),
+        (run.workers, "wait_for_all", lambda _: done.append("wait")),
+    ):
+        monkeypatch.setattr(module, name, function)
+    with run._open_folder(
+        config.load(str(config_file)),
+        str(tmp_path),
+        strategy=tf.distribute.get_strategy(),
+        options=run_options.RunOptions(repair_checkpoint_state=True),
+        report=progress.Progress(),
+    ):
+        done.append("open")
+    assert done == [str(tmp_path)] * is_chief + ["wait", "open"]
+
+
 @pytest.mark.slow
 def test_train_and_evaluate_leaves_a_complete_model_folder(
     config_file, tmp_path
