@@ -159,8 +159,15 @@ def _train(
                 supervised=supervised, evaluate=evaluates, on_step=on_step
             )
         else:
-            with supervised.interruptible("in the evaluation; nothing is lost"):
-                run.evaluation.evaluate_checkpoint(trained, keeps_best=True)
+            with (
+                supervised.ending("in the evaluation; nothing is lost"),
+                supervised.evaluating(),
+            ):
+                run.evaluation.evaluate_checkpoint(
+                    trained,
+                    keeps_best=True,
+                    after_batch=supervised.after_batch,
+                )
         return run.evaluation.results
 
 

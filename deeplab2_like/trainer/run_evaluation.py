@@ -119,13 +119,18 @@ class RunEvaluation:
                 return
 
     def evaluate_checkpoint(
-        self, prefix: str, *, keeps_best: bool = False
+        self,
+        prefix: str,
+        *,
+        keeps_best: bool = False,
+        after_batch: Callable[[int], None] = lambda _: None,
     ) -> int:
         """Evaluates one checkpoint and returns its step.
 
         Args:
             prefix: Prefix of the checkpoint.
             keeps_best: See `build_evaluator`.
+            after_batch: See `evaluation.Evaluator`.
 
         Raises:
             CheckpointError: It is damaged or of another model.
@@ -138,6 +143,7 @@ class RunEvaluation:
                 lambda: (prefix, int(step.numpy())),
                 keeps_best=keeps_best,
             )
+        evaluator.after_batch = after_batch
         directory = f"{self._directory}/eval"
         if distribution.is_chief(self._strategy):
             event_files.remove_steps(

@@ -11,6 +11,9 @@ from deeplab2_like.console import progress
 from deeplab2_like.protos import trainer_pb2
 from deeplab2_like.trainer import stopping, watchdog, workers
 
+# Number of batches after which workers agree whether an evaluation ends.
+_AGREE_BATCHES = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class Supervision:
@@ -20,12 +23,14 @@ class Supervision:
         watch: Watches for signals.
         watchdog: Watches for parts that hang.
         report: Display of the progress.
+        strategy: The distribution strategy.
         is_alone: Whether no other process would wait for this one.
     """
 
     watch: stopping.Watch
     watchdog: watchdog.Watchdog
     report: progress.Progress
+    strategy: tf.distribute.Strategy
     is_alone: bool
 
     @contextlib.contextmanager
@@ -56,9 +61,54 @@ class Supervision:
         Raises:
             SystemExit: A signal was received.
         """
+        with self.ending(when), self.watch.interruptible():
+            yield
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Watches an evaluation inside a block, and lets a signal end it.
+
+        The evaluator has to call `after_batch`.
+
+        Raises:
+            StopRequestedError: A signal was received.
+        """
+        self.watch.plan("Stopping the evaluation")
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.watchdog.evaluating())
+            if self.is_alone:
+                # The others would wait for this one; see `after_batch`.
+                stack.enter_context(self.watch.interruptible())
+            yield
+
+    def after_batch(self, done: int) -> None:
+        """Goes on with an evaluation, or ends it on all workers.
+
+        Args:
+            done: Number of batches that are evaluated.
+
+        Raises:
+            StopRequestedError: This or another worker received a signal.
+        """
+        self.watchdog.evaluated()
+        if self.is_alone or done % _AGREE_BATCHES:
+            return
+        is_asked = self.watch.received is not None
+        if workers.agree_to_stop(self.strategy, is_asked):
+            raise stopping.StopRequestedError()
+
+    @contextlib.contextmanager
+    def ending(self, when: str) -> Iterator[None]:
+        """Ends the process where a block raises StopRequestedError.
+
+        Args:
+            when: See `interruptible`.
+
+        Raises:
+            SystemExit: A signal was received.
+        """
         try:
-            with self.watch.interruptible():
-                yield
+            yield
         except stopping.StopRequestedError:
             asked = self.watch.received != stopping.INTERRUPT
             self.report.log(
@@ -108,5 +158,9 @@ def supervise(
         ) as dog,
     ):
         yield Supervision(
-            watch, dog, report, workers.count_processes(strategy) == 1
+            watch,
+            dog,
+            report,
+            strategy,
+            is_alone=workers.count_processes(strategy) == 1,
         )

@@ -24,8 +24,6 @@ from deeplab2_like.trainer import (
     workers,
 )
 
-# Number of batches after which workers agree whether an evaluation ends.
-_AGREE_BATCHES = 8
 # Seconds below which there was nothing to save.
 _SHORTEST_SAVE = 0.001
 
@@ -186,7 +184,9 @@ class TrainingLoop:
             # Others trace in threads, which an exception would leave behind.
             self._trainer.tracing = self._watch.interruptible
         if self._evaluations is not None:
-            self._evaluations.evaluator.after_batch = self._after_batch
+            self._evaluations.evaluator.after_batch = (
+                self._supervised.after_batch
+            )
 
     @contextlib.contextmanager
     def _around_loop(self, num_steps: int) -> Iterator[None]:
@@ -208,19 +208,6 @@ class TrainingLoop:
             ),
         ):
             yield
-
-    def _after_batch(self, done: int) -> None:
-        """Goes on with the evaluation, or ends it on all workers.
-
-        Args:
-            done: Number of batches that are evaluated.
-        """
-        self._supervised.watchdog.evaluated()
-        if self._supervised.is_alone or done % _AGREE_BATCHES:
-            return
-        is_asked = self._watch.received is not None
-        if workers.agree_to_stop(self._strategy, is_asked):
-            raise stopping.StopRequestedError()
 
     def _make_action(
         self, phase: progress.Phase, on_step: run_options.OnStep | None
@@ -289,15 +276,10 @@ class TrainingLoop:
             step = min(step + interval - step % interval, self._total)
             # A checkpoint is saved first, so that no training can be lost.
             controller.train(step)
-            self._watch.plan("Stopping the evaluation")
-            with contextlib.ExitStack() as stack:
-                stack.enter_context(self._supervised.watchdog.evaluating())
-                if self._supervised.is_alone:
-                    # The others would wait for this one; see `_after_batch`.
-                    stack.enter_context(self._watch.interruptible())
-                stack.enter_context(
-                    self._loop_watch.ledger.measure("evaluation", step)
-                )
+            with (
+                self._supervised.evaluating(),
+                self._loop_watch.ledger.measure("evaluation", step),
+            ):
                 controller.evaluate(evaluator_options.eval_steps)
             if step < self._total and self._stops_early(step):
                 return

@@ -2,6 +2,7 @@
 """Runs of the training program, whole ones and ones that must stop early."""
 
 import collections
+import contextlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -20,7 +22,15 @@ import tensorflow as tf
 from deeplab2_like import config, errors
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.console import progress
-from deeplab2_like.trainer import best_checkpoint, run, run_options
+from deeplab2_like.trainer import (
+    best_checkpoint,
+    run,
+    run_options,
+    stopping,
+    supervision,
+    watchdog,
+    workers,
+)
 
 _PROGRAM = pathlib.Path(__file__).parents[2] / "trainer" / "main.py"
 _TWELVE_DETERMINISTIC_STEPS = (
@@ -76,6 +86,53 @@ def test_the_chief_alone_repairs_before_any_worker_reads(
     ):
         done.append("open")
     assert done == [str(tmp_path)] * is_chief + ["wait", "open"]
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_the_evaluation_of_a_complete_run_ends_as_that_of_a_training(
+    is_alone, config_file, monkeypatch
+):
+    """Workers that are told to stop agree about it between two batches."""
+    lines, parts = [], []
+
+    class Evaluation:
+        def evaluate_checkpoint(self, prefix, *, keeps_best, after_batch):
+            assert (prefix, keeps_best) == ("run/ckpt-4", True)
+            parts.append(supervised.watchdog._part.field)
+            supervised.watch.received = signal.SIGTERM
+            for done in range(1, 9):
+                after_batch(done)
+            pytest.fail("Not all workers end.")
+
+    report = types.SimpleNamespace(log=lines.append)
+    supervised = supervision.Supervision(
+        stopping.Watch(lines.append),
+        watchdog.Watchdog(watchdog.Limits(evaluation=9), "", lines.append),
+        report,
+        tf.distribute.get_strategy(),
+        is_alone,
+    )
+    monkeypatch.setattr(run, "_find_trained", lambda *_: "run/ckpt-4")
+    monkeypatch.setattr(workers, "agree_to_stop", lambda _, asked: asked)
+    if is_alone:  # There the signal itself interrupts.
+        monkeypatch.setattr(
+            Evaluation,
+            "evaluate_checkpoint",
+            lambda *_, **__: signal.raise_signal(signal.SIGTERM),
+        )
+    with supervised.watch, pytest.raises(SystemExit) as stop:
+        run._train(
+            config.load(str(config_file)),
+            "run",
+            build=lambda: types.SimpleNamespace(evaluation=Evaluation()),
+            open_folder=contextlib.nullcontext(),
+            evaluates=True,
+            supervised=supervised,
+            on_step=None,
+        )
+    assert stop.value.code == stopping.EXIT_CODE
+    assert "Stopped as asked in the evaluation" in "\n".join(lines)
+    assert is_alone or parts == ["evaluation_seconds"]
 
 
 @pytest.mark.slow

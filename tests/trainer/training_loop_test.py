@@ -27,6 +27,7 @@ def _supervise(is_alone=True):
         stopping.Watch(lines.log),
         watchdog.Watchdog(watchdog.Limits(), "", lines.log),
         lines,
+        tf.distribute.get_strategy(),
         is_alone,
     )
 
@@ -173,13 +174,43 @@ def test_workers_end_an_evaluation_together(monkeypatch):
         return len(asked) == 2
 
     monkeypatch.setattr(workers, "agree_to_stop", agree)
-    loop, _ = _make_loop(0, "")
+    alone, supervised = _supervise(), _supervise(is_alone=False)
     for done in range(1, 40):
-        loop._after_batch(done)
+        alone.after_batch(done)
     assert not asked
-    loop._supervised = _supervise(is_alone=False)
     for done in range(1, 16):
-        loop._after_batch(done)
+        supervised.after_batch(done)
     with pytest.raises(stopping.StopRequestedError):
-        loop._after_batch(16)
+        supervised.after_batch(16)
     assert asked == [False, False]
+
+
+def test_a_signal_ends_an_evaluation_of_workers_between_batches_only():
+    supervised = _supervise(is_alone=False)
+    supervised.watch.received = signal.SIGTERM
+    with supervised.evaluating():  # As if it came before.
+        supervised.after_batch(1)
+    alone = _supervise()
+    alone.watch.received = signal.SIGTERM
+    with pytest.raises(stopping.StopRequestedError), alone.evaluating():
+        pytest.fail("The block begins.")
+
+
+@pytest.mark.parametrize(
+    ("received", "code"),
+    [
+        (signal.SIGTERM, stopping.EXIT_CODE),
+        (signal.SIGINT, stopping.INTERRUPT_CODE),
+        (None, stopping.EXIT_CODE),  # Of another worker.
+    ],
+)
+def test_a_stop_in_an_evaluation_ends_the_process_with_its_code(received, code):
+    supervised = _supervise()
+    supervised.watch.received = received
+    with (
+        pytest.raises(SystemExit) as stop,
+        supervised.ending("in the evaluation; nothing is lost"),
+    ):
+        raise stopping.StopRequestedError()
+    assert stop.value.code == code
+    assert "in the evaluation; nothing is lost" in supervised.report[0]
