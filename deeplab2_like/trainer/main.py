@@ -15,7 +15,6 @@ draws 8 crops as the network will see them, with their labels and targets, and
 trains nothing.
 """
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
@@ -23,6 +22,7 @@ from absl import flags
 from deeplab2_like import config as config_lib
 from deeplab2_like import errors
 from deeplab2_like.console import path_flags, program
+from deeplab2_like.storage import any_files
 from deeplab2_like.trainer import run_options, runs, slurm
 from deeplab2_like.trainer.ledger import events
 
@@ -127,7 +127,7 @@ def _preview(config: config_lib.Config) -> None:
         model_dir = program.require(
             _MODEL_DIR, "the folder of the run", "runs/1"
         )
-        folder = str(pathlib.Path(model_dir) / preview.FOLDER)
+        folder = any_files.join(model_dir, preview.FOLDER)
     written = preview.preview(config, folder, _PREVIEW.value)
     print(f"Crops drawn: {len(written) - 1}. All of them small: {written[-1]}")
 

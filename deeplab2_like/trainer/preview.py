@@ -17,7 +17,7 @@ from deeplab2_like.config import Config
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data.records import paths as record_paths
 from deeplab2_like.labels import descriptor as descriptor_lib
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import any_files, whole_files
 from deeplab2_like.visualize import training_crops
 
 FOLDER = "preview"
@@ -90,6 +90,11 @@ def preview(
     if not 1 <= count <= MAX_COUNT:
         raise errors.ConfigError(
             f"--preview={count} must be a number of crops in [1, {MAX_COUNT}]."
+        )
+    if any_files.is_remote(folder):
+        raise errors.ConfigError(
+            f"{os.fspath(folder)} is an address, and pictures are written to a "
+            "folder of this machine. Give one with --out."
         )
     folder = pathlib.Path(folder)
     check_folder(folder)

@@ -189,10 +189,7 @@ class RunEvaluation:
         self._report.log(tuning_files.describe(tuned))
         for line in tuning_files.describe_check(tuned):
             self._report.log(line)
-        self._report.log(
-            f"The config with these values is {path}: give it as --config_file "
-            "to deeplab2-evaluate and deeplab2-export."
-        )
+        self._report.log(tuning_files.describe_use(path))
 
     def restore(self, prefix: str) -> int:
         """Gives the model the weights of a checkpoint, averaged if possible.

@@ -97,7 +97,7 @@ def write(
     path = any_files.join(model_dir, CONFIG_FILE)
     settings = tuned.found[Part.ALL].settings
     complete = tuning.with_settings(options, settings)
-    _place_descriptors(complete, pathlib.Path(model_dir))
+    _place_descriptors(complete, model_dir)
     whole_files.write_text(
         path,
         f"# Tuned by deeplab2-evaluate --tune on {tuned.num_images} images, "
@@ -106,6 +106,21 @@ def write(
         f"{text_format.MessageToString(complete)}",
     )
     return path
+
+
+def describe_use(path: str) -> str:
+    """Returns a sentence that says how the config that was written is used.
+
+    Args:
+        path: Its path or address.
+    """
+    start = f"The config with these values is {path}: "
+    if any_files.is_remote(path):
+        start += "copy it, with the descriptors beside it, to a folder and "
+    return (
+        f"{start}give it as --config_file to deeplab2-evaluate and "
+        "deeplab2-export."
+    )
 
 
 def list_results(tuned: tuning.Tuned) -> dict[str, Any]:
@@ -175,12 +190,19 @@ def _short(path: str) -> str:
 
 
 def _place_descriptors(
-    options: config_pb2.ExperimentOptions, folder: pathlib.Path
+    options: config_pb2.ExperimentOptions, folder: str
 ) -> None:
-    """Names descriptors in a folder as a config in that folder does."""
+    """Names descriptors in a folder as a config in that folder does.
+
+    Those of a config that was loaded from an address are copies: the ones in
+    the folder are meant.
+    """
     for split in (options.train_dataset_options, options.eval_dataset_options):
         if not split.dataset.endswith(".textproto"):
             continue
         file = pathlib.Path(split.dataset).resolve()
-        is_inside = file.parent == folder.resolve()
+        own = any_files.join(folder, file.name)
+        is_inside = any_files.exists(own) and (
+            any_files.read_bytes(own) == file.read_bytes()
+        )
         split.dataset = file.name if is_inside else str(file)

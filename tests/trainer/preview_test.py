@@ -35,6 +35,19 @@ def test_the_first_crops_of_the_training_are_drawn(config_file, tmp_path):
     assert not (tmp_path / "new" / "config.textproto").exists()
 
 
+def test_an_address_gets_no_pictures(config_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    config = config_lib.load(str(config_file))
+    with pytest.raises(errors.ConfigError, match="gs://bucket/run/preview is"):
+        preview.preview(config, "gs://bucket/run/preview", 1)
+    main._FLAGS(["", "--model_dir=gs://bucket/run", "--preview=1"])
+    with pytest.raises(errors.ConfigError, match="gs://bucket/run/preview is"):
+        main._preview(config)
+    main._FLAGS.unparse_flags()
+    assert set(tmp_path.rglob("*")) == before
+
+
 def test_crops_are_those_of_training(config_file):
     config = config_lib.load(
         str(config_file),

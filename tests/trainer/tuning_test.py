@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import uuid
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import rich.console
 import tensorflow as tf
 
 from deeplab2_like import config, errors
+from deeplab2_like.config import run_config
 from deeplab2_like.console import progress
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.meta_architectures import build as system_build
@@ -202,6 +204,38 @@ def test_the_config_is_complete_wherever_its_descriptors_lie(
     written = json.loads((tmp_path / "eval" / "tuning.json").read_text())
     assert written["changes"][0]["gain"] == 0.25
     assert written["checkpoint"] == "run/ckpt-7"
+
+
+def test_a_config_at_an_address_names_the_descriptors_beside_it(
+    tiny_run,
+):
+    """It is tuned with copies of the descriptors, which are deleted."""
+    address = f"ram://{uuid.uuid4().hex}/run"
+    tf.io.gfile.makedirs(f"{address}/eval")
+    text = (tiny_run / "config.textproto").read_text()
+    descriptor = str(config.load_dataset("scenes"))
+    for name, content in (
+        ("mine.textproto", descriptor),
+        (
+            "config.textproto",
+            text.replace('dataset: "scenes"', 'dataset: "mine.textproto"'),
+        ),
+    ):
+        with tf.io.gfile.GFile(f"{address}/{name}", "w") as file:
+            file.write(content)
+    options = run_config.load_checked(address).options
+    assert options.eval_dataset_options.dataset != "mine.textproto"
+    path = tuning_files.write(
+        _make_tuned(), options, f"{address}/ckpt-7", 7, model_dir=address
+    )
+    assert path == f"{address}/tuned.textproto"
+    with tf.io.gfile.GFile(path) as file:
+        written = file.read()
+    assert written.count('dataset: "mine.textproto"') == 2
+    assert "copy it, with the descriptors beside" in (
+        tuning_files.describe_use(path)
+    )
+    assert "copy" not in tuning_files.describe_use("run/tuned.textproto")
 
 
 def test_settings_are_read_as_they_are_written(tiny_run):
