@@ -32,7 +32,9 @@ def start(tmp_path):
     """Returns a function that runs a script with a stand-in for a program."""
     calls = tmp_path / "calls"
 
-    def run(script, name, codes, *arguments, **variables):
+    def run(script, name, codes, *arguments, saves=True, **variables):
+        folder = tmp_path / "run"
+        folder.mkdir(exist_ok=True)
         counter = tmp_path / "count"
         counter.write_text("0")
         program = tmp_path / name
@@ -42,11 +44,13 @@ def start(tmp_path):
             f"codes=({' '.join(map(str, codes))})\n"
             f"count=$(cat {counter})\n"
             f"echo $((count + 1)) > {counter}\n"
-            "exit ${codes[$count]}\n"
+            + f"touch {folder}/ckpt-$count.index\n" * saves
+            + "exit ${codes[$count]}\n"
         )
         program.chmod(0o755)
         done = subprocess.run(
             [str(_FOLDER / script), *arguments],
+            cwd=tmp_path,
             env={
                 "PATH": f"{tmp_path}:{os.environ['PATH']}",
                 "WAIT_SECONDS": "0",
@@ -93,7 +97,20 @@ def test_slurm_starts_again_after_a_lost_worker(start, codes, code, starts):
 def test_slurm_gives_up_after_some_starts(start):
     codes = [75] * 3
     variables = {"MOST_STARTS": "3"}
-    assert start("slurm.sh", "srun", codes, "c", "r", **variables)[0] == 75
+    found, lines = start("slurm.sh", "srun", codes, "c", "run", **variables)
+    assert (found, len(lines)) == (75, 3)
+
+
+@pytest.mark.parametrize(
+    ("folder", "starts"), [("run", 2), ("gs://bucket/run", 5)]
+)
+def test_slurm_ends_after_two_starts_that_save_nothing(start, folder, starts):
+    """As where one worker finds an error and the others end with 75."""
+    found, lines = start(
+        "slurm.sh", "srun", [75] * 4 + [0], "c", folder, saves=False
+    )
+    assert found == (0 if starts == 5 else 75)
+    assert len(lines) == starts
 
 
 def test_slurm_says_how_it_is_used(start):

@@ -35,6 +35,12 @@ wait_seconds=${WAIT_SECONDS:-10}
 is_stopped=0
 step=
 
+# Prints the step of the newest checkpoint; nothing if there is none.
+find_newest() {
+  { ls "$model_dir" 2>/dev/null || true; } |
+    sed -n 's/^ckpt-\([0-9]*\)\.index$/\1/p' | sort -n | tail -n 1
+}
+
 stop() {
   is_stopped=1
   if [[ -n $step ]]; then
@@ -44,8 +50,12 @@ stop() {
 trap stop TERM
 
 # Exit codes of deeplab2-train: 0 trained to the end; 75 stopped with its state
-# saved, or another worker is gone. 137: a task was killed.
+# saved, or another worker is gone. 137: a task was killed. srun returns the
+# highest code of all tasks, so that 75 hides an error of one task that another
+# start does not mend: starts that save nothing end the job.
 code=75
+newest=$(find_newest)
+idle_starts=0
 for ((start = 1; start <= most_starts && !is_stopped; start++)); do
   # --kill-on-bad-exit=0: the others say which worker is gone, and end.
   srun --ntasks-per-node=1 --distribution=block --kill-on-bad-exit=0 \
@@ -76,6 +86,18 @@ for ((start = 1; start <= most_starts && !is_stopped; start++)); do
     exit "$code"
   fi
   echo "Start $start of $most_starts ended with code $code."
+  before=$newest
+  newest=$(find_newest)
+  idle_starts=$((idle_starts + 1))
+  # Checkpoints at an address such as gs://... are not looked for.
+  if [[ $newest != "$before" || $model_dir == *://* ]]; then
+    idle_starts=0
+  fi
+  if ((idle_starts == 2 && !is_stopped)); then
+    echo "Two starts after each other saved no checkpoint in $model_dir:" \
+      "their output above says why. Submit the job again to go on." >&2
+    exit "$code"
+  fi
   if ((!is_stopped)); then
     sleep "$wait_seconds"
   fi
