@@ -5,14 +5,10 @@ A teacher that labels images of the validation set would let its students learn
 from them. Images are compared by their decoded pixels.
 """
 
-import sys
-from collections.abc import Iterator, Sequence
-
-import tensorflow as tf
+from collections.abc import Sequence
 
 from deeplab2_like import errors
-from deeplab2_like.data import sources
-from deeplab2_like.data.records import features
+from deeplab2_like.data import same_images
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.naive_student import unlabeled
 
@@ -37,7 +33,8 @@ def check(
     Raises:
         DataError: There are such images, or no file of that pattern.
     """
-    known = dict(_read_digests(record_files.find_files(list(patterns))))
+    places = same_images.list_records(record_files.find_files(list(patterns)))
+    known = same_images.KnownImages.read(places).names
     twins = [
         (image.origin, known[digest])
         for image, digest in zip(images, digests, strict=True)
@@ -57,22 +54,3 @@ def check(
             "the right set by --val_pattern."
         )
     return len(known)
-
-
-def _read_digests(paths: Sequence[str]) -> Iterator[tuple[bytes, str]]:
-    """Yields digest and name of the images that can be decoded."""
-    for path in paths:
-        for offset in record_files.scan_file(path).offsets.tolist():
-            try:
-                parsed = features.parse_example(
-                    sources.read_record(
-                        tf.constant(path), tf.constant(offset, tf.int64)
-                    )
-                )
-                name = parsed["name"].numpy().decode("utf-8", "replace")
-                image = unlabeled.encode(
-                    parsed["image"].numpy(), name, sys.maxsize, upright=False
-                )
-            except (tf.errors.OpError, errors.DataError):
-                continue  # Evaluation says what is wrong with it.
-            yield image.digest, name

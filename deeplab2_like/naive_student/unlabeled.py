@@ -4,7 +4,6 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import io
 import os
 import pathlib
@@ -16,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.data import sources
+from deeplab2_like.data import same_images, sources
 from deeplab2_like.data.records import features
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.predict import inputs as inputs_lib
@@ -47,7 +46,7 @@ class EncodedImage:
     @property
     def digest(self) -> bytes:
         """Checksum of size and pixels, whatever the format of the file."""
-        return compute_digest(self.pixels)
+        return same_images.compute_digest(self.pixels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +84,6 @@ class Failure:
 
     source: str
     problem: str
-
-
-def compute_digest(pixels_hw3: npt.NDArray[np.uint8]) -> bytes:
-    """Computes a checksum of the size and the pixels of an image."""
-    found = hashlib.blake2b(str(pixels_hw3.shape).encode(), digest_size=16)
-    found.update(np.ascontiguousarray(pixels_hw3).tobytes())
-    return found.digest()
 
 
 def find_images(

@@ -12,7 +12,6 @@ import tensorflow as tf
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.config import Config
-from deeplab2_like.config.rules import consistency as consistency_rules
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import checks, graph_errors, pipeline
 from deeplab2_like.labels import descriptor as descriptor_lib
@@ -74,8 +73,6 @@ def run_experiment(
     run_checks.check(config, model_dir, mode, options)
     cluster, strategy = _connect(options, report)
     _check_first_records(config.options, mode)
-    if trains and consistency_rules.uses_consistency(config.options):
-        unlabeled_checks.check_apart(config.options)
     build = functools.partial(
         _build,
         config,
@@ -186,6 +183,7 @@ def _open_folder(
             stack.enter_context(
                 folder_lock.training_lock(model_dir, report.log)
             )
+            unlabeled_checks.check_new_run(config.options, model_dir, report)
             for change in model_folder.prepare(
                 model_dir,
                 config.options,
