@@ -2,12 +2,13 @@
 """Models that label images: panoptic maps with probabilities and agreement.
 
 In reading order: `Labels`, `Labeller`, its two kinds `LiveLabeller` (of a
-training run) and `ExportedLabeller`, and `load`.
+training run) and `ExportedLabeller`, `load` and `check`.
 """
 
 import abc
 import dataclasses
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,6 +69,16 @@ class Labeller(abc.ABC):
     def __init__(self) -> None:
         """Makes the lock: threads that decode images share the model."""
         self._lock = threading.Lock()
+        self._num_calls = 0
+        self._seconds = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Mean time of the model for an image; 0 before the second image.
+
+        The first image, for which functions are traced, does not count.
+        """
+        return self._seconds / max(1, self._num_calls - 1)
 
     def label(self, pixels_hw3: npt.NDArray[np.uint8]) -> Labels:
         """Labels an image.
@@ -80,7 +91,12 @@ class Labeller(abc.ABC):
         """
         try:
             with self._lock:
-                return self._label(pixels_hw3)
+                start = time.monotonic()
+                labels = self._label(pixels_hw3)
+                if self._num_calls:
+                    self._seconds += time.monotonic() - start
+                self._num_calls += 1
+                return labels
         except tf.errors.ResourceExhaustedError as error:
             raise errors.DataError(
                 "The memory does not suffice for an image of "
@@ -274,6 +290,33 @@ def load(
         CheckpointError: The checkpoint cannot be used.
         ExportError: The exported model cannot be used.
     """
+    check(facts, views)
+    if facts.config is None:
+        model = models.load(facts, report)
+        if not isinstance(model, predictor.Predictor):
+            raise TypeError(f"{facts.path} is no exported model.")
+        return ExportedLabeller(model)
+    report.log(f"Loading {facts.path} ...")
+    with native_logs.hide_routine():
+        return LiveLabeller(facts.config.options, facts.path, views)
+
+
+def check(
+    facts: models.Facts,
+    views: tuple[Sequence[float], bool],
+    *,
+    needs_confidence: bool = False,
+) -> None:
+    """Checks that a model can label as it is asked to, before it is loaded.
+
+    Args:
+        facts: Result of `predict.models.load_facts`.
+        views: See `LiveLabeller`.
+        needs_confidence: Whether probabilities are needed.
+
+    Raises:
+        ConfigError: It cannot.
+    """
     scales, is_mirrored = views
     asks = is_mirrored or list(scales) not in ([], [1.0])
     config = facts.config
@@ -283,20 +326,18 @@ def load(
             "it was exported. Give the --model_dir of its training, or leave "
             "out --scales and --mirrored."
         )
-    if config is None:
-        model = models.load(facts, report)
-        if not isinstance(model, predictor.Predictor):
-            raise TypeError(f"{facts.path} is no exported model.")
-        return ExportedLabeller(model)
-    if asks and not has_views(config.options):
+    if config is None and needs_confidence:
+        raise errors.ConfigError(
+            f"{facts.path} is an exported model, which does not say how sure "
+            "it is. Give the --model_dir of its training, or leave out "
+            "--confidence_threshold and --class_balance."
+        )
+    if config is not None and asks and not has_views(config.options):
         system = config.options.model_options.WhichOneof("meta_architecture")
         raise errors.ConfigError(
             f"{system} predicts each image once: objects of several views "
             "cannot be averaged. Leave out --scales and --mirrored."
         )
-    report.log(f"Loading {facts.path} ...")
-    with native_logs.hide_routine():
-        return LiveLabeller(config.options, facts.path, views)
 
 
 def _undo(

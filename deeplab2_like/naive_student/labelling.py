@@ -5,23 +5,20 @@ In reading order: `Labelled`, `label_images`.
 """
 
 import dataclasses
-import functools
 import hashlib
 import os
 import pathlib
 import shutil
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.console import progress
 from deeplab2_like.data.coco.samples import Sample
+from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.naive_student import (
+    balancing,
     candidates,
     image_facts,
     report_files,
@@ -37,7 +34,6 @@ from deeplab2_like.recipes.published.items import Item
 from deeplab2_like.recipes.published.pool import Pool
 from deeplab2_like.storage import json_files
 
-_MAX_SAMPLED = 100  # Images that thresholds of classes are found on.
 _FORMAT = 1  # Changes when labels of the same images become others.
 
 
@@ -50,8 +46,8 @@ class Labelled:
         num_images: Images in them.
         failures: What was left out.
         report: Content of report.json.
-        seconds: Time of the model for an image, on average; 0 where no image
-            had to be labelled.
+        seconds: Time of the model for an image, on average, without the first
+            one; 0 where fewer than two images had to be labelled.
     """
 
     pattern: str
@@ -100,6 +96,11 @@ def label_images(
     if folder.exists() and not folder.is_dir():
         raise errors.DataError(f"--out={folder} is a file. Give a folder.")
     facts = models.load_facts(model)
+    labeller_lib.check(
+        facts,
+        (options.scales, options.mirrored),
+        needs_confidence=options.selects_pixels,
+    )
     run = _Run(facts, folder, options, report)
     images, failures = candidates.find(
         facts,
@@ -133,26 +134,21 @@ class _Run:
         self._labeller: labeller_lib.Labeller | None = None
         self._thresholds: selection.Thresholds | None = None
         self._journal: image_facts.Journal | None = None
-        self._seconds: list[float] = []
 
     def hidden(self, name: str) -> pathlib.Path:
         """Returns a path that exists only until all is written."""
         return self._folder / f".{self._options.split}.{name}"
 
-    @property
-    def labeller(self) -> labeller_lib.Labeller:
-        """The model, which is loaded when it is first used."""
+    def _load(self) -> labeller_lib.Labeller:
+        """Returns the model, which is loaded the first time.
+
+        Threads that label do not call it: none of them may load another one.
+        """
         if self._labeller is None:
             options = self._options
             self._labeller = labeller_lib.load(
                 self._facts, (options.scales, options.mirrored), self._report
             )
-            if not self._labeller.has_confidence and options.selects_pixels:
-                raise errors.ConfigError(
-                    f"{self._facts.path} is an exported model, which does not "
-                    "say how sure it is. Give the --model_dir of its training,"
-                    " or leave out --confidence_threshold and --class_balance."
-                )
         return self._labeller
 
     def write(
@@ -197,7 +193,7 @@ class _Run:
                 options=options,
                 settings=settings,
                 model=self._facts.path,
-                views=self.labeller.views,
+                views=self._load().views,
                 thresholds=self._thresholds.of_class,
                 failures=failures,
             ),
@@ -225,7 +221,7 @@ class _Run:
             len(images),
             failures,
             written,
-            float(np.mean(self._seconds)) if self._seconds else 0.0,
+            self._labeller.seconds if self._labeller else 0.0,
         )
 
     def _describe_settings(
@@ -259,27 +255,13 @@ class _Run:
         path = self.hidden("thresholds.json")
         stored = report_files.read(path)
         if stored is None or stored.get("settings") != settings:
-            rows = np.unique(
-                np.linspace(
-                    0, len(images) - 1, min(len(images), _MAX_SAMPLED)
-                ).astype(int)
+            found = balancing.measure_thresholds(
+                images,
+                self._load(),
+                options.class_balance,
+                mask=self._mask,
+                report=self._report,
             )
-            histogram = selection.ClassHistogram(num_classes)
-            with self._report.phase(
-                "Measuring probabilities", len(rows), unit="images"
-            ) as phase:
-                for done, row in enumerate(rows.tolist(), 1):
-                    pixels = images[row].load().pixels
-                    labels = self.labeller.label(pixels)
-                    if labels.confidence is None:
-                        raise ValueError("The model has no probabilities.")
-                    classes = self._select(labels.panoptic, None)
-                    histogram.add(
-                        classes // self._facts.descriptor.label_divisor,
-                        labels.confidence,
-                    )
-                    phase.advance(done)
-            found = histogram.find_thresholds(options.class_balance)
             stored = {"settings": settings, "thresholds": found}
             json_files.write_json(path, stored)
         return selection.combine(
@@ -296,12 +278,18 @@ class _Run:
 
     def _label(self, image: unlabeled.UnlabeledImage) -> Sample:
         """Labels an image and notes its facts."""
+        if self._labeller is None:
+            raise ValueError("The model is not loaded yet.")
         encoded = image.load()
-        start = time.monotonic()
-        labels = self.labeller.label(encoded.pixels)
-        self._seconds.append(time.monotonic() - start)
+        labels = self._labeller.label(encoded.pixels)
         descriptor = self._facts.descriptor
-        panoptic = self._select(labels.panoptic, labels.confidence)
+        panoptic = selection.apply(
+            labels.panoptic,
+            descriptor,
+            mask=self._mask,
+            thresholds=self._thresholds,
+            confidence_hw=labels.confidence,
+        )
         facts = image_facts.measure(
             image.full_name, panoptic, labels, descriptor
         )
@@ -320,32 +308,24 @@ class _Run:
             note=encoded.note,
         )
 
-    def _select(
-        self,
-        panoptic_hw: npt.NDArray[np.int32],
-        confidence_hw: npt.NDArray[np.float32] | None,
-    ) -> npt.NDArray[np.int32]:
-        return selection.apply(
-            panoptic_hw,
-            self._facts.descriptor,
-            mask=self._mask,
-            thresholds=self._thresholds,
-            confidence_hw=confidence_hw,
-        )
-
     def _write_records(
         self, plan: shards.Plan, count: int
     ) -> list[shard_counts.ShardCounts]:
-        # Threads of this process, which share the model.
-        with (
-            Pool(1) as pool,
-            self._report.phase("Labelling", count, unit="images") as phase,
-        ):
+        def write_missing(
+            plan: shards.Plan,
+            descriptor: DatasetDescriptor,
+            counts: list[shard_counts.ShardCounts | None],
+            advance: Callable[[int], None],
+        ) -> None:
+            if None in counts:
+                self._load()
+            # Threads of this process, which share the model.
+            with Pool(1) as pool:
+                shards.write_here(plan, descriptor, counts, advance, pool=pool)
+
+        with self._report.phase("Labelling", count, unit="images") as phase:
             return shards.write_split(
-                plan,
-                self._facts.descriptor,
-                functools.partial(shards.write_here, pool=pool),
-                phase.advance,
+                plan, self._facts.descriptor, write_missing, phase.advance
             )
 
     def _find_facts(
@@ -355,6 +335,7 @@ class _Run:
         if self._journal is None:
             raise ValueError("There is no journal yet.")
         if self._journal.find(image.full_name) is None:
+            self._load()
             self._label(image)  # Lost, as after a loss of power.
         found = self._journal.find(image.full_name)
         if found is None:

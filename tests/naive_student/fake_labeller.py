@@ -52,5 +52,6 @@ def load_facts(path):
 def install(fake, setattr=setattr):
     """Lets every path be that of a model."""
     setattr(labeller_lib, "load", lambda *_: fake)
+    setattr(labeller_lib, "check", lambda *_, **__: None)
     setattr(models, "load_facts", load_facts)
     setattr(models, "identify", lambda _: {"path": "", "fingerprint": "fake"})

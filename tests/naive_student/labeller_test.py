@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import concurrent.futures
+
 import numpy as np
 import pytest
 
@@ -91,3 +93,25 @@ def test_an_exported_model_labels_with_the_views_of_its_export(exported):
     model = predict.Predictor.from_saved_model(exported)
     expected = model.predict_maps(image)["panoptic"]
     np.testing.assert_array_equal(labels.panoptic, expected)
+
+
+def test_the_time_of_an_image_leaves_out_the_first_and_waits(
+    fake_labellers, monkeypatch
+):
+    now = 0.0
+    times = iter([100.0, 1.0, 2.0, 3.0])
+
+    class Slow(fake_labellers.FakeLabeller):
+        def _label(self, pixels_hw3):
+            nonlocal now
+            now += next(times)
+            return super()._label(pixels_hw3)
+
+    monkeypatch.setattr(labeller.time, "monotonic", lambda: now)
+    made = Slow()
+    image = np.zeros((4, 4, 3), np.uint8)
+    made.label(image)
+    assert made.seconds == 0
+    with concurrent.futures.ThreadPoolExecutor(3) as executor:
+        list(executor.map(made.label, [image] * 3))
+    assert made.seconds == 2

@@ -5,6 +5,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from deeplab2_like import errors
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import writer as record_writer
 from deeplab2_like.labels import descriptor
-from deeplab2_like.naive_student import labelling
+from deeplab2_like.naive_student import candidates, labeller, labelling
 from deeplab2_like.naive_student.label_options import LabelOptions
 
 _DATA = descriptor.load("scenes")
@@ -174,6 +175,39 @@ def test_what_was_stopped_goes_on_and_ends_with_the_same_bytes(
     labelling.label_images("model", [images], out, _BALANCED)
     assert fake.calls == 0
     assert _read_all(out) == _read_all(at_once)
+
+
+def test_the_model_is_loaded_once_by_the_thread_that_asked(
+    fake, write_images, tmp_path, monkeypatch
+):
+    images = write_images(tmp_path / "images")
+    loaders = []
+
+    def load(*_):
+        loaders.append(threading.current_thread())
+        return fake
+
+    monkeypatch.setattr(labeller, "load", load)
+    labelling.label_images("model", [images], tmp_path / "out")
+    assert loaders == [threading.current_thread()]
+    labelling.label_images("model", [images], tmp_path / "out")
+    assert len(loaders) == 1  # All is complete.
+
+
+def test_an_exported_model_is_refused_before_images_are_read(
+    exported, write_images, tmp_path, monkeypatch
+):
+    images = write_images(tmp_path / "images")
+    monkeypatch.setattr(candidates, "find", None)
+    for options, word in (
+        (LabelOptions(mirrored=True), "--mirrored"),
+        (LabelOptions(confidence_threshold=0.5), "--confidence_threshold"),
+        (_BALANCED, "--class_balance"),
+    ):
+        with pytest.raises(errors.ConfigError, match=word):
+            labelling.label_images(
+                str(exported), [images], tmp_path / "out", options
+            )
 
 
 @pytest.mark.slow
