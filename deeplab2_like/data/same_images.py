@@ -92,8 +92,10 @@ def list_records(paths: Sequence[str]) -> list[Place]:
     """Lists the complete records of TFRecord files.
 
     Raises:
-        DataError: A file cannot be read, or there is no record at all.
+        DataError: A file cannot be read, or there are files and no record.
     """
+    if not paths:
+        return []
     return [
         Place(file.path, offset, length)
         for file in record_files.scan_files(paths, on_damage="skip")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds the images that can be labelled, and says what is left out."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -13,6 +14,23 @@ from deeplab2_like.predict import models
 from deeplab2_like.predict.options import PredictOptions
 
 
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """Images that are to be labelled.
+
+    Attributes:
+        images: The images, not decoded yet.
+        failures: What of records and videos cannot be read.
+        val_patterns: Records of the validation set; () if not known.
+        compared_with: Checksum of the files of the validation set.
+    """
+
+    images: Sequence[unlabeled.UnlabeledImage]
+    failures: Sequence[unlabeled.Failure]
+    val_patterns: Sequence[str]
+    compared_with: str
+
+
 def find(
     facts: models.Facts,
     inputs: Sequence[str | os.PathLike[str]],
@@ -21,8 +39,8 @@ def find(
     *,
     frames: pathlib.Path,
     report: progress.Progress,
-) -> tuple[list[unlabeled.UnlabeledImage], list[unlabeled.Failure]]:
-    """Finds the images that can be labelled.
+) -> Candidates:
+    """Finds the images that are to be labelled, without decoding any.
 
     Args:
         facts: The model.
@@ -33,35 +51,55 @@ def find(
         frames: Folder for the frames of videos.
         report: Display of the progress.
 
-    Returns:
-        The images, and what was left out because it is damaged.
-
     Raises:
-        DataError: There is no image, none that can be read, or one that is
-            also in the validation set.
+        DataError: There is no image, two have the same name, or there is no
+            such validation set.
         InstallError: A video is given, and PyAV is not installed.
     """
-    found, failures = unlabeled.find_images(
+    patterns = _find_val_patterns(facts, options, report)
+    compared_with = held_out.identify(patterns)
+    images, failures = unlabeled.find_images(
         inputs,
         predict_options,
         frames,
         max_pixels=facts.max_pixels,
         warn=report.log,
     )
-    with report.phase("Reading images", len(found), unit="images") as phase:
-        images, digests, damaged = unlabeled.check_images(found, phase.advance)
-    failures += damaged
+    return Candidates(images, failures, patterns, compared_with)
+
+
+def check(
+    found: Candidates, report: progress.Progress
+) -> tuple[list[unlabeled.UnlabeledImage], list[unlabeled.Failure]]:
+    """Finds the images that can be labelled, by decoding them.
+
+    Args:
+        found: The result of `find`.
+        report: Display of the progress.
+
+    Returns:
+        The images, and what was left out because it is damaged.
+
+    Raises:
+        DataError: No image can be read, or one is also in the validation set.
+    """
+    with report.phase(
+        "Reading images", len(found.images), unit="images"
+    ) as phase:
+        images, digests, damaged = unlabeled.check_images(
+            found.images, phase.advance
+        )
+    failures = [*found.failures, *damaged]
     if not images:
         first = failures[0].problem if failures else "There is no record."
         raise errors.DataError(f"No image can be labelled. {first}")
     for failure in failures:
         report.log(f"Left out: {failure.problem}")
-    patterns = _find_val_patterns(facts, options, report)
-    if patterns:
-        count = held_out.check(images, digests, patterns)
+    if found.val_patterns:
+        count = held_out.check(images, digests, found.val_patterns)
         report.log(
             f"None of the {len(images)} images is among the {count} of "
-            f"{', '.join(patterns)}."
+            f"{', '.join(found.val_patterns)}."
         )
     return images, failures
 

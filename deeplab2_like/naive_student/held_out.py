@@ -5,14 +5,40 @@ A teacher that labels images of the validation set would let its students learn
 from them. Images are compared by their decoded pixels.
 """
 
+import hashlib
+import os
 from collections.abc import Sequence
 
 from deeplab2_like import errors
 from deeplab2_like.data import same_images
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.naive_student import unlabeled
+from deeplab2_like.storage import user_paths
 
 _MAX_NAMED = 3
+
+
+def identify(patterns: Sequence[str]) -> str:
+    """Returns a checksum of which files a validation set has; "" for none.
+
+    Files of this machine count with size and time.
+
+    Args:
+        patterns: Glob patterns of the TFRecord files.
+
+    Raises:
+        DataError: There is no file of a pattern.
+    """
+    if not patterns:
+        return ""
+    found = hashlib.sha256()
+    for path in record_files.find_files(list(patterns)):
+        line = path
+        if not user_paths.is_remote(path):
+            status = os.stat(path)
+            line = f"{path} {status.st_size} {status.st_mtime_ns}"
+        found.update(f"{line}\n".encode("utf-8", "surrogatepass"))
+    return found.hexdigest()
 
 
 def check(

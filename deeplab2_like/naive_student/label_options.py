@@ -71,6 +71,14 @@ class LabelOptions:
         """Whether probabilities decide which pixels get a label."""
         return self.confidence_threshold > 0 or self.class_balance < 1
 
+    def count_shards(self, num_images: int) -> int:
+        """Returns the number of record files for a number of images.
+
+        By default of 25 to 100 images each: a kill loses a part of one.
+        """
+        most = max(16, -(-num_images // 100))
+        return self.num_shards or min(max(1, num_images // 25), most)
+
     def deciding(self) -> tuple[object, ...]:
         """Returns the options that decide about the labels."""
         return (

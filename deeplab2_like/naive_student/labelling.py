@@ -16,6 +16,7 @@ from typing import Any
 from deeplab2_like import errors
 from deeplab2_like.console import progress
 from deeplab2_like.data.coco.samples import Sample
+from deeplab2_like.data.inspection import texts
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.naive_student import (
     balancing,
@@ -101,16 +102,18 @@ def label_images(
         (options.scales, options.mirrored),
         needs_confidence=options.selects_pixels,
     )
-    run = _Run(facts, folder, options, report)
-    images, failures = candidates.find(
+    predict_options = predict_options or PredictOptions()
+    run = _Run(facts, folder, options, report, exif=predict_options.exif)
+    found = candidates.find(
         facts,
         inputs,
         options,
-        predict_options or PredictOptions(),
+        predict_options,
         frames=run.hidden("frames"),
         report=report,
     )
-    return run.write(images, failures, overwrite)
+    done = run.find_complete(found, overwrite)
+    return done or run.write(found, overwrite)
 
 
 class _Run:
@@ -122,8 +125,11 @@ class _Run:
         folder: pathlib.Path,
         options: LabelOptions,
         report: progress.Progress,
+        *,
+        exif: str,
     ):
         """Reads the mask; loads no model."""
+        self._exif = exif
         self._facts = facts
         self._folder = folder
         self._options = options
@@ -151,33 +157,71 @@ class _Run:
             )
         return self._labeller
 
-    def write(
+    def find_complete(
+        self, found: candidates.Candidates, overwrite: bool
+    ) -> Labelled | None:
+        """Returns what an earlier call completed; None where there is work.
+
+        Images are decoded only if they were left out, or compared with another
+        validation set.
+        """
+        split = self._options.split
+        path = self._folder / report_files.name_json(split)
+        stored = report_files.read(path)
+        left_out = {source for source, _ in (stored or {}).get("failures", ())}
+        images: list[unlabeled.UnlabeledImage] = []
+        others: list[unlabeled.UnlabeledImage] = []
+        for image in found.images:
+            is_out = texts.make_writable(image.origin) in left_out
+            (others if is_out else images).append(image)
+        if not images:
+            return None
+        settings = self._describe_settings(images)
+        stored = report_files.load(self._folder, split, settings)
+        plan = self._plan(images, settings, overwrite)
+        try:
+            if stored is None or not manifest.is_complete(plan):
+                return None
+        except errors.DataError:
+            if overwrite:
+                return None
+            raise
+        good, _, damaged = unlabeled.check_images(others)
+        if good:
+            return None
+        if stored.get(report_files.COMPARED_WITH) != found.compared_with:
+            candidates.check(found, self._report)
+            stored[report_files.COMPARED_WITH] = found.compared_with
+            json_files.write_json(path, stored)
+        self._report.log("The records are complete already.")
+        self._clean(plan)
+        return self._finish(images, [*found.failures, *damaged], stored)
+
+    def _plan(
         self,
         images: Sequence[unlabeled.UnlabeledImage],
-        failures: list[unlabeled.Failure],
+        settings: str,
         overwrite: bool,
-    ) -> Labelled:
-        """Writes records and report; see `label_images`."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        settings = self._describe_settings(images)
-        descriptor = self._facts.descriptor
+    ) -> shards.Plan:
         options = self._options
-        plan = shards.Plan.make(
+        return shards.Plan.make(
             [self._make_item(image) for image in images],
-            descriptor,
+            self._facts.descriptor,
             shards.Target(
                 self._folder,
                 options.split,
-                options.num_shards or _choose_num_shards(len(images)),
+                options.count_shards(len(images)),
                 overwrite,
                 settings,
             ),
         )
-        stored = report_files.load(self._folder, options.split, settings)
-        if stored is not None and self._is_complete(plan, overwrite):
-            self._report.log("The records are complete already.")
-            self._clean(plan)
-            return self._finish(images, failures, stored)
+
+    def write(self, found: candidates.Candidates, overwrite: bool) -> Labelled:
+        """Writes records and report; see `label_images`."""
+        images, failures = candidates.check(found, self._report)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        settings = self._describe_settings(images)
+        plan = self._plan(images, settings, overwrite)
         self._thresholds = self._choose_thresholds(images, settings)
         self._journal = image_facts.Journal(
             self.hidden("facts.jsonl"), settings
@@ -189,26 +233,19 @@ class _Run:
             plan,
             known,
             report_files.Facts(
-                descriptor=descriptor,
-                options=options,
+                descriptor=self._facts.descriptor,
+                options=self._options,
                 settings=settings,
                 model=self._facts.path,
                 views=self._load().views,
                 thresholds=self._thresholds.of_class,
                 failures=failures,
+                compared_with=found.compared_with,
             ),
         )
         self._store_manifest(plan, counts)
         self._clean(plan)
         return self._finish(images, failures, written)
-
-    def _is_complete(self, plan: shards.Plan, overwrite: bool) -> bool:
-        try:
-            return manifest.is_complete(plan)
-        except errors.DataError:
-            if not overwrite:
-                raise
-            return False
 
     def _finish(
         self,
@@ -232,12 +269,12 @@ class _Run:
         if self._options.class_balance < 1:
             # Thresholds depend on which images there are.
             names.update("\n".join(i.full_name for i in images).encode())
-        mask = b"" if self._mask is None else self._mask.ignored.tobytes()
         lines = [
             str(_FORMAT),
             models.identify(self._facts)["fingerprint"],
             repr(self._options.deciding()),
-            hashlib.sha256(mask).hexdigest(),
+            self._exif,
+            "" if self._mask is None else self._mask.identify(),
             names.hexdigest(),
         ]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -246,27 +283,19 @@ class _Run:
         self, images: Sequence[unlabeled.UnlabeledImage], settings: str
     ) -> selection.Thresholds:
         """Returns the thresholds; measures them where classes are balanced."""
-        options = self._options
-        num_classes = self._facts.descriptor.num_classes
-        if options.class_balance >= 1:
-            return selection.combine(
-                options.confidence_threshold, [0.0] * num_classes
-            )
-        path = self.hidden("thresholds.json")
-        stored = report_files.read(path)
-        if stored is None or stored.get("settings") != settings:
-            found = balancing.measure_thresholds(
+        limits = [0.0] * self._facts.descriptor.num_classes
+        if self._options.class_balance < 1:
+            limits = balancing.find_thresholds(
                 images,
-                self._load(),
-                options.class_balance,
+                self._options.class_balance,
+                load=self._load,
                 mask=self._mask,
+                memory=balancing.Memory(
+                    self.hidden("thresholds.json"), settings
+                ),
                 report=self._report,
             )
-            stored = {"settings": settings, "thresholds": found}
-            json_files.write_json(path, stored)
-        return selection.combine(
-            options.confidence_threshold, stored["thresholds"]
-        )
+        return selection.combine(self._options.confidence_threshold, limits)
 
     def _make_item(self, image: unlabeled.UnlabeledImage) -> Item:
         return Item(
@@ -369,8 +398,3 @@ class _Run:
         for name in ("facts.jsonl", "thresholds.json"):
             self.hidden(name).unlink(missing_ok=True)
         shutil.rmtree(self.hidden("frames"), ignore_errors=True)
-
-
-def _choose_num_shards(num_images: int) -> int:
-    """Chooses shards of 25 to 100 images: a kill loses a part of one."""
-    return min(max(1, num_images // 25), max(16, -(-num_images // 100)))

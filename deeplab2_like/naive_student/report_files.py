@@ -23,6 +23,8 @@ from deeplab2_like.storage import json_files, whole_files
 
 # Of the samples, the share that is of the least sure images.
 _DOUBTFUL_SHARE = 0.5
+# What the images were compared with, in the JSON file.
+COMPARED_WITH = "compared_with"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Facts:
         views: The views that were averaged.
         thresholds: Least probability of each class.
         failures: What was left out.
+        compared_with: Checksum of the validation set that images were
+            compared with; "" for none.
     """
 
     descriptor: DatasetDescriptor
@@ -46,6 +50,7 @@ class Facts:
     views: Sequence[View]
     thresholds: Sequence[float]
     failures: Sequence[Failure]
+    compared_with: str = ""
 
 
 def name_json(split: str) -> str:
@@ -108,8 +113,9 @@ def write(
     )
     split = facts.options.split
     whole_files.write_text(folder / name_page(split), page)
-    json_files.write_json(folder / name_json(split), metrics)
-    return dict(metrics)
+    content = {**metrics, COMPARED_WITH: facts.compared_with}
+    json_files.write_json(folder / name_json(split), content)
+    return content
 
 
 def _render(report: pseudo_labels.PseudoLabelReport) -> str:

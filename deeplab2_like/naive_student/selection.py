@@ -7,6 +7,7 @@ of low probability), `ClassHistogram` (thresholds for equal shares of classes),
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Self
 
@@ -55,6 +56,11 @@ class IgnoreMask:
                 "Draw what is to be ignored in white on black."
             )
         return cls(ignored, path)
+
+    def identify(self) -> str:
+        """Returns a checksum of size and pixels."""
+        text = f"{self.ignored.shape}".encode() + self.ignored.tobytes()
+        return hashlib.sha256(text).hexdigest()
 
     def at_size(self, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
         """Returns the mask at the size of an image: bool [H, W].

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images without labels: of files, folders, records and videos."""
 
-import contextlib
+import concurrent.futures
 import dataclasses
 import functools
+import hashlib
 import io
 import os
 import pathlib
@@ -21,7 +22,15 @@ from deeplab2_like.data.records import files as record_files
 from deeplab2_like.predict import inputs as inputs_lib
 from deeplab2_like.predict.options import PredictOptions
 from deeplab2_like.predict.running import require_video_reader
-from deeplab2_like.storage import image_decoding, image_files, whole_files
+from deeplab2_like.storage import (
+    image_decoding,
+    image_files,
+    in_order,
+    whole_files,
+)
+
+_MAX_THREADS = 8
+_KEY_LETTERS = 16  # Of the checksum in the name of a folder of frames.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,13 +120,15 @@ def find_images(
         then videos; and what of records and videos cannot be read.
 
     Raises:
-        DataError: An argument does not exist, or a folder has no image.
+        DataError: An argument does not exist, a folder has no image, or two
+            images have the same name.
         InstallError: A video is given, and PyAV is not installed.
     """
     found = inputs_lib.find_inputs(arguments, warn=warn)
     if found.videos:
         require_video_reader()
     upright = options.exif == "apply"
+    files, records = _divide(found.images)
     images = [
         UnlabeledImage(
             file.relative_path,
@@ -125,10 +136,10 @@ def find_images(
             functools.partial(_load_file, file.path, max_pixels, upright),
             (str(file.path),),
         )
-        for file in found.images
+        for file in files
     ]
     failures: list[Failure] = []
-    for path in found.records:
+    for path in [*found.records, *records]:
         file = record_files.scan_file(path)
         if file.problem:
             failures.append(Failure(path, f"{file.problem}. Write it again."))
@@ -142,7 +153,58 @@ def find_images(
             images += _find_frames(video, options, frames, failures)
         except errors.DataError as error:
             failures.append(Failure(str(video.path), str(error)))
+    _check_names(images)
     return images, failures
+
+
+def list_places(found: inputs_lib.Inputs) -> list[same_images.Place]:
+    """Lists where images are, without frames of videos, to compare them.
+
+    Args:
+        found: Result of `predict.inputs.find_inputs`.
+
+    Raises:
+        DataError: A file of records cannot be read, or has no record.
+    """
+    files, records = _divide(found.images)
+    return [
+        *same_images.list_files(str(file.path) for file in files),
+        *same_images.list_records([*found.records, *records]),
+    ]
+
+
+def _divide(
+    files: Sequence[image_files.ImageFile],
+) -> tuple[list[image_files.ImageFile], list[str]]:
+    """Divides files into images, and TFRecord files of any name."""
+    images, records = [], []
+    for file in files:
+        is_named = file.path.suffix.lower() in image_decoding.SUFFIXES
+        if not is_named and _begins_as_record(str(file.path)):
+            records.append(str(file.path))
+        else:
+            images.append(file)
+    return images, records
+
+
+def _begins_as_record(path: str) -> bool:
+    try:
+        return bool(len(record_files.scan_file(path, max_records=1).offsets))
+    except errors.DataError:
+        return False
+
+
+def _check_names(images: Sequence[UnlabeledImage]) -> None:
+    """Checks that names differ: facts of images are kept by their name."""
+    known: dict[str, UnlabeledImage] = {}
+    for image in images:
+        other = known.setdefault(image.full_name, image)
+        if other is not image:
+            raise errors.DataError(
+                f"{other.origin} and {image.origin} have the same name "
+                f"{image.full_name!r}. Leave one of them out, or write its "
+                "record with another name."
+            )
 
 
 def encode(
@@ -221,7 +283,7 @@ def _find_frames(
     """Writes the frames of a video, and yields them."""
     from deeplab2_like.predict import video_reader
 
-    target = folder / video.name
+    target = folder / f"{video.name}.{_identify(video.path)}"
     target.mkdir(parents=True, exist_ok=True)
     with video_reader.VideoReader(video.path) as reader:
         for frame in reader.read(
@@ -247,6 +309,15 @@ def _find_frames(
             )
 
 
+def _identify(path: pathlib.Path) -> str:
+    """Returns a checksum of path, size and time of a file."""
+    status = path.stat()
+    text = f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[
+        :_KEY_LETTERS
+    ]
+
+
 def check_images(
     images: Sequence[UnlabeledImage],
     advance: Callable[[int], None] = lambda _: None,
@@ -260,13 +331,22 @@ def check_images(
     Returns:
         The images that can be decoded, the digest of each, and the others.
     """
+
+    def read(image: UnlabeledImage) -> bytes | Failure:
+        try:
+            return image.load().digest
+        except errors.DataError as error:
+            return Failure(image.origin, str(error))
+
     good, digests, failures = [], [], []
-    for number, image in enumerate(images, 1):
-        with contextlib.ExitStack() as stack:
-            stack.callback(advance, number)
-            try:
-                digests.append(image.load().digest)
-                good.append(image)
-            except errors.DataError as error:
-                failures.append(Failure(image.origin, str(error)))
+    count = min(_MAX_THREADS, os.cpu_count() or 1)
+    with concurrent.futures.ThreadPoolExecutor(count) as executor:
+        results = in_order.call(executor, read, images, count)
+        for number, result in enumerate(results, 1):
+            if isinstance(result, Failure):
+                failures.append(result)
+            else:
+                digests.append(result)
+                good.append(images[number - 1])
+            advance(number)
     return good, digests, failures

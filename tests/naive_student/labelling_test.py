@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import json
 import os
 import pathlib
@@ -15,8 +16,14 @@ from deeplab2_like import errors
 from deeplab2_like.data.records import features as record_features
 from deeplab2_like.data.records import writer as record_writer
 from deeplab2_like.labels import descriptor
-from deeplab2_like.naive_student import candidates, labeller, labelling
+from deeplab2_like.naive_student import (
+    candidates,
+    labeller,
+    labelling,
+    unlabeled,
+)
 from deeplab2_like.naive_student.label_options import LabelOptions
+from deeplab2_like.predict.options import PredictOptions
 
 _DATA = descriptor.load("scenes")
 _HERE = pathlib.Path(__file__).resolve().parent
@@ -301,6 +308,67 @@ def test_labels_of_other_options_are_not_replaced_silently(
     assert _read_all(out) == before
     labelling.label_images("model", [images], out, other, overwrite=True)
     assert _read_all(out) != before
+
+
+@pytest.mark.usefixtures("fake")
+def test_what_is_complete_is_not_decoded_again(
+    write_images, tmp_path, monkeypatch
+):
+    images = write_images(tmp_path / "images")
+    good = (images / "1.png").read_bytes()
+    (images / "1.png").write_bytes(good[: len(good) // 2])
+    out = tmp_path / "out"
+    first = labelling.label_images("model", [images], out)
+    encoded = []
+    encode = unlabeled.encode
+
+    def watch(content, subject, *arguments, **options):
+        encoded.append(subject)
+        return encode(content, subject, *arguments, **options)
+
+    monkeypatch.setattr(unlabeled, "encode", watch)
+    again = labelling.label_images("model", [images], out)
+    assert encoded == [str(images / "1.png")]  # It might have been mended.
+    assert dataclasses.replace(again, seconds=first.seconds) == first
+    (images / "1.png").write_bytes(good)
+    with pytest.raises(errors.DataError, match="--overwrite"):
+        labelling.label_images("model", [images], out)
+
+
+@pytest.mark.usefixtures("fake")
+def test_what_is_complete_is_compared_with_another_validation_set(
+    write_images, tmp_path
+):
+    images = write_images(tmp_path / "images")
+    out = tmp_path / "out"
+    labelling.label_images("model", [images], out)
+    pattern = _write_record(tmp_path / "r", "val", [images / "2.png"])
+    options = LabelOptions(val_patterns=(pattern,))
+    for _ in range(2):
+        with pytest.raises(errors.DataError, match="also in the validation"):
+            labelling.label_images("model", [images], out, options)
+    other = write_images(tmp_path / "other", 6) / "5.png"
+    pattern = _write_record(tmp_path / "s", "val", [other])
+    options = LabelOptions(val_patterns=(pattern,))
+    labelling.label_images("model", [images], out, options)
+    before = _read_all(out)
+    labelling.label_images("model", [images], out, options)
+    assert _read_all(out) == before
+
+
+@pytest.mark.usefixtures("fake")
+def test_labels_of_images_that_are_turned_otherwise_are_not_kept(
+    write_images, tmp_path
+):
+    images = write_images(tmp_path / "images")
+    labelling.label_images("model", [images], tmp_path / "out")
+    with pytest.raises(errors.DataError, match="--overwrite"):
+        labelling.label_images(
+            "model",
+            [images],
+            tmp_path / "out",
+            predict_options=PredictOptions(exif="ignore"),
+        )
 
 
 @pytest.mark.parametrize(
