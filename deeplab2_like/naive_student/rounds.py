@@ -17,6 +17,7 @@ from deeplab2_like import config as config_lib
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import presence
 from deeplab2_like.console import native_logs, progress
+from deeplab2_like.data import unlabeled_files
 from deeplab2_like.naive_student import stages as stages_lib
 from deeplab2_like.naive_student.stages import Stage
 from deeplab2_like.predict import inputs as inputs_lib
@@ -66,6 +67,12 @@ def run(
     options = options or RunOptions()
     report = report or progress.Progress()
     folder = user_paths.expand_checkpoint(model_dir, "model_dir=")
+    if user_paths.is_remote(folder):
+        raise errors.ConfigError(
+            f"model_dir={folder} is an address. deeplab2-naive-student writes "
+            "to a local folder: give one, or mount the bucket and give its "
+            "path."
+        )
     if not stages_lib.is_described(config):
         raise errors.ConfigError(
             "The config has no semi_supervised { method: NAIVE_STUDENT }. Add "
@@ -82,6 +89,7 @@ def run(
     installation.check()
     orbit_check.require_orbit()
     pattern = config.options.semi_supervised.unlabeled_pattern
+    unlabeled_files.check_name(pattern, allows_address=False)
     inputs_lib.find_inputs([pattern], warn=lambda _: None)
     if planned[0].config is None:
         raise ValueError("The first stage is a training.")
@@ -91,7 +99,20 @@ def run(
         mode,
         options,
     )
+    _check_starts(planned, folder)
     return _Rounds(config, folder, mode, options, report).run(planned, on_step)
+
+
+def _check_starts(planned: Sequence[Stage], folder: str) -> None:
+    """Checks that the weights exist that later trainings start from."""
+    own = {os.path.join(folder, stage.name) for stage in planned}
+    for stage in planned[1:]:
+        if stage.config is None:
+            continue
+        model = stage.config.options.model_options
+        is_trained = presence.may_hold(os.path.join(folder, stage.name))
+        if model.initial_checkpoint not in own and not is_trained:
+            run_checks.check_start(model)
 
 
 class _Rounds:
@@ -113,6 +134,9 @@ class _Rounds:
         self._report = report
         self._path = pathlib.Path(folder) / STAGES_FILE
         self._noted = _read_notes(self._path)
+        self._label_options = stages_lib.read_label_options(config)
+        self._pattern = config.options.semi_supervised.unlabeled_pattern
+        self._mask = ""
 
     def run(
         self, planned: Sequence[Stage], on_step: OnStep | None
@@ -120,18 +144,20 @@ class _Rounds:
         """Runs the stages that are not finished; see the function `run`."""
         results: dict[str, dict[str, Any]] = {}
         native_logs.load_tensorflow()
+        self._check_labelling()
         for number, stage in enumerate(planned, 1):
             title = f"Stage {number} of {len(planned)}, {stage.name}"
             made_of = self._identify_source(planned, stage)
-            self._refuse_other_source(stage, made_of)
-            if self._is_finished(stage):
+            is_known = self._is_made_of(stage, made_of)
+            self._refuse_other_source(planned, stage, is_known)
+            if is_known and self._is_finished(stage):
                 self._report.log(f"{title}: finished earlier")
                 results.setdefault(stage.name, {})
                 continue
             self._report.log(f"{title}: {self._find(stage.name)}")
             self._note(stage, made_of, is_finished=False)
             if stage.config is None:
-                self._label(stage)
+                self._label(stage, is_known)
             else:
                 results[stage.name] = self._train(stage, on_step)
             self._note(stage, made_of, is_finished=True)
@@ -140,6 +166,32 @@ class _Rounds:
 
     def _find(self, name: str) -> pathlib.Path:
         return stages_lib.find_folder(self._folder, name)
+
+    def _check_labelling(self) -> None:
+        """Checks what the labels need, before the teacher is trained."""
+        from deeplab2_like.naive_student import selection, unlabeled
+        from deeplab2_like.predict import running
+        from deeplab2_like.trainer import unlabeled_checks
+
+        if self._label_options.ignore_mask:
+            mask = selection.IgnoreMask.load(self._label_options.ignore_mask)
+            self._mask = mask.identify()
+        found = inputs_lib.find_inputs([self._pattern], warn=lambda _: None)
+        if found.videos:
+            running.require_video_reader()
+        is_filled = not any(
+            path.startswith("eval_dataset_options.file_pattern")
+            for path in self._config.unfilled
+        )
+        if is_filled and not self._has_checkpoint(stages_lib.TEACHER):
+            unlabeled_checks.check_apart(
+                self._config.options,
+                unlabeled.list_places(found),
+                self._report,
+            )
+
+    def _has_checkpoint(self, name: str) -> bool:
+        return presence.may_hold(str(self._find(name)))
 
     def _train(self, stage: Stage, on_step: OnStep | None) -> dict[str, Any]:
         """Trains a teacher or a student, or fine-tunes."""
@@ -154,18 +206,18 @@ class _Rounds:
             on_step,
         )
 
-    def _label(self, stage: Stage) -> None:
+    def _label(self, stage: Stage, goes_on: bool) -> None:
         """Labels the images without labels by the teacher of the round."""
         from deeplab2_like.naive_student import labelling
 
-        pattern = self._config.options.semi_supervised.unlabeled_pattern
         done = labelling.label_images(
             str(self._find(stage.source)),
-            [pattern],
+            [self._pattern],
             self._find(stage.name),
-            stages_lib.read_label_options(self._config),
+            self._label_options,
             predict_options=PredictOptions(),
-            overwrite=self._options.allow_config_change,
+            # What was stopped may have had other labels to replace.
+            overwrite=self._options.allow_config_change or goes_on,
             report=self._report,
         )
         left_out = ""
@@ -191,20 +243,56 @@ class _Rounds:
         from deeplab2_like.checkpoints import files as checkpoint_files
 
         prefix = checkpoint_files.find_checkpoint(str(folder))
-        return _hash(pathlib.Path(f"{prefix}.index"))
+        found = _hash(pathlib.Path(f"{prefix}.index"))
+        if stage.config is not None:
+            return found
+        deciding = repr(self._label_options.deciding())
+        lines = [found, deciding, self._mask, self._pattern]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
-    def _refuse_other_source(self, stage: Stage, made_of: str) -> None:
+    def _is_made_of(self, stage: Stage, made_of: str) -> bool:
         noted = self._noted.get(stage.name)
-        if noted is None or noted.get("made_of") == made_of:
-            return
-        if self._options.allow_config_change:
-            return
-        raise errors.CheckpointError(
-            f"{self._find(stage.name)} was made of another {stage.source}, "
-            f"which has changed since. Remove {self._find(stage.name)} and the "
-            "stages after it, give another --model_dir, or add "
-            "--allow_config_change."
-        )
+        return noted is not None and noted.get("made_of") == made_of
+
+    def _refuse_other_source(
+        self, planned: Sequence[Stage], stage: Stage, is_known: bool
+    ) -> None:
+        """Refuses to go on with what was made of something else."""
+        is_other = stage.name in self._noted and not is_known
+        folder = self._find(stage.name)
+        has_changed = f"was made of another {stage.source}"
+        begins = not self._has_checkpoint(stage.name)
+        if stage.config is None:
+            has_changed += ", or with other images or options of its labels"
+            begins = is_other or not (folder / _MANIFEST).exists()
+        later = [
+            one.name
+            for one in planned[planned.index(stage) + 1 :]
+            if one.config is not None and self._has_checkpoint(one.name)
+        ]
+        if stage.config is not None and is_other and not begins:
+            raise errors.CheckpointError(
+                f"{folder} {has_changed}. Remove "
+                f"{self._list_folders([stage.name, *later])}, or give another "
+                "--model_dir."
+            )
+        replaces = self._options.allow_config_change
+        if stage.config is None and is_other and not replaces:
+            raise errors.CheckpointError(
+                f"{folder} {has_changed}. Remove "
+                f"{self._list_folders([stage.name, *later])}, give another "
+                "--model_dir, or add --allow_config_change to replace the "
+                "labels."
+            )
+        if begins and later:
+            raise errors.CheckpointError(
+                f"{folder} is to be made anew, and "
+                f"{self._list_folders(later)} learned from what was there. "
+                "Remove them, or give another --model_dir."
+            )
+
+    def _list_folders(self, names: Sequence[str]) -> str:
+        return ", ".join(str(self._find(name)) for name in names)
 
     def _is_finished(self, stage: Stage) -> bool:
         """Returns whether a stage needs nothing more."""

@@ -67,7 +67,7 @@ def check(
     if mode == "train_and_eval":
         best.check_usable(model_dir)
     if trains and not presence.may_hold(model_dir):
-        _check_start(config.options.model_options)
+        check_start(config.options.model_options)
     if mode == run_options.TUNE:
         _check_tunable(config.options, options)
     if mode in ("eval", run_options.TUNE):
@@ -109,8 +109,16 @@ def _list_needed_fields(mode: str) -> list[str]:
     return fields
 
 
-def _check_start(options: model_pb2.ModelOptions) -> None:
-    """Checks that the weights exist from which training is to start."""
+def check_start(options: model_pb2.ModelOptions) -> None:
+    """Checks that the weights exist from which training is to start.
+
+    Args:
+        options: The model of the config.
+
+    Raises:
+        ConfigError: TensorFlow would read the path as a pattern.
+        CheckpointError: There are no such weights.
+    """
     if options.initial_checkpoint:
         path = imagenet.resolve(
             options.initial_checkpoint,

@@ -41,14 +41,31 @@ def test_patterns_are_of_images_or_records(tmp_path):
     [
         ("nothing-*", ["matches no file", "semi_supervised.unlabeled_pattern"]),
         ("empty", ["holds no image"]),
+        ("tfds:coco:train", ["TensorFlow Datasets", "with labels only"]),
         ("both/*", ["also", "train-00000-of-00001.tfrecord", "not both"]),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(pattern, words, tmp_path):
     make_files(tmp_path, "both/1.png", "both/train-00000-of-00001.tfrecord")
     make_files(tmp_path, "empty/notes.txt")
+    if not pattern.startswith("tfds:"):
+        pattern = tmp_path / pattern
     with pytest.raises(errors.DataError) as info:
-        find(tmp_path / pattern)
+        find(pattern)
     for word in words:
         assert word in str(info.value)
     assert "\n" not in str(info.value)
+
+
+def test_records_may_have_any_name(tmp_path):
+    make_files(tmp_path, "photos.data", "photos")
+    for name in ("photos.data", "phot*s"):
+        assert find(tmp_path / name).records == [
+            str(tmp_path / name.replace("*", "o"))
+        ]
+
+
+def test_addresses_are_refused_where_files_are_needed():
+    with pytest.raises(errors.DataError, match=r"gs://a/b.*an address"):
+        unlabeled_files.check_name("gs://a/b", allows_address=False)
+    unlabeled_files.check_name("gs://a/b", allows_address=True)
