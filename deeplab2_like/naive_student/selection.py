@@ -19,8 +19,10 @@ from deeplab2_like import errors
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.storage import image_files
 
-# Bins of the probabilities of a class.
-NUM_BINS = 1000
+# Width of a bin of -log(1 - p), in nats: within a bin, 1 - p differs by 0.2 %.
+_BIN_WIDTH = 0.002
+# Probabilities p are float32, where 1 - p is 0 or 2**-24 and more.
+_MOST_NATS = 24 * np.log(2)
 # Sides of masks that are scaled may differ by this share from the image's.
 _LEAST_LIKENESS = 0.02
 
@@ -118,12 +120,24 @@ class Thresholds:
         return confidence_hw < limits[classes_hw]
 
 
+def _make_bins() -> npt.NDArray[np.float32]:
+    """Returns the lower ends of the bins, rising from 0 to 1."""
+    nats = np.arange(0, _MOST_NATS, _BIN_WIDTH)
+    ends = np.append(-np.expm1(-nats), 1.0)
+    return np.unique(ends.astype(np.float32))
+
+
 class ClassHistogram:
-    """Counts of probabilities by class."""
+    """Counts of probabilities by class.
+
+    Bins are of equal width in -log(1 - p), as sure models have most of their
+    pixels close to 1.
+    """
 
     def __init__(self, num_classes: int):
         """Starts with no pixel."""
-        self._counts = np.zeros((num_classes, NUM_BINS), np.int64)
+        self._bins = _make_bins()
+        self._counts = np.zeros((num_classes, len(self._bins)), np.int64)
 
     def add(
         self,
@@ -132,10 +146,9 @@ class ClassHistogram:
     ) -> None:
         """Counts the pixels of an image; see `Thresholds.find_dropped`."""
         is_class = classes_hw < len(self._counts)
-        bins = np.minimum(
-            (confidence_hw[is_class] * NUM_BINS).astype(np.int64), NUM_BINS - 1
-        )
-        index = classes_hw[is_class].astype(np.int64) * NUM_BINS + bins
+        bins = np.searchsorted(self._bins, confidence_hw[is_class], "right") - 1
+        bins = np.maximum(bins, 0)
+        index = classes_hw[is_class].astype(np.int64) * len(self._bins) + bins
         counts = np.bincount(index, minlength=self._counts.size)
         self._counts += counts.reshape(self._counts.shape)
 
@@ -144,7 +157,8 @@ class ClassHistogram:
 
         As class-balanced self-training (Zou et al., ECCV 2018) does: a rare
         class, of which the model is less sure, keeps as large a share as a
-        frequent one. The share is kept at least, up to a bin of 0.001.
+        frequent one. The share is kept at least, and more by what is in the
+        bin of the threshold; pixels of the probability 1 are all kept or none.
 
         Args:
             share: Share of the pixels, in (0, 1].
@@ -158,7 +172,7 @@ class ClassHistogram:
             # Pixels in a bin or a higher one.
             above = np.cumsum(counts[::-1])[::-1]
             enough = np.flatnonzero(above >= share * total)
-            found.append(int(enough[-1]) / NUM_BINS if total else 0.0)
+            found.append(float(self._bins[enough[-1]]) if total else 0.0)
         return found
 
 

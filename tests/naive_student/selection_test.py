@@ -46,6 +46,29 @@ def test_each_class_keeps_the_same_share_of_its_pixels(share):
         assert share - 1e-3 <= kept <= min(1, share + 0.02)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("sureness", [3.0, 8.0, 14.0])
+def test_a_sure_class_keeps_no_more_than_its_share(share, sureness):
+    """Softmax of a trained model: most probabilities are close to 1."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(sureness, 1.0, (200, 300))
+    confidence = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    histogram = selection.ClassHistogram(1)
+    histogram.add(np.zeros(confidence.shape, np.uint8), confidence)
+    (limit,) = histogram.find_thresholds(share)
+    thresholds = selection.combine(0.0, [limit])
+    dropped = thresholds.find_dropped(np.zeros((200, 300), int), confidence)
+    # Steps of float32 below 1 are 6e-8, where 1 - p is 8e-7 on average.
+    atol = 0.01 if sureness < 14 else 0.08
+    assert share <= 1 - dropped.mean() <= share + atol
+
+
+def test_pixels_of_probability_one_are_all_kept():
+    histogram = selection.ClassHistogram(1)
+    histogram.add(np.zeros((9, 9), int), np.ones((9, 9), np.float32))
+    assert histogram.find_thresholds(0.1) == [1.0]
+
+
 def test_void_pixels_count_for_no_class():
     histogram = selection.ClassHistogram(2)
     histogram.add(np.full((3, 3), 255), np.ones((3, 3), np.float32))
