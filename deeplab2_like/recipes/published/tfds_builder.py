@@ -87,7 +87,7 @@ def load_builder_class() -> type:
             Raises:
                 errors.DataError: There are no records of the data set.
             """
-            self._records = pathlib.Path(records).expanduser()
+            records = self._records = pathlib.Path(records).expanduser()
             super().__init__(**kwargs)
             key = self.builder_config.name
             splits = contents.find_splits(key, self._records)
@@ -163,7 +163,7 @@ def _make_splits(
     tfds: Any,
     name: str,
     splits: Mapping[str, contents.Shards],
-    records: str | os.PathLike[str],
+    records: pathlib.Path,
 ) -> Any:
     return tfds.core.SplitDict(
         [

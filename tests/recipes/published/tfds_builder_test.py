@@ -65,6 +65,14 @@ def test_tfds_load_finds_the_builder_by_name(records):
     assert (example["panoptic"] == _DATA.void_id).all()
 
 
+def test_the_folder_may_begin_with_a_tilde(records, monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setenv("HOME", str(records.parent))
+    builder = tfds_builder.build("cityscapes", f"~/{records.name}")
+    (example,) = tfds.as_numpy(builder.as_dataset(split="test"))
+    assert example["image"].ndim == 3
+
+
 def test_each_published_set_has_a_config():
     pytest.importorskip("tensorflow_datasets")
     names = {c.name for c in tfds_builder.load_builder_class().BUILDER_CONFIGS}
