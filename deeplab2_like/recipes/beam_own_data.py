@@ -16,6 +16,7 @@ from deeplab2_like.console import progress
 from deeplab2_like.data import class_pixels
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.recipes import conversion, forms, out_folder, preparing
+from deeplab2_like.recipes.forms import tree
 from deeplab2_like.recipes.forms.source import Example
 from deeplab2_like.recipes.published import shard_counts, shards
 from deeplab2_like.recipes.published.items import Item
@@ -68,7 +69,9 @@ def prepare(
             descriptor, lambda text: remarks.append(f"Warning: {text}")
         )
     )
-    settings = _describe_files(request)
+    settings = _describe_files(
+        request, out, [*itertools.chain.from_iterable(splits.values())]
+    )
     lines = [f"Found     {source.title}"]
     lines += [f"Evaluate  {rule}"] if rule else []
     plans = []
@@ -137,17 +140,31 @@ def _write_split(
     return [f"Split {target.split!r}: {lines[0]}", *lines[1:]]
 
 
-def _describe_files(request: forms.Request) -> str:
-    """Returns a text that changes with any file of the data set."""
+def _describe_files(
+    request: forms.Request, out: pathlib.Path, examples: Sequence[Example]
+) -> str:
+    """Returns a text that changes with the files that labels may be read from.
+
+    Left out are hidden files, which no form reads, what lies in `out`, and the
+    files of single images, which their shard depends on.
+    """
     digest = hashlib.sha256(repr(request).encode("utf-8", "surrogatepass"))
-    for folder, inner, names in os.walk(request.root):
-        inner.sort()
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            try:
-                status = os.stat(path)
-            except OSError:
-                continue  # A link to nothing.
-            line = f"{path} {status.st_size} {status.st_mtime_ns}\n"
-            digest.update(line.encode("utf-8", "surrogatepass"))
+    own = {
+        os.path.realpath(path)
+        for example in examples
+        for path in (example.path, example.label_path)
+        if path
+    }
+    written = os.path.realpath(out)
+    for name in tree.Tree.look(request.root).files:
+        path = os.path.join(request.root, name)
+        real = os.path.realpath(path)
+        if real in own or os.path.commonpath([real, written]) == written:
+            continue
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue  # A link to nothing.
+        line = f"{path} {status.st_size} {status.st_mtime_ns}\n"
+        digest.update(line.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
