@@ -18,7 +18,9 @@ Three stages, each resumed where it was left; `--stages` names those to do:
 * table: prints the results so far as Markdown tables.
 
 With --equal=steps every network is trained for --steps; with --equal=total the
-stages of a run together take as many steps as supervised training. Minutes are
+stages of a run together, fine-tuning included, take as many steps as supervised
+training, at most. Results of other flags are not taken for those of these: they
+are refused. Minutes are
 those of the whole run on this machine, evaluation of the last stage included;
 they say something only where it does nothing else.
 """
@@ -27,11 +29,10 @@ import dataclasses
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import flags
@@ -39,32 +40,13 @@ from absl import flags
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import semi_supervised_data as data_lib  # noqa: E402
+from benchmarks import semi_supervised_runs as runs_lib  # noqa: E402
+from benchmarks import semi_supervised_tables as tables  # noqa: E402
 from deeplab2_like import errors  # noqa: E402
 from deeplab2_like.console import path_flags, program  # noqa: E402
 from deeplab2_like.storage import json_files  # noqa: E402
 
 _STAGES = ("train", "labels", "table")
-# Method -> (title, rounds of pseudo labels, name in the schema).
-METHODS = {
-    "supervised": ("supervised only", 0, ""),
-    "naive_student_1": ("Naive-Student, 1 round", 1, "NAIVE_STUDENT"),
-    "naive_student_2": ("Naive-Student, 2 rounds", 2, "NAIVE_STUDENT"),
-    "mean_teacher": ("mean teacher", 0, "MEAN_TEACHER"),
-    "weak_to_strong": ("weak to strong", 0, "WEAK_TO_STRONG"),
-}
-STARTS = {
-    "config": "",
-    "random": 'model_options { initial_checkpoint: "" }',
-    "imagenet": (
-        'model_options { initial_checkpoint: "imagenet" backbone {'
-        ' name: "efficientnet_lite0" use_squeeze_and_excite: false } }'
-    ),
-}
-_SCORES = {
-    "PQ": "evaluation/pq/PQ",
-    "things": "evaluation/pq/PQ_things",
-    "mIoU": "evaluation/iou/IoU",
-}
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
@@ -103,7 +85,7 @@ _LABELLED = flags.DEFINE_list(
     flag_values=_FLAGS,
 )
 _METHODS = flags.DEFINE_list(
-    "methods", list(METHODS), "Methods to compare.", flag_values=_FLAGS
+    "methods", list(runs_lib.METHODS), "Methods to compare.", flag_values=_FLAGS
 )
 _STARTS = flags.DEFINE_list(
     "starts",
@@ -152,94 +134,9 @@ _STAGE_LIST = flags.DEFINE_list(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One training of one method.
-
-    Attributes:
-        method: Key of `METHODS`.
-        start: Key of `STARTS`.
-        labelled: Number of labelled images; 0 for all.
-        seed: Seed of the training.
-    """
-
-    method: str
-    start: str
-    labelled: int
-    seed: str
-
-    @property
-    def name(self) -> str:
-        """Name of its folder."""
-        return f"{self.method}_{self.start}_{self.labelled}_{self.seed}"
-
-    @property
-    def rounds(self) -> int:
-        """Rounds of pseudo labels."""
-        return METHODS[self.method][1]
-
-    @property
-    def last_stage(self) -> str:
-        """Folder of the model that is scored, below that of the run."""
-        if not self.rounds:
-            return "."
-        if _FINE_TUNING.value:
-            return "fine_tuned"
-        return f"round_{self.rounds}/student"
-
-
 def _make_absolute(path: str | None) -> str:
     """Returns a path or pattern that programs in any folder understand."""
     return os.path.abspath(path) if path else ""
-
-
-def compute_steps(rounds: int, total: int, equal: str) -> int:
-    """Returns the steps of each network of a run.
-
-    Args:
-        rounds: Rounds of pseudo labels.
-        total: Steps of a supervised training.
-        equal: "steps" or "total"; see --equal.
-    """
-    if equal == "steps" or not rounds:
-        return total
-    return max(1, total // (rounds + 1))
-
-
-def make_overrides(run: Run, data: pathlib.Path, steps: int) -> list[str]:
-    """Returns the fragments that make the config of a run.
-
-    Args:
-        run: The run.
-        data: Folder that `split` wrote.
-        steps: Steps of each network.
-    """
-    tuning, val = 0, _make_absolute(_VAL.value)
-    if run.rounds:
-        tuning = round(_FINE_TUNING.value * steps)
-        if _EQUAL.value == "total":
-            steps = max(1, steps - tuning // (run.rounds + 1))
-    found = [
-        STARTS[run.start],
-        f"trainer_options {{ seed: {run.seed} deterministic: true"
-        f" solver_options {{ training_number_of_steps: {steps} }} }}"
-        f" evaluator_options {{ eval_interval: {max(1, steps)} }}"
-        f' train_dataset_options {{ file_pattern: "{data}/labelled-*" }}'
-        f' eval_dataset_options {{ file_pattern: "{val}" }}',
-        *_OVERRIDES.value,
-    ]
-    method = METHODS[run.method][2]
-    if method:
-        found.append(
-            f"semi_supervised {{ method: {method}"
-            f' unlabeled_pattern: "{data}/unlabelled-*" }}'
-        )
-    if run.rounds:
-        found.append(
-            f"semi_supervised {{ naive_student {{ rounds: {run.rounds}"
-            f" fine_tuning_steps: {tuning} {_ROUNDS.value} }} }}"
-        )
-    return [text for text in found if text]
 
 
 def _find_config() -> str:
@@ -248,12 +145,12 @@ def _find_config() -> str:
     return os.path.abspath(name) if os.path.exists(name) else name
 
 
-def _list_runs() -> Iterator[Run]:
+def _list_runs() -> Iterator[runs_lib.Run]:
     for seed in _SEEDS.value:
         for labelled in _LABELLED.value:
             for start in _STARTS.value:
                 for method in _METHODS.value:
-                    yield Run(method, start, int(labelled), seed)
+                    yield runs_lib.Run(method, start, int(labelled), seed)
 
 
 def _call(arguments: Sequence[str], log: pathlib.Path) -> None:
@@ -279,11 +176,33 @@ def _call(arguments: Sequence[str], log: pathlib.Path) -> None:
         )
 
 
-def _train(run: Run, folder: pathlib.Path, data: pathlib.Path) -> None:
+def _read_comparison() -> runs_lib.Comparison:
+    """Returns what the flags say for all runs."""
+    patterns = [_make_absolute(_TRAIN.value)]
+    if _UNLABELLED.value:
+        patterns.append(_make_absolute(_UNLABELLED.value))
+    return runs_lib.Comparison(
+        config=_find_config(),
+        patterns=patterns,
+        val=_make_absolute(_VAL.value),
+        steps=_STEPS.value,
+        equal=_EQUAL.value,
+        fine_tuning=_FINE_TUNING.value,
+        rounds_options=_ROUNDS.value,
+        overrides=_OVERRIDES.value,
+    )
+
+
+def _train(
+    run: runs_lib.Run,
+    comparison: runs_lib.Comparison,
+    folder: pathlib.Path,
+    data: pathlib.Path,
+) -> None:
     """Trains and evaluates one run, if it is not done."""
     if (folder / "result.json").exists():
         return
-    steps = compute_steps(run.rounds, _STEPS.value, _EQUAL.value)
+    steps = comparison.plan(run)
     start = time.perf_counter()
     spent = _load(folder / "minutes.json") or {"minutes": 0.0}
     module = "naive_student" if run.rounds else "trainer"
@@ -291,16 +210,16 @@ def _train(run: Run, folder: pathlib.Path, data: pathlib.Path) -> None:
         _call(
             [
                 *("-m", f"deeplab2_like.{module}.main"),
-                f"--config_file={_find_config()}",
+                f"--config_file={comparison.config}",
                 f"--model_dir={folder}",
                 *(
                     f"--config_override={text}"
-                    for text in make_overrides(run, data, steps)
+                    for text in runs_lib.make_overrides(run, comparison, data)
                 ),
             ],
             folder / "log.txt",
         )
-        last = folder / run.last_stage
+        last = folder / runs_lib.find_last_stage(run, steps)
         _call(
             [
                 *("-m", "deeplab2_like.trainer.main", "--mode=eval"),
@@ -313,15 +232,20 @@ def _train(run: Run, folder: pathlib.Path, data: pathlib.Path) -> None:
         minutes = spent["minutes"] + (time.perf_counter() - start) / 60
         json_files.write_json(folder / "minutes.json", {"minutes": minutes})
     summaries = _load(last / "eval" / "metrics.json")["summaries"]
-    scores = {key: summaries.get(name) for key, name in _SCORES.items()}
+    scores = {key: summaries.get(name) for key, name in tables.SCORES.items()}
     json_files.write_json(
-        folder / "result.json", {**scores, "minutes": minutes, "steps": steps}
+        folder / "result.json",
+        {**scores, "minutes": minutes, "steps": steps.network},
     )
-    shown = ", ".join(f"{key} {_percent(v)}" for key, v in scores.items())
+    shown = ", ".join(
+        f"{key} {tables.format_percent(v)}" for key, v in scores.items()
+    )
     print(f"{run.name}: {shown}; {minutes:.1f} minutes", flush=True)
 
 
-def _score_labels(run: Run, folder: pathlib.Path, data: pathlib.Path) -> None:
+def _score_labels(
+    run: runs_lib.Run, folder: pathlib.Path, data: pathlib.Path
+) -> None:
     """Scores the labels of each round, if they are there."""
     pattern = f"{data}/hidden-*"
     if not run.rounds or not list(data.glob("hidden-*")):
@@ -349,85 +273,6 @@ def _load(path: pathlib.Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def make_table(
-    results: Mapping[tuple[str, str, int], Sequence[Mapping[str, Any]]],
-) -> list[str]:
-    """Makes the Markdown table of the scores.
-
-    Args:
-        results: Scores in 0..1, minutes and steps of the seeds, by method,
-            start and number of labelled images.
-
-    Returns:
-        The lines: mean and spread (least to most) over seeds.
-    """
-    lines = [
-        "| labels | start | method | seeds | PQ | things | mIoU | steps of a"
-        " network | minutes |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for (method, start, labelled), seeds in results.items():
-        cells = [str(labelled or "all"), start, METHODS[method][0]]
-        cells.append(str(len(seeds)))
-        for key in _SCORES:
-            values = [one[key] for one in seeds if one[key] is not None]
-            if not values:
-                cells.append("-")
-                continue
-            cells.append(
-                f"{_percent(statistics.mean(values))} "
-                f"({_percent(min(values))} to {_percent(max(values))})"
-            )
-        cells.append(str(seeds[0]["steps"]))
-        minutes = statistics.mean(one["minutes"] for one in seeds)
-        cells.append(f"{minutes:.1f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def make_label_table(
-    found: Mapping[tuple[str, str, int, int], Mapping[str, Any]],
-) -> list[str]:
-    """Makes the Markdown table of the quality of pseudo labels.
-
-    Args:
-        found: `LabelQuality` as plain values, by method, start, number of
-            labelled images and round.
-
-    Returns:
-        The lines; a cell for each bin of probability has the share of the
-        pixels and how many of them are right.
-    """
-    ends = (*data_lib.BINS[1:], 1.0)
-    bins = [
-        f"{low:g} to {high:g}"
-        for low, high in zip(data_lib.BINS, ends, strict=True)
-    ]
-    lines = [
-        f"| labels | start | method | round | images | PQ | things | mIoU |"
-        f" {' | '.join(bins)} |",
-        "|---" * (8 + len(bins)) + "|",
-    ]
-    for (method, start, labelled, number), one in found.items():
-        scores = one["summaries"]
-        cells = [
-            str(labelled or "all"),
-            start,
-            METHODS[method][0],
-            str(number),
-            str(one["num_images"]),
-            *(_percent(scores.get(k)) for k in ("PQ", "PQ_things", "mIoU")),
-        ]
-        for share, right in zip(one["shares"], one["accuracies"], strict=True):
-            cells.append(f"{_percent(share)} % of pixels, {_percent(right)} %")
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
 def _print_tables(work: pathlib.Path) -> None:
     results: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     labels: dict[tuple[str, str, int, int], dict[str, Any]] = {}
@@ -444,16 +289,16 @@ def _print_tables(work: pathlib.Path) -> None:
                     (run.method, run.start, run.labelled, number), found
                 )
     results = dict(sorted(results.items(), key=lambda item: item[0][2]))
-    print("\n".join(make_table(results)))
+    print("\n".join(tables.make_table(results)))
     if labels:
         print()
-        print("\n".join(make_label_table(labels)))
+        print("\n".join(tables.make_label_table(labels)))
 
 
 def _check_flags() -> None:
     for flag, known in (
-        (_METHODS, METHODS),
-        (_STARTS, STARTS),
+        (_METHODS, runs_lib.METHODS),
+        (_STARTS, runs_lib.STARTS),
         (_STAGE_LIST, _STAGES),
     ):
         for name in flag.value:
@@ -478,14 +323,15 @@ def _main(arguments: Sequence[str]) -> None:
     program.refuse_arguments(arguments)
     _check_flags()
     work = pathlib.Path(_WORK.value or "").absolute() / _NAME.value
-    patterns = [_make_absolute(_TRAIN.value)]
-    if _UNLABELLED.value:
-        patterns.append(_make_absolute(_UNLABELLED.value))
+    comparison = _read_comparison()
     for run in _list_runs():
         data = work / f"data_{run.labelled}"
+        folder = work / run.name
+        if folder.exists() or "train" in _STAGE_LIST.value:
+            runs_lib.keep_arguments(folder, comparison.describe(run, data))
         if "train" in _STAGE_LIST.value:
-            data_lib.split(patterns, run.labelled, data)
-            _train(run, work / run.name, data)
+            data_lib.split(comparison.patterns, run.labelled, data)
+            _train(run, comparison, folder, data)
         is_first = run.seed == _SEEDS.value[0]
         if "labels" in _STAGE_LIST.value and is_first:
             _score_labels(run, work / run.name, data)

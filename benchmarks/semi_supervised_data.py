@@ -39,13 +39,22 @@ def split(
         Number of records of each kind.
 
     Raises:
-        DataError: There are not as many records.
+        DataError: There are not as many records, or the folder was made of
+            others.
     """
     from deeplab2_like.data.records import writer
 
     done = folder / "split.json"
     if done.exists():
-        return dict(json.loads(done.read_text(encoding="utf-8")))
+        counts = dict(json.loads(done.read_text(encoding="utf-8")))
+        made_of = counts.pop("patterns", list(patterns))
+        if made_of != list(patterns):
+            raise errors.DataError(
+                f"{folder} was made of {', '.join(made_of)}, not of "
+                f"{', '.join(patterns)}. Give the same records, or remove the "
+                "folder and those of its runs."
+            )
+        return counts
     named = sorted(
         read_records(patterns[:1]),
         key=lambda item: hashlib.sha256(item[0].encode()).hexdigest(),
@@ -74,7 +83,7 @@ def split(
                 records, len(records), str(folder), name, 1, overwrite=True
             )
     counts = {name: len(records) for name, records in parts.items()}
-    json_files.write_json(done, counts)
+    json_files.write_json(done, {**counts, "patterns": list(patterns)})
     return counts
 
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import io
 import pathlib
 import subprocess
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import semi_supervised, semi_supervised_data
+from benchmarks import semi_supervised_data, semi_supervised_tables
+from benchmarks import semi_supervised_runs as runs_lib
 from deeplab2_like import errors
 from deeplab2_like.data.records import features, writer
 
@@ -71,10 +73,66 @@ def test_too_few_records_are_refused(tmp_path):
         semi_supervised_data.split([pattern], 0, tmp_path / "b")
 
 
-def test_the_steps_of_all_stages_add_up_where_they_are_to():
-    assert semi_supervised.compute_steps(2, 900, "steps") == 900
-    assert semi_supervised.compute_steps(2, 900, "total") == 300
-    assert semi_supervised.compute_steps(0, 900, "total") == 900
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+@pytest.mark.parametrize("total", [5, 100, 1000])
+@pytest.mark.parametrize("fine_tuning", [0.0, 0.1, 0.5, 2.0])
+def test_the_steps_of_all_stages_add_up_where_they_are_to(
+    rounds, total, fine_tuning
+):
+    plan = runs_lib.plan_steps(rounds, total, "total", fine_tuning=fine_tuning)
+    spent = plan.network * (rounds + 1) + plan.tuning
+    assert total - rounds - 2 <= spent <= total
+    assert plan.network >= 1
+    if total == 1000:
+        assert plan.tuning == pytest.approx(fine_tuning * plan.network, abs=1)
+    plan = runs_lib.plan_steps(rounds, total, "steps", fine_tuning=fine_tuning)
+    assert plan == runs_lib.Steps(total, round(fine_tuning * total))
+
+
+def test_a_single_network_has_all_steps():
+    for equal in ("steps", "total"):
+        plan = runs_lib.plan_steps(0, 900, equal, fine_tuning=0.1)
+        assert plan == runs_lib.Steps(900, 0)
+
+
+_COMPARISON = runs_lib.Comparison(
+    config="scenes/tiny",
+    patterns=["train-*"],
+    val="val-*",
+    steps=100,
+    equal="total",
+    fine_tuning=0.1,
+    rounds_options="label_mirrored: true",
+)
+
+
+def test_the_config_of_a_run_has_the_steps_of_its_table(tmp_path):
+    run = runs_lib.Run("naive_student_1", "config", 3, "1")
+    plan = _COMPARISON.plan(run)
+    text = " ".join(runs_lib.make_overrides(run, _COMPARISON, tmp_path))
+    assert f"training_number_of_steps: {plan.network} " in text
+    assert f"fine_tuning_steps: {plan.tuning} " in text
+
+
+def test_results_of_other_flags_are_refused(tmp_path):
+    run = runs_lib.Run("naive_student_1", "config", 3, "1")
+    arguments = _COMPARISON.describe(run, tmp_path)
+    for _ in range(2):
+        runs_lib.keep_arguments(tmp_path / "run", arguments)
+    for change in ({"steps": 50}, {"val": "b-*"}, {"config": "other"}):
+        other = dataclasses.replace(_COMPARISON, **change)
+        with pytest.raises(errors.ConfigError, match="made with other flags"):
+            runs_lib.keep_arguments(
+                tmp_path / "run", other.describe(run, tmp_path)
+            )
+
+
+def test_divided_records_of_other_patterns_are_refused(tmp_path):
+    first = _write(tmp_path, "train", 4)
+    second = _write(tmp_path, "other", 4)
+    semi_supervised_data.split([first], 2, tmp_path / "data")
+    with pytest.raises(errors.DataError, match="was made of"):
+        semi_supervised_data.split([second], 2, tmp_path / "data")
 
 
 def test_tables_have_means_and_spreads():
@@ -82,7 +140,9 @@ def test_tables_have_means_and_spreads():
         {"PQ": x, "things": x / 2, "mIoU": None, "minutes": 3, "steps": 7}
         for x in (0.5, 0.7)
     ]
-    table = semi_supervised.make_table({("supervised", "random", 28): seeds})
+    table = semi_supervised_tables.make_table(
+        {("supervised", "random", 28): seeds}
+    )
     assert table[-1] == (
         "| 28 | random | supervised only | 2 | 60.0 (50.0 to 70.0) | "
         "30.0 (25.0 to 35.0) | - | 7 | 3.0 |"
@@ -95,7 +155,7 @@ def test_tables_have_means_and_spreads():
         "shares": [1.0] + [0.0] * (count - 1),
         "accuracies": [0.75] + [None] * (count - 1),
     }
-    table = semi_supervised.make_label_table(
+    table = semi_supervised_tables.make_label_table(
         {("naive_student_1", "random", 0, 1): quality}
     )
     assert len({line.count("|") for line in table}) == 1
@@ -152,3 +212,8 @@ def test_the_program_runs_resumes_and_prints_its_tables(write_config, tmp_path):
     assert outputs[0].stdout.endswith(outputs[1].stdout)
     assert outputs[1].stdout.startswith("| labels |")
     assert "% of pixels" in outputs[1].stdout
+    other = subprocess.run(
+        [*command, "--steps=3"], capture_output=True, text=True, check=False
+    )
+    assert other.returncode == errors.ConfigError.exit_code
+    assert "was made with other flags" in other.stderr
