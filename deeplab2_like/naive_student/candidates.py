@@ -96,7 +96,7 @@ def check(
     for failure in failures:
         report.log(f"Left out: {failure.problem}")
     if found.val_patterns:
-        count = held_out.check(images, digests, found.val_patterns)
+        count = held_out.check(images, digests, found.val_patterns, report)
         report.log(
             f"None of the {len(images)} images is among the {count} of "
             f"{', '.join(found.val_patterns)}."

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 
 from deeplab2_like import errors
+from deeplab2_like.console import progress
 from deeplab2_like.data import same_images
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.naive_student import unlabeled
@@ -45,6 +46,7 @@ def check(
     images: Sequence[unlabeled.UnlabeledImage],
     digests: Sequence[bytes],
     patterns: Sequence[str],
+    report: progress.Progress,
 ) -> int:
     """Checks that no image is also in the validation set.
 
@@ -52,6 +54,7 @@ def check(
         images: Images that are to be labelled.
         digests: Digest of each.
         patterns: Glob patterns of the TFRecord files of the validation set.
+        report: Display of the progress.
 
     Returns:
         The number of images that were compared with.
@@ -60,7 +63,10 @@ def check(
         DataError: There are such images, or no file of that pattern.
     """
     places = same_images.list_records(record_files.find_files(list(patterns)))
-    known = same_images.KnownImages.read(places).names
+    with report.phase(
+        "Reading the validation set", len(places), unit="images"
+    ) as phase:
+        known = same_images.KnownImages.read(places, phase.advance).names
     twins = [
         (image.origin, known[digest])
         for image, digest in zip(images, digests, strict=True)

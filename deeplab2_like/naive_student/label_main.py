@@ -28,6 +28,7 @@ from deeplab2_like.predict import inputs as inputs_lib
 from deeplab2_like.predict import models
 from deeplab2_like.predict.options import PredictOptions
 from deeplab2_like.reports import installation
+from deeplab2_like.storage import user_paths
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
@@ -155,6 +156,11 @@ def _main(arguments: Sequence[str]) -> None:
         _MODEL, "the --model_dir of a training", "runs/teacher"
     )
     out = program.require(_OUT, "the folder of the records", "pseudo")
+    if user_paths.is_remote(out):
+        raise errors.ConfigError(
+            f"--out={out} is an address. Records are written to a local folder:"
+            " give one, or mount the bucket and give its path."
+        )
     inputs = list(arguments)
     for path in _LIST.value:
         inputs += inputs_lib.load_list(path)

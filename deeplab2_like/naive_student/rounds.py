@@ -286,9 +286,9 @@ class _Rounds:
             )
         if begins and later:
             raise errors.CheckpointError(
-                f"{folder} is to be made anew, and "
-                f"{self._list_folders(later)} learned from what was there. "
-                "Remove them, or give another --model_dir."
+                f"{folder} is to be made now, but what would be made of it "
+                f"was trained before: {self._list_folders(later)}. Remove "
+                "that, or give another --model_dir."
             )
 
     def _list_folders(self, names: Sequence[str]) -> str:
