@@ -68,7 +68,7 @@ _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool(
     "allow_config_change",
     False,
     "Continue in folders that another config made, and replace labels of "
-    "another teacher.",
+    "another teacher, if no student has learned from them.",
     flag_values=_FLAGS,
 )
 
