@@ -8,11 +8,11 @@ the same stream.
 
 import hashlib
 import os
-import socket
 
 import tensorflow as tf
 
 from deeplab2_like import errors
+from deeplab2_like.config import network_addresses
 from deeplab2_like.protos import config_pb2
 from deeplab2_like.storage import any_files
 
@@ -30,12 +30,8 @@ def check_reachable(address: str) -> None:
     Raises:
         ConfigError: Nothing listens there.
     """
-    host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection(
-            (host.strip("[]"), int(port)), timeout=_PROBE_SECONDS
-        ):
-            return
+        network_addresses.connect(address, _PROBE_SECONDS)
     except OSError as error:
         raise errors.ConfigError(
             f"train_dataset_options.data_service_address is {address}, where "

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from deeplab2_like import errors
+from deeplab2_like.config import network_addresses
 from deeplab2_like.console import native_logs, path_flags, program
 
 # Of this program only: others use the same names.
@@ -92,8 +93,7 @@ def _main(arguments: Sequence[str]) -> None:
 
 
 def _check_address(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    if network_addresses.split(address) is None:
         raise errors.ConfigError(
             f"--dispatcher={address} is not of the form HOST:PORT, for example "
             "host:5050."

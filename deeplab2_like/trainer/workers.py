@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import re
-import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ import tensorflow as tf
 
 from deeplab2_like import errors
 from deeplab2_like.checkpoints import files as checkpoint_files
+from deeplab2_like.config import network_addresses
 
 _VARIABLE = "TF_CONFIG"
 _EXAMPLE = (
@@ -134,13 +134,11 @@ def _check_addresses(workers: list[Worker]) -> None:
     seen = set()
     for worker in workers:
         address = worker.address
-        host, _, port = str(address).rpartition(":")
-        if not (isinstance(address, str) and host and port.isdecimal()):
+        if network_addresses.split(str(address)) is None:
             raise _refuse(
-                f'has the address {address!r}, and an address is "host:port"'
+                f"has the address {address!r}, and an address is "
+                '"host:port" with a port of 1 to 65535'
             )
-        if not 0 < int(port) < 65536:
-            raise _refuse(f"has the address {address!r}: ports end at 65535")
         if address in seen:
             raise _refuse(f"lists {address!r} twice")
         seen.add(address)
@@ -294,11 +292,8 @@ def _describe_gone(cluster: Cluster, text: str, model_dir: str) -> str:
 
 def _is_reachable(address: str) -> bool:
     """Returns whether something listens at an address."""
-    host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection(
-            (host.strip("[]"), int(port)), timeout=_PROBE_SECONDS
-        ):
-            return True
+        network_addresses.connect(address, _PROBE_SECONDS)
     except OSError:
         return False
+    return True

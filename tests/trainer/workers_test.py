@@ -68,7 +68,7 @@ def test_an_index_as_text_is_read_and_jobs_of_others_are_passed_over(
         (_TWO, _task(0, "evaluator"), "only chief and worker take part"),
         ({"worker": ["a", "b:1"]}, _task(), "has the address 'a'"),
         ({"worker": ["a:x", "b:1"]}, _task(), "has the address 'a:x'"),
-        ({"worker": ["a:70000", "b:1"]}, _task(), "ports end at 65535"),
+        ({"worker": ["a:70000", "b:1"]}, _task(), "a port of 1 to 65535"),
         ({"worker": [1, 2]}, _task(), "has the address 1"),
         ({"worker": ["a:1", "a:1"]}, _task(), "lists 'a:1' twice"),
         ({"worker": 3}, _task(), "is not such JSON"),

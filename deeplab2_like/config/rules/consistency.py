@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules for consistency between views of images without labels."""
 
+from deeplab2_like.config import names
 from deeplab2_like.config.report import Report
 from deeplab2_like.protos import config_pb2, semi_supervised_pb2
 
@@ -12,7 +13,6 @@ _NAMES = {
     _METHODS.MEAN_TEACHER: "MEAN_TEACHER",
     _METHODS.WEAK_TO_STRONG: "WEAK_TO_STRONG",
 }
-_SYSTEMS = ("panoptic_deeplab", "deeplab_v3", "deeplab_v3_plus")
 _SMALLEST_DECAY = 0.9
 
 
@@ -36,14 +36,14 @@ def check(options: config_pb2.ExperimentOptions, report: Report) -> None:
             )
         return
     system = options.model_options.WhichOneof("meta_architecture")
-    if system and system not in _SYSTEMS:
+    if system and system not in names.SYSTEMS_WITH_VIEWS:
         report.add(
             f"{_PATH}.method",
             method,
             f"{system} finds objects in boxes or grid cells, whose predictions "
             "for two views cannot be compared pixel by pixel",
             "Write method: NAIVE_STUDENT, which learns from pseudo labels, or "
-            f"take one of {', '.join(_SYSTEMS)}.",
+            f"take one of {', '.join(names.SYSTEMS_WITH_VIEWS)}.",
         )
         return
     if not semi.unlabeled_pattern:

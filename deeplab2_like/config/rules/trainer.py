@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules for trainer and evaluator options."""
 
-from deeplab2_like.config import names
+from deeplab2_like.config import names, network_addresses
 from deeplab2_like.config.report import Report
 from deeplab2_like.config.rules import Datasets
 from deeplab2_like.config.rules import classes as class_rules
@@ -57,8 +57,7 @@ def _check_data_service(
     if not address:
         return
     path = "train_dataset_options.data_service_address"
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    if network_addresses.split(address) is None:
         report.add(
             path,
             repr(address),
