@@ -170,3 +170,11 @@ def test_a_run_takes_its_batches_from_a_service(config_file, tmp_path, start):
     folder = tmp_path / "run"
     run.run_experiment(loaded, str(folder), "train")
     assert checkpoint_files.find_checkpoint(str(folder)).endswith("ckpt-4")
+    # The dispatcher notes the streams that it is asked for.
+    notes = b"".join(
+        path.read_bytes()
+        for path in (tmp_path / "dispatcher").rglob("*")
+        if path.is_file()
+    )
+    job = data_service.name_job(str(folder), 0, loaded.options, 1)
+    assert job.encode() in notes

@@ -52,17 +52,38 @@ def test_a_compiled_step_trains_as_an_uncompiled_one(config_file, tmp_path):
         'solver_options { optimizer: "sgd" base_learning_rate: 0.0001 } }'
     )
     compiled = "trainer_options { compile_step: true }"
-    values = []
+    changes = []
     for name, overrides in (("a", ()), ("b", (compiled,))):
         folder = tmp_path / name
         _run(config_file, folder, "train", comparable, *overrides)
-        values.append(checkpoint_files.read_checkpoint(f"{folder}/ckpt-4"))
-    assert values[0].keys() == values[1].keys()
-    for name, expected in values[0].items():
-        if name.startswith("variables/"):
-            np.testing.assert_allclose(
-                values[1][name], expected, rtol=1e-3, atol=1e-5, err_msg=name
-            )
+        middle, end = (
+            checkpoint_files.read_checkpoint(f"{folder}/ckpt-{step}")
+            for step in (2, 4)
+        )
+        assert middle.keys() == end.keys()
+        changes.append(
+            {
+                name: end[name] - middle[name]
+                for name in end
+                if name.startswith("variables/")
+            }
+        )
+    assert changes[0].keys() == changes[1].keys()
+    for name, change in changes[0].items():
+        np.testing.assert_allclose(
+            changes[1][name],
+            change,
+            atol=0.02 * np.abs(change).max() + 1e-6,
+            err_msg=name,
+        )
+    uncompiled, found = (
+        np.concatenate([change.ravel() for change in values.values()])
+        for values in changes
+    )
+    # One that does not move differs by 1.
+    share = np.linalg.norm(found - uncompiled) / np.linalg.norm(uncompiled)
+    print(f"changes differ by {share:.2g}")
+    assert share <= 0.02
 
 
 def test_a_compiled_step_without_a_finite_loss_stops_after_its_loop(
