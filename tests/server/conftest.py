@@ -6,12 +6,13 @@ import contextlib
 import json
 import threading
 
+import httpx
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from deeplab2_like.server import app as app_lib
-from deeplab2_like.server import failures
+from deeplab2_like.server import failures, listener
 from deeplab2_like.server.batching import Batcher, BatchingOptions
 from deeplab2_like.server.limits import Limits
 from deeplab2_like.server.metrics import Metrics
@@ -90,6 +91,26 @@ class Server:
         return self.client.get(path, headers=headers)
 
 
+class Both:
+    """A program with both servers."""
+
+    def __init__(self, app, listening):
+        self.app = app
+        self.http_port = listening.getsockname()[1]
+        self.http_address = f"127.0.0.1:{self.http_port}"
+        from deeplab2_like.server import grpc_app
+
+        self.beside = grpc_app.GrpcServer(app.state.frame, "127.0.0.1", 0)
+        self.server = listener.make_server(app, self.beside)
+        self.thread = threading.Thread(
+            target=self.server.run, kwargs={"sockets": [listening]}
+        )
+
+    @property
+    def grpc_address(self):
+        return f"127.0.0.1:{self.beside.port}"
+
+
 @pytest.fixture
 def build(tmp_path, model):
     """Returns a function that builds an application with one model."""
@@ -137,6 +158,31 @@ def start(build, model):
 @pytest.fixture
 def server(start):
     return start()
+
+
+@pytest.fixture
+def start_both(build, model):
+    """Returns a function that starts both servers; see `build`."""
+    started = []
+
+    def make(**options):
+        listening = listener.bind("127.0.0.1", 0)
+        listening.listen()  # So that clients need not wait for the thread.
+        both = Both(build(**options), listening)
+        both.thread.start()
+        started.append((both, listening))
+        # It is answered when HTTP has started, and gRPC in the same turn.
+        live = httpx.get(f"http://{both.http_address}/v2/health/live")
+        assert live.status_code == 200
+        return both
+
+    yield make
+    model.gate.set()
+    for both, listening in started:
+        both.server.should_exit = True
+        both.thread.join(30)
+        assert not both.thread.is_alive()
+        listening.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 
 import asyncio
 import concurrent.futures
-import threading
 
 import numpy as np
 import pytest
@@ -25,51 +24,6 @@ from deeplab2_like.server import grpc_app  # noqa: E402
 _States = health.HealthCheckResponse
 
 
-class _Both:
-    """A program with both servers."""
-
-    def __init__(self, app, listening):
-        self.app = app
-        self.http_port = listening.getsockname()[1]
-        self.beside = grpc_app.GrpcServer(app.state.frame, "127.0.0.1", 0)
-        self.server = listener.make_server(app, self.beside)
-        self.thread = threading.Thread(
-            target=self.server.run, kwargs={"sockets": [listening]}
-        )
-
-    @property
-    def grpc_address(self):
-        return f"127.0.0.1:{self.beside.port}"
-
-
-@pytest.fixture
-def start(build, model):
-    """Returns a function that starts both servers; see `build`."""
-    started = []
-
-    def make(**options):
-        listening = listener.bind("127.0.0.1", 0)
-        listening.listen()  # So that clients need not wait for the thread.
-        both = _Both(build(**options), listening)
-        both.thread.start()
-        started.append((both, listening))
-        # It is answered when HTTP has started, and gRPC in the same turn.
-        client = http_client.InferenceServerClient(
-            f"127.0.0.1:{both.http_port}"
-        )
-        assert client.is_server_live()
-        client.close()
-        return both
-
-    yield make
-    model.gate.set()
-    for both, listening in started:
-        both.server.should_exit = True
-        both.thread.join(30)
-        assert not both.thread.is_alive()
-        listening.close()
-
-
 def _ask(module, address):
     """Asks a server by one of Triton's clients."""
     client = module.InferenceServerClient(address)
@@ -85,16 +39,16 @@ def _ask(module, address):
         client.close()
 
 
-def test_tritons_clients_get_the_same_by_http_and_grpc(start):
-    both = start()
+def test_tritons_clients_get_the_same_by_http_and_grpc(start_both):
+    both = start_both()
     expected = {"length": [1, 2], "png_bytes": [b"A", b"BB"]}
-    assert _ask(http_client, f"127.0.0.1:{both.http_port}") == expected
+    assert _ask(http_client, both.http_address) == expected
     assert _ask(grpc_client, both.grpc_address) == expected
 
 
-def test_tritons_client_by_http_knows_the_models(start):
-    both = start()
-    client = http_client.InferenceServerClient(f"127.0.0.1:{both.http_port}")
+def test_tritons_client_by_http_knows_the_models(start_both):
+    both = start_both()
+    client = http_client.InferenceServerClient(both.http_address)
     assert client.is_server_ready()
     assert client.is_model_ready("mine")
     assert not client.is_model_ready("no")
@@ -112,8 +66,8 @@ def test_tritons_client_by_http_knows_the_models(start):
     client.close()
 
 
-def test_readiness_follows_the_models(start):
-    both = start(is_loaded=False)
+def test_readiness_follows_the_models(start_both):
+    both = start_both(is_loaded=False)
     store = both.app.state.store
     with grpc.insecure_channel(both.grpc_address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
@@ -135,13 +89,13 @@ def test_readiness_follows_the_models(start):
         watched.cancel()
 
 
-def test_requests_are_answered_before_the_end(start, model):
-    both = start()
+def test_requests_are_answered_before_the_end(start_both, model):
+    both = start_both()
     model.gate.clear()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         held = pool.submit(_ask, grpc_client, both.grpc_address)
         assert model.started.acquire(timeout=30)
-        http = pool.submit(_ask, http_client, f"127.0.0.1:{both.http_port}")
+        http = pool.submit(_ask, http_client, both.http_address)
         with grpc.insecure_channel(both.grpc_address) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             watched = stub.Watch(health.HealthCheckRequest(), timeout=60)
@@ -156,8 +110,8 @@ def test_requests_are_answered_before_the_end(start, model):
     assert not both.thread.is_alive()
 
 
-def test_a_second_signal_ends_what_still_runs(start, model):
-    both = start()
+def test_a_second_signal_ends_what_still_runs(start_both, model):
+    both = start_both()
     model.gate.clear()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         held = pool.submit(_ask, grpc_client, both.grpc_address)
