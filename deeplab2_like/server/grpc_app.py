@@ -24,22 +24,22 @@ _MAX_REQUESTS = 1000
 _IDENTITY = 1
 
 
+# TensorFlow Serving's services, and that of the Open Inference Protocol.
+DESCRIPTIONS = (
+    prediction_service.PREDICTION,
+    prediction_service.MODEL,
+    inference_service.INFERENCE,
+)
+
+
 def make_services(backend: Backend) -> list[Service]:
     """Makes all services but that of health.
 
     Args:
         backend: The parts that services work with, such as `app.state.frame`
             of the application.
-
-    Returns:
-        TensorFlow Serving's PredictionService and ModelService, and
-        GRPCInferenceService of the Open Inference Protocol.
     """
-    return [
-        prediction_service.make_prediction_service(backend),
-        prediction_service.make_model_service(backend),
-        inference_service.make_inference_service(backend),
-    ]
+    return [Service(description, backend) for description in DESCRIPTIONS]
 
 
 def add_to(server: grpc.aio.Server, backend: Backend) -> HealthServicer:

@@ -84,24 +84,36 @@ class Method:
     is_prediction: bool = False
 
 
-class Service:
-    """A gRPC service.
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """A gRPC service as its protocol has it.
 
     Attributes:
         name: Its full name, such as "tensorflow.serving.PredictionService".
+        methods: Its methods.
+    """
+
+    name: str
+    methods: Sequence[Method]
+
+
+class Service:
+    """A gRPC service of a server.
+
+    Attributes:
+        name: Its full name.
         methods: Its methods by name.
     """
 
-    def __init__(self, name: str, backend: Backend, methods: Sequence[Method]):
+    def __init__(self, description: Description, backend: Backend):
         """Takes the methods.
 
         Args:
-            name: Full name of the service.
+            description: The service.
             backend: The parts that it works with.
-            methods: Its methods.
         """
-        self.name = name
-        self.methods = {method.name: method for method in methods}
+        self.name = description.name
+        self.methods = {method.name: method for method in description.methods}
         self._backend = backend
 
     async def answer(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Open Inference Protocol, version 2, over gRPC.
 
-https://github.com/kserve/open-inference-protocol: health, metadata, inference.
+https://github.com/kserve/open-inference-protocol: health, metadata, inference;
+`INFERENCE` at the end.
 """
 
 from collections.abc import Mapping
@@ -15,35 +16,10 @@ from deeplab2_like.server import (
     open_inference_protos,
     versions,
 )
-from deeplab2_like.server.backend import Backend, Target, in_thread
-from deeplab2_like.server.grpc_frame import Call, Method, Service
+from deeplab2_like.server.backend import Target, in_thread
+from deeplab2_like.server.grpc_frame import Call, Description, Method
 from deeplab2_like.server.infer_request import InferRequest
 from deeplab2_like.server.signatures import Signature
-
-
-def make_inference_service(backend: Backend) -> Service:
-    """Makes `inference.GRPCInferenceService`."""
-    return Service(
-        "inference.GRPCInferenceService",
-        backend,
-        [
-            Method("ServerLive", protocol.ServerLiveRequest, _live, True),
-            Method("ServerReady", protocol.ServerReadyRequest, _ready, True),
-            Method("ModelReady", protocol.ModelReadyRequest, _model_ready),
-            Method("ServerMetadata", protocol.ServerMetadataRequest, _describe),
-            Method(
-                "ModelMetadata",
-                protocol.ModelMetadataRequest,
-                _describe_model,
-            ),
-            Method(
-                "ModelInfer",
-                protocol.ModelInferRequest,
-                _infer,
-                is_prediction=True,
-            ),
-        ],
-    )
 
 
 def _make_target(name: str, version: str) -> Target:
@@ -101,3 +77,18 @@ async def _infer(
     )
     assert isinstance(response, protocol.ModelInferResponse)
     return response
+
+
+INFERENCE = Description(
+    "inference.GRPCInferenceService",
+    [
+        Method("ServerLive", protocol.ServerLiveRequest, _live, True),
+        Method("ServerReady", protocol.ServerReadyRequest, _ready, True),
+        Method("ModelReady", protocol.ModelReadyRequest, _model_ready),
+        Method("ServerMetadata", protocol.ServerMetadataRequest, _describe),
+        Method("ModelMetadata", protocol.ModelMetadataRequest, _describe_model),
+        Method(
+            "ModelInfer", protocol.ModelInferRequest, _infer, is_prediction=True
+        ),
+    ],
+)

@@ -2,7 +2,7 @@
 """The gRPC interface of TensorFlow Serving.
 
 https://github.com/tensorflow/serving/tree/master/tensorflow_serving/apis:
-`PredictionService` and `ModelService`. Messages are those of the package
+`PREDICTION` and `MODEL` at the end. Messages are those of the package
 tensorflow-serving-api.
 """
 
@@ -28,8 +28,8 @@ from deeplab2_like.server import (
     signatures,
     tensor_protos,
 )
-from deeplab2_like.server.backend import Backend, Target, in_thread
-from deeplab2_like.server.grpc_frame import Call, Method, Service
+from deeplab2_like.server.backend import Target, in_thread
+from deeplab2_like.server.grpc_frame import Call, Description, Method
 from deeplab2_like.server.signatures import Arrays, Signature
 
 _SIGNATURES = "signature_def"
@@ -40,59 +40,6 @@ class _Asked:
     signature_name: str
     inputs: Arrays
     outputs: Sequence[str]
-
-
-def make_prediction_service(backend: Backend) -> Service:
-    """Makes `PredictionService`: Predict and GetModelMetadata.
-
-    Classify, Regress and MultiInference are refused: they take `tf.Example`,
-    which no exported model does.
-    """
-    methods = [
-        Method(
-            "Predict", predict_pb2.PredictRequest, _predict, is_prediction=True
-        ),
-        Method(
-            "GetModelMetadata",
-            get_model_metadata_pb2.GetModelMetadataRequest,
-            _get_metadata,
-        ),
-    ]
-    others = {
-        "Classify": classification_pb2.ClassificationRequest,
-        "Regress": regression_pb2.RegressionRequest,
-        "MultiInference": inference_pb2.MultiInferenceRequest,
-    }
-    methods += [
-        Method(name, request_class, _refuse(name.lower()))
-        for name, request_class in others.items()
-    ]
-    name = "tensorflow.serving.PredictionService"
-    return Service(name, backend, methods)
-
-
-def make_model_service(backend: Backend) -> Service:
-    """Makes `ModelService`: GetModelStatus.
-
-    HandleReloadConfigRequest is refused: the models are given at the start, and
-    new versions are found in their folders.
-    """
-    return Service(
-        "tensorflow.serving.ModelService",
-        backend,
-        [
-            Method(
-                "GetModelStatus",
-                get_model_status_pb2.GetModelStatusRequest,
-                _get_status,
-            ),
-            Method(
-                "HandleReloadConfigRequest",
-                model_management_pb2.ReloadConfigRequest,
-                _refuse_reload,
-            ),
-        ],
-    )
 
 
 def _read_target(request: Any) -> Target:
@@ -209,3 +156,48 @@ async def _refuse_reload(
         "The models are those that the server was started with. New versions "
         "are loaded from their folders without a request.",
     )
+
+
+# Classify, Regress and MultiInference are refused: they take `tf.Example`,
+# which no exported model does.
+PREDICTION = Description(
+    "tensorflow.serving.PredictionService",
+    [
+        Method(
+            "Predict", predict_pb2.PredictRequest, _predict, is_prediction=True
+        ),
+        Method(
+            "GetModelMetadata",
+            get_model_metadata_pb2.GetModelMetadataRequest,
+            _get_metadata,
+        ),
+        Method(
+            "Classify",
+            classification_pb2.ClassificationRequest,
+            _refuse("classify"),
+        ),
+        Method("Regress", regression_pb2.RegressionRequest, _refuse("regress")),
+        Method(
+            "MultiInference",
+            inference_pb2.MultiInferenceRequest,
+            _refuse("multiinference"),
+        ),
+    ],
+)
+# HandleReloadConfigRequest is refused: the models are given at the start, and
+# new versions are found in their folders.
+MODEL = Description(
+    "tensorflow.serving.ModelService",
+    [
+        Method(
+            "GetModelStatus",
+            get_model_status_pb2.GetModelStatusRequest,
+            _get_status,
+        ),
+        Method(
+            "HandleReloadConfigRequest",
+            model_management_pb2.ReloadConfigRequest,
+            _refuse_reload,
+        ),
+    ],
+)

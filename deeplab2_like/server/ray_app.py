@@ -4,7 +4,8 @@
     serve run deeplab2_like.server.ray_app:build model=models/mine
 
 Each replica is the application that deeplab2-serve runs, with all its models,
-behind the HTTP proxy of Ray Serve.
+behind the proxies of Ray Serve for HTTP and, where it is started with
+`ray_grpc.SERVICERS`, gRPC.
 """
 
 import dataclasses
@@ -161,21 +162,11 @@ def build(values: Mapping[str, Any]) -> Any:
             f"Ray Serve needs the package {error.name}. Install it with: pip "
             "install 'deeplab2-like[ray]'"
         ) from error
+    from deeplab2_like.server import ray_grpc
 
     def make() -> "Starlette":
         return make_app(arguments)
 
-    @serve.deployment(
-        name="deeplab2",
-        num_replicas=arguments.num_replicas,
-        # Health and metadata must not wait behind what is computed.
-        max_ongoing_requests=arguments.max_requests + 8,
-        max_queued_requests=_QUEUE,
-        graceful_shutdown_timeout_s=_DRAIN_SECONDS,
-        health_check_timeout_s=_HEALTH_SECONDS,
-        ray_actor_options={"num_cpus": arguments.num_cpus},
-    )
-    @serve.ingress(make)
     class Replica:
         """A process with all models."""
 
@@ -184,5 +175,15 @@ def build(values: Mapping[str, Any]) -> Any:
             if not self.app.state.store.is_ready:  # type: ignore[attr-defined]
                 raise RuntimeError("The models are not ready.")
 
-    deployment: Any = Replica
+    ray_grpc.add_methods(Replica)
+    deployment: Any = serve.deployment(
+        name="deeplab2",
+        num_replicas=arguments.num_replicas,
+        # Health and metadata must not wait behind what is computed.
+        max_ongoing_requests=arguments.max_requests + 8,
+        max_queued_requests=_QUEUE,
+        graceful_shutdown_timeout_s=_DRAIN_SECONDS,
+        health_check_timeout_s=_HEALTH_SECONDS,
+        ray_actor_options={"num_cpus": arguments.num_cpus},
+    )(serve.ingress(make)(Replica))
     return deployment.bind()
