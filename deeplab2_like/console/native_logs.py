@@ -24,12 +24,19 @@ def load_tensorflow() -> None:
 
     Programs call it after the checks that do without TensorFlow. The first look
     for devices logs an error on machines without a GPU, which is none.
+
+    TensorFlow's loop optimizer is switched off: it logs a warning for branches
+    within branches, such as those of augmentation, and makes nothing faster
+    here.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with hide_routine():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+        tf.config.optimizer.set_experimental_options(
+            {"loop_optimization": False}
+        )
 
 
 @contextlib.contextmanager
