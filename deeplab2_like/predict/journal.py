@@ -14,11 +14,14 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from deeplab2_like import errors
 from deeplab2_like.console import version
 from deeplab2_like.storage import json_files
+from deeplab2_like.storage.file_identity import Source
+
+__all__ = ["FILE", "FORMAT", "Journal", "Source"]
 
 FILE = "progress.jsonl"
 FORMAT = 1
@@ -26,37 +29,6 @@ _FIX = (
     "Give another --out. Or give --overwrite: then all is predicted again, and "
     "files of the same names are replaced."
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Where an image comes from, and which version of it.
-
-    Attributes:
-        path: Absolute path of the file.
-        size: Bytes of the file; -1 where it cannot be read.
-        changed: Time of the last change in nanoseconds.
-        part: Number of the record or frame in the file; None for an image.
-    """
-
-    path: str
-    size: int
-    changed: int
-    part: int | None = None
-
-    @classmethod
-    def of_file(cls, path: str | os.PathLike[str]) -> Self:
-        """Describes a file; one that cannot be read too."""
-        absolute = os.path.abspath(path)
-        try:
-            found = os.stat(absolute)
-        except OSError:
-            return cls(absolute, -1, 0)
-        return cls(absolute, found.st_size, found.st_mtime_ns)
-
-    def of_part(self, number: int) -> "Source":
-        """Describes a record or frame of this file."""
-        return dataclasses.replace(self, part=number)
 
 
 class Journal:
