@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.postprocess import options as postprocess_options
 from deeplab2_like.postprocess import prediction as prediction_lib
 
 Tensors = Mapping[str, tf.Tensor]
@@ -31,12 +32,16 @@ class MetaArchitecture(Protocol):
         oracles: Names of the maps that `postprocess_with_truth` replaces by
             the true ones, all together, for each of its results; none for
             systems that cannot.
+        pixel_rules: The rules of `postprocess`, for systems whose outputs are
+            maps of classes, centers and offsets, so that an image can be
+            post-processed in parts; None for other systems.
     """
 
     descriptor: descriptor_lib.DatasetDescriptor
     has_instances: bool
     output_stride: int
     oracles: tuple[tuple[str, ...], ...]
+    pixel_rules: postprocess_options.PixelRules | None
 
     def target_maker(self, *, is_training: bool) -> MakeTargets:
         """Returns the function from one label to the targets of the losses.

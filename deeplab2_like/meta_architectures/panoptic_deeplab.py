@@ -60,6 +60,10 @@ class PanopticDeepLab(system.System):
             nms_kernel=evaluator.nms_kernel,
             keep_k_centers=evaluator.keep_k_centers,
         )
+        self.pixel_rules = postprocess_options.PixelRules(
+            self._class_rules,
+            self._center_rules if self.has_instances else None,
+        )
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
         """Returns the function from a label to class, center, offset maps."""

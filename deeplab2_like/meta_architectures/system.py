@@ -49,6 +49,7 @@ class System(abc.ABC):
         self.output_stride = model_options.backbone.output_stride
         self.has_instances = True
         self.oracles: tuple[tuple[str, ...], ...] = ()
+        self.pixel_rules: postprocess_options.PixelRules | None = None
         self._read_options()
 
     @abc.abstractmethod

@@ -147,6 +147,18 @@ class CenterRules:
         return self.keep_k_centers if self.keep_k_centers > 0 else MAX_CENTERS
 
 
+class PixelRules(NamedTuple):
+    """How maps of classes, centers and offsets become segments.
+
+    Attributes:
+        classes: The classes.
+        centers: Which pixels are centers; None without instances.
+    """
+
+    classes: ClassRules
+    centers: CenterRules | None
+
+
 class Ratio(NamedTuple):
     """A share as a ratio of integers, which are compared without rounding.
 

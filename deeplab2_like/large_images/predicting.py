@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predicts an image larger than memory, tile by tile and band by band.
+
+In reading order: `predict_large`; the network on tiles, `_predict_tiles`; the
+post-processing of the whole image, `_segment`. docs/large_images.md states the
+rules, and what memory and disk they take.
+"""
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from deeplab2_like.console import progress, version
+from deeplab2_like.large_images import (
+    bands as bands_lib,
+)
+from deeplab2_like.large_images import (
+    blending,
+    grouping,
+    network,
+    overlap,
+    peaks,
+    segmenting,
+    validity,
+    work_folder,
+)
+from deeplab2_like.large_images import tiling as tiling_lib
+from deeplab2_like.large_images.options import LargeOptions
+from deeplab2_like.large_images.result import LargeResult, Segments
+from deeplab2_like.large_images.source import Box, LargeImage
+from deeplab2_like.postprocess.options import PixelRules
+from deeplab2_like.storage import json_files
+
+_FORMAT = 1
+_CENTERS, _SEGMENTS = "centers.npz", "segments.npz"
+_MAX_NAMED = 20
+
+
+def predict_large(
+    model: network.TileModel,
+    image: LargeImage,
+    options: LargeOptions,
+    work: str | os.PathLike[str],
+    report: progress.Progress,
+    *,
+    owner: Any = None,
+) -> LargeResult:
+    """Predicts the segments of an image of any size as one.
+
+    The result is that of the post-processing of the whole image on head
+    outputs that are blended from tiles; see docs/large_images.md.
+
+    Args:
+        model: The model.
+        image: The image.
+        options: Tiles and bands.
+        work: Folder of the work files, see `work_folder`. The same call goes
+            on with what is there. The result reads them; `work_folder.clear`
+            deletes them.
+        report: Display of the progress.
+        owner: What deletes the work files when the result is not used any
+            more.
+
+    Raises:
+        ConfigError: The tiles do not fit the model.
+        DataError: The image cannot be read, or the folder holds other files.
+    """
+    net = network.TileNetwork(model, options)
+    folder = work_folder.WorkFolder(work, _plan(model, image, options))
+    task = _Task(model, image, options, net, folder, report)
+    rules = model.system.pixel_rules
+    return task.predict_pixels(rules, owner)
+
+
+def _plan(
+    model: network.TileModel, image: LargeImage, options: LargeOptions
+) -> dict[str, Any]:
+    """Returns what the work files are for."""
+    return {
+        "format": _FORMAT,
+        "version": version.VERSION,
+        "model": model.fingerprint,
+        "image": json_files.to_plain(dataclasses.asdict(image.describe())),
+        "size": [image.height, image.width],
+        "options": dataclasses.asdict(options),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """The prediction of an image."""
+
+    model: network.TileModel
+    image: LargeImage
+    options: LargeOptions
+    net: network.TileNetwork
+    folder: work_folder.WorkFolder
+    report: progress.Progress
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image."""
+        return self.image.height, self.image.width
+
+    def predict_pixels(self, rules: PixelRules, owner: Any) -> LargeResult:
+        """Predicts with a system whose outputs are maps."""
+        tiling = self.make_tiling()
+        if not self.folder.has(_SEGMENTS):
+            self._predict_tiles(tiling)
+            self._segment(tiling, rules)
+        self.folder.delete("tiles/*.heads", "bands/*.packed.f4", "bands/*.npz")
+        return self._load(tiling, owner)
+
+    def make_tiling(self) -> tiling_lib.Tiling:
+        """Makes the tiles; measures their overlap if that is asked for."""
+        pixels = self.options.overlap
+        if pixels is None:
+            pixels = self.folder.recall("overlap")
+        if pixels is None:
+            pixels = overlap.measure(self.net, self.image)
+            self.folder.note("overlap", pixels)
+        tiling = tiling_lib.make_tiling(
+            self.size,
+            self.net.tile,
+            pixels,
+            self.net.stride,
+            self.net.remainder,
+        )
+        if len(tiling) > 1 and not self.folder.has(_SEGMENTS):
+            how = "measured" if self.options.overlap is None else "as given"
+            self.report.log(
+                f"{len(tiling)} tiles of {self.net.tile} x {self.net.tile} "
+                f"pixels that share {pixels} or more ({how})"
+            )
+        return tiling
+
+    def _predict_tiles(self, tiling: tiling_lib.Tiling) -> None:
+        """Runs the network on the tiles that are not done."""
+        done = sum(map(self.folder.has_tile, range(len(tiling))))
+        with self.report.phase(
+            "Predicting tiles", len(tiling), start=done, unit="tiles"
+        ) as phase:
+            for index, box in enumerate(tiling.boxes()):
+                if self.folder.has_tile(index):
+                    continue
+                window = network.read_tile(self.image, box)
+                maps = self.net.infer_maps(window.image)
+                self.folder.note_once("heads", _describe(maps))
+                self.folder.write_tile(index, maps, window.damaged)
+                done += 1
+                phase.advance(done)
+
+    def _list_damage(self, tiling: tiling_lib.Tiling) -> list[Box]:
+        found: set[Box] = set()
+        for index in range(len(tiling)):
+            found.update(self.folder.read_damage(index))
+        return sorted(found)
+
+    def _cut(self, stride: int) -> bands_lib.Bands:
+        return bands_lib.cut(
+            *self.size, stride=stride, band_pixels=self.options.band_pixels
+        )
+
+    def _segment(self, tiling: tiling_lib.Tiling, rules: PixelRules) -> None:
+        """Finds the segments in the head outputs of all tiles."""
+        shape = work_folder.HeadShape(**self.folder.recall("heads"))
+        stride = (self.net.tile - 1) // (shape.height - 1)
+        maps = blending.HeadMaps(tiling, self.folder, shape, stride)
+        bands = self._cut(stride)
+        valid = validity.ValidPixels(self.size, self._list_damage(tiling))
+        centers = None
+        if rules.centers is not None:
+            if not self.folder.has(_CENTERS):
+                limit = peaks.scale_limit(
+                    rules.centers.limit, self.size, self.net.tile
+                )
+                found = peaks.find_centers(
+                    maps, bands, valid, rules.centers, limit, self.report
+                )
+                self.folder.write_table(_CENTERS, found.as_dict())
+            centers = peaks.Centers(**self.folder.read_table(_CENTERS))
+        parts = grouping.Parts(
+            maps,
+            bands,
+            valid,
+            self.size[1],
+            self.folder,
+            rules.classes,
+            centers,
+        )
+        table = grouping.group(parts, self.report)
+        slot_category = segmenting.choose_classes(table, parts.num_instances)
+        named = segmenting.name_segments(
+            table,
+            slot_category,
+            grouping.correct_sums(parts, slot_category, self.report),
+            None if centers is None else centers.score,
+            rules.classes,
+        )
+        columns = dataclasses.asdict(named.segments)
+        self.folder.write_table(
+            _SEGMENTS,
+            {**columns, "slot_id": named.slot_id, "stride": np.array(stride)},
+        )
+
+    def _load(self, tiling: tiling_lib.Tiling, owner: Any) -> LargeResult:
+        """Returns the result in the work files."""
+        columns = self.folder.read_table(_SEGMENTS)
+        slot_id = columns.pop("slot_id")
+        bands = self._cut(int(columns.pop("stride")))
+        labels = segmenting.FileLabels(
+            self.folder, bands, self.size[1], slot_id, owner
+        )
+        damaged = self._list_damage(tiling)
+        return LargeResult(
+            labels, Segments(**columns), _describe_damage(self.image, damaged)
+        )
+
+
+def _describe(maps: network.Maps) -> dict[str, Any]:
+    """Returns the arguments of the `HeadShape` of maps."""
+    height, width = next(iter(maps.values())).shape[:2]
+    channels = {name: values.shape[2] for name, values in maps.items()}
+    return {"height": height, "width": width, "channels": channels}
+
+
+def _describe_damage(
+    image: LargeImage, damaged: list[Box]
+) -> tuple[str, ...]:
+    """Returns a sentence for each damaged part, and one for the others."""
+    sentences = [
+        f"{image.path}: rows {box.top} to {box.bottom - 1}, columns {box.left} "
+        f"to {box.right - 1} cannot be decoded and are left void."
+        for box in damaged[:_MAX_NAMED]
+    ]
+    if len(damaged) > _MAX_NAMED:
+        sentences.append(
+            f"{image.path}: {len(damaged) - _MAX_NAMED} more parts cannot be "
+            "decoded and are left void."
+        )
+    return tuple(sentences)

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The work files of a large image: what is done is there, and whole.
+
+Each step of the work (a tile, a band) writes files of its own, whose last one
+appears whole or not at all; it is the note that the step is done. So a
+prediction that was killed anywhere goes on with the next step, and several
+kills give the same bytes as none. `plan.json` says what the work is for: the
+files of other work in the same folder are deleted.
+
+    plan.json           what the work is for
+    notes.json          what was decided on the way, such as the overlap
+    tiles/000012.heads  head outputs of a tile, see `HeadShape`
+    tiles/000012.json   where the image is damaged there, if it is
+    bands/...           see `votes`
+    centers.npz         see `peaks`
+    segments.npz        the table; when it is there, all is done
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deeplab2_like import errors
+from deeplab2_like.large_images.source import Box
+from deeplab2_like.storage import json_files, whole_files
+
+_PLAN, _NOTES = "plan.json", "notes.json"
+TILES, BANDS = "tiles", "bands"
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadShape:
+    """The head outputs of a tile, as they lie in its file.
+
+    One map after the other, each float32 in raster order with its channels
+    last: float16 would make equal values of different ones, so that a peak of
+    the heatmap became several, and round offsets of large objects to pixels.
+
+    Attributes:
+        height: h, rows of each map.
+        width: w, columns of each map.
+        channels: Number of channels of each map, by its name.
+    """
+
+    height: int
+    width: int
+    channels: Mapping[str, int]
+
+    def find(self, name: str) -> int:
+        """Returns where a map begins in the file, in bytes."""
+        before = 0
+        for other, channels in self.channels.items():
+            if other == name:
+                return before
+            before += channels * self.height * self.width * 4
+        raise KeyError(name)
+
+
+class WorkFolder:
+    """The work files of one image.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], plan: Mapping[str, Any]):
+        """Opens or creates the folder; deletes files of other work.
+
+        Args:
+            path: The folder: of earlier work, empty or not there.
+            plan: What the work is for.
+
+        Raises:
+            DataError: The folder holds something else.
+        """
+        self.path = pathlib.Path(path)
+        text = json_files.to_text(plan)
+        file = self.path / _PLAN
+        if file.is_file() and file.read_text(encoding="utf-8") != text:
+            clear(self.path)
+        if not file.is_file():
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise errors.DataError(
+                    f"{self.path} holds files that are no work files of this "
+                    "program. Give a folder that is empty or does not exist."
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
+            whole_files.write_text(file, text)
+        for folder in (TILES, BANDS):
+            (self.path / folder).mkdir(exist_ok=True)
+        self._notes = self._load_notes()
+
+    def note(self, name: str, value: Any) -> None:
+        """Stores a decision."""
+        self._notes[name] = json_files.to_plain(value)
+        json_files.write_json(self.path / _NOTES, self._notes)
+
+    def note_once(self, name: str, value: Any) -> None:
+        """Stores a decision unless there is one."""
+        if name not in self._notes:
+            self.note(name, value)
+
+    def recall(self, name: str) -> Any:
+        """Returns a decision; None where there is none."""
+        return self._notes.get(name)
+
+    def _load_notes(self) -> dict[str, Any]:
+        file = self.path / _NOTES
+        if not file.is_file():
+            return {}
+        notes: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return notes
+
+    def has_tile(self, index: int) -> bool:
+        """Returns whether a tile is done."""
+        return self._tile_file(index).is_file()
+
+    def _tile_file(self, index: int) -> pathlib.Path:
+        return self.path / TILES / f"{index:06d}.heads"
+
+    def _damage_file(self, index: int) -> pathlib.Path:
+        return self.path / TILES / f"{index:06d}.json"
+
+    def write_tile(
+        self,
+        index: int,
+        maps: Mapping[str, npt.NDArray[Any]],
+        damaged: Sequence[Box],
+    ) -> None:
+        """Writes a tile.
+
+        Args:
+            index: Number of the tile.
+            maps: [h, w, channels] each, in the order of `HeadShape.channels`.
+            damaged: Where the image is damaged.
+        """
+        if damaged:
+            json_files.write_json(self._damage_file(index), list(damaged))
+        with whole_files.open_whole(self._tile_file(index)) as file:
+            for values in maps.values():
+                file.write(np.ascontiguousarray(values, "<f4").data)
+
+    def read_damage(self, index: int) -> list[Box]:
+        """Returns where the image is damaged in a tile that is done."""
+        file = self._damage_file(index)
+        if not file.is_file():
+            return []
+        return [Box(*b) for b in json.loads(file.read_text(encoding="utf-8"))]
+
+    def read_tile(
+        self, index: int, name: str, rows: tuple[int, int], shape: HeadShape
+    ) -> npt.NDArray[np.float32]:
+        """Reads rows of a map of a tile: float32 [rows, w, channels].
+
+        Args:
+            index: Number of the tile.
+            name: Name of the map.
+            rows: The first row, and the one behind the last.
+            shape: The maps of a tile.
+        """
+        channels = shape.channels[name]
+        per_row = shape.width * channels
+        values = _read(
+            self._tile_file(index),
+            "<f4",
+            (rows[1] - rows[0]) * per_row,
+            shape.find(name) + rows[0] * per_row * 4,
+        )
+        return values.reshape(-1, shape.width, channels)
+
+    def has(self, name: str) -> bool:
+        """Returns whether a file is there, which is whole then."""
+        return (self.path / name).is_file()
+
+    def write_array(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Writes the values of an array, in the order of memory."""
+        with whole_files.open_whole(self.path / name) as file:
+            file.write(np.ascontiguousarray(values).data)
+
+    def read_array(
+        self, name: str, dtype: str, count: int, start: int = 0
+    ) -> npt.NDArray[Any]:
+        """Reads values of a file by `write_array`.
+
+        Args:
+            name: Name of the file.
+            dtype: Type of the values.
+            count: Number of values.
+            start: Values before them.
+        """
+        size = np.dtype(dtype).itemsize
+        return _read(self.path / name, dtype, count, start * size)
+
+    def write_table(
+        self, name: str, columns: Mapping[str, npt.NDArray[Any]]
+    ) -> None:
+        """Writes arrays under their names."""
+        with whole_files.open_whole(self.path / name) as file:
+            np.savez(file, allow_pickle=False, **columns)
+
+    def read_table(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        """Reads the arrays of a file by `write_table`."""
+        with np.load(self.path / name, allow_pickle=False) as table:
+            return dict(table)
+
+    def delete(self, *patterns: str) -> None:
+        """Deletes files, by patterns of their names."""
+        for pattern in patterns:
+            for file in self.path.glob(pattern):
+                file.unlink(missing_ok=True)
+
+
+def _read(
+    path: pathlib.Path, dtype: str, count: int, start: int
+) -> npt.NDArray[Any]:
+    """Reads `count` values from byte `start` on."""
+    # Files that are mapped to memory would count as memory in use.
+    values = np.fromfile(path, dtype, count, offset=start)
+    if len(values) < count:
+        raise errors.DataError(
+            f"{path} is too short: it was changed from outside. Delete its "
+            "folder, and the image is predicted again."
+        )
+    return values
+
+
+def clear(path: str | os.PathLike[str]) -> None:
+    """Deletes a folder of work files, if it is one."""
+    folder = pathlib.Path(path)
+    if not (folder / _PLAN).is_file():
+        return
+    for name in (TILES, BANDS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for file in folder.glob("*.npz"):
+        file.unlink(missing_ok=True)
+    (folder / _NOTES).unlink(missing_ok=True)
+    (folder / _PLAN).unlink(missing_ok=True)
+    for partial in folder.glob(".*.partial"):
+        partial.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
