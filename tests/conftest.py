@@ -188,7 +188,8 @@ def exported(tiny_run, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # Another process would import TensorFlow; xla_off_test.py runs it.
         patch.setattr(xla_off, "predict", lambda *_: None)
-        saved_model.export(str(tiny_run), str(out))
+        options = saved_model.ExportOptions(has_tile_function=True)
+        saved_model.export(str(tiny_run), str(out), options)
     return out
 
 

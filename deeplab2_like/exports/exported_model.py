@@ -30,6 +30,12 @@ CONFIG_FILE = "config.textproto"
 CLASSES_FILE = "classes.json"
 INFO_FILE = "export.json"
 FORMAT = 1
+# Their content identifies a model; an index has the checksum of each variable.
+_IDENTIFYING = (
+    SAVED_MODEL_FILE,
+    "variables/variables.index",
+    f"{EXTRA_FOLDER}/{DATASET_FILE}",
+)
 # Most files of a call where each has a canvas of its own size.
 _MAX_ROWS = 1 << 10
 
@@ -208,6 +214,35 @@ def load_info(directory: str | os.PathLike[str]) -> ExportInfo:
             f"{folder} is a SavedModel, but {EXTRA_FOLDER}/{INFO_FILE} is "
             "missing or damaged. Only what deeplab2-export wrote can be used "
             "here: export the model again."
+        ) from error
+
+
+def identify(directory: str | os.PathLike[str]) -> str:
+    """Identifies an exported model by its content, wherever it lies."""
+    found = hashlib.sha256()
+    for name in _IDENTIFYING:
+        file = pathlib.Path(directory) / name
+        if file.is_file():
+            found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def load_options(
+    directory: str | os.PathLike[str],
+) -> config_pb2.ExperimentOptions:
+    """Loads the config of the run that was exported.
+
+    Raises:
+        ExportError: The config is missing or damaged.
+    """
+    file = pathlib.Path(directory) / EXTRA_FOLDER / CONFIG_FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+        return text_format.Parse(text, config_pb2.ExperimentOptions())
+    except (OSError, ValueError, text_format.ParseError) as error:
+        raise errors.ExportError(
+            f"The config of the exported model, {file}, cannot be read. Export "
+            "the model again."
         ) from error
 
 

@@ -129,6 +129,13 @@ _OVERLAY = flags.DEFINE_bool(
     "a PNG of the image with its segments in colors out.",
     flag_values=_FLAGS,
 )
+_TILE_FUNCTION = flags.DEFINE_bool(
+    "tile_function",
+    False,
+    "Write the network alone too, which deeplab2-predict --tile runs on parts "
+    "of images that are larger than memory.",
+    flag_values=_FLAGS,
+)
 _WEIGHTS = flags.DEFINE_enum(
     "weights",
     "float32",
@@ -227,6 +234,7 @@ def _main(arguments: Sequence[str]) -> None:
             has_overlay=_OVERLAY.value,
             weights=_WEIGHTS.value,
             batch_sizes=batch_sizes,
+            has_tile_function=_TILE_FUNCTION.value,
         ),
         config=config,
         checkpoint=_CHECKPOINT.value,

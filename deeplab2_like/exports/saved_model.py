@@ -66,6 +66,8 @@ class ExportOptions:
         batch_sizes: Numbers of files of a call of the signatures whose files
             are independent, for the warm-up and for servers that batch; None:
             1, 2 and 4 where the sizes of the canvases are fixed.
+        has_tile_function: Whether the network alone is stored too, for images
+            larger than memory; see `serving.ServingModule`.
     """
 
     canvas: str = canvas_lib.CONFIG
@@ -78,6 +80,7 @@ class ExportOptions:
     has_overlay: bool = False
     weights: str = half_weights.FLOAT32
     batch_sizes: tuple[int, ...] | None = None
+    has_tile_function: bool = False
 
 
 def export(
@@ -265,6 +268,7 @@ def _save(
             has_compact=options.has_compact,
             has_overlay=options.has_overlay,
             weights=options.weights,
+            has_tile_function=options.has_tile_function,
         ),
     )
     with native_logs.hide_routine():

@@ -38,6 +38,7 @@ class ServingOptions:
         has_compact: Whether there is the signature with small answers.
         has_overlay: Whether there is the signature with pictures.
         weights: Type in which weights are stored, see `half_weights`.
+        has_tile_function: Whether there is `ServingModule.infer_tile`.
     """
 
     max_pixels: int
@@ -46,6 +47,7 @@ class ServingOptions:
     has_compact: bool = True
     has_overlay: bool = False
     weights: str = half_weights.FLOAT32
+    has_tile_function: bool = False
 
 
 class ServingModule(tf.Module):
@@ -87,6 +89,9 @@ class ServingModule(tf.Module):
 
     Attributes:
         functions: The functions by the names of their signatures.
+        infer_tile: Function from canvases, float32 [B, H, W, 3] in 0..255, to
+            the outputs of the network, for tiles of images larger than memory.
+            It is no signature, so that no server offers it. Not always there.
     """
 
     def __init__(
@@ -122,6 +127,10 @@ class ServingModule(tf.Module):
                 self.functions[signatures.name(name, is_twin=is_twin)] = (
                     function
                 )
+        if options.has_tile_function:
+            self.infer_tile = any_size.make_infer(
+                system, model, scope=stored.restored
+            )
 
     def save(self, directory: str) -> None:
         """Writes the SavedModel."""

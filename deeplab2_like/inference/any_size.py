@@ -74,6 +74,39 @@ def make_segment(
     return segment
 
 
+def make_infer(
+    system: contract.MetaArchitecture,
+    model: keras.Model,
+    *,
+    scope: Callable[
+        [], contextlib.AbstractContextManager[object]
+    ] = contextlib.nullcontext,
+) -> tf.types.experimental.PolymorphicFunction:
+    """Makes the function from canvases to the outputs of the network.
+
+    Args:
+        system: The system.
+        model: The model that `system` built.
+        scope: See `make_segment`.
+
+    Returns:
+        Function of canvases of any legal size, float32 [B, H, W, 3] in 0..255.
+    """
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None, 3], tf.float32, name="canvas")
+        ],
+        autograph=False,
+    )
+    def infer(canvas_bhw3: tf.Tensor) -> dict[str, tf.Tensor]:
+        with scope():
+            outputs = system.infer(model, canvas_bhw3)
+        return {str(name): value for name, value in outputs.items()}
+
+    return infer
+
+
 def make_predict(
     system: contract.MetaArchitecture,
     segment: tf.types.experimental.PolymorphicFunction,

@@ -3,18 +3,26 @@
 
 import abc
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from deeplab2_like import errors
+from deeplab2_like.console import progress
 from deeplab2_like.labels.descriptor import DatasetDescriptor
+from deeplab2_like.large_images.options import LargeOptions
+from deeplab2_like.large_images.result import LargeResult
+from deeplab2_like.large_images.source import LargeImage
 from deeplab2_like.results.panoptic_result import PanopticResult
 from deeplab2_like.storage import image_decoding, image_files
+
+if TYPE_CHECKING:
+    from deeplab2_like.large_images.network import TileModel
 
 ImageLike = npt.NDArray[np.uint8] | Image.Image | str | os.PathLike[str]
 
@@ -74,6 +82,54 @@ class ImagePredictor(abc.ABC):
             "segment_is_valid" bool [S], which rows are segments.
         """
         return dict(self._run(self.load_image(image)))
+
+    def tile_model(self) -> "TileModel":
+        """Returns the network alone, for parts of large images.
+
+        Raises:
+            ExportError: It was not exported.
+        """
+        raise NotImplementedError
+
+    def predict_large(
+        self,
+        image: LargeImage,
+        options: LargeOptions | None = None,
+        *,
+        work_folder: str | os.PathLike[str] | None = None,
+        report: progress.Progress | None = None,
+    ) -> LargeResult:
+        """Predicts the segments of an image that may be larger than memory.
+
+        Args:
+            image: The image, of any size; `max_pixels` is no limit.
+            options: Tiles and their overlap; the defaults when None.
+            work_folder: Folder of the work files, from which the same call
+                goes on after a kill. The result reads them;
+                `large_images.work_folder.clear` deletes them. When None, a
+                temporary folder, which is deleted with the result.
+            report: Display of the progress; on standard error when None.
+
+        Raises:
+            ExportError: The model was exported without --tile_function.
+            ConfigError: The tiles do not fit the model.
+            DataError: The image cannot be read, or `work_folder` holds other
+                files.
+        """
+        from deeplab2_like.large_images import predicting
+
+        temporary = None
+        if work_folder is None:
+            temporary = tempfile.TemporaryDirectory(prefix="large_image_")
+            work_folder = temporary.name
+        return predicting.predict_large(
+            self.tile_model(),
+            image,
+            options or LargeOptions(),
+            work_folder,
+            report or progress.Progress(),
+            owner=temporary,
+        )
 
     def load_image(
         self,

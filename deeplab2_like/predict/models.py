@@ -19,13 +19,6 @@ from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.predict import predictor as predictor_lib
 from deeplab2_like.predict.images import ImagePredictor
 
-# An index has the checksum of each variable.
-_EXPORTED = (
-    exported_model.SAVED_MODEL_FILE,
-    "variables/variables.index",
-    f"{exported_model.EXTRA_FOLDER}/{exported_model.DATASET_FILE}",
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
@@ -90,24 +83,16 @@ def identify(facts: Facts) -> dict[str, str]:
         CheckpointError: A run has no checkpoint.
     """
     if facts.config is None:
-        folder = pathlib.Path(facts.path)
-        files = [folder / name for name in _EXPORTED]
-        return {"path": facts.path, "fingerprint": _hash(files, b"")}
+        fingerprint = exported_model.identify(facts.path)
+        return {"path": facts.path, "fingerprint": fingerprint}
     native_logs.load_tensorflow()
     from deeplab2_like.checkpoints import files as checkpoint_files
 
     prefix = checkpoint_files.find_checkpoint(facts.path)
-    files = [pathlib.Path(f"{prefix}.index")]
-    text = facts.config.text.encode()
-    return {"path": prefix, "fingerprint": _hash(files, text)}
-
-
-def _hash(files: list[pathlib.Path], text: bytes) -> str:
-    found = hashlib.sha256(text)
-    for file in files:
-        if file.is_file():
-            found.update(file.read_bytes())
-    return found.hexdigest()
+    found = hashlib.sha256(facts.config.text.encode())
+    # It has the checksum of each variable.
+    found.update(pathlib.Path(f"{prefix}.index").read_bytes())
+    return {"path": prefix, "fingerprint": found.hexdigest()}
 
 
 def load(facts: Facts, report: progress.Progress) -> ImagePredictor:

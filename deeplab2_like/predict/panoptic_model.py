@@ -4,6 +4,7 @@
 `build_model` builds one from a config, `load_model` loads one with its weights.
 """
 
+import hashlib
 import os
 import pathlib
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import run_config
 from deeplab2_like.exports import exported_model
 from deeplab2_like.inference import any_size, buckets, canvas, live_model
+from deeplab2_like.large_images import network
 from deeplab2_like.predict.images import ImageLike, ImagePredictor
 from deeplab2_like.predict.predictor import Predictor
 from deeplab2_like.storage import user_paths
@@ -111,6 +113,19 @@ class PanopticModel(ImagePredictor):
         )
         outputs = self.system.infer(self.network, canvas_bhw3)
         return {name: value.numpy()[0] for name, value in outputs.items()}
+
+    def tile_model(self) -> network.TileModel:
+        """Returns the network alone, for parts of large images."""
+        found = hashlib.sha256(self.config.text.encode())
+        for variable in self.network.variables:
+            found.update(variable.path.encode())
+            found.update(variable.numpy().tobytes())
+        return network.TileModel(
+            self.system,
+            self._preprocessings[0],
+            any_size.make_infer(self.system, self.network),
+            found.hexdigest(),
+        )
 
     def _serve(self, images: Any) -> Mapping[str, Any]:
         return self._predict(images)

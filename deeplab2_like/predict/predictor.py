@@ -10,7 +10,7 @@ The methods are in `images.ImagePredictor`.
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from PIL import Image
@@ -22,6 +22,9 @@ from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.predict.images import ImagePredictor
 from deeplab2_like.results.panoptic_result import PanopticResult
 from deeplab2_like.storage import user_paths
+
+if TYPE_CHECKING:
+    from deeplab2_like.large_images.network import TileModel
 
 
 class Predictor(ImagePredictor):
@@ -151,6 +154,34 @@ class Predictor(ImagePredictor):
         ]
         return PanopticResult.from_coco(
             ids_hw, {"segments_info": segments_info}, self.descriptor
+        )
+
+    def tile_model(self) -> "TileModel":
+        """Returns the network alone, for parts of large images.
+
+        Raises:
+            ExportError: It was not exported.
+        """
+        infer = getattr(self._model, "infer_tile", None)
+        if infer is None or self._directory is None:
+            raise errors.ExportError(
+                "This model was exported without its network alone, which "
+                "tiles need. Export it again with --tile_function, or name the "
+                "folder of the training run instead."
+            )
+        from deeplab2_like.inference import canvas
+        from deeplab2_like.large_images.network import TileModel
+        from deeplab2_like.meta_architectures import build
+
+        options = exported_model.load_options(self._directory)
+        system = build.build_system(options, self.descriptor)
+        return TileModel(
+            system,
+            canvas.build_preprocessing(
+                options, canvas.FIT, system.output_stride
+            ),
+            infer,
+            exported_model.identify(self._directory),
         )
 
     def _serve(self, images: Any) -> Mapping[str, Any]:

@@ -4,9 +4,11 @@ import pathlib
 
 import numpy as np
 import pytest
+import rich.console
 from PIL import Image
 
 from deeplab2_like import predict
+from deeplab2_like.console import progress
 from deeplab2_like.exports import exported_model
 from deeplab2_like.scenes import scene
 
@@ -98,3 +100,9 @@ def write_boxes():
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def quiet_report():
+    """A progress display that shows nothing."""
+    return progress.Progress(rich.console.Console(quiet=True))
