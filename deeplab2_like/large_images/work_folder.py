@@ -86,6 +86,8 @@ class WorkFolder:
         if file.is_file() and file.read_text(encoding="utf-8") != text:
             clear(self.path)
         if not file.is_file():
+            # A kill may have left a part of the plan.
+            whole_files.partial_path(file).unlink(missing_ok=True)
             if self.path.is_dir() and any(self.path.iterdir()):
                 raise errors.DataError(
                     f"{self.path} holds files that are no work files of this "
@@ -238,11 +240,8 @@ def clear(path: str | os.PathLike[str]) -> None:
         return
     for name in (TILES, BANDS):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for file in folder.glob("*.npz"):
-        file.unlink(missing_ok=True)
-    (folder / _NOTES).unlink(missing_ok=True)
-    (folder / _PLAN).unlink(missing_ok=True)
-    for partial in folder.glob(".*.partial"):
-        partial.unlink(missing_ok=True)
+    for pattern in ("*.npz", ".*.partial", _NOTES, _PLAN):
+        for file in folder.glob(pattern):
+            file.unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
