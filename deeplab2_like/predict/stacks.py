@@ -22,7 +22,6 @@ import numpy.typing as npt
 from deeplab2_like import errors
 from deeplab2_like.metrics import overlaps, tube_overlaps
 from deeplab2_like.predict import links, stack_pixels
-from deeplab2_like.predict.journal import Source
 from deeplab2_like.predict.result_folder import (
     PANOPTIC_ENDING,
     Item,
@@ -31,7 +30,8 @@ from deeplab2_like.predict.result_folder import (
 from deeplab2_like.predict.running import Run
 from deeplab2_like.results import tracks_json
 from deeplab2_like.results.panoptic_result import PanopticResult
-from deeplab2_like.storage import image_files, volumes
+from deeplab2_like.storage import file_identity, image_files, volumes
+from deeplab2_like.storage.file_identity import Source
 from deeplab2_like.tracking import consensus
 from deeplab2_like.tracking.consensus import Part
 
@@ -63,7 +63,7 @@ def predict_stack(file: image_files.ImageFile, run: Run) -> None:
     labels = f"{file.name}.labels{suffix if is_zarr else '.tif'}"
     tracks = links.name_file(file.name)
     journal, results = run.results.journal, run.results
-    source = describe(path)
+    source = file_identity.describe(path)
     if journal.find(file.name, source):
         for number, problem in journal.read(file.name)["problems"]:
             run.leave_out(f"{source.path}#{number}", problem)
@@ -79,19 +79,6 @@ def predict_stack(file: image_files.ImageFile, run: Run) -> None:
     _clear(file.name, results)  # Also what a kill behind the last line left.
     results.tracks.append(tracks)
     results.volumes.append(labels)
-
-
-def describe(path: str) -> Source:
-    """Describes a stack; of a folder, all of its files."""
-    if not os.path.isdir(path):
-        return Source.of_file(path)
-    size = changed = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            found = os.stat(os.path.join(folder, name))
-            size += found.st_size
-            changed = max(changed, found.st_mtime_ns)
-    return Source(os.path.abspath(path), size, changed)
 
 
 def _name_hidden(name: str) -> str:

@@ -11,8 +11,9 @@ class Source:
     """Where an image comes from, and which version of it.
 
     Attributes:
-        path: Absolute path of the file.
-        size: Bytes of the file; -1 where it cannot be read.
+        path: Absolute path of the file or folder.
+        size: Bytes of the file, of a folder those of all its files; -1 where
+            it cannot be read.
         changed: Time of the last change in nanoseconds.
         part: Number of the record or frame in the file; None for an image.
     """
@@ -35,3 +36,16 @@ class Source:
     def of_part(self, number: int) -> "Source":
         """Describes a record or frame of this file."""
         return dataclasses.replace(self, part=number)
+
+
+def describe(path: str | os.PathLike[str]) -> Source:
+    """Describes a file; of a folder, all of its files."""
+    if not os.path.isdir(path):
+        return Source.of_file(path)
+    size = changed = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            found = Source.of_file(os.path.join(folder, name))
+            size += max(found.size, 0)
+            changed = max(changed, found.changed)
+    return Source(os.path.abspath(path), size, changed)

@@ -6,7 +6,6 @@ when a file is opened. One slice at a time is in memory.
 """
 
 import abc
-import importlib.util
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -17,15 +16,19 @@ import numpy.typing as npt
 from PIL import Image
 
 from deeplab2_like import errors
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import (
+    optional_packages,
+    tiff_files,
+    whole_files,
+    zarr_folders,
+)
 
-TIFF_SUFFIXES = (".tif", ".tiff")
-ZARR_SUFFIX = ".zarr"
+TIFF_SUFFIXES = tiff_files.SUFFIXES
+ZARR_SUFFIX = zarr_folders.SUFFIX
+_EXTRA = "stacks"
 # Larger files than this need BigTIFF, with room for the tags.
 _BIG_TIFF = 2**32 - 2**25
 _CHUNK = 1024
-# What tifffile needs for LZW, JPEG and other compressed pages.
-_CODECS = "imagecodecs"
 
 
 class Volume(abc.ABC):
@@ -138,26 +141,12 @@ def _count_pages(path: str | os.PathLike[str]) -> int:
         return 1
 
 
-def _is_installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
-
-
-def _import(name: str, what: str) -> Any:
-    try:
-        return __import__(name)
-    except ImportError as error:
-        raise errors.InstallError(
-            f"{what} need the package {name}. Install it with: pip install "
-            "'deeplab2-like[stacks]'"
-        ) from error
-
-
 class _TiffVolume(Volume):
     """A TIFF file, also of ImageJ and of OME."""
 
     def __init__(self, path: str):
         """Opens the file and reads its tags."""
-        tifffile = _import("tifffile", "Stacks in TIFF files")
+        tifffile = tiff_files.load_tifffile("Stacks in TIFF files", _EXTRA)
         self.path = path
         try:
             self._file = tifffile.TiffFile(path)
@@ -168,11 +157,7 @@ class _TiffVolume(Volume):
             self.close()
             raise
         except Exception as error:  # Of many kinds, for damaged files.
-            reason = str(error).splitlines()[0][:200] if str(error) else ""
-            raise errors.DataError(
-                f"{path} cannot be read as a TIFF file ({reason}). It is none, "
-                "or was cut off or damaged: copy or save it again."
-            ) from error
+            raise tiff_files.refuse(path, error) from error
         self.dtype = np.dtype(series.dtype)
         self._pages = series.pages
         self._whole: npt.NDArray[Any] | None = None
@@ -195,15 +180,8 @@ class _TiffVolume(Volume):
         try:
             return self._to_slice(self._pages[number].asarray())
         except Exception as error:  # Of many kinds, for damaged files.
-            if _CODECS in str(error) and not _is_installed(_CODECS):
-                raise errors.InstallError(
-                    f"{self.path} is compressed in a way that needs the "
-                    f"package {_CODECS}. Install it with: pip install "
-                    f"{_CODECS}. Or save the stack without compression."
-                ) from error
-            reason = str(error).splitlines()[0][:200] if str(error) else ""
-            raise errors.DataError(
-                f"{self.path}, slice {number}: it cannot be decoded ({reason})."
+            raise tiff_files.refuse_part(
+                self.path, f"slice {number}", error
             ) from error
 
     def close(self) -> None:
@@ -217,23 +195,14 @@ class _ZarrVolume(Volume):
 
     def __init__(self, path: str):
         """Opens the array."""
-        zarr = _import("zarr", "Stacks in Zarr folders")
         self.path = path
-        try:
-            found = zarr.open(path, mode="r")
-            if not hasattr(found, "shape"):
-                found = found[_find_largest(dict(found.attrs))]
-            shape = tuple(found.shape)
-            has_colors = len(shape) > 3 and shape[-1] in (3, 4)
-            self._set_shape(shape, "as stored", has_colors)
-        except errors.DataError:
-            raise
-        except Exception as error:  # Of many kinds, for damaged files.
-            reason = str(error).splitlines()[0][:200] if str(error) else ""
-            raise errors.DataError(
-                f"{path} cannot be read as a Zarr array or OME-Zarr image "
-                f"({reason}). Give the folder of one."
-            ) from error
+        level = zarr_folders.open_largest(
+            path, "Stacks in Zarr folders", _EXTRA
+        )
+        found = level.array
+        shape = tuple(found.shape)
+        has_colors = len(shape) > 3 and shape[-1] in (3, 4)
+        self._set_shape(shape, "as stored", has_colors)
         self._array = found
         self._leading = len(shape) - (4 if has_colors else 3)
         self.dtype = np.dtype(found.dtype)
@@ -247,16 +216,9 @@ class _ZarrVolume(Volume):
         try:
             return self._to_slice(self._array[place])
         except Exception as error:  # Of many kinds, for damaged files.
-            reason = str(error).splitlines()[0][:200] if str(error) else ""
-            raise errors.DataError(
-                f"{self.path}, slice {number}: it cannot be decoded ({reason})."
+            raise tiff_files.refuse_part(
+                self.path, f"slice {number}", error
             ) from error
-
-
-def _find_largest(attributes: dict[str, Any]) -> str:
-    """Returns the path of the largest resolution of an OME-Zarr image."""
-    image = attributes.get("ome", attributes)
-    return str(image["multiscales"][0]["datasets"][0]["path"])
 
 
 def write_labels(
@@ -288,7 +250,7 @@ def _write_tiff(
     labels: Iterator[npt.NDArray[np.uint32]],
     shape: tuple[int, int, int],
 ) -> None:
-    tifffile = _import("tifffile", "Label volumes in TIFF files")
+    tifffile = tiff_files.load_tifffile("Label volumes in TIFF files", _EXTRA)
     is_big = 4 * shape[0] * shape[1] * shape[2] > _BIG_TIFF
     with (
         whole_files.WholeFiles([path]) as (partial,),
@@ -309,7 +271,9 @@ def _write_zarr(
     labels: Iterator[npt.NDArray[np.uint32]],
     shape: tuple[int, int, int],
 ) -> None:
-    zarr = _import("zarr", "Label volumes in Zarr folders")
+    zarr = optional_packages.load(
+        "zarr", "Label volumes in Zarr folders", _EXTRA
+    )
     chunks = (1, min(shape[1], _CHUNK), min(shape[2], _CHUNK))
     with whole_files.new_folder(path) as partial:
         array = zarr.create_array(
