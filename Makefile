@@ -37,7 +37,7 @@ install: $(STAMP)
 $(STAMP): setup.cfg
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[train,serve,weights,video,stacks,imagenet,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,serve,weights,video,stacks,geo,parquet,imagenet,dev]'
 	@touch $(STAMP)
 
 demo: $(STAMP)
