@@ -6,10 +6,15 @@ import os
 import pathlib
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from deeplab2_like import errors
-from deeplab2_like.storage import image_files, user_paths, volumes
+from deeplab2_like.storage import (
+    image_files,
+    user_paths,
+    volumes,
+    zarr_folders,
+)
 
 VIDEO_SUFFIXES = (
     ".avi",
@@ -27,6 +32,7 @@ VIDEO_SUFFIXES = (
 VIDEO_OVERLAY_ENDING = ".overlay.mp4"
 _OUTPUT_ENDINGS = (
     *image_files.OUTPUT_ENDINGS,
+    *image_files.LARGE_OUTPUT_ENDINGS,
     VIDEO_OVERLAY_ENDING,
     f".labels{volumes.ZARR_SUFFIX}",
 )
@@ -58,6 +64,7 @@ def find_inputs(
     arguments: Sequence[str | os.PathLike[str]],
     with_stacks: bool = False,
     *,
+    with_large: bool = False,
     warn: Callable[[str], None] = warnings.warn,
 ) -> Inputs:
     """Finds what the arguments of a program mean.
@@ -68,35 +75,46 @@ def find_inputs(
             end of the name); video files (`VIDEO_SUFFIXES`); and patterns of
             these, see `user_paths.find_files`.
         with_stacks: Whether frames are linked: TIFF files with several pages,
-            and folders that end in `.zarr`, are stacks then, and TFRecord
-            files are refused.
+            and folders that end in `.zarr`, also in folders, are stacks then,
+            and TFRecord files are refused.
+        with_large: Whether images may be larger than memory: folders that end
+            in `.zarr`, also in folders, are images then.
         warn: See `image_files.find_images`.
 
     Raises:
         ConfigError: A path cannot be used, see `user_paths.expand`.
         InstallError: A package that reads stacks is not installed.
         DataError: A file does not exist, a pattern matches nothing, a folder
-            contains no image, or a stack or TFRecord file does not go with
-            `with_stacks`.
+            contains no image, or a Zarr folder or TFRecord file does not go
+            with `with_stacks` and `with_large`.
     """
     records: dict[str, str] = {}
     others: list[str] = []
-    folders: dict[str, str] = {}
+    folders: dict[str, pathlib.PurePath] = {}
+    takes_zarr = with_stacks or with_large
     for argument in arguments:
         for path in _expand(user_paths.expand(argument, "The image ")):
             if is_record_file(path) and os.path.isfile(path):
                 _refuse_records(path, with_stacks)
                 records.setdefault(os.path.abspath(path), path)
-            elif is_zarr(path):
-                _require_stacks(path, with_stacks)
-                folders.setdefault(os.path.abspath(path), path)
+            elif zarr_folders.is_zarr(path):
+                _require_zarr(path, takes_zarr)
+                absolute = os.path.abspath(path)
+                folders.setdefault(
+                    absolute, pathlib.PurePath(os.path.basename(absolute))
+                )
             else:
-                others.append(path)
+                nested = _list_zarr(path) if takes_zarr else {}
+                folders |= {k: v for k, v in nested.items() if k not in folders}
+                if not nested or image_files.holds_images(path):
+                    others.append(path)
     is_all = not others and (records or folders)
-    files = [] if is_all else _find_files(others, warn)
+    files = [] if is_all else _find_files(others, takes_zarr, warn)
     videos = [file for file in files if is_video(file.path)]
     images = [file for file in files if not is_video(file.path)]
-    stacks = _name_folders(list(folders.values()), files)
+    stacks = _name_folders(folders, files)
+    if with_large and not with_stacks:
+        return Inputs([*images, *stacks], list(records.values()), videos)
     if with_stacks:
         pages = [file for file in images if volumes.is_stack(file.path)]
         images = [file for file in images if file not in pages]
@@ -104,16 +122,20 @@ def find_inputs(
     return Inputs(images, list(records.values()), videos, stacks)
 
 
-def is_zarr(path: str | os.PathLike[str]) -> bool:
-    """Returns whether a path is a folder that is named as Zarr arrays are."""
-    suffix = pathlib.PurePath(path).suffix.lower()
-    return suffix == volumes.ZARR_SUFFIX and os.path.isdir(path)
+def _list_zarr(folder: str) -> dict[str, pathlib.PurePath]:
+    """Lists the Zarr folders in a folder: absolute and relative path."""
+    return {
+        os.path.abspath(path): path.relative_to(folder)
+        for path in zarr_folders.find_below(folder)
+        if not path.name.endswith(_OUTPUT_ENDINGS)
+    }
 
 
-def _require_stacks(path: str, with_stacks: bool) -> None:
-    if not with_stacks:
+def _require_zarr(path: str, takes_zarr: bool) -> None:
+    if not takes_zarr:
         raise errors.DataError(
-            f"{path} is a stack of slices. Give --link to predict it as one."
+            f"{path} is a Zarr folder. Give --link to predict it as a stack of "
+            "slices, or --tile as an image."
         )
 
 
@@ -126,17 +148,22 @@ def _refuse_records(path: str, with_stacks: bool) -> None:
 
 
 def _name_folders(
-    paths: Sequence[str], files: Sequence[image_files.ImageFile]
+    paths: Mapping[str, pathlib.PurePath],
+    files: Sequence[image_files.ImageFile],
 ) -> list[image_files.ImageFile]:
-    """Returns folders of stacks, with names that files do not have."""
-    bases = [os.path.basename(os.path.abspath(path)) for path in paths]
+    """Returns Zarr folders, with names that files do not have.
+
+    Args:
+        paths: Relative path of each by its absolute path.
+        files: The files.
+    """
     names = image_files.name_uniquely(
-        [*(file.relative_path for file in files), *bases]
+        [*(file.relative_path for file in files), *paths.values()]
     )
     return [
-        image_files.ImageFile(pathlib.Path(path), base, name)
-        for path, base, name in zip(
-            paths, bases, names[len(files) :], strict=True
+        image_files.ImageFile(pathlib.Path(path), relative.as_posix(), name)
+        for (path, relative), name in zip(
+            paths.items(), names[len(files) :], strict=True
         )
     ]
 
@@ -204,14 +231,14 @@ def _expand(path: str) -> list[str]:
 
 
 def _find_files(
-    paths: Sequence[str], warn: Callable[[str], None]
+    paths: Sequence[str], takes_zarr: bool, warn: Callable[[str], None]
 ) -> list[image_files.ImageFile]:
     """Finds files and those of folders; names what else is in folders."""
     unread = [
         (path, os.path.join(path, name))
         for path in paths
         if os.path.isdir(path)
-        for name in _list_unread(path)
+        for name in _list_unread(path, takes_zarr)
     ]
     hint = ""
     if unread:
@@ -232,10 +259,11 @@ def _find_files(
     return files
 
 
-def _list_unread(folder: str) -> Iterator[str]:
-    """Yields the videos, records and stacks that lie directly in a folder."""
+def _list_unread(folder: str, takes_zarr: bool) -> Iterator[str]:
+    """Yields the inputs that lie directly in a folder and are not found."""
     for name in sorted(os.listdir(folder)):
         is_other = is_video(name) or is_record_file(name)
-        is_other |= is_zarr(os.path.join(folder, name))
+        if not takes_zarr:
+            is_other |= zarr_folders.is_zarr(os.path.join(folder, name))
         if is_other and not name.endswith(_OUTPUT_ENDINGS):
             yield name

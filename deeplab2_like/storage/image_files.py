@@ -5,16 +5,17 @@ import dataclasses
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
-from deeplab2_like.storage import image_decoding
+from deeplab2_like.storage import image_decoding, zarr_folders
 
 # Outputs of programs of this package, which are not found as images.
 OUTPUT_ENDINGS = (".panoptic.png", ".overlay.png")
+LARGE_OUTPUT_ENDINGS = (".labels.tif", ".overlay.tif")
 OUTPUT_FOLDERS = ("raw_semantic", "raw_panoptic")
 _MAX_NAMED = 5
 
@@ -92,13 +93,12 @@ def _search(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[str]]:
     known = [s for s in image_decoding.SUFFIXES if image_decoding.can_read(s)]
     images: list[pathlib.Path] = []
     others: list[str] = []
-    for file in sorted(folder.rglob("*")):
+    for file in sorted(_walk(folder)):
         relative = file.relative_to(folder)
         if (
-            file.name.endswith(OUTPUT_ENDINGS)
+            file.name.endswith((*OUTPUT_ENDINGS, *LARGE_OUTPUT_ENDINGS))
             or file.name.startswith(".")
             or {*OUTPUT_FOLDERS}.intersection(relative.parts)
-            or not file.is_file()
         ):
             continue
         if file.suffix.lower() in known:
@@ -112,6 +112,28 @@ def _search(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[str]]:
             f"end in {', '.join(known)}, also in its folders.{more}"
         )
     return images, others
+
+
+def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields the files in a folder; Zarr folders are each one image."""
+    for parent, names, files in os.walk(folder):
+        names[:] = [
+            name
+            for name in names
+            if not zarr_folders.is_zarr(os.path.join(parent, name))
+        ]
+        for name in files:
+            file = pathlib.Path(parent, name)
+            if file.is_file():
+                yield file
+
+
+def holds_images(folder: str | os.PathLike[str]) -> bool:
+    """Returns whether `find_images` would find an image in a folder."""
+    try:
+        return bool(_search(pathlib.Path(folder))[0])
+    except errors.DataError:
+        return False
 
 
 def _describe_passed_over(names: Sequence[str]) -> str:

@@ -112,16 +112,44 @@ def test_records_are_refused_where_frames_are_linked():
     assert "train.tfrecord is a TFRecord file" in str(raised.value)
 
 
+@pytest.mark.parametrize("is_stack", [True, False])
+def test_zarr_folders_are_found_in_folders(folder, is_stack):
+    for name in ("cells.zarr/0/c", "cells.labels.zarr", "deep/er/more.zarr"):
+        (folder / "stacks" / name).mkdir(parents=True)
+    (folder / "stacks/cells.zarr/0/c/no_image.png").touch()
+    (folder / "photos/cells.zarr").mkdir()
+    said = []
+    found = inputs.find_inputs(
+        ["stacks", "photos"],
+        is_stack,
+        with_large=not is_stack,
+        warn=said.append,
+    )
+    files = found.stacks if is_stack else found.images
+    images = found.images if is_stack else files[:3]
+    zarrs = files if is_stack else files[3:]
+    assert len(images) == 3
+    assert [file.relative_path for file in zarrs] == [
+        "cells.zarr",
+        "deep/er/more.zarr",
+        "cells.zarr",
+    ]
+    assert [file.name for file in zarrs] == ["cells", "deep/er/more", "cells-2"]
+    assert not any("Zarr" in text for text in said)
+    only = inputs.find_inputs(["stacks"], is_stack, with_large=not is_stack)
+    assert len([*only.images, *only.stacks]) == 2
+
+
 def test_zarr_folders_in_folders_are_named(folder):
     (folder / "photos/cells.zarr").mkdir()
     (folder / "stacks/cells.zarr").mkdir(parents=True)
     (folder / "stacks/cells.labels.zarr").mkdir()
     said = []
-    found = inputs.find_inputs(["photos"], True, warn=said.append)
+    found = inputs.find_inputs(["photos"], warn=said.append)
     assert len(found.images) == 3
     assert "Zarr folders" in said[-1]
     assert "'photos/*.zarr'" in said[-1]
     with pytest.raises(errors.DataError, match=r"'stacks/\*\.zarr'"):
-        inputs.find_inputs(["stacks"], True)
+        inputs.find_inputs(["stacks"])
     found = inputs.find_inputs(["stacks/*.zarr"], True)
     assert [file.name for file in found.stacks] == ["cells"]
