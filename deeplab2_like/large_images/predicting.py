@@ -7,6 +7,7 @@ rules, and what memory and disk they take.
 """
 
 import dataclasses
+import functools
 import os
 from typing import Any
 
@@ -148,7 +149,9 @@ class _Task:
                 window = network.read_tile(self.image, box)
                 maps = self.net.infer_maps(window.image)
                 self.folder.note_once("heads", _describe(maps))
-                self.folder.write_tile(index, maps, window.damaged)
+                self.folder.write_tile(
+                    index, maps, window.damaged, window.void
+                )
                 done += 1
                 phase.advance(done)
 
@@ -157,6 +160,18 @@ class _Task:
         for index in range(len(tiling)):
             found.update(self.folder.read_damage(index))
         return sorted(found)
+
+    def _find_void(
+        self, tiling: tiling_lib.Tiling
+    ) -> dict[Box, validity.Rows]:
+        """Finds the tiles with pixels that have no value."""
+        return {
+            box: functools.partial(
+                self.folder.read_void, index, box.right - box.left
+            )
+            for index, box in enumerate(tiling.boxes())
+            if self.folder.has_void(index)
+        }
 
     def _cut(self, stride: int) -> bands_lib.Bands:
         return bands_lib.cut(
@@ -169,7 +184,9 @@ class _Task:
         stride = (self.net.tile - 1) // (shape.height - 1)
         maps = blending.HeadMaps(tiling, self.folder, shape, stride)
         bands = self._cut(stride)
-        valid = validity.ValidPixels(self.size, self._list_damage(tiling))
+        valid = validity.ValidPixels(
+            self.size, self._list_damage(tiling), self._find_void(tiling)
+        )
         centers = None
         if rules.centers is not None:
             if not self.folder.has(_CENTERS):

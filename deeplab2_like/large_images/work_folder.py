@@ -11,6 +11,7 @@ files of other work in the same folder are deleted.
     notes.json          what was decided on the way, such as the overlap
     tiles/000012.heads  head outputs of a tile, see `HeadShape`
     tiles/000012.json   where the image is damaged there, if it is
+    tiles/000012.void   bits of pixels without a value, if there are some
     bands/...           see `votes`
     centers.npz         see `peaks`
     segments.npz        the table; when it is there, all is done
@@ -130,11 +131,15 @@ class WorkFolder:
     def _damage_file(self, index: int) -> pathlib.Path:
         return self.path / TILES / f"{index:06d}.json"
 
+    def _void_file(self, index: int) -> pathlib.Path:
+        return self.path / TILES / f"{index:06d}.void"
+
     def write_tile(
         self,
         index: int,
         maps: Mapping[str, npt.NDArray[Any]],
         damaged: Sequence[Box],
+        void_hw: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         """Writes a tile.
 
@@ -142,7 +147,11 @@ class WorkFolder:
             index: Number of the tile.
             maps: [h, w, channels] each, in the order of `HeadShape.channels`.
             damaged: Where the image is damaged.
+            void_hw: bool [H, W], pixels without a value; None for none.
         """
+        if void_hw is not None:
+            with whole_files.open_whole(self._void_file(index)) as file:
+                file.write(np.packbits(void_hw, axis=1).data)
         if damaged:
             json_files.write_json(self._damage_file(index), list(damaged))
         with whole_files.open_whole(self._tile_file(index)) as file:
@@ -155,6 +164,31 @@ class WorkFolder:
         if not file.is_file():
             return []
         return [Box(*b) for b in json.loads(file.read_text(encoding="utf-8"))]
+
+    def has_void(self, index: int) -> bool:
+        """Returns whether a tile that is done has pixels without a value."""
+        return self._void_file(index).is_file()
+
+    def read_void(
+        self, index: int, width: int, top: int, bottom: int
+    ) -> npt.NDArray[np.bool_]:
+        """Returns pixels without a value of a tile: bool [rows, width].
+
+        Args:
+            index: Number of the tile.
+            width: Columns of the part of the image that it shows.
+            top: First row.
+            bottom: Row behind the last.
+        """
+        per_row = -(-width // 8)
+        bits = _read(
+            self._void_file(index),
+            "u1",
+            (bottom - top) * per_row,
+            top * per_row,
+        )
+        flags = np.unpackbits(bits.reshape(-1, per_row), axis=1, count=width)
+        return flags.astype(bool)
 
     def read_tile(
         self, index: int, name: str, rows: tuple[int, int], shape: HeadShape

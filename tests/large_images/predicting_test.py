@@ -138,3 +138,24 @@ def test_damaged_parts_are_void_and_named(synthetic, quiet, tmp_path):
     assert found.segments.area.sum() == np.count_nonzero(labels)
     assert "drawn: rows 20 to 59, columns 30 to 64" in found.problems[0]
     assert not whole.problems
+
+
+def test_pixels_without_a_value_are_void(synthetic, quiet, tmp_path):
+    size = (97, 110)
+    heads = synthetic.make_heads(5, size, 4)
+    rules = synthetic.make_rules()
+    image = synthetic.place_image(*size)
+    y, x = np.mgrid[: size[0], : size[1]]
+    image.void = np.hypot(y - 40, x - 50) < 25
+    found = predicting.predict_large(
+        synthetic.make_model(heads, rules, 4),
+        image,
+        LargeOptions(65, 32, 2000),
+        tmp_path / "work",
+        quiet,
+    )
+    labels = found.labels.read(0, size[0])
+    assert not labels[image.void].any()
+    assert labels[~image.void].mean() > 0.5
+    assert found.segments.area.sum() == np.count_nonzero(labels)
+    assert not found.problems

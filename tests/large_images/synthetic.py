@@ -27,6 +27,7 @@ class ArrayImage:
 
     pixels: np.ndarray
     damaged: tuple[Box, ...] = ()
+    void: np.ndarray | None = None
     path: str = "drawn"
     reads: int = 0
 
@@ -55,7 +56,8 @@ class ArrayImage:
                     part.top - top : part.bottom - top,
                     part.left - left : part.right - left,
                 ] = 0
-        return Window(pixels, tuple(found))
+        void = None if self.void is None else self.void[top:bottom, left:right]
+        return Window(pixels, tuple(found), void)
 
     def describe(self):
         return Source(self.path, self.pixels.size, 1)
