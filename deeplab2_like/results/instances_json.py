@@ -2,6 +2,7 @@
 """Things of results as a COCO instances JSON with run lengths."""
 
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeplab2_like.labels import masks
@@ -25,15 +26,7 @@ class InstancesJson:
         Args:
             descriptor: The data set.
         """
-        self._categories = [
-            {
-                key: value
-                for key, value in category.items()
-                if key in ("id", "name")
-            }
-            for category in coco_writer.make_categories(descriptor)
-            if category["isthing"]
-        ]
+        self._categories = list_categories(descriptor)
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
@@ -60,20 +53,9 @@ class InstancesJson:
             if not info["isthing"] or info["iscrowd"]:
                 continue
             counts = masks.count_runs(result.mask(info["id"]))
+            number = len(self._annotations) + 1
             self._annotations.append(
-                {
-                    "id": len(self._annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": info["category_id"],
-                    "segmentation": {
-                        "size": size,
-                        "counts": masks.write_compressed_counts(counts),
-                    },
-                    "area": info["area"],
-                    "bbox": info["bbox"],
-                    "iscrowd": 0,
-                    "score": info["score"],
-                }
+                make_annotation(number, image_id, info, size, counts)
             )
 
     def write(self, path: pathlib.Path) -> None:
@@ -86,3 +68,44 @@ class InstancesJson:
                 "categories": self._categories,
             },
         )
+
+
+def list_categories(descriptor: DatasetDescriptor) -> list[dict[str, Any]]:
+    """Returns the entries of `categories`: the things of a data set."""
+    return [
+        {"id": category["id"], "name": category["name"]}
+        for category in coco_writer.make_categories(descriptor)
+        if category["isthing"]
+    ]
+
+
+def make_annotation(
+    number: int,
+    image_id: int | str,
+    info: Mapping[str, Any],
+    size: list[int],
+    counts: Sequence[int],
+) -> dict[str, Any]:
+    """Returns the entry of an object.
+
+    Args:
+        number: Id of the annotation, from 1.
+        image_id: Id of the image.
+        info: `category_id`, `area`, `bbox` ([x, y, width, height]) and `score`
+            of the object.
+        size: [height, width] of the image.
+        counts: Run lengths of its mask.
+    """
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": info["category_id"],
+        "segmentation": {
+            "size": size,
+            "counts": masks.write_compressed_counts(counts),
+        },
+        "area": info["area"],
+        "bbox": info["bbox"],
+        "iscrowd": 0,
+        "score": info["score"],
+    }

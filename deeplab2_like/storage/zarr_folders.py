@@ -40,6 +40,11 @@ def is_zarr(path: str | os.PathLike[str]) -> bool:
     )
 
 
+def read_format(path: str | os.PathLike[str]) -> int:
+    """Returns the version of Zarr of a folder: 3, or 2."""
+    return 3 if os.path.exists(os.path.join(path, "zarr.json")) else 2
+
+
 def find_below(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
     """Returns the Zarr folders in a folder, at any depth, sorted.
 

@@ -12,8 +12,18 @@ from deeplab2_like.console import progress
 @pytest.fixture(scope="session")
 def synthetic():
     """Returns the module `synthetic`."""
-    name = "large_images_synthetic"
-    path = pathlib.Path(__file__).with_name("synthetic.py")
+    return _load("synthetic")
+
+
+@pytest.fixture(scope="session")
+def drawn_results():
+    """Returns the module `drawn_results`."""
+    return _load("drawn_results")
+
+
+def _load(stem):
+    name = f"large_images_{stem}"
+    path = pathlib.Path(__file__).with_name(f"{stem}.py")
     spec = importlib.util.spec_from_file_location(name, path)
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
