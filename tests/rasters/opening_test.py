@@ -587,8 +587,7 @@ def test_jpeg_tiles_are_read_as_their_decoder_gives_them(tmp_path):
     tifffile.imwrite(
         path,
         smooth.astype(np.uint8),
-        photometric="ycbcr",
-        subsampling=(2, 2),
+        photometric="rgb",
         compression="jpeg",
         tile=(32, 48),
     )
