@@ -33,7 +33,8 @@ from deeplab2_like.postprocess.options import ClassRules
 OFFSETS = "offset_map"
 # Names of the map of the classes: logits, or probabilities.
 SCORES = ("semantic_logits", "semantic_probs")
-SLOTS, _PACKED, _TABLE, _SUMS = ".slots", ".packed.f4", ".table.npz", ".sums.npz"
+SLOTS, _PACKED = ".slots", ".packed.f4"
+_TABLE, _SUMS = ".table.npz", ".sums.npz"
 
 
 def name_file(band: bands_lib.Band, ending: str) -> str:
@@ -105,7 +106,7 @@ def group(parts: Parts, report: progress.Progress) -> slots.Table:
 def _load_tables(parts: Parts) -> slots.Table:
     """Adds the tables of all bands up, a few at a time."""
     number = parts.rules.num_classes
-    total: slots.Table | None = None
+    total = slots.add_up([], number)
     waiting: list[slots.Table] = []
     size = 0
     for band in parts.bands:
@@ -113,11 +114,9 @@ def _load_tables(parts: Parts) -> slots.Table:
         waiting.append(slots.Table(**columns))
         size += len(waiting[-1].slot)
         is_last = band.index + 1 == len(parts.bands)
-        if is_last or total is None or size > len(total.slot):
-            known = [] if total is None else [total]
-            total = slots.add_up([*known, *waiting], number)
+        if is_last or size > len(total.slot):
+            total = slots.add_up([total, *waiting], number)
             waiting, size = [], 0
-    assert total is not None  # noqa: S101 - an image has a band.
     return total
 
 

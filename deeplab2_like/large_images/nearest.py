@@ -36,9 +36,7 @@ def vote(coordinate: _Floats, offset: _Floats) -> _Floats:
 class CenterGrid:
     """The centers of an image, found by place."""
 
-    def __init__(
-        self, y: npt.NDArray[np.int32], x: npt.NDArray[np.int32]
-    ):
+    def __init__(self, y: npt.NDArray[np.int32], x: npt.NDArray[np.int32]):
         """Sorts the centers into a grid.
 
         Args:
@@ -121,7 +119,10 @@ class CenterGrid:
         return found
 
     def _list_around(
-        self, low: tuple[float, float], high: tuple[float, float], reached: float
+        self,
+        low: tuple[float, float],
+        high: tuple[float, float],
+        reached: float,
     ) -> npt.NDArray[np.int64]:
         """Lists the centers of all cells within a distance of a box."""
         radius = np.sqrt(reached)

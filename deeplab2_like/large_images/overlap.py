@@ -103,7 +103,8 @@ def _compare(
         some = values[rows:, columns:].astype(np.float64)
         other = second[name][: shape[0] - rows, : shape[1] - columns]
         difference = np.maximum(
-            difference, _measure_difference(name, some, other, head)
+            difference,
+            _measure_difference(name, some, other.astype(np.float64), head),
         )
     distance = np.full(difference.shape, np.inf)
     for axis, moved in enumerate((rows, columns)):
@@ -115,17 +116,17 @@ def _compare(
     index = (distance * head // net.stride).astype(np.int64).ravel()
     count = net.tile // net.stride + 1
     return (
-        np.bincount(index, difference.ravel(), count),
+        np.bincount(index, difference.ravel(), count).astype(np.float64),
         np.bincount(index, None, count).astype(np.float64),
     )
 
 
 def _measure_difference(
-    name: str, some: _Floats, other: npt.NDArray[np.float32], head: int
+    name: str, some: _Floats, other: _Floats, head: int
 ) -> _Floats:
     """Returns the difference of each position, [h, w], in 0..1."""
     if name == grouping.SCORES[0]:
-        some, other = _softmax(some), _softmax(other.astype(np.float64))
+        some, other = _softmax(some), _softmax(other)
     change = np.abs(some - other)
     if name in grouping.SCORES:
         return change.sum(axis=2) / 2

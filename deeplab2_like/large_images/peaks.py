@@ -76,7 +76,9 @@ def find_centers(
         limit: K, the most centers.
         report: Display of the progress.
     """
-    found = Centers(*(np.zeros(0, t) for t in (np.int32, np.int32, np.float32)))
+    found = Centers(
+        np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)
+    )
     with report.phase("Finding centers", len(bands), unit="bands") as phase:
         for band in bands:
             peaks = _find_in_band(maps, band, valid, rules)
@@ -111,10 +113,9 @@ def _find_in_band(
 def _join(some: Centers, others: Centers) -> Centers:
     """Joins centers with those of the rows below them."""
     return Centers(
-        *(
-            np.concatenate([getattr(part, field.name) for part in (some, others)])
-            for field in dataclasses.fields(Centers)
-        )
+        np.concatenate([some.y, others.y]),
+        np.concatenate([some.x, others.x]),
+        np.concatenate([some.score, others.score]),
     )
 
 

@@ -149,9 +149,7 @@ class _Task:
                 window = network.read_tile(self.image, box)
                 maps = self.net.infer_maps(window.image)
                 self.folder.note_once("heads", _describe(maps))
-                self.folder.write_tile(
-                    index, maps, window.damaged, window.void
-                )
+                self.folder.write_tile(index, maps, window.damaged, window.void)
                 done += 1
                 phase.advance(done)
 
@@ -161,9 +159,7 @@ class _Task:
             found.update(self.folder.read_damage(index))
         return sorted(found)
 
-    def _find_void(
-        self, tiling: tiling_lib.Tiling
-    ) -> dict[Box, validity.Rows]:
+    def _find_void(self, tiling: tiling_lib.Tiling) -> dict[Box, validity.Rows]:
         """Finds the tiles with pixels that have no value."""
         return {
             box: functools.partial(
@@ -243,9 +239,7 @@ def _describe(maps: network.Maps) -> dict[str, Any]:
     return {"height": height, "width": width, "channels": channels}
 
 
-def _describe_damage(
-    image: LargeImage, damaged: list[Box]
-) -> tuple[str, ...]:
+def _describe_damage(image: LargeImage, damaged: list[Box]) -> tuple[str, ...]:
     """Returns a sentence for each damaged part, and one for the others."""
     sentences = [
         f"{image.path}: rows {box.top} to {box.bottom - 1}, columns {box.left} "

@@ -69,8 +69,9 @@ def name_segments(
     """
     number = len(slot_category)
     num_slots = number + rules.num_classes
-    area, units = _sum(table.slot, table.count, num_slots), _sum(
-        table.slot, table.units, num_slots
+    area, units = (
+        _sum(table.slot, table.count, num_slots),
+        _sum(table.slot, table.units, num_slots),
     )
     np.add.at(units, *changes)
     category = np.concatenate([slot_category, np.arange(rules.num_classes)])

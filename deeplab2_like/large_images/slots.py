@@ -91,11 +91,13 @@ def add_up(tables: Sequence[Table], num_classes: int) -> Table:
     """Adds up tables; rows of slot 0 are left out.
 
     Args:
-        tables: At least one.
+        tables: Any number of them.
         num_classes: C.
     """
     columns = {
-        field.name: np.concatenate([getattr(t, field.name) for t in tables])
+        field.name: np.concatenate(
+            [np.zeros(0, np.int64), *(getattr(t, field.name) for t in tables)]
+        )
         for field in dataclasses.fields(Table)
     }
     key = columns["slot"] * num_classes + columns["category"]

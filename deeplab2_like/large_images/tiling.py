@@ -151,7 +151,15 @@ def make_tiling(
     output_stride: int,
     remainder: int = 1,
 ) -> Tiling:
-    """Makes the tiles of an image of (height, width) pixels; see `make_axis`."""
+    """Makes the tiles of an image; see `make_axis`.
+
+    Args:
+        size: (height, width) of the image.
+        tile: As there; so are the others.
+        overlap: As there.
+        output_stride: As there.
+        remainder: As there.
+    """
     rows, columns = (
         make_axis(length, tile, overlap, output_stride, remainder)
         for length in size

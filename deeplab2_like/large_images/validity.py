@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from deeplab2_like.large_images.source import Box
 
-
 Rows = Callable[[int, int], npt.NDArray[np.bool_]]
 
 
@@ -33,9 +32,7 @@ class ValidPixels:
         self._damaged = list(damaged)
         self._void = dict(void or {})
 
-    def mask(
-        self, top: int, bottom: int, width: int
-    ) -> npt.NDArray[np.bool_]:
+    def mask(self, top: int, bottom: int, width: int) -> npt.NDArray[np.bool_]:
         """Returns which pixels of some rows count.
 
         Args:

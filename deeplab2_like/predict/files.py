@@ -16,6 +16,7 @@ from deeplab2_like import errors
 from deeplab2_like.console import progress
 from deeplab2_like.labels import coco_json
 from deeplab2_like.labels import image_ids as image_ids_lib
+from deeplab2_like.large_images import outputs as large_outputs
 from deeplab2_like.predict import inputs as inputs_lib
 from deeplab2_like.predict import journal as journal_lib
 from deeplab2_like.predict import models, running
@@ -57,6 +58,7 @@ class PredictedFiles:
         tracks: Files of the tracks of linked videos and folders, below the
             folder.
         volumes: Label volumes of linked stacks, below the folder.
+        large: Files of images in tiles, below the folder.
         problems: A sentence for each image that was left out.
         json_path: Path of the COCO-panoptic file.
         milliseconds: Median of the model's time for an image; 0 where it was
@@ -68,6 +70,7 @@ class PredictedFiles:
     videos: list[str]
     tracks: list[str]
     volumes: list[str]
+    large: list[str]
     problems: list[str]
     json_path: pathlib.Path
     milliseconds: float
@@ -126,12 +129,17 @@ def predict_files(
     options = options or PredictOptions()
     model = user_paths.expand_checkpoint(model, "model=")
     out = user_paths.expand(out, "out=")
-    found = inputs_lib.find_inputs(inputs, options.link, warn=report.log)
+    is_tiled = options.tile is not None
+    found = inputs_lib.find_inputs(
+        inputs, options.link, with_large=is_tiled, warn=report.log
+    )
+    if is_tiled:
+        _check_tiled(found, image_ids, options)
     ids = _choose_ids(found.images, image_ids)
     _require_packages(found, options)
     _check_output(out, found, image_ids, options)
     facts = models.load_facts(model)
-    if not (found.records or found.videos or found.stacks):
+    if not (found.records or found.videos or found.stacks or is_tiled):
         image_files.require_readable(found.images, facts.max_pixels)
     results = _open_results(out, facts, options, overwrite)
     run = running.Run(facts, results, options, report, found)
@@ -146,7 +154,8 @@ def predict_files(
 def _summarize(results: ResultFolder, run: running.Run) -> PredictedFiles:
     """Returns what was written; refuses nothing at all."""
     problems = [failure.problem for failure in results.failures]
-    if not (results.num_listed or results.videos or results.volumes):
+    written = (results.videos, results.volumes, results.large)
+    if not (results.num_listed or any(written)):
         raise errors.DataError((*problems, _NO_RECORD)[0])
     return PredictedFiles(
         results.num_listed,
@@ -154,6 +163,7 @@ def _summarize(results: ResultFolder, run: running.Run) -> PredictedFiles:
         results.videos,
         results.tracks,
         results.volumes,
+        results.large,
         problems,
         results.json_path,
         1000 * float(np.median(run.seconds)) if run.seconds else 0.0,
@@ -167,6 +177,27 @@ def _require_packages(
         assignment.require_solver()
     if found.videos:
         running.require_video_reader()
+
+
+def _check_tiled(
+    found: inputs_lib.Inputs,
+    image_ids: Mapping[str, int | str] | None,
+    options: PredictOptions,
+) -> None:
+    """Checks that all inputs can be predicted in tiles."""
+    others = [*found.records, *(str(file.path) for file in found.videos)]
+    if others:
+        raise errors.DataError(
+            f"{others[0]} is predicted image by image, not in tiles. Leave out "
+            "--tile, or give image files."
+        )
+    if image_ids is not None:
+        raise errors.ConfigError(
+            "Images in tiles are not listed in panoptic.json, so that "
+            "--image_json has no use. Leave it out."
+        )
+    for file in found.images:
+        large_outputs.require_packages(options.large_outputs, file.path)
 
 
 def _check_output(

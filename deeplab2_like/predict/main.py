@@ -158,9 +158,40 @@ _CONSENSUS_IOU = flags.DEFINE_float(
 _VALUE_RANGE = flags.DEFINE_list(
     "value_range",
     None,
-    "Of stacks, two values that become 0 and 255, for example 100,4095; by "
-    "default 8 bits remain, and others are taken from their least to their "
-    "largest value.",
+    "Of stacks and with --tile, two values that become 0 and 255, for example "
+    "100,4095; by default 8 bits remain, and others are taken from their least "
+    "to their largest value.",
+    flag_values=_FLAGS,
+)
+
+_TILE = flags.DEFINE_integer(
+    "tile",
+    None,
+    "Predict images of any size, larger than memory too, as one, in tiles of "
+    "this side, such as 1025: TIFF, Zarr, GeoTIFF and others, of TIFF files "
+    "with several pages the first. Written is what --large_outputs says.",
+    flag_values=_FLAGS,
+)
+_OVERLAP = flags.DEFINE_string(
+    "overlap",
+    files.PredictOptions.overlap,
+    "With --tile, how many pixels neighboring tiles share at least; auto "
+    "measures on each image how many it takes.",
+    flag_values=_FLAGS,
+)
+_LARGE_OUTPUTS = flags.DEFINE_list(
+    "large_outputs",
+    list(files.PredictOptions.large_outputs),
+    "With --tile, what is written, some of labels (ids of 32 bits as TIFF or "
+    "Zarr), table (JSON), parquet, geojson, coco (outlines), overlay (a "
+    "pyramid).",
+    flag_values=_FLAGS,
+)
+_CHANNELS = flags.DEFINE_list(
+    "channels",
+    None,
+    "With --tile, the channels that are red, green and blue, for example "
+    "4,3,2, or one for gray; by default what the file says, else the first.",
     flag_values=_FLAGS,
 )
 
@@ -176,6 +207,42 @@ def _read_range() -> tuple[float, float] | None:
             "numbers, for example --value_range=100,4095."
         ) from None
     return low, high
+
+
+def _read_channels() -> tuple[int, ...] | None:
+    if not _CHANNELS.value:
+        return None
+    try:
+        return tuple(int(text) for text in _CHANNELS.value)
+    except ValueError:
+        raise errors.ConfigError(
+            f"--channels={','.join(_CHANNELS.value)} must be numbers, for "
+            "example --channels=4,3,2."
+        ) from None
+
+
+def _read_options() -> files.PredictOptions:
+    """Returns the options of the results."""
+    return files.PredictOptions(
+        raw_panoptic_format=_RAW_PANOPTIC_FORMAT.value,
+        convert_raw_to_eval_ids=_CONVERT_RAW_TO_EVAL_IDS.value,
+        exif=_EXIF.value,
+        frame_step=_FRAME_STEP.value,
+        start_seconds=_START_SECONDS.value,
+        end_seconds=_END_SECONDS.value,
+        frame_results=_FRAME_RESULTS.value,
+        link=_LINK.value,
+        max_gap=_MAX_GAP.value,
+        link_min_iou=_LINK_MIN_IOU.value,
+        link_motion=_LINK_MOTION.value,
+        consensus=_CONSENSUS.value,
+        consensus_iou=_CONSENSUS_IOU.value,
+        value_range=_read_range(),
+        tile=_TILE.value,
+        overlap=_OVERLAP.value,
+        large_outputs=tuple(_LARGE_OUTPUTS.value),
+        channels=_read_channels(),
+    )
 
 
 def _main(arguments: Sequence[str]) -> None:
@@ -201,22 +268,7 @@ def _main(arguments: Sequence[str]) -> None:
         inputs,
         out,
         image_ids=image_ids,
-        options=files.PredictOptions(
-            raw_panoptic_format=_RAW_PANOPTIC_FORMAT.value,
-            convert_raw_to_eval_ids=_CONVERT_RAW_TO_EVAL_IDS.value,
-            exif=_EXIF.value,
-            frame_step=_FRAME_STEP.value,
-            start_seconds=_START_SECONDS.value,
-            end_seconds=_END_SECONDS.value,
-            frame_results=_FRAME_RESULTS.value,
-            link=_LINK.value,
-            max_gap=_MAX_GAP.value,
-            link_min_iou=_LINK_MIN_IOU.value,
-            link_motion=_LINK_MOTION.value,
-            consensus=_CONSENSUS.value,
-            consensus_iou=_CONSENSUS_IOU.value,
-            value_range=_read_range(),
-        ),
+        options=_read_options(),
         overwrite=_OVERWRITE.value,
         report=report,
     )
@@ -225,11 +277,12 @@ def _main(arguments: Sequence[str]) -> None:
         for problem in done.problems[:_MAX_NAMED]:
             report.log(f"Left out: {problem}")
         total = f" of {done.num_images + len(done.problems)}"
-        if done.videos:
-            total = ""  # Their frames are not counted as images.
+        if done.videos or done.large:
+            total = ""  # Their frames and parts are not counted as images.
+        parts = " or parts of them" if done.large else ""
         raise errors.DataError(
-            f"{len(done.problems)}{total} images could not be read and were "
-            f"left out; {out}/{files.FAILURES_FILE} lists them."
+            f"{len(done.problems)}{total} images{parts} could not be read and "
+            f"were left out; {out}/{files.FAILURES_FILE} lists them."
         )
 
 
@@ -256,6 +309,8 @@ def _describe(
         report.log(f"Video         {out}/{video}")
     for volume in done.volumes:
         report.log(f"Label volume  {out}/{volume}")
+    for large in done.large:
+        report.log(f"Image in tiles {out}/{large}")
     for tracks in done.tracks:
         report.log(f"Tracks        {out}/{tracks}")
     if _RAW_PANOPTIC_FORMAT.value:

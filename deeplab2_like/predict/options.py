@@ -6,6 +6,9 @@ import math
 from typing import Any
 
 from deeplab2_like import errors
+from deeplab2_like.large_images import outputs as large_outputs
+from deeplab2_like.large_images.options import AUTO, LargeOptions
+from deeplab2_like.rasters import channels as channels_lib
 from deeplab2_like.tracking import options as link_options
 
 # Options that decide about nothing without the first of them.
@@ -16,8 +19,8 @@ _LINK_NAMES = (
     "link_motion",
     "consensus",
     "consensus_iou",
-    "value_range",
 )
+_TILE_NAMES = ("tile", "overlap", "large_outputs", "channels")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +52,16 @@ class PredictOptions:
             three directions, whose segments vote (`tracking.consensus`).
         consensus_iou: With `consensus`, least IoU of objects of two directions
             that are joined.
-        value_range: (low, high), values of stacks that become 0 and 255; None:
-            those of 8 bits as they are, others from their least to their
-            largest value.
+        value_range: (low, high), values of stacks and large images that become
+            0 and 255; None: those of 8 bits as they are, others from their
+            least to their largest value.
+        tile: Side of the tiles in pixels in which images of any size are
+            predicted (`large_images`); None: each image at once.
+        overlap: With `tile`, "auto" or a number of pixels; see
+            `large_images.options.LargeOptions`.
+        large_outputs: With `tile`, what is written, of `outputs.KINDS`.
+        channels: With `tile`, numbers of the channels, from 1, that are red,
+            green and blue; None: see `rasters.channels.choose`.
     """
 
     raw_panoptic_format: str | None = None
@@ -68,6 +78,10 @@ class PredictOptions:
     consensus: bool = False
     consensus_iou: float = 0.5
     value_range: tuple[float, float] | None = None
+    tile: int | None = None
+    overlap: str = AUTO
+    large_outputs: tuple[str, ...] = large_outputs.DEFAULT_KINDS
+    channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Checks what depends on each other.
@@ -97,12 +111,37 @@ class PredictOptions:
                 f"--consensus_iou={self.consensus_iou} must be above 0 and at "
                 "most 1."
             )
+        if self.tile is not None:
+            self._check_tiles()
         low, high = self.value_range or (0.0, 1.0)
         if not -math.inf < low < high < math.inf:
             raise errors.ConfigError(
                 f"--value_range={low:g},{high:g} must be two numbers, the "
                 "lower one first."
             )
+
+    def _check_tiles(self) -> None:
+        """Checks what decides about images in tiles."""
+        _ = self.tile_options
+        large_outputs.check_kinds(self.large_outputs)
+        channels_lib.check(self.channels)
+        if self.link:
+            raise errors.ConfigError(
+                "--tile predicts single images and --link sequences of them. "
+                "Leave out one of them."
+            )
+        if self.raw_panoptic_format is not None:
+            raise errors.ConfigError(
+                "--raw_panoptic_format is not written of images in tiles; "
+                "--large_outputs says what is. Leave out one of them."
+            )
+
+    @property
+    def tile_options(self) -> LargeOptions:
+        """How images are cut into tiles; the defaults without `tile`."""
+        if self.tile is None:
+            return LargeOptions()
+        return LargeOptions.parse(self.tile, self.overlap)
 
     @property
     def link_rules(self) -> link_options.LinkOptions:
@@ -116,7 +155,12 @@ class PredictOptions:
     def as_header(self) -> dict[str, Any]:
         """Returns the options that decide about the results, by name."""
         values = dataclasses.asdict(self)
-        if not self.link:
-            for name in _LINK_NAMES:
-                del values[name]
+        is_tiled = self.tile is not None
+        unused = [
+            *(() if self.link else _LINK_NAMES),
+            *(() if is_tiled else _TILE_NAMES),
+            *(() if self.link or is_tiled else ("value_range",)),
+        ]
+        for name in unused:
+            del values[name]
         return values

@@ -75,6 +75,7 @@ class ResultFolder:
         videos: Overlays of videos, paths below the folder.
         tracks: Files of tracks, paths below the folder.
         volumes: Label volumes, paths below the folder.
+        large: Files of images in tiles, paths below the folder.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class ResultFolder:
         self.videos: list[str] = []
         self.tracks: list[str] = []
         self.volumes: list[str] = []
+        self.large: list[str] = []
         self._descriptor = descriptor
         self._raw_writer = raw_writer
         # Ids of the images to list, by name; None where the name decides.

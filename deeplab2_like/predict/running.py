@@ -105,6 +105,8 @@ class Run:
             image_sequences.add_all(
                 self._found.images, ids, self, [file.name for file in others]
             )
+        elif self._found.images and self.options.tile is not None:
+            self._add_large(self._found.images)
         elif self._found.images:
             self._add_images(self._found.images, ids)
         if self._found.records:
@@ -218,6 +220,16 @@ class Run:
         for file in files:
             try:
                 stacks.predict_stack(file, self)
+            except errors.DataError as error:
+                self.leave_out(os.path.abspath(file.path), str(error))
+
+    def _add_large(self, files: Sequence[image_files.ImageFile]) -> None:
+        """Predicts images in tiles and writes the results."""
+        from deeplab2_like.predict import tiled
+
+        for file in files:
+            try:
+                tiled.predict_image(file, self)
             except errors.DataError as error:
                 self.leave_out(os.path.abspath(file.path), str(error))
 

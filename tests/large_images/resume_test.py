@@ -28,9 +28,7 @@ def _predict(synthetic, quiet):
         image = synthetic.place_image(*_SIZE)
         image.path = path
         model = synthetic.make_model(heads, rules, 4, fingerprint=fingerprint)
-        result = predicting.predict_large(
-            model, image, options, folder, quiet
-        )
+        result = predicting.predict_large(model, image, options, folder, quiet)
         predict.reads = image.reads
         return result
 
@@ -56,12 +54,11 @@ def test_interrupted_at_each_file_it_goes_on(predict, tmp_path, monkeypatch):
     open_whole = whole_files.open_whole
     kills = 0
     while True:
-        calls = 0
+        left = [1 + kills % 5]
 
-        def open_until_kill(path, mode="wb"):
-            nonlocal calls
-            calls += 1
-            if calls == 1 + kills % 5:
+        def open_until_kill(path, mode="wb", left=left):
+            left[0] -= 1
+            if not left[0]:
                 partial = whole_files.partial_path(path)
                 partial.write_bytes(b"half")
                 raise _Killed

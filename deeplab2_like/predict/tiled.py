@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predicts an image of any size in tiles, and writes its results.
+
+Work files lie in a hidden folder of the results until all is written, so that a
+run that was killed goes on where it was.
+"""
+
+import contextlib
+import os
+import pathlib
+
+from deeplab2_like.large_images import outputs, work_folder
+from deeplab2_like.predict.running import Run
+from deeplab2_like.rasters import opening
+from deeplab2_like.storage import file_identity, image_files
+
+
+def predict_image(file: image_files.ImageFile, run: Run) -> None:
+    """Predicts an image and writes the files that the options ask for.
+
+    Args:
+        file: The image: a file, or a folder of Zarr.
+        run: The model, the options and the folder of results.
+
+    Raises:
+        ConfigError: The tiles do not fit the model.
+        DataError: The file is no image, or its results would replace other
+            files.
+        InstallError: A package for its kind is not installed.
+    """
+    path = os.fspath(file.path)
+    kinds = run.options.large_outputs
+    journal, results = run.results.journal, run.results
+    source = file_identity.describe(path)
+    work = results.folder / _name_hidden(file.name)
+    if not journal.find(file.name, source):
+        names = outputs.name_files(file.name, kinds, path)
+        journal.require_free(file.name, names.values())
+        _predict_image(file, source, work, run)
+    entry = journal.read(file.name)
+    for problem in entry["problems"]:
+        run.leave_out(source.path, problem)
+    work_folder.clear(work)  # Also what a kill behind the last line left.
+    with contextlib.suppress(OSError):
+        work.rmdir()
+    results.large += entry["files"]
+
+
+def _name_hidden(name: str) -> str:
+    """Names the folder of the work files, below the results."""
+    path = pathlib.PurePosixPath(name)
+    return path.with_name(f".{path.name}.tiles").as_posix()
+
+
+def _predict_image(
+    file: image_files.ImageFile,
+    source: file_identity.Source,
+    work: pathlib.Path,
+    run: Run,
+) -> None:
+    """Predicts an image, writes its files and notes them."""
+    options, report = run.options, run.report
+    image = opening.open_large(
+        file.path,
+        value_range=options.value_range,
+        channels=options.channels,
+        upright=options.exif == "apply",
+        log=report.log,
+    )
+    with image:
+        report.log(
+            f"{file.relative_path}: {image.width} x {image.height} pixels"
+        )
+        model = run.model
+        run.results.journal.begin(file.name)
+        result = model.predict_large(
+            image, options.tile_options, work_folder=work, report=report
+        )
+        things = int(result.segments.is_thing.sum())
+        report.log(
+            f"{things} objects and {len(result.segments) - things} other "
+            "segments"
+            + (f", {result.num_merged} parts merged" * bool(result.num_merged))
+        )
+        written = outputs.write_outputs(
+            result,
+            image,
+            run.results.folder,
+            file.name,
+            options.large_outputs,
+            run.descriptor,
+            report,
+        )
+    run.results.journal.complete(
+        file.name,
+        source,
+        written,
+        {
+            "image": {
+                "file_name": file.relative_path,
+                "height": image.height,
+                "width": image.width,
+            },
+            "num_segments": len(result.segments),
+            "num_merged": result.num_merged,
+            "problems": list(result.problems),
+        },
+    )
