@@ -9,34 +9,39 @@ rules, and what memory and disk they take.
 import dataclasses
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from deeplab2_like.console import progress, version
-from deeplab2_like.large_images import (
-    bands as bands_lib,
-)
+from deeplab2_like.large_images import bands as bands_lib
 from deeplab2_like.large_images import (
     blending,
     grouping,
     network,
+    objects,
     overlap,
     peaks,
     segmenting,
+    tile_segments,
     validity,
     work_folder,
 )
+from deeplab2_like.large_images import options as options_lib
 from deeplab2_like.large_images import tiling as tiling_lib
 from deeplab2_like.large_images.options import LargeOptions
 from deeplab2_like.large_images.result import LargeResult, Segments
-from deeplab2_like.large_images.source import Box, LargeImage
+from deeplab2_like.large_images.source import Box, LargeImage, Window
 from deeplab2_like.postprocess.options import PixelRules
 from deeplab2_like.storage import json_files
 
 _FORMAT = 1
 _CENTERS, _SEGMENTS = "centers.npz", "segments.npz"
 _MAX_NAMED = 20
+# Tiles in which objects are found share a quarter of their side.
+_OBJECT_SHARE = 4
 
 
 def predict_large(
@@ -71,8 +76,9 @@ def predict_large(
     net = network.TileNetwork(model, options)
     folder = work_folder.WorkFolder(work, _plan(model, image, options))
     task = _Task(model, image, options, net, folder, report)
-    rules = model.system.pixel_rules
-    return task.predict_pixels(rules, owner)
+    if model.system.pixel_rules is not None:
+        return task.predict_pixels(model.system.pixel_rules, owner)
+    return task.predict_objects(owner)
 
 
 def _plan(
@@ -107,21 +113,37 @@ class _Task:
 
     def predict_pixels(self, rules: PixelRules, owner: Any) -> LargeResult:
         """Predicts with a system whose outputs are maps."""
-        tiling = self.make_tiling()
+        is_given = self.options.overlap is not None
+        tiling = self._make_tiling(0 if is_given else self._find_overlap())
         if not self.folder.has(_SEGMENTS):
             self._predict_tiles(tiling)
             self._segment(tiling, rules)
         self.folder.delete("tiles/*.heads", "bands/*.packed.f4", "bands/*.npz")
         return self._load(tiling, owner)
 
-    def make_tiling(self) -> tiling_lib.Tiling:
-        """Makes the tiles; measures their overlap if that is asked for."""
-        pixels = self.options.overlap
-        if pixels is None:
-            pixels = self.folder.recall("overlap")
+    def predict_objects(self, owner: Any) -> LargeResult:
+        """Predicts with a system that finds objects in each tile."""
+        # Objects are no maps that could be compared position by position.
+        tiling = self._make_tiling(self.net.tile // _OBJECT_SHARE)
+        if not self.folder.has(_SEGMENTS):
+            limit = self._segment_tiles(tiling)
+            self._merge(tiling, limit)
+        self.folder.delete("tiles/*.parts*", "bands/*.npz")
+        return self._load(tiling, owner)
+
+    def _find_overlap(self) -> int:
+        """Returns the overlap that was measured, now or earlier."""
+        pixels = self.folder.recall("overlap")
         if pixels is None:
             pixels = overlap.measure(self.net, self.image)
             self.folder.note("overlap", pixels)
+        return int(pixels)
+
+    def _make_tiling(self, pixels: int) -> tiling_lib.Tiling:
+        """Makes the tiles, with this overlap unless another one is given."""
+        is_given = self.options.overlap is not None
+        if self.options.overlap is not None:
+            pixels = self.options.overlap
         tiling = tiling_lib.make_tiling(
             self.size,
             self.net.tile,
@@ -130,7 +152,7 @@ class _Task:
             self.net.remainder,
         )
         if len(tiling) > 1 and not self.folder.has(_SEGMENTS):
-            how = "measured" if self.options.overlap is None else "as given"
+            how = "as given" if is_given else options_lib.AUTO
             self.report.log(
                 f"{len(tiling)} tiles of {self.net.tile} x {self.net.tile} "
                 f"pixels that share {pixels} or more ({how})"
@@ -139,25 +161,84 @@ class _Task:
 
     def _predict_tiles(self, tiling: tiling_lib.Tiling) -> None:
         """Runs the network on the tiles that are not done."""
-        done = sum(map(self.folder.has_tile, range(len(tiling))))
+
+        def predict(index: int, window: Window) -> None:
+            maps = self.net.infer_maps(window.image)
+            self.folder.note_once("heads", _describe(maps))
+            self.folder.write_tile(index, maps)
+
+        self._visit_tiles(tiling, self.folder.has_tile, predict)
+
+    def _segment_tiles(self, tiling: tiling_lib.Tiling) -> int:
+        """Segments the tiles that are not done; returns the limit of stuff."""
+        segmenter = tile_segments.TileSegmenter(
+            self.model.system, self.net.tile
+        )
+
+        def segment(index: int, window: Window) -> None:
+            height, width = window.image.shape[:2]
+            outputs = self.net.infer(window.image)
+            found = segmenter.segment(outputs, (height, width))
+            tile_segments.write_tile(self.folder, index, *found)
+
+        is_done = functools.partial(tile_segments.has_tile, self.folder)
+        self._visit_tiles(tiling, is_done, segment)
+        return segmenter.stuff_area_limit
+
+    def _visit_tiles(
+        self,
+        tiling: tiling_lib.Tiling,
+        is_done: Callable[[int], bool],
+        visit: Callable[[int, Window], None],
+    ) -> None:
+        """Reads the tiles that are not done, and calls a function with each."""
+        done = sum(map(is_done, range(len(tiling))))
         with self.report.phase(
             "Predicting tiles", len(tiling), start=done, unit="tiles"
         ) as phase:
             for index, box in enumerate(tiling.boxes()):
-                if self.folder.has_tile(index):
+                if is_done(index):
                     continue
                 window = network.read_tile(self.image, box)
-                maps = self.net.infer_maps(window.image)
-                self.folder.note_once("heads", _describe(maps))
-                self.folder.write_tile(index, maps, window.damaged, window.void)
+                self.folder.note_damage(index, window.damaged, window.void)
+                visit(index, window)
                 done += 1
                 phase.advance(done)
+
+    def _merge(self, tiling: tiling_lib.Tiling, limit: int) -> None:
+        """Merges the objects of all tiles."""
+        parts = objects.Parts.load(self.folder, len(tiling))
+        tiles = objects.Tiles(tiling, self.folder, parts.first)
+        root, num_merged = objects.merge(tiles, parts, self.folder, self.report)
+        found = objects.Objects.number(
+            parts, root, self.model.system.descriptor.num_classes
+        )
+        table, pixels = objects.join(
+            tiles,
+            found,
+            self._find_valid(tiling),
+            self._cut(1),
+            self.folder,
+            self.report,
+        )
+        score = objects.average_scores(parts, found, pixels)
+        segments, slot_id = objects.name_segments(table, found, score, limit)
+        self._save(segments, slot_id, 1, num_merged)
+
+    def _find_valid(self, tiling: tiling_lib.Tiling) -> validity.ValidPixels:
+        return validity.ValidPixels(
+            self.size, self._list_damage(tiling), self._find_void(tiling)
+        )
 
     def _list_damage(self, tiling: tiling_lib.Tiling) -> list[Box]:
         found: set[Box] = set()
         for index in range(len(tiling)):
             found.update(self.folder.read_damage(index))
-        return sorted(found)
+        return [
+            box
+            for box in sorted(found)
+            if not any(_contains(other, box) for other in found - {box})
+        ]
 
     def _find_void(self, tiling: tiling_lib.Tiling) -> dict[Box, validity.Rows]:
         """Finds the tiles with pixels that have no value."""
@@ -180,9 +261,7 @@ class _Task:
         stride = (self.net.tile - 1) // (shape.height - 1)
         maps = blending.HeadMaps(tiling, self.folder, shape, stride)
         bands = self._cut(stride)
-        valid = validity.ValidPixels(
-            self.size, self._list_damage(tiling), self._find_void(tiling)
-        )
+        valid = self._find_valid(tiling)
         centers = None
         if rules.centers is not None:
             if not self.folder.has(_CENTERS):
@@ -212,23 +291,36 @@ class _Task:
             None if centers is None else centers.score,
             rules.classes,
         )
-        columns = dataclasses.asdict(named.segments)
+        self._save(named.segments, named.slot_id, stride, 0)
+
+    def _save(
+        self,
+        segments: Segments,
+        slot_id: npt.NDArray[np.uint32],
+        stride: int,
+        num_merged: int,
+    ) -> None:
+        """Writes the table, after which all is done."""
+        more = {"stride": np.array(stride), "merged": np.array(num_merged)}
+        columns = dataclasses.asdict(segments)
         self.folder.write_table(
-            _SEGMENTS,
-            {**columns, "slot_id": named.slot_id, "stride": np.array(stride)},
+            _SEGMENTS, {**columns, "slot_id": slot_id, **more}
         )
 
     def _load(self, tiling: tiling_lib.Tiling, owner: Any) -> LargeResult:
         """Returns the result in the work files."""
         columns = self.folder.read_table(_SEGMENTS)
         slot_id = columns.pop("slot_id")
+        num_merged = int(columns.pop("merged"))
         bands = self._cut(int(columns.pop("stride")))
         labels = segmenting.FileLabels(
             self.folder, bands, self.size[1], slot_id, owner
         )
-        damaged = self._list_damage(tiling)
         return LargeResult(
-            labels, Segments(**columns), _describe_damage(self.image, damaged)
+            labels,
+            Segments(**columns),
+            _describe_damage(self.image, self._list_damage(tiling)),
+            num_merged,
         )
 
 
@@ -237,6 +329,11 @@ def _describe(maps: network.Maps) -> dict[str, Any]:
     height, width = next(iter(maps.values())).shape[:2]
     channels = {name: values.shape[2] for name, values in maps.items()}
     return {"height": height, "width": width, "channels": channels}
+
+
+def _contains(box: Box, other: Box) -> bool:
+    starts = box.top <= other.top and box.left <= other.left
+    return starts and box.bottom >= other.bottom and box.right >= other.right
 
 
 def _describe_damage(image: LargeImage, damaged: list[Box]) -> tuple[str, ...]:

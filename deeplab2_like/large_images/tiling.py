@@ -46,6 +46,19 @@ class Axis:
         """Returns how far a tile reaches beyond the next one's first pixel."""
         return self.starts[index] + self.tile - 1 - self.starts[index + 1]
 
+    def find_own(self, index: int) -> tuple[int, int]:
+        """Returns the pixels that lie nearer to a tile's middle than others'.
+
+        Returns:
+            The first one, and the one behind the last; there may be none.
+        """
+        ends = [
+            (one + other + self.tile) // 2
+            for one, other in zip(self.starts, self.starts[1:], strict=False)
+        ]
+        ends = [0, *ends, self.length]
+        return min(ends[index], self.length), min(ends[index + 1], self.length)
+
     def weigh(self, index: int, head_stride: int) -> npt.NDArray[np.int64]:
         """Returns the weight of each head position of a tile: int64 [h]."""
         weights = _ramp((self.tile - 1) // head_stride + 1, 0)

@@ -135,17 +135,28 @@ class WorkFolder:
         return self.path / TILES / f"{index:06d}.void"
 
     def write_tile(
-        self,
-        index: int,
-        maps: Mapping[str, npt.NDArray[Any]],
-        damaged: Sequence[Box],
-        void_hw: npt.NDArray[np.bool_] | None = None,
+        self, index: int, maps: Mapping[str, npt.NDArray[Any]]
     ) -> None:
-        """Writes a tile.
+        """Writes the head outputs of a tile.
 
         Args:
             index: Number of the tile.
             maps: [h, w, channels] each, in the order of `HeadShape.channels`.
+        """
+        with whole_files.open_whole(self._tile_file(index)) as file:
+            for values in maps.values():
+                file.write(np.ascontiguousarray(values, "<f4").data)
+
+    def note_damage(
+        self,
+        index: int,
+        damaged: Sequence[Box],
+        void_hw: npt.NDArray[np.bool_] | None,
+    ) -> None:
+        """Stores, before a tile is done, which of its pixels do not count.
+
+        Args:
+            index: Number of the tile.
             damaged: Where the image is damaged.
             void_hw: bool [H, W], pixels without a value; None for none.
         """
@@ -154,9 +165,6 @@ class WorkFolder:
                 file.write(np.packbits(void_hw, axis=1).data)
         if damaged:
             json_files.write_json(self._damage_file(index), list(damaged))
-        with whole_files.open_whole(self._tile_file(index)) as file:
-            for values in maps.values():
-                file.write(np.ascontiguousarray(values, "<f4").data)
 
     def read_damage(self, index: int) -> list[Box]:
         """Returns where the image is damaged in a tile that is done."""
