@@ -78,3 +78,29 @@ def test_what_cannot_be_tiled_is_one_sentence(
         predictor.predict_large(image, report=quiet_report)
     with pytest.raises(errors.ConfigError, match="take 97 or 113"):
         model.predict_large(image, LargeOptions(100), report=quiet_report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "panoptic_fpn",
+        "efficientps",
+        "efficientps_solov2",
+    ],
+)
+def test_systems_that_find_objects(name, make_image, quiet_report):
+    """Of a single tile as ever, but for the limit of stuff."""
+    config = f"scenes/{name}_mobilenet_v3_small"
+    model = panoptic_model.build_model(config, canvas_size="129,129")
+    image = make_image(6, (129, 120))
+    found = model.predict_large(
+        _Image(image), LargeOptions(129), report=quiet_report
+    )
+    outputs = model.predict_maps(image)
+    rows = np.flatnonzero(outputs["segment_is_valid"])
+    assert sorted(found.segments.area) == sorted(outputs["segment_area"][rows])
+    large = model.predict_large(
+        _Image(make_image(7, (220, 200))), LargeOptions(129, 64)
+    )
+    assert large.labels.read(0, 220).shape == (220, 200)
