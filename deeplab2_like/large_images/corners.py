@@ -19,8 +19,8 @@ from deeplab2_like.large_images.result import LabelMap, Segments
 
 # Quadrants around a point: above left, above right, below left, below right.
 _EAST, _SOUTH, _CONVEX = 1, 2, 4
-# Of more corners the longest outline is cut; tracing takes 100 bytes for each.
-MOST_CORNERS = 1 << 22
+# Of more corners the longest outline is cut; tracing takes 300 bytes for each.
+MOST_CORNERS = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
