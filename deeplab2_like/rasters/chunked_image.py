@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Windows of an image that is stored in chunks, as RGB of 8 bits."""
 
-import collections
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Self
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.rasters import channels as channels_lib
+from deeplab2_like.rasters.chunk_cache import ChunkCache
 from deeplab2_like.rasters.chunks import Chunks, PixelScale
 from deeplab2_like.rasters.georeference import Georeference
 from deeplab2_like.rasters.source import Box, Window
@@ -20,16 +20,15 @@ CACHE_BYTES = 1 << 28
 
 
 class _Chunk(NamedTuple):
-    """A chunk as it is kept: uint8 [h, w, 3], or None where it is damaged."""
+    """A chunk: uint8 [h, w, 3], and bool [h, w], pixels without a value."""
 
-    image: npt.NDArray[np.uint8] | None
+    image: npt.NDArray[np.uint8]
     void: npt.NDArray[np.bool_] | None
 
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        parts = (self.image, self.void)
-        return sum(part.nbytes for part in parts if part is not None)
+        return self.image.nbytes + (0 if self.void is None else self.void.size)
 
 
 class ChunkedImage:
@@ -43,7 +42,6 @@ class ChunkedImage:
         height: Rows of pixels.
         width: Columns of pixels.
         channels: The channels of the file, from 0, that are red, green, blue.
-        problems: A sentence for each damaged chunk that was met so far.
         scale: Size of a pixel, where the file states it.
         georeference: Where on earth the image lies; None where the file does
             not say.
@@ -79,23 +77,25 @@ class ChunkedImage:
         self.channels = channels_lib.choose(
             chunks.path, chunks.channels, channels, chunks.color_channels
         )
-        self.problems: list[str] = []
         self.scale: PixelScale = chunks.scale
         self.georeference: Georeference | None = getattr(
             chunks, "georeference", None
         )
-        self._noted: set[tuple[int, int]] = set()
         self._chunks, self._log = chunks, log
         self._range = value_range
         self._needs_range = value_range is None and pixel_values.needs_range(
             chunks.dtype
         )
         self._distinct = sorted({*self.channels})
-        self._cache: collections.OrderedDict[tuple[int, int], _Chunk] = (
-            collections.OrderedDict()
+        self._cache: ChunkCache[_Chunk] = ChunkCache(
+            (self.height, self.width), chunks.chunk, self._convert, cache_bytes
         )
-        self._cache_bytes, self._used_bytes = cache_bytes, 0
-        self._lock = threading.RLock()
+        self._range_lock = threading.Lock()
+
+    @property
+    def problems(self) -> list[str]:
+        """A sentence for each damaged chunk that was met so far."""
+        return self._cache.problems
 
     def describe(self) -> file_identity.Source:
         """Returns the identity of the file or folder."""
@@ -108,7 +108,7 @@ class ChunkedImage:
         The first time it may be found by reading the whole image, chunk by
         chunk; damaged chunks do not count.
         """
-        with self._lock:
+        with self._range_lock:
             if self._needs_range:
                 found = pixel_values.find_range(self._read_values())
                 self._range, self._needs_range = found, False
@@ -116,87 +116,39 @@ class ChunkedImage:
             return self._range
 
     def _read_values(self) -> Iterator[npt.NDArray[Any]]:
-        for row in range(-(-self.height // self._chunks.chunk[0])):
-            for column in range(-(-self.width // self._chunks.chunk[1])):
-                box = self._find_box(row, column)
-                try:
-                    found = self._chunks.decode(box, self._distinct)
-                except errors.DataError as error:
-                    self._note(row, column, str(error))
-                    continue
-                if found.is_valid is None:
-                    yield found.values
-                else:
-                    yield found.values[found.is_valid]
+        for box in self._cache.boxes():
+            try:
+                found = self._chunks.decode(box, self._distinct)
+            except errors.DataError as error:
+                self._cache.note(box, str(error))
+                continue
+            if found.is_valid is None:
+                yield found.values
+            else:
+                yield found.values[found.is_valid]
 
     def read(self, top: int, left: int, bottom: int, right: int) -> Window:
         """Reads a part of the image; see `LargeImage.read`."""
-        if not (0 <= top < bottom <= self.height) or not (
-            0 <= left < right <= self.width
-        ):
-            raise IndexError(
-                f"rows {top}..{bottom} and columns {left}..{right} are not in "
-                f"an image of {self.height} x {self.width} pixels"
-            )
-        image = np.zeros((bottom - top, right - left, 3), np.uint8)
+        image = np.zeros((max(bottom - top, 0), max(right - left, 0), 3), "u1")
         void: npt.NDArray[np.bool_] | None = None
         damaged: list[Box] = []
-        rows, columns = self._chunks.chunk
-        for row in range(top // rows, -(-bottom // rows)):
-            for column in range(left // columns, -(-right // columns)):
-                box = self._find_box(row, column)
-                part = Box(
-                    max(box.top, top),
-                    max(box.left, left),
-                    min(box.bottom, bottom),
-                    min(box.right, right),
-                )
-                inside = _to_slices(part, top, left)
-                source = _to_slices(part, box.top, box.left)
-                found = self._load(row, column)
-                if found.image is None:
-                    damaged.append(part)
-                    continue
-                image[inside] = found.image[source]
-                if found.void is not None and found.void[source].any():
-                    if void is None:
-                        void = np.zeros(image.shape[:2], bool)
-                    void[inside] = found.void[source]
+        for piece in self._cache.pieces(top, left, bottom, right):
+            if piece.chunk is None:
+                damaged.append(piece.box)
+                continue
+            image[piece.inside] = piece.chunk.image[piece.source]
+            if piece.chunk.void is None:
+                continue
+            part = piece.chunk.void[piece.source]
+            if part.any():
+                if void is None:
+                    void = np.zeros(image.shape[:2], bool)
+                void[piece.inside] = part
         return Window(image, tuple(damaged), void)
 
-    def _find_box(self, row: int, column: int) -> Box:
-        rows, columns = self._chunks.chunk
-        return Box(
-            row * rows,
-            column * columns,
-            min((row + 1) * rows, self.height),
-            min((column + 1) * columns, self.width),
-        )
-
-    def _load(self, row: int, column: int) -> _Chunk:
-        """Returns a chunk, of the cache if it is there."""
-        key = (row, column)
-        with self._lock:
-            found = self._cache.get(key)
-            if found is not None:
-                self._cache.move_to_end(key)
-                return found
-            found = self._convert(row, column)
-            self._cache[key] = found
-            self._used_bytes += found.size
-            while self._used_bytes > self._cache_bytes and len(self._cache) > 1:
-                _, oldest = self._cache.popitem(last=False)
-                self._used_bytes -= oldest.size
-            return found
-
-    def _convert(self, row: int, column: int) -> _Chunk:
+    def _convert(self, box: Box) -> _Chunk:
         value_range = self.value_range
-        box = self._find_box(row, column)
-        try:
-            found = self._chunks.decode(box, self._distinct)
-        except errors.DataError as error:
-            self._note(row, column, str(error))
-            return _Chunk(None, None)
+        found = self._chunks.decode(box, self._distinct)
         values = pixel_values.to_bytes(found.values, value_range)
         places = [self._distinct.index(number) for number in self.channels]
         if places != list(range(values.shape[-1])):
@@ -212,28 +164,13 @@ class ChunkedImage:
             values = np.where(void[..., None], np.uint8(0), values)
         return _Chunk(np.ascontiguousarray(values), void)
 
-    def _note(self, row: int, column: int, problem: str) -> None:
-        """Notes a damaged chunk, the first time that it is met."""
-        if (row, column) not in self._noted:
-            self._noted.add((row, column))
-            self.problems.append(problem)
-
     def close(self) -> None:
         """Closes the file and forgets the chunks."""
-        with self._lock:
-            self._cache.clear()
-            self._used_bytes = 0
-            self._chunks.close()
+        self._cache.clear()
+        self._chunks.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *unused: object) -> None:
         self.close()
-
-
-def _to_slices(box: Box, top: int, left: int) -> tuple[slice, slice]:
-    return (
-        slice(box.top - top, box.bottom - top),
-        slice(box.left - left, box.right - left),
-    )

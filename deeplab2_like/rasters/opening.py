@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from deeplab2_like import errors
 from deeplab2_like.rasters import channels as channels_lib
-from deeplab2_like.rasters import geo, plain, tiff, zarr_arrays
+from deeplab2_like.rasters import geo, label_raster, plain, tiff, zarr_arrays
 from deeplab2_like.rasters.chunked_image import CACHE_BYTES, ChunkedImage
 from deeplab2_like.rasters.chunks import Chunks
 from deeplab2_like.storage import pixel_values, tiff_files, zarr_folders
@@ -51,6 +51,28 @@ def open_large(
             cache_bytes=cache_bytes,
             log=log,
         )
+    except BaseException:
+        chunks.close()
+        raise
+
+
+def open_labels(
+    path: str | os.PathLike[str], *, cache_bytes: int = CACHE_BYTES
+) -> label_raster.LabelRaster:
+    """Opens a label map that is read in windows.
+
+    Args:
+        path: A TIFF file, or the folder of a Zarr array or of labels in
+            OME-Zarr, of whole numbers.
+        cache_bytes: Most bytes of decoded chunks.
+
+    Raises:
+        DataError: The file is missing, damaged, or no label map.
+        InstallError: A package for its kind is not installed.
+    """
+    chunks = _open(os.fspath(path), False, lambda _: None)
+    try:
+        return label_raster.LabelRaster(chunks, cache_bytes)
     except BaseException:
         chunks.close()
         raise

@@ -324,7 +324,7 @@ def test_memory_of_decoded_chunks_is_bounded(tmp_path):
     limit = 3 * 32 * 48 * 3
     with opening.open_large(path, cache_bytes=limit) as image:
         image.read(0, 0, 150, 203)
-        kept = [one.size for one in image._cache.values()]
+        kept = image._cache.sizes
         assert 0 < sum(kept) <= limit
 
 
@@ -335,7 +335,7 @@ def test_a_huge_strip_is_read_by_rows_or_refused(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "plain.tif", _RGB, **options)
     with opening.open_large(tmp_path / "plain.tif") as image:
         _check_windows(image, _RGB)
-        assert max(one.size for one in image._cache.values()) == 10 * 203 * 3
+        assert max(image._cache.sizes) == 10 * 203 * 3
     tifffile.imwrite(tmp_path / "zlib.tif", _RGB, compression="zlib", **options)
     with pytest.raises(errors.DataError, match="pieces of 150 x 203 pixels"):
         opening.open_large(tmp_path / "zlib.tif")

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Windows of a label map that need not fit in memory."""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from deeplab2_like import errors
+from deeplab2_like.rasters.chunk_cache import ChunkCache
+from deeplab2_like.rasters.chunks import Chunks
+from deeplab2_like.rasters.source import Box
+
+_LARGEST = 2**32 - 1
+
+
+class Labels(NamedTuple):
+    """A part of a label map.
+
+    Attributes:
+        ids: uint32 [h, w]; 0 where they could not be decoded.
+        damaged: Where that is, in the coordinates of the whole map.
+    """
+
+    ids: npt.NDArray[np.uint32]
+    damaged: tuple[Box, ...]
+
+
+class _Chunk(NamedTuple):
+    ids: npt.NDArray[np.uint32]
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return self.ids.nbytes
+
+
+class LabelRaster:
+    """A file of whole numbers, one a pixel.
+
+    Attributes:
+        path: Path of the file.
+        height: Rows of pixels.
+        width: Columns of pixels.
+    """
+
+    def __init__(self, chunks: Chunks, cache_bytes: int):
+        """Decodes nothing.
+
+        Args:
+            chunks: The file, which is closed with this.
+            cache_bytes: Most bytes of decoded chunks.
+
+        Raises:
+            DataError: It has colors, or no whole numbers.
+        """
+        chunks.check()
+        if chunks.channels != 1 or chunks.dtype.kind not in "ui":
+            raise errors.DataError(
+                f"{chunks.path} is no label map: it has {chunks.channels} "
+                f"channel(s) of {chunks.dtype}. Labels are whole numbers, one "
+                "a pixel."
+            )
+        self.path = chunks.path
+        self.height, self.width = chunks.height, chunks.width
+        self._chunks = chunks
+        self._cache: ChunkCache[_Chunk] = ChunkCache(
+            (self.height, self.width), chunks.chunk, self._decode, cache_bytes
+        )
+
+    @property
+    def problems(self) -> list[str]:
+        """A sentence for each damaged chunk that was met so far."""
+        return self._cache.problems
+
+    def read(self, top: int, left: int, bottom: int, right: int) -> Labels:
+        """Reads a part, which lies within the map.
+
+        Raises:
+            DataError: A label is below 0 or above 2**32 - 1.
+        """
+        ids = np.zeros((max(bottom - top, 0), max(right - left, 0)), np.uint32)
+        damaged = []
+        for piece in self._cache.pieces(top, left, bottom, right):
+            if piece.chunk is None:
+                damaged.append(piece.box)
+            else:
+                ids[piece.inside] = piece.chunk.ids[piece.source]
+        return Labels(ids, tuple(damaged))
+
+    def _decode(self, box: Box) -> _Chunk:
+        values = self._chunks.decode(box, [0]).values[..., 0]
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > _LARGEST:
+            raise errors.DataError(
+                f"{self.path} has the label {low if low < 0 else high}, rows "
+                f"{box.top} to {box.bottom - 1}. Labels are 0 to {_LARGEST}."
+            )
+        return _Chunk(np.ascontiguousarray(values, np.uint32))
+
+    def close(self) -> None:
+        """Closes the file and forgets the chunks."""
+        self._cache.clear()
+        self._chunks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
