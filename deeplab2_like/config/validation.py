@@ -18,6 +18,7 @@ from deeplab2_like.config.rules import classes as class_rules
 from deeplab2_like.config.rules import consistency as consistency_rules
 from deeplab2_like.config.rules import dataset as dataset_rules
 from deeplab2_like.config.rules import fields as field_rules
+from deeplab2_like.config.rules import large_lists as large_list_rules
 from deeplab2_like.config.rules import model as model_rules
 from deeplab2_like.config.rules import naive_student as naive_student_rules
 from deeplab2_like.config.rules import trainer as trainer_rules
@@ -80,6 +81,7 @@ def check_options(
     trainer_rules.check_evaluator(options, datasets, report)
     naive_student_rules.check(options, report)
     consistency_rules.check(options, report)
+    large_list_rules.check(options, report)
 
 
 def check_dataset(

@@ -2,6 +2,7 @@
 """Builds the input pipelines that the data set options of a config describe."""
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -17,8 +18,10 @@ from deeplab2_like.data import (
     preprocessing,
     rotation,
 )
+from deeplab2_like.data.large import lists, windows
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.protos import dataset_pb2
+from deeplab2_like.storage import large_list_names
 
 
 def _get_size(values: Sequence[int]) -> tuple[int, int] | None:
@@ -90,6 +93,19 @@ def _build_mix(options: dataset_pb2.DatasetOptions) -> mixing.Mix | None:
     )
 
 
+def _build_windows(
+    options: dataset_pb2.DatasetOptions, descriptor: DatasetDescriptor
+) -> windows.LargeWindows | None:
+    if not large_list_names.names_lists(options.file_pattern):
+        return None
+    return windows.LargeWindows(
+        lists.load(options.file_pattern),
+        descriptor,
+        windows.compute_window(build_preprocessing(options)),
+        logging.warning,
+    )
+
+
 def build_training_dataset(
     options: dataset_pb2.DatasetOptions,
     descriptor: DatasetDescriptor,
@@ -115,6 +131,7 @@ def build_training_dataset(
             shuffle_buffer_size=options.shuffle_buffer_size,
             on_damage=dataset_pb2.OnDamage.Name(options.on_damage).lower(),
             mix=_build_mix(options),
+            windows=_build_windows(options, descriptor),
         ),
         batch_size=options.batch_size,
         input_context=input_context,

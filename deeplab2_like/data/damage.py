@@ -3,7 +3,9 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from deeplab2_like.data.records import files as record_files
 
 _MAX_NAMED = 5
 
@@ -39,6 +41,12 @@ class DamageReport:
     def add_file(self, problem: str) -> None:
         """Reports a damaged record file, whose problem is a sentence."""
         self._log(f"{problem}: what follows is left out (on_damage: SKIP).")
+
+    def add_damaged_files(self, paths: Sequence[str]) -> None:
+        """Reports those of some record files that are damaged."""
+        for file in record_files.scan_files(paths, on_damage="skip"):
+            if file.problem:
+                self.add_file(file.problem)
 
     def summary(self) -> str:
         """Returns a sentence about all images left out; "" if none."""

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from deeplab2_like.data import damage as damage_lib
 from deeplab2_like.data import mixing, preprocessing, sources, training_steps
+from deeplab2_like.data.large import windows as windows_lib
 from deeplab2_like.data.records import decoding
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.graph import checks
@@ -75,6 +76,8 @@ class Reading:
             `record_files.scan_files`.
         damage: Report of what is left out; that of the log when None.
         mix: A second set of records that training also reads; None: none.
+        windows: Large images, of which windows are read in place of records,
+            in the order of deterministic mode; None: records.
         is_served: Whether workers of a tf.data service read, who share the
             files among themselves; not in deterministic mode.
     """
@@ -87,6 +90,7 @@ class Reading:
     on_damage: str = "fail"
     damage: damage_lib.DamageReport | None = None
     mix: mixing.Mix | None = None
+    windows: windows_lib.LargeWindows | None = None
     is_served: bool = False
 
 
@@ -100,17 +104,6 @@ def _set_options(
         tf.data.experimental.AutoShardPolicy.OFF
     )
     return data.with_options(settings)
-
-
-def _start_report(
-    paths: Sequence[str], reading: Reading
-) -> damage_lib.DamageReport:
-    """Returns the report of what is left out, with the damaged files in it."""
-    damage = reading.damage or damage_lib.DamageReport(logging.warning)
-    for file in record_files.scan_files(paths, on_damage="skip"):
-        if file.problem:
-            damage.add_file(file.problem)
-    return damage
 
 
 def _make_tolerant_load(
@@ -180,8 +173,16 @@ def _make_source(
     """Makes the endless data set of (record, number).
 
     Records are what `load` returns, serialized if it is None. `has_next` and
-    `turns`: see `sources.make_indexed_source`.
+    `turns`: see `sources.make_indexed_source`. Windows are decoded.
     """
+    if reading.windows is not None:
+        return reading.windows.make_source(
+            share,
+            seed=seed,
+            start_step=reading.start_step,
+            has_next=has_next,
+            num_parallel_calls=reading.num_parallel_calls,
+        )
     if reading.deterministic:
         return sources.make_indexed_source(
             record_files.scan_files(paths, on_damage=reading.on_damage),
@@ -224,7 +225,8 @@ def make_training_dataset(
     """Makes the endless data set of augmented training batches.
 
     Args:
-        file_patterns: Glob patterns of TFRecord files.
+        file_patterns: Glob patterns of TFRecord files; see also
+            `Reading.windows`.
         rules: The labels that are allowed.
         options: Options of preprocessing.
         make_targets: Function from a panoptic label, int32 [H, W], to targets.
@@ -250,12 +252,14 @@ def make_training_dataset(
         if reading.deterministic:
             raise ValueError("deterministic needs a seed.")
         seed = secrets.randbelow(2**31)
-    paths = record_files.find_files(file_patterns)
+    is_large = reading.windows is not None
+    paths = [] if is_large else record_files.find_files(file_patterns)
     share = sources.compute_share(batch_size, input_context)
     load: sources.Load | None = None
-    if reading.on_damage == "skip":
+    if reading.on_damage == "skip" and not is_large:
         mixed = reading.mix.find_files() if reading.mix is not None else []
-        damage = _start_report([*paths, *mixed], reading)
+        damage = reading.damage or damage_lib.DamageReport(logging.warning)
+        damage.add_damaged_files([*paths, *mixed])
         load = _make_tolerant_load(rules, damage)
     pastes = options.copy_paste.is_active
     make = _make_source
@@ -274,12 +278,15 @@ def make_training_dataset(
         return decoding.decode_example(record, **dataclasses.asdict(rules))
 
     step = training_steps.make_crop_step(
-        decode if load is None else None, options, seed, rules.void
+        decode if load is None and not is_large else None,
+        options,
+        seed,
+        rules.void,
     )
     if pastes:
         data = sources.pair_with_next(
             data.map(step, num_parallel_calls=reading.num_parallel_calls),
-            share if reading.deterministic else None,
+            share if reading.deterministic or is_large else None,
         )
         step = training_steps.make_paste_step(
             options.copy_paste, seed, rules.label_divisor

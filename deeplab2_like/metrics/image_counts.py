@@ -48,6 +48,19 @@ class ImageCounts(abc.ABC):
             self._add_image(name, found)
             self._num_images += 1
 
+    def update_overlaps(self, name: str, found: overlaps.Overlaps) -> None:
+        """Adds an image whose overlaps were counted elsewhere, as in bands.
+
+        Args:
+            name: Name of the image, for error messages.
+            found: The pixels that the values of both maps share.
+
+        Raises:
+            DataError: See `update`.
+        """
+        self._add_image(name, found)
+        self._num_images += 1
+
     @abc.abstractmethod
     def _add_image(self, name: str, found: overlaps.Overlaps) -> None:
         """Adds the overlaps in one image to the counts."""

@@ -5,6 +5,8 @@ A tube is all pixels of one id in several frames, so what tubes share is the sum
 of what their segments share in each frame.
 """
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
@@ -60,6 +62,27 @@ class OverlapSum:
             pairs % width,
             label_map.sum_at(index, areas, len(pairs)),
         )
+
+
+def rename(
+    found: overlaps_lib.Overlaps,
+    true_names: npt.NDArray[np.int64],
+    predicted_names: npt.NDArray[np.int64],
+) -> overlaps_lib.Overlaps:
+    """Returns the overlaps of other ids, of which several may be one.
+
+    Args:
+        found: Overlaps of N true and M predicted ids.
+        true_names: int64 [N], the new id of each of `found.true_ids`.
+        predicted_names: int64 [M], the same of `found.predicted_ids`.
+    """
+    renamed = OverlapSum()
+    renamed.add(
+        dataclasses.replace(
+            found, true_ids=true_names, predicted_ids=predicted_names
+        )
+    )
+    return renamed.result()
 
 
 def _list_pairs(found: overlaps_lib.Overlaps) -> npt.NDArray[np.int64]:

@@ -4,7 +4,6 @@
 `build_model` builds one from a config, `load_model` loads one with its weights.
 """
 
-import hashlib
 import os
 import pathlib
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from deeplab2_like.checkpoints import initialization
 from deeplab2_like.config import run_config
 from deeplab2_like.exports import exported_model
 from deeplab2_like.inference import any_size, buckets, canvas, live_model
-from deeplab2_like.large_images import network
+from deeplab2_like.large_images import live, network
 from deeplab2_like.predict.images import ImageLike, ImagePredictor
 from deeplab2_like.predict.predictor import Predictor
 from deeplab2_like.storage import user_paths
@@ -116,15 +115,11 @@ class PanopticModel(ImagePredictor):
 
     def tile_model(self) -> network.TileModel:
         """Returns the network alone, for parts of large images."""
-        found = hashlib.sha256(self.config.text.encode())
-        for variable in self.network.variables:
-            found.update(variable.path.encode())
-            found.update(variable.numpy().tobytes())
-        return network.TileModel(
+        return live.make_tile_model(
             self.system,
+            self.network,
             self._preprocessings[0],
-            any_size.make_infer(self.system, self.network),
-            found.hexdigest(),
+            self.config.text,
         )
 
     def _serve(self, images: Any) -> Mapping[str, Any]:

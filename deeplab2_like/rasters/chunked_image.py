@@ -115,6 +115,11 @@ class ChunkedImage:
                 self._log(pixel_values.describe_range(self.path, found))
             return self._range
 
+    def set_range(self, value_range: pixel_values.Range | None) -> None:
+        """Sets a range that is known already; see `value_range`."""
+        with self._range_lock:
+            self._range, self._needs_range = value_range, False
+
     def _read_values(self) -> Iterator[npt.NDArray[Any]]:
         for box in self._cache.boxes():
             try:

@@ -27,7 +27,10 @@ class Labels(NamedTuple):
 
 
 class _Chunk(NamedTuple):
+    """The labels of a chunk, and what is wrong with them; "" if nothing."""
+
     ids: npt.NDArray[np.uint32]
+    problem: str = ""
 
     @property
     def size(self) -> int:
@@ -84,17 +87,20 @@ class LabelRaster:
         for piece in self._cache.pieces(top, left, bottom, right):
             if piece.chunk is None:
                 damaged.append(piece.box)
-            else:
-                ids[piece.inside] = piece.chunk.ids[piece.source]
+                continue
+            if piece.chunk.problem:
+                raise errors.DataError(piece.chunk.problem)
+            ids[piece.inside] = piece.chunk.ids[piece.source]
         return Labels(ids, tuple(damaged))
 
     def _decode(self, box: Box) -> _Chunk:
         values = self._chunks.decode(box, [0]).values[..., 0]
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > _LARGEST:
-            raise errors.DataError(
+            return _Chunk(
+                np.zeros(values.shape, np.uint32),
                 f"{self.path} has the label {low if low < 0 else high}, rows "
-                f"{box.top} to {box.bottom - 1}. Labels are 0 to {_LARGEST}."
+                f"{box.top} to {box.bottom - 1}. Labels are 0 to {_LARGEST}.",
             )
         return _Chunk(np.ascontiguousarray(values, np.uint32))
 

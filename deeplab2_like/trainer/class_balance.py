@@ -20,7 +20,7 @@ from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.losses import class_weights
 from deeplab2_like.protos import config_pb2, dataset_pb2, trainer_pb2
-from deeplab2_like.storage import any_files, json_files
+from deeplab2_like.storage import any_files, json_files, large_list_names
 
 WEIGHTS_FILE = "class_weights.json"
 _NAMES_SHOWN = 5
@@ -192,6 +192,8 @@ def list_absence_warnings(
     warnings = []
     for name, consequence in splits.items():
         split = getattr(options, f"{name}_dataset_options")
+        if large_list_names.names_lists(split.file_pattern):
+            continue
         descriptor = descriptor_lib.load(split.dataset)
         counts = class_pixels.load_counts(
             record_paths.find_files(split.file_pattern), descriptor

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from deeplab2_like import errors
 from deeplab2_like.config import Config
 from deeplab2_like.console import native_logs, progress
-from deeplab2_like.data.records import paths as record_paths
+from deeplab2_like.data.large import lists
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.storage import any_files, whole_files
 from deeplab2_like.visualize import training_crops
@@ -100,7 +100,7 @@ def preview(
     check_folder(folder)
     config.require_filled("train_dataset_options")
     options = config.options.train_dataset_options
-    record_paths.find_files(options.file_pattern)
+    lists.check_inputs(options.file_pattern)
     report = report or progress.Progress()
     native_logs.load_tensorflow()
     with native_logs.hide_routine():

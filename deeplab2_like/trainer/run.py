@@ -16,7 +16,7 @@ from deeplab2_like.console import native_logs, progress
 from deeplab2_like.data import checks, graph_errors, pipeline
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2, dataset_pb2
-from deeplab2_like.storage import any_files, whole_files
+from deeplab2_like.storage import any_files, large_list_names, whole_files
 from deeplab2_like.trainer import (
     best_checkpoint,
     checkpoint_manager,
@@ -343,6 +343,8 @@ def _check_first_records(
         data = options.eval_dataset_options
         splits.append((data, data.decode_groundtruth_label))
     for split, is_label_required in splits:
+        if large_list_names.names_lists(split.file_pattern):
+            continue  # They are opened when the data set is built.
         descriptor = descriptor_lib.load(split.dataset)
         second = [split.mixed_file_pattern] if split.mixed_file_pattern else []
         for patterns in [split.file_pattern, *second]:

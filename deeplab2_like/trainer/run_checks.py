@@ -9,10 +9,12 @@ from deeplab2_like.checkpoints import best, imagenet, presence
 from deeplab2_like.config import Config
 from deeplab2_like.config.rules import consistency as consistency_rules
 from deeplab2_like.data import unlabeled_files
+from deeplab2_like.data.large import lists
 from deeplab2_like.data.records import paths as record_paths
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.protos import config_pb2, model_pb2, semi_supervised_pb2
 from deeplab2_like.results import raw_predictions
+from deeplab2_like.storage import large_list_names
 from deeplab2_like.trainer import (
     model_folder,
     profile_steps,
@@ -46,6 +48,8 @@ def check(
     trains = mode in run_options.TRAINING_MODES
     if trains:
         _refuse_rounds(config.options)
+    if mode != "train":
+        _check_large(config.options, mode, options)
     if options.profile_steps:
         profile_steps.parse(options.profile_steps)
     config.require_filled(*_list_needed_fields(mode))
@@ -74,7 +78,7 @@ def check(
         presence.require(model_dir, "model_dir=")
     if trains:
         data = config.options.train_dataset_options
-        record_paths.find_files(data.file_pattern)
+        lists.check_inputs(data.file_pattern)
         if data.mixed_file_pattern:
             record_paths.find_files(data.mixed_file_pattern)
     if trains and consistency_rules.uses_consistency(config.options):
@@ -82,9 +86,7 @@ def check(
             config.options.semi_supervised.unlabeled_pattern
         )
     if mode != "train":
-        record_paths.find_files(
-            config.options.eval_dataset_options.file_pattern
-        )
+        lists.check_inputs(config.options.eval_dataset_options.file_pattern)
 
 
 def _refuse_rounds(options: config_pb2.ExperimentOptions) -> None:
@@ -161,6 +163,24 @@ def _check_tunable(
         raise errors.ConfigError(
             "--tune runs on one machine, on its CPU or GPUs: leave out "
             "--master, and unset the environment variable TF_CONFIG."
+        )
+
+
+def _check_large(
+    options: config_pb2.ExperimentOptions,
+    mode: str,
+    run: run_options.RunOptions,
+) -> None:
+    """Checks what large images do not support."""
+    patterns = options.eval_dataset_options.file_pattern
+    if not large_list_names.names_lists(patterns):
+        return
+    flag = "--tune" if mode == run_options.TUNE else "--report"
+    if mode == run_options.TUNE or run.report:
+        raise errors.ConfigError(
+            f"{flag} needs records of images that fit in memory, and "
+            "eval_dataset_options.file_pattern names a list of large images. "
+            f"Leave out {flag}, or evaluate records of parts of the images."
         )
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The evaluations of a run: of its checkpoints, and in its training."""
 
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,9 +14,10 @@ from deeplab2_like.checkpoints import files as checkpoint_files
 from deeplab2_like.checkpoints import initialization
 from deeplab2_like.console import progress, version
 from deeplab2_like.data import build as data_build
+from deeplab2_like.data.large import lists
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.protos import config_pb2, trainer_pb2
-from deeplab2_like.storage import json_files
+from deeplab2_like.storage import json_files, large_list_names
 from deeplab2_like.trainer import (
     best_checkpoint,
     build,
@@ -23,6 +25,7 @@ from deeplab2_like.trainer import (
     evaluated_sizes,
     evaluation,
     event_files,
+    large_evaluation,
     optimizers,
     prediction_saver,
     report_writer,
@@ -225,7 +228,7 @@ class RunEvaluation:
         find_checkpoint: Callable[[], tuple[str, int]],
         *,
         keeps_best: bool,
-    ) -> evaluation.Evaluator:
+    ) -> evaluation.Evaluator | large_evaluation.LargeEvaluator:
         """Builds the evaluator; call it in the strategy's scope.
 
         Args:
@@ -253,6 +256,17 @@ class RunEvaluation:
             if keeps_best and distribution.is_chief(self._strategy):
                 self.best.offer(results, prefix, step)
 
+        if large_list_names.names_lists(data.file_pattern):
+            return large_evaluation.LargeEvaluator(
+                self._system,
+                self._model,
+                data_build.build_preprocessing(data),
+                lists.load(data.file_pattern),
+                pathlib.Path(self._directory, "eval"),
+                write_results=write_results,
+                average=average,
+                scoring=(build.pq_variant(options), self._report),
+            )
         return evaluation.Evaluator(
             self._system,
             self._model,
@@ -284,7 +298,9 @@ class RunEvaluation:
             self._options.trainer_options.early_stopping_evaluations, step
         )
 
-    def show_results(self, evaluator: evaluation.Evaluator) -> None:
+    def show_results(
+        self, evaluator: evaluation.Evaluator | large_evaluation.LargeEvaluator
+    ) -> None:
         """Prints the results of an evaluator, and keeps them."""
         self.results = evaluator.results
         if "table" in self.results:

@@ -12,8 +12,10 @@ from deeplab2_like.meta_architectures import contract
 from deeplab2_like.metrics import (
     average_precision,
     mean_iou,
+    overlaps,
     panoptic_quality,
     quality_result,
+    tube_overlaps,
 )
 from deeplab2_like.results import original_size
 
@@ -51,6 +53,7 @@ class Scores:
         *,
         pq_variant: str = "panopticapi",
         detailed_ap: bool = False,
+        label_divisor: int | None = None,
     ):
         """Creates the metrics.
 
@@ -59,14 +62,24 @@ class Scores:
             pq_variant: Variant of the panoptic quality; see `PanopticQuality`.
             detailed_ap: Whether all twelve numbers of COCO's mask AP are
                 summaries, not only the main one.
+            label_divisor: Divisor of the panoptic ids of images that
+                `update_overlaps` adds; there is no AP of these. None: images
+                are added by `update`, with the divisor of the data set.
         """
         self._detailed_ap = detailed_ap
         self._pq_variant = pq_variant
         self._descriptor = system.descriptor
+        self._has_maps = label_divisor is None
+        if label_divisor is not None:
+            self._descriptor = dataclasses.replace(
+                self._descriptor, label_divisor=label_divisor
+            )
         self._has_instances = system.has_instances
         self._iou = mean_iou.MeanIoU(self._descriptor)
         self._pq = self._make_quality()
-        self._ap = average_precision.AveragePrecision(self._descriptor)
+        self._ap: average_precision.AveragePrecision | None = None
+        if self._has_maps and self._has_instances:
+            self._ap = average_precision.AveragePrecision(self._descriptor)
         self._losses: dict[str, list[float]] = {}
         self._images: list[dict[str, Any]] = []
 
@@ -90,6 +103,7 @@ class Scores:
             quality.update(true, image.panoptic, names=names)
             self._pq.merge(quality)
             entry = _list_group(quality.result().all) | entry
+        if self._ap is not None:
             self._ap.update(
                 true,
                 image.panoptic,
@@ -97,6 +111,34 @@ class Scores:
                 image.segments["score"],
                 names=names,
             )
+        self._add_image(entry)
+        return entry
+
+    def update_overlaps(
+        self, name: str, found: overlaps.Overlaps
+    ) -> dict[str, Any]:
+        """Adds an image of which the overlaps of segments are known.
+
+        Args:
+            name: Name of the image.
+            found: Pixels that true and predicted panoptic ids share.
+
+        Returns:
+            See `update`.
+        """
+        divisor = self._descriptor.label_divisor
+        classes = tube_overlaps.rename(
+            found, found.true_ids // divisor, found.predicted_ids // divisor
+        )
+        iou = mean_iou.MeanIoU(self._descriptor)
+        iou.update_overlaps(name, classes)
+        self._iou.merge(iou)
+        entry = {"name": name, "mIoU": _miou(iou.result())}
+        if self._has_instances:
+            quality = self._make_quality()
+            quality.update_overlaps(name, found)
+            self._pq.merge(quality)
+            entry = _list_group(quality.result().all) | entry
         self._add_image(entry)
         return entry
 
@@ -132,15 +174,18 @@ class Scores:
         quality = precision = None
         if self._has_instances:
             quality = self._pq.result()
-            precision = self._ap.result()
             for name, value in quality.scalars().items():
                 summaries[f"evaluation/pq/{name}"] = value
+            results["table"] = quality.table()
+            results["warnings"] = [*quality.warnings]
+        if self._ap is not None:
+            precision = self._ap.result()
             for key, value in precision.scalars().items():
                 if key == "AP" or self._detailed_ap:
                     summaries[f"evaluation/ap/{_AP_SUMMARIES[key]}"] = value
-            results["table"] = quality.table()
             results["average_precision"] = precision.scalars()
-            results["warnings"] = [*quality.warnings, *precision.warnings]
+            results["warnings"] += precision.warnings
+        if quality is not None:
             results["groups"] = {
                 name: _list_group(getattr(quality, name))
                 for name in ("all", "things", "stuff")

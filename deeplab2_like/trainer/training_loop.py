@@ -15,6 +15,7 @@ from deeplab2_like.protos import config_pb2
 from deeplab2_like.trainer import (
     checkpoint_manager,
     evaluation,
+    large_evaluation,
     loop_watch,
     run_options,
     stopping,
@@ -94,7 +95,7 @@ class Evaluations:
             step, after its evaluation; "" if it goes on.
     """
 
-    evaluator: evaluation.Evaluator
+    evaluator: evaluation.Evaluator | large_evaluation.LargeEvaluator
     describe_stop: Callable[[int], str]
 
 

@@ -64,6 +64,18 @@ def test_what_is_no_label_map_is_refused(tmp_path):
         opening.open_labels(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("value", [-1, 2**32])
+def test_labels_out_of_range_are_refused(tmp_path, value):
+    ids = np.zeros((40, 40), np.int64)
+    ids[35, 3] = value
+    tifffile.imwrite(tmp_path / "a.tif", ids, tile=(32, 32))
+    with opening.open_labels(tmp_path / "a.tif") as labels:
+        labels.read(0, 0, 32, 40)
+        with pytest.raises(errors.DataError, match=f"the label {value}, rows"):
+            labels.read(0, 0, 40, 40)
+        assert labels.problems == []
+
+
 def test_windows_lie_in_the_map(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", _IDS)
     with opening.open_labels(tmp_path / "a.tif") as labels:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from deeplab2_like import errors
 from deeplab2_like.data.records import tfds_sets
-from deeplab2_like.storage import tfds_names, user_paths
+from deeplab2_like.storage import large_list_names, tfds_names, user_paths
 
 SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})(.*)$")
 
@@ -33,6 +33,11 @@ def find_files(patterns: str | Sequence[str]) -> list[str]:
         raise errors.DataError(
             "There is no file pattern. Set file_pattern in the data set options"
             ' of the config, for example "/data/scenes/train-*.tfrecord".'
+        )
+    if large_list_names.names_lists(patterns):
+        raise errors.DataError(
+            f"File pattern {patterns[0]!r} names a list of large images. They "
+            "are read by training and evaluation; here records are needed."
         )
     found: set[str] = set()
     for pattern in patterns:
