@@ -3,7 +3,7 @@
 
     python benchmarks/large_images.py --sides=5000,10000 --work=/big/disk
     python benchmarks/large_images.py --model=saved --mosaics=2,4,8
-    python benchmarks/large_images.py --model=saved --mosaics=2,4 --images=photos
+    python benchmarks/large_images.py --model=run --mosaics=2,4 --images=photos
 
 The first measures images of discs that are drawn when they are read, each in a
 process of its own. Without --model a network of a few operations reads classes,

@@ -39,7 +39,8 @@ class _System:
             )
         }
 
-    def postprocess(self, outputs, canvas_size, valid_size, *, thresholds):
+    def postprocess(self, outputs, *sizes, thresholds):
+        assert len(sizes) == 2
         limit = thresholds["evaluator_options.stuff_area_limit"]
         found = tf.numpy_function(
             self._number, [outputs["labels"][0], limit], [tf.int32] * 5
@@ -83,7 +84,7 @@ def _predict(synthetic, quiet, tmp_path):
             top, left = synthetic.read_place(canvas_bhw3)
             part = labels[top : top + 65, left : left + 65].copy()
             if change is not None:
-                change(top, left, part)
+                change(left, part)
             whole = np.full((65, 65), 255 * _DIVISOR)
             whole[: part.shape[0], : part.shape[1]] = part
             return {"labels": tf.constant(whole[np.newaxis])}
@@ -150,7 +151,7 @@ def test_objects_that_disagree_are_not_one(predict):
     labels = np.zeros((65, 129), np.int64)
     labels[10:50, 20:110] = 2 * _DIVISOR + 1
 
-    def shorten(top, left, part):
+    def shorten(left, part):
         if left:
             is_object = part > 0
             is_object[:30] = False
