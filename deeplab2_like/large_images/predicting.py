@@ -6,6 +6,7 @@ post-processing of the whole image, `_segment`. docs/large_images.md states the
 rules, and what memory and disk they take.
 """
 
+import concurrent.futures
 import dataclasses
 import functools
 import os
@@ -35,7 +36,7 @@ from deeplab2_like.large_images.options import LargeOptions
 from deeplab2_like.large_images.result import LargeResult, Segments
 from deeplab2_like.large_images.source import Box, LargeImage, Window
 from deeplab2_like.postprocess.options import PixelRules
-from deeplab2_like.storage import json_files
+from deeplab2_like.storage import in_order, json_files
 
 _FORMAT = 1
 _CENTERS, _SEGMENTS = "centers.npz", "segments.npz"
@@ -196,14 +197,20 @@ class _Task:
         with self.report.phase(
             "Predicting tiles", len(tiling), start=done, unit="tiles"
         ) as phase:
-            for index, box in enumerate(tiling.boxes()):
-                if is_done(index):
-                    continue
-                window = network.read_tile(self.image, box)
-                self.folder.note_damage(index, window.damaged, window.void)
-                visit(index, window)
-                done += 1
-                phase.advance(done)
+            left = [i for i in range(len(tiling)) if not is_done(i)]
+            # The next tile is read while the network runs.
+            with concurrent.futures.ThreadPoolExecutor(1) as executor:
+                windows = in_order.call(
+                    executor,
+                    lambda i: network.read_tile(self.image, tiling.box(i)),
+                    left,
+                    ahead=1,
+                )
+                for index, window in zip(left, windows, strict=True):
+                    self.folder.note_damage(index, window.damaged, window.void)
+                    visit(index, window)
+                    done += 1
+                    phase.advance(done)
 
     def _merge(self, tiling: tiling_lib.Tiling, limit: int) -> None:
         """Merges the objects of all tiles."""
@@ -234,11 +241,12 @@ class _Task:
         found: set[Box] = set()
         for index in range(len(tiling)):
             found.update(self.folder.read_damage(index))
-        return [
-            box
-            for box in sorted(found)
-            if not any(_contains(other, box) for other in found - {box})
-        ]
+        # Tiles say it of what they show; the largest of these parts is enough.
+        kept: list[Box] = []
+        for box in sorted(found, key=lambda b: (b.top, b.left, -b.right)):
+            if not any(_contains(other, box) for other in kept[-_MAX_NAMED:]):
+                kept.append(box)
+        return kept
 
     def _find_void(self, tiling: tiling_lib.Tiling) -> dict[Box, validity.Rows]:
         """Finds the tiles with pixels that have no value."""

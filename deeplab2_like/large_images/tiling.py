@@ -61,13 +61,14 @@ class Axis:
 
     def weigh(self, index: int, head_stride: int) -> npt.NDArray[np.int64]:
         """Returns the weight of each head position of a tile: int64 [h]."""
-        weights = _ramp((self.tile - 1) // head_stride + 1, 0)
+        count = (self.tile - 1) // head_stride + 1
+        weights = np.full(count, FULL_WEIGHT, np.int64)
         if index > 0:
             shared = self.measure_shared(index - 1) // head_stride
-            weights = _ramp(len(weights), shared)
+            weights = _ramp(count, shared)
         if index + 1 < len(self.starts):
             shared = self.measure_shared(index) // head_stride
-            weights = np.minimum(weights, _ramp(len(weights), shared)[::-1])
+            weights = np.minimum(weights, _ramp(count, shared)[::-1])
         return weights
 
 

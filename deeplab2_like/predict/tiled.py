@@ -33,6 +33,8 @@ def predict_image(file: image_files.ImageFile, run: Run) -> None:
     journal, results = run.results.journal, run.results
     source = file_identity.describe(path)
     work = results.folder / _name_hidden(file.name)
+    if not journal.existed:
+        work_folder.clear(work)  # As --overwrite predicts all again.
     if not journal.find(file.name, source):
         names = outputs.name_files(file.name, kinds, path)
         journal.require_free(file.name, names.values())

@@ -136,7 +136,7 @@ def test_damaged_parts_are_void_and_named(synthetic, quiet, tmp_path):
     assert not labels[20:60, 30:81].any()
     assert whole.labels.read(20, 60)[:, 30:81].any()
     assert found.segments.area.sum() == np.count_nonzero(labels)
-    assert "drawn: rows 20 to 59, columns 30 to 64" in found.problems[0]
+    assert "drawn: rows 20 to 59, columns 30 to 80" in found.problems[0]
     assert not whole.problems
 
 
