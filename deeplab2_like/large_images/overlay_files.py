@@ -102,9 +102,11 @@ def write_overlay(
     """Writes an image with its segments as a pyramid, in a tiled BigTIFF.
 
     Levels have half of the rows and columns of the one before, down to one
-    tile. Tiles are compressed as JPEG, or by zlib where imagecodecs is not
-    installed. A row of tiles is in memory; the smaller levels lie in temporary
-    files beside the result, of a third of its pixels, until it is complete.
+    tile; they are pages of their own, which programs for slides and for maps
+    know as a pyramid. Tiles are compressed as JPEG, or by zlib where
+    imagecodecs is not installed. A row of tiles is in memory; the smaller
+    levels lie in temporary files beside the result, of a third of its pixels,
+    until it is complete.
 
     Args:
         path: Path of the file, in an existing folder.
@@ -144,7 +146,6 @@ def write_overlay(
         writer.write(
             _paint_tiles(image, result.labels, painter, rows, advance),
             shape=(*size, 3),
-            subifds=count,
             extratags=georeference.to_tiff_tags() if georeference else [],
             **options,
             **find_resolution(scale),

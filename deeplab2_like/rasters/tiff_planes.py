@@ -142,6 +142,9 @@ class PagePlane:
                 f"it lists {listed} tiles or strips and has {needed}"
             )
         page.decode(None, 0)  # Raises where no decoder is known.
+        # What may read the file is read now, by one thread.
+        self._offsets, self._counts = page.dataoffsets, page.databytecounts
+        self._tables, self._header = page.jpegtables, page.jpegheader
 
     @property
     def chunk(self) -> tuple[int, int]:
@@ -172,19 +175,18 @@ class PagePlane:
         )
 
     def _decode(self, index: int) -> npt.NDArray[Any] | None:
-        page = self._page
-        offset, count = page.dataoffsets[index], page.databytecounts[index]
+        offset, count = self._offsets[index], self._counts[index]
         if not offset or not count:
             return None
         limit = self.chunk[0] * self.chunk[1] * self._samples
         limit *= self._item_bytes
         if count > 2 * limit + (1 << 16):
             raise ValueError(f"it has {count} bytes for {limit} of pixels")
-        values, _, _ = page.decode(
+        values, _, _ = self._page.decode(
             self._file.read(offset, count),
             index,
-            jpegtables=page.jpegtables,
-            jpegheader=page.jpegheader,
+            jpegtables=self._tables,
+            jpegheader=self._header,
         )
         return None if values is None else values[0]
 

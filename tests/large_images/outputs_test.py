@@ -9,6 +9,7 @@ import pytest
 from deeplab2_like import errors
 from deeplab2_like.large_images import outputs, overlay_files
 from deeplab2_like.rasters import opening
+from deeplab2_like.rasters.georeference import Georeference
 from deeplab2_like.storage import whole_files
 
 tifffile = pytest.importorskip(
@@ -129,6 +130,28 @@ def test_an_overlay_is_a_pyramid(tmp_path, drawn_results, ids_hw, pixels):
     assert [one.name for one in tmp_path.iterdir()] == ["a.overlay.tif"]
     with opening.open_large(path) as image:
         assert (image.height, image.width) == _SIZE
+
+
+def test_an_overlay_has_overviews_for_gdal(
+    tmp_path, drawn_results, ids_hw, pixels
+):
+    rasterio = pytest.importorskip(
+        "rasterio", reason="rasterio is not installed (extra geo)"
+    )
+    crs = rasterio.crs.CRS.from_epsg(32633)
+    place = Georeference((0.5, 0.0, 4e5, 0.0, -0.5, 5e6), crs.to_wkt(), 32633)
+    path = _write_overlay(
+        tmp_path, drawn_results, ids_hw, pixels, georeference=place
+    )
+    with rasterio.open(path) as file:
+        assert file.crs == crs
+        assert file.count == 3
+        assert file.overviews(1) == [2, 4]
+        small = file.read(out_shape=(3, 150, 275))
+    with tifffile.TiffFile(path) as file:
+        expected = file.series[0].levels[2].asarray()
+    difference = np.abs(np.moveaxis(small, 0, -1).astype(int) - expected)
+    assert difference.mean() < 3
 
 
 def test_segments_are_painted_over_the_image(
