@@ -5,6 +5,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import numpy as np
+import tensorflow as tf
+
+from deeplab2_like.data import sources
 from deeplab2_like.data.records import files as record_files
 
 _MAX_NAMED = 5
@@ -62,3 +66,31 @@ class DamageReport:
             f"{len(names)} damaged image(s) were left out of training, {times}"
             f" time(s): {shown}. Write their records again."
         )
+
+
+def make_load(
+    decode: Callable[[tf.Tensor], dict[str, tf.Tensor]], damage: DamageReport
+) -> sources.Load:
+    """Makes the function that decodes a record and reports a damaged one.
+
+    Args:
+        decode: Function that decodes a record, to no image if it is damaged.
+        damage: The report.
+    """
+
+    def report(name: bytes) -> np.ndarray:
+        damage.add_image(name.decode("utf-8", "replace"))
+        return np.array(False)
+
+    def load(record: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        example = decode(record)
+        is_good = tf.cond(
+            tf.size(example["image"]) > 0,
+            lambda: tf.constant(True),
+            lambda: tf.ensure_shape(
+                tf.numpy_function(report, [example["name"]], tf.bool), []
+            ),
+        )
+        return is_good, example
+
+    return load

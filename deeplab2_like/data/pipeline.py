@@ -13,7 +13,6 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from deeplab2_like.data import damage as damage_lib
@@ -106,29 +105,22 @@ def _set_options(
     return data.with_options(settings)
 
 
-def _make_tolerant_load(
-    rules: LabelRules, damage: damage_lib.DamageReport
-) -> sources.Load:
-    """Makes the function that decodes a record and reports a damaged one."""
-
-    def report(name: bytes) -> np.ndarray:
-        damage.add_image(name.decode("utf-8", "replace"))
-        return np.array(False)
-
-    def load(record: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        example = decoding.decode_example(
-            record, **dataclasses.asdict(rules), allows_damage=True
-        )
-        is_good = tf.cond(
-            tf.size(example["image"]) > 0,
-            lambda: tf.constant(True),
-            lambda: tf.ensure_shape(
-                tf.numpy_function(report, [example["name"]], tf.bool), []
-            ),
-        )
-        return is_good, example
-
-    return load
+def _open_records(
+    file_patterns: Sequence[str], rules: LabelRules, reading: Reading
+) -> tuple[list[str], sources.Load | None]:
+    """Returns the paths of the records, and what loads them with damage."""
+    if reading.windows is not None:
+        return [], None
+    paths = record_files.find_files(file_patterns)
+    if reading.on_damage != "skip":
+        return paths, None
+    mixed = reading.mix.find_files() if reading.mix is not None else []
+    damage = reading.damage or damage_lib.DamageReport(logging.warning)
+    damage.add_damaged_files([*paths, *mixed])
+    decode = functools.partial(
+        decoding.decode_example, **dataclasses.asdict(rules), allows_damage=True
+    )
+    return paths, damage_lib.make_load(decode, damage)
 
 
 def _make_mixed_source(
@@ -252,15 +244,9 @@ def make_training_dataset(
         if reading.deterministic:
             raise ValueError("deterministic needs a seed.")
         seed = secrets.randbelow(2**31)
+    paths, load = _open_records(file_patterns, rules, reading)
     is_large = reading.windows is not None
-    paths = [] if is_large else record_files.find_files(file_patterns)
     share = sources.compute_share(batch_size, input_context)
-    load: sources.Load | None = None
-    if reading.on_damage == "skip" and not is_large:
-        mixed = reading.mix.find_files() if reading.mix is not None else []
-        damage = reading.damage or damage_lib.DamageReport(logging.warning)
-        damage.add_damaged_files([*paths, *mixed])
-        load = _make_tolerant_load(rules, damage)
     pastes = options.copy_paste.is_active
     make = _make_source
     if reading.mix is not None:
