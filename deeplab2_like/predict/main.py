@@ -168,8 +168,8 @@ _TILE = flags.DEFINE_integer(
     "tile",
     None,
     "Predict images of any size, larger than memory too, as one, in tiles of "
-    "this side, such as 1025: TIFF, Zarr, GeoTIFF and others, of TIFF files "
-    "with several pages the first. Written is what --large_outputs says.",
+    "this side, such as 1025: TIFF, Zarr, GeoTIFF and others, but no stacks of "
+    "slices. Written is what --large_outputs says.",
     flag_values=_FLAGS,
 )
 _OVERLAP = flags.DEFINE_string(
