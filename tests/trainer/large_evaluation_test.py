@@ -58,6 +58,7 @@ def large_config(config_file, large_lists, monkeypatch):
     return config_file
 
 
+@pytest.mark.slow
 def test_a_run_trains_and_evaluates_on_large_images(large_config, tmp_path):
     model_dir = tmp_path / "run"
     runs.train(large_config, model_dir, evaluate=True)
