@@ -162,8 +162,9 @@ class ImagePredictor(abc.ABC):
         if not 0 < height * width <= limit:
             raise errors.DataError(
                 f"The image has {width} x {height} pixels. This model takes 1 "
-                f"to {limit} in all: reduce it, or export the model with a "
-                "higher --max_pixels."
+                f"to {limit} in all: reduce it, predict it in tiles "
+                "(predict_large), or export the model with a higher "
+                "--max_pixels."
             )
         return pixels
 

@@ -186,7 +186,7 @@ def open_image(
         limit = max_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise errors.DataError(
             f"{subject} has far more than the {limit} pixels that are "
-            "allowed. Reduce it."
+            f"allowed. {_reduce(max_pixels)}"
         ) from None
     except errors.DataError:
         raise
@@ -196,10 +196,19 @@ def open_image(
     if max_pixels is not None and width * height > max_pixels:
         raise errors.DataError(
             f"{subject} has {width} x {height} pixels. The limit is "
-            f"{max_pixels} in all: reduce it, or export the model with a "
-            "higher --max_pixels."
+            f"{max_pixels} in all. {_reduce(max_pixels)}"
         )
     return encoded
+
+
+def _reduce(max_pixels: int | None) -> str:
+    """Says what to do with an image that is too large, here or for a model."""
+    if max_pixels is None:
+        return "Reduce it."
+    return (
+        "Reduce it, predict it in tiles (deeplab2-predict --tile=1025), or "
+        "export the model with a higher --max_pixels."
+    )
 
 
 def from_pillow(image: Image.Image) -> npt.NDArray[np.uint8]:

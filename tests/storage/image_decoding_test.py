@@ -175,7 +175,9 @@ def test_heic_is_named_where_it_cannot_be_read(brand):
 
 def test_the_size_is_checked_before_decoding():
     data = _encode(Image.new("L", (100, 120)), "PNG")
-    assert "has 100 x 120 pixels" in _refuse(data, max_pixels=10_000)
+    message = _refuse(data, max_pixels=10_000)
+    assert "has 100 x 120 pixels" in message
+    assert "--tile=1025" in message
     assert _open(data).size == (120, 100)
 
 
