@@ -14,7 +14,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -130,19 +130,24 @@ def run(
             )
         inputs_folder()
         if _CASE.value is None:
-            measurements = _run_apart(cases, own_flags)
+            found = _run_apart(cases, own_flags)
         elif _CASE.value in cases:
-            measurements = list(cases[_CASE.value].measure())
+            found = iter([list(cases[_CASE.value].measure())])
         else:
             raise errors.ConfigError(
                 f"--case={_CASE.value} does not exist. Choose one of "
                 f"{', '.join(cases)}."
             )
         context = reporting.describe_machine()
-        for measurement in measurements:
-            print(reporting.to_line(measurement, context))
-        if _OUT.value:
-            reporting.append_lines(_OUT.value, measurements, context)
+        measurements: list[measuring.Measurement] = []
+        for part in found:
+            for measurement in part:
+                # A program that is stopped has said what it measured.
+                line = reporting.to_line(measurement, context)
+                print(line, flush=True)
+            if _OUT.value:
+                reporting.append_lines(_OUT.value, part, context)
+            measurements += part
         print(reporting.make_table(measurements), flush=True)
 
     main.__module__ = "__main__"
@@ -155,15 +160,15 @@ def run(
 
 def _run_apart(
     cases: Mapping[str, Case], own_flags: Sequence[flags.FlagHolder]
-) -> list[measuring.Measurement]:
+) -> Iterator[list[measuring.Measurement]]:
+    """Measures each case in a process of its own."""
     options = [
         f"--{flag.name}={flag.value}"
         for flag in own_flags
         if flag.value is not None
     ]
-    found: list[measuring.Measurement] = []
     for name, case in cases.items():
-        found += measure_case(
+        yield measure_case(
             sys.argv[0],
             name,
             inputs=_INPUTS.value,
@@ -171,7 +176,6 @@ def _run_apart(
             has_memory_apart=case.has_memory_apart,
             options=options,
         )
-    return found
 
 
 def measure_case(
