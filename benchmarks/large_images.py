@@ -13,8 +13,10 @@ a real network, and all discs must be found, each once.
 The second compares, on mosaics of n x n scenes (or images of --images, for
 which the whole is the truth), the segments of an image in tiles with those of
 the same image in a single tile, with the same limit of instances: PQ of both,
-and how many objects of the whole, of 20 pixels or more, are cut by a seam: in
-tiles two objects have a tenth of it or more each.
+and how many objects of the whole, of 20 pixels or more, are split in tiles: two
+objects have a tenth of it or more each. An object is cut by a seam if half of
+the border between its parts lies where tiles meet: in the middle of what they
+share, or where the weight of one becomes 0, give or take two pixels.
 """
 
 import dataclasses
@@ -43,6 +45,7 @@ from deeplab2_like.console import (  # noqa: E402
     progress,
 )
 from deeplab2_like.labels import descriptor as descriptor_lib  # noqa: E402
+from deeplab2_like.large_images import tiling as tiling_lib  # noqa: E402
 from deeplab2_like.large_images.options import AUTO, LargeOptions  # noqa: E402
 from deeplab2_like.large_images.result import LargeResult  # noqa: E402
 from deeplab2_like.large_images.source import Window  # noqa: E402
@@ -278,18 +281,60 @@ def to_labels(result: LargeResult, ignore_label: int) -> np.ndarray:
     return table[result.labels.read(0, result.labels.height)]
 
 
-def count_cut(whole: np.ndarray, tiled: np.ndarray) -> int:
-    """Counts the objects of the whole that are two or more in tiles."""
+def find_lines(tiling: tiling_lib.Tiling) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which rows and columns lie where tiles meet: bool [H], [W]."""
+    found = []
+    for axis in (tiling.rows, tiling.columns):
+        is_line = np.zeros(axis.length, bool)
+        for index, start in enumerate(axis.starts):
+            used = np.flatnonzero(axis.weigh(index, _STRIDE)) * _STRIDE + start
+            last = used[-1] if index + 1 < len(axis.starts) else 0
+            for place in (used[0], last, axis.find_own(index)[0]):
+                if place > 0:
+                    is_line[max(place - 2, 0) : place + 2] = True
+        found.append(is_line)
+    return found[0], found[1]
+
+
+def count_cut(
+    whole: np.ndarray,
+    tiled: np.ndarray,
+    lines: tuple[np.ndarray, np.ndarray],
+) -> tuple[int, int]:
+    """Counts the objects of the whole that are several in tiles.
+
+    Args:
+        whole: Integers [H, W], class * _DIVISOR + instance.
+        tiled: The same of tiles.
+        lines: Result of `find_lines`.
+
+    Returns:
+        How many are split, and how many of them are cut by a seam.
+    """
     found = overlaps.compute_overlaps(whole, tiled)
     areas = found.true_areas[found.true_index]
-    is_object = (
+    is_part = (
         (found.true_ids[found.true_index] % _DIVISOR > 0)
         & (found.predicted_ids[found.predicted_index] % _DIVISOR > 0)
         & (areas >= _SMALLEST)
         & (10 * found.areas >= areas)
     )
-    parts = np.bincount(found.true_index[is_object])
-    return int(np.count_nonzero(parts > 1))
+    known, parts = np.unique(found.true_index[is_part], return_counts=True)
+    split = found.true_ids[known[parts > 1]]
+    borders = np.zeros((2, len(found.true_ids)), np.int64)
+    for axis, is_line in enumerate(lines):
+        some, others = (
+            [np.delete(values, end, axis) for values in (whole, tiled)]
+            for end in (0, -1)
+        )
+        is_border = (some[0] == others[0]) & (some[1] != others[1])
+        is_border &= (some[1] % _DIVISOR > 0) & (others[1] % _DIVISOR > 0)
+        place = np.searchsorted(found.true_ids, some[0][is_border])
+        on_line = is_line[1:][np.nonzero(is_border)[axis]]
+        np.add.at(borders[0], place, 1)
+        np.add.at(borders[1], place[on_line], 1)
+    total, on_lines = borders[:, np.searchsorted(found.true_ids, split)]
+    return len(split), int(np.sum((total > 0) & (2 * on_lines >= total)))
 
 
 def compare(
@@ -333,7 +378,15 @@ def compare(
                 one, image, cut, work, progress.Progress()
             )
             labels.append(to_labels(result, dataset.ignore_label))
+            notes = json.loads((pathlib.Path(work) / "notes.json").read_text())
     whole, tiled = labels
+    shared = options.overlap
+    tiling = tiling_lib.make_tiling(
+        pixels.shape[:2],
+        options.tile,
+        notes.get("overlap", options.tile // 4) if shared is None else shared,
+        system.output_stride,
+    )
     row: dict[str, Any] = {"mosaic": f"{number} x {number}"}
     for name, true, found in (
         ("whole", truth, whole),
@@ -344,7 +397,7 @@ def compare(
             quality = panoptic_quality.PanopticQuality(dataset)
             quality.update(true, found)
             row[name] = 100 * quality.result().all.pq
-    row["cut"] = count_cut(whole, tiled)
+    row["split"], row["cut"] = count_cut(whole, tiled, find_lines(tiling))
     row["objects"] = int(np.sum(np.unique(whole) % _DIVISOR > 0))
     row["equal pixels"] = 100 * float(np.mean(whole == tiled))
     return row

@@ -11,7 +11,9 @@ that both show they differ the more the nearer a border is. The rule:
   differences of the classes' probabilities, the difference of the heatmaps, and
   the distance of the votes in units of 16 pixels, at most 1.
 * The margin is the least multiple of the output stride from which on the mean
-  difference is at most 5/4 of that in the middle, plus 0.001.
+  difference is at most 5/4 of that in the middle, plus 0.001, and at most 0.05.
+  Where it is more even in the middle, outputs depend on all of a tile, as those
+  of networks with global pooling, and only a wide blend hides where tiles meet.
 * The overlap is three margins, of which the outer two count nothing (`tiling`),
   at least two output strides and at most half of a tile.
 """
@@ -142,6 +144,6 @@ def _softmax(logits: _Floats) -> _Floats:
 
 def _choose(means: _Floats) -> int:
     """Returns the first distance from which on no mean is above the limit."""
-    limit = 1.25 * means[-1] + 1e-3
+    limit = min(1.25 * means[-1] + 1e-3, 0.05)
     above = np.flatnonzero(means > limit)
     return int(above[-1]) + 1 if len(above) else 0

@@ -92,6 +92,9 @@ def _plan(
         "model": model.fingerprint,
         "image": json_files.to_plain(dataclasses.asdict(image.describe())),
         "size": [image.height, image.width],
+        # What images of several channels, or of more than 8 bits, are read as.
+        "channels": getattr(image, "channels", None),
+        "value_range": getattr(image, "value_range", None),
         "options": dataclasses.asdict(options),
     }
 

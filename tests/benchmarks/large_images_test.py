@@ -10,7 +10,7 @@ import rich.console
 
 from benchmarks import large_images
 from deeplab2_like.console import progress
-from deeplab2_like.large_images import predicting
+from deeplab2_like.large_images import predicting, tiling
 from deeplab2_like.large_images.options import LargeOptions
 
 
@@ -53,12 +53,23 @@ def test_objects_that_are_cut_are_counted():
     divisor = large_images._DIVISOR
     whole = np.full((10, 20), 5 * divisor)
     whole[:, 5:15] = 6 * divisor + 1
+    lines = np.zeros(10, bool), np.arange(20) == 14
     tiled = whole.copy()
-    assert large_images.count_cut(whole, tiled) == 0
+    assert large_images.count_cut(whole, tiled, lines) == (0, 0)
     tiled[:, 14:15] = 6 * divisor + 2
-    assert large_images.count_cut(whole, tiled) == 1
-    tiled[1:, 14:15] = 5 * divisor  # Less than a tenth of the object.
-    assert large_images.count_cut(whole, tiled) == 0
+    assert large_images.count_cut(whole, tiled, lines) == (1, 1)
+    tiled[:, 13:15] = 6 * divisor + 2
+    assert large_images.count_cut(whole, tiled, lines) == (1, 0)
+    tiled[:, 13:14] = tiled[1:, 14:15] = 5 * divisor  # Less than a tenth.
+    assert large_images.count_cut(whole, tiled, lines) == (0, 0)
+
+
+def test_lines_are_where_tiles_meet():
+    made = tiling.make_tiling((65, 113), 65, 16, 16)
+    rows, columns = large_images.find_lines(made)
+    assert not rows.any()
+    # Weights begin at 52 and end at 60; the middle is 56.
+    assert np.flatnonzero(columns).tolist() == [*range(50, 62)]
 
 
 def test_objects_of_mosaics_have_numbers_of_their_own():
