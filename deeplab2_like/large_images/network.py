@@ -26,7 +26,8 @@ class TileModel:
 
     Attributes:
         system: The system, whose rules make segments of outputs.
-        preprocessing: Options of preprocessing; sizes are not used.
+        preprocessing: Options of preprocessing; of sizes only
+            `input_scale_factor` is used.
         infer: Function of canvases, float32 [1, H, W, 3] in 0..255, that
             returns the outputs of `system.infer`.
         fingerprint: Differs where the weights or the rules differ.
@@ -55,22 +56,15 @@ class TileNetwork:
             options: Size of the tiles.
 
         Raises:
-            ConfigError: It does not take such tiles, or scales images.
+            ConfigError: It does not take such tiles.
         """
         preprocessing = model.preprocessing
-        if preprocessing.input_scale_factor != 1:
-            raise errors.ConfigError(
-                "The config of the model has an input_scale_factor of "
-                f"{preprocessing.input_scale_factor:g}, but tiles are "
-                "predicted at the size that they have in the file. Scale the "
-                "image by that factor, and train or export with a factor of 1."
-            )
         self.tile = options.tile
         self.stride = model.system.output_stride
         self.remainder = preprocessing.canvas_remainder
         options.check_stride(self.stride, self.remainder)
         self._infer = model.infer
-        # Tiles are predicted at the size that they have in the file.
+        # Tiles are predicted at the size that they have; see `scaled`.
         self._preprocessing = dataclasses.replace(
             preprocessing,
             crop_size=(self.tile, self.tile),
@@ -78,6 +72,7 @@ class TileNetwork:
             max_resize=None,
             resize_factor=None,
             pad_to_multiple_of=0,
+            input_scale_factor=1.0,
         )
 
     def infer(self, image_hw3: npt.NDArray[np.uint8]) -> dict[str, tf.Tensor]:

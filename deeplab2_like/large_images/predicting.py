@@ -25,6 +25,7 @@ from deeplab2_like.large_images import (
     objects,
     overlap,
     peaks,
+    scaled,
     segmenting,
     tile_segments,
     validity,
@@ -74,12 +75,19 @@ def predict_large(
         ConfigError: The tiles do not fit the model.
         DataError: The image cannot be read, or the folder holds other files.
     """
+    factor = model.preprocessing.input_scale_factor
+    if factor != 1:
+        image = scaled.ScaledImage(image, factor)
     net = network.TileNetwork(model, options)
     folder = work_folder.WorkFolder(work, _plan(model, image, options))
     task = _Task(model, image, options, net, folder, report)
     if model.system.pixel_rules is not None:
-        return task.predict_pixels(model.system.pixel_rules, owner)
-    return task.predict_objects(owner)
+        result = task.predict_pixels(model.system.pixel_rules, owner)
+    else:
+        result = task.predict_objects(owner)
+    if isinstance(image, scaled.ScaledImage):
+        return scaled.restore(result, image)
+    return result
 
 
 def _plan(
@@ -349,6 +357,8 @@ def _contains(box: Box, other: Box) -> bool:
 
 def _describe_damage(image: LargeImage, damaged: list[Box]) -> tuple[str, ...]:
     """Returns a sentence for each damaged part, and one for the others."""
+    if isinstance(image, scaled.ScaledImage):
+        damaged = [image.locate(box) for box in damaged]
     sentences = [
         f"{image.path}: rows {box.top} to {box.bottom - 1}, columns {box.left} "
         f"to {box.right - 1} cannot be decoded and are left void."
