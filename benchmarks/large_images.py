@@ -1,34 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time and memory of large images, and how tiles compare with the whole.
+"""Time and memory of large images, and what kills change.
 
     python benchmarks/large_images.py --sides=5000,10000 --work=/big/disk
-    python benchmarks/large_images.py --model=saved --mosaics=2,4,8
-    python benchmarks/large_images.py --model=run --mosaics=2,4 --images=photos
+    python benchmarks/large_images.py --sides=5000 --kills=5
 
-The first measures images of discs that are drawn when they are read, each in a
-process of its own. Without --model a network of a few operations reads classes,
-centers and offsets from the colors, so that the time is that of everything but
-a real network, and all discs must be found, each once.
+measures images of discs that are drawn when they are read, each in a process of
+its own. Without --model a network of a few operations reads classes, centers
+and offsets from the colors, so that the time is that of everything but a real
+network, and all discs must be found, each once.
 
-The second compares, on mosaics of n x n scenes (or images of --images, for
-which the whole is the truth), the segments of an image in tiles with those of
-the same image in a single tile, with the same limit of instances: PQ of both,
-and how many objects of the whole, of 20 pixels or more, are split in tiles: two
-objects have a tenth of it or more each. An object is cut by a seam if half of
-the border between its parts lies where tiles meet: in the middle of what they
-share, or where the weight of one becomes 0, give or take two pixels.
+With --kills each image is predicted again, by a process that is killed with
+SIGKILL at random moments and started again with the same work files; the table
+says how often it was killed, and whether all labels and the table of segments
+are the same. `tile_mosaics.py` compares tiles with the whole.
 """
 
 import dataclasses
+import hashlib
 import json
 import pathlib
+import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,8 +33,8 @@ from absl import flags
 
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
+from benchmarks import tables  # noqa: E402
 from deeplab2_like import errors  # noqa: E402
-from deeplab2_like.config import sizes as sizes_lib  # noqa: E402
 from deeplab2_like.console import (  # noqa: E402
     native_logs,
     path_flags,
@@ -45,18 +42,25 @@ from deeplab2_like.console import (  # noqa: E402
     progress,
 )
 from deeplab2_like.labels import descriptor as descriptor_lib  # noqa: E402
-from deeplab2_like.large_images import tiling as tiling_lib  # noqa: E402
 from deeplab2_like.large_images.options import AUTO, LargeOptions  # noqa: E402
 from deeplab2_like.large_images.result import LargeResult  # noqa: E402
 from deeplab2_like.large_images.source import Window  # noqa: E402
-from deeplab2_like.metrics import overlaps, panoptic_quality  # noqa: E402
-from deeplab2_like.scenes import scene  # noqa: E402
-from deeplab2_like.storage import file_identity, image_files  # noqa: E402
+from deeplab2_like.storage import file_identity  # noqa: E402
 
 # Of this program only: others use the same names.
 _FLAGS = flags.FlagValues()
 _SIDES = flags.DEFINE_list(
-    "sides", [], "Sides of drawn images in pixels.", flag_values=_FLAGS
+    "sides",
+    ["2000"],
+    "Sides of drawn images in pixels.",
+    flag_values=_FLAGS,
+)
+_KILLS = flags.DEFINE_integer(
+    "kills",
+    0,
+    "How often the prediction of each image is killed, in a second one.",
+    lower_bound=0,
+    flag_values=_FLAGS,
 )
 _TILE = flags.DEFINE_integer(
     "tile", 1025, "Side of the tiles in pixels.", flag_values=_FLAGS
@@ -75,20 +79,14 @@ _MODEL = path_flags.define(
 _WORK = path_flags.define(
     "work", None, "Folder of the work files; temporary.", flag_values=_FLAGS
 )
-_MOSAICS = flags.DEFINE_list(
-    "mosaics", [], "Images on a side of each mosaic.", flag_values=_FLAGS
-)
-_IMAGES = path_flags.define_list(
-    "images", "Images of the mosaics; scenes if unset.", flag_values=_FLAGS
-)
 _SIDE = flags.DEFINE_integer(
     "side", None, "Draw this one in this process.", flag_values=_FLAGS
 )
+_SEED = 1
 
 # Discs of the drawn images have a cell of this side each.
 CELL = 64
 _STRIDE = 4
-_SMALLEST = 20
 
 
 class DrawnImage:
@@ -198,11 +196,7 @@ def measure(side: int, options: LargeOptions, work: str) -> dict[str, Any]:
         model, image, options, folder, progress.Progress()
     )
     predicted = time.monotonic() - start
-    step = max(1, (1 << 22) // side)
-    labeled = sum(
-        int(np.count_nonzero(result.labels.read(top, min(top + step, side))))
-        for top in range(0, side, step)
-    )
+    digest, labeled = _hash(result)
     seconds = time.monotonic() - start
     work_folder.clear(folder)
     return {
@@ -215,6 +209,7 @@ def measure(side: int, options: LargeOptions, work: str) -> dict[str, Any]:
         "before_mb": before,
         "objects": int(result.segments.is_thing.sum()),
         "labeled": labeled,
+        "digest": digest,
     }
 
 
@@ -223,258 +218,75 @@ def _read_peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def make_mosaic(
-    number: int, draw: Callable[[int], tuple[np.ndarray, np.ndarray | None]]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Makes a mosaic of number x number images, and its truth if there is one.
-
-    Args:
-        number: Images on a side.
-        draw: Function from the number of an image to its pixels, all of one
-            size, and its label; see `scene.Scene`.
-    """
-    drawn = [draw(index) for index in range(number * number)]
-    height, width = drawn[0][0].shape[:2]
-    pixels = np.zeros((number * height, number * width, 3), np.uint8)
-    truth = np.zeros(pixels.shape[:2], np.int64)
-    used = 0
-    for index, (image, label) in enumerate(drawn):
-        y, x = index // number * height, index % number * width
-        pixels[y : y + height, x : x + width] = image
-        if label is not None:
-            category, instance = np.divmod(label, scene.LABEL_DIVISOR)
-            instance = np.where(instance > 0, instance + used, 0)
-            used = max(used, int(instance.max()))
-            truth[y : y + height, x : x + width] = (
-                category * _DIVISOR + instance
-            )
-    return pixels, None if drawn[0][1] is None else truth
+def _hash(result: LargeResult) -> tuple[str, int]:
+    """Returns a hash of labels and table, and how many pixels are labeled."""
+    found = hashlib.sha256()
+    labeled, height = 0, result.labels.height
+    step = max(1, (1 << 22) // result.labels.width)
+    for top in range(0, height, step):
+        rows = result.labels.read(top, min(top + step, height))
+        found.update(rows.tobytes())
+        labeled += int(np.count_nonzero(rows))
+    for values in dataclasses.asdict(result.segments).values():
+        found.update(values.tobytes())
+    return found.hexdigest(), labeled
 
 
-# Of labels of mosaics, which have many instances.
-_DIVISOR = 1 << 20
+def _start(side: int, work: str) -> subprocess.Popen[str]:
+    command = [sys.executable, __file__, *sys.argv[1:]]
+    command += [f"--side={side}", f"--work={work}"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-class _ArrayImage:
-    """An image in memory; a `LargeImage`."""
-
-    path = "mosaic"
-
-    def __init__(self, pixels: np.ndarray):
-        self._pixels = pixels
-        self.height, self.width = pixels.shape[:2]
-
-    def read(self, top: int, left: int, bottom: int, right: int) -> Window:
-        return Window(self._pixels[top:bottom, left:right])
-
-    def describe(self) -> file_identity.Source:
-        return file_identity.Source(self.path, self._pixels.size, 0)
-
-
-def to_labels(result: LargeResult, ignore_label: int) -> np.ndarray:
-    """Returns int64 [H, W], class * _DIVISOR + instance."""
-    segments = result.segments
-    instance = np.where(segments.is_thing, segments.id, 0).astype(np.int64)
-    table = np.concatenate(
-        [[ignore_label * _DIVISOR], segments.category * _DIVISOR + instance]
-    )
-    return table[result.labels.read(0, result.labels.height)]
-
-
-def find_lines(tiling: tiling_lib.Tiling) -> tuple[np.ndarray, np.ndarray]:
-    """Returns which rows and columns lie where tiles meet: bool [H], [W]."""
-    found = []
-    for axis in (tiling.rows, tiling.columns):
-        is_line = np.zeros(axis.length, bool)
-        for index, start in enumerate(axis.starts):
-            used = np.flatnonzero(axis.weigh(index, _STRIDE)) * _STRIDE + start
-            last = used[-1] if index + 1 < len(axis.starts) else 0
-            for place in (used[0], last, axis.find_own(index)[0]):
-                if place > 0:
-                    is_line[max(place - 2, 0) : place + 2] = True
-        found.append(is_line)
-    return found[0], found[1]
-
-
-def count_cut(
-    whole: np.ndarray,
-    tiled: np.ndarray,
-    lines: tuple[np.ndarray, np.ndarray],
-) -> tuple[int, int]:
-    """Counts the objects of the whole that are several in tiles.
-
-    Args:
-        whole: Integers [H, W], class * _DIVISOR + instance.
-        tiled: The same of tiles.
-        lines: Result of `find_lines`.
-
-    Returns:
-        How many are split, and how many of them are cut by a seam.
-    """
-    found = overlaps.compute_overlaps(whole, tiled)
-    areas = found.true_areas[found.true_index]
-    is_part = (
-        (found.true_ids[found.true_index] % _DIVISOR > 0)
-        & (found.predicted_ids[found.predicted_index] % _DIVISOR > 0)
-        & (areas >= _SMALLEST)
-        & (10 * found.areas >= areas)
-    )
-    known, parts = np.unique(found.true_index[is_part], return_counts=True)
-    split = found.true_ids[known[parts > 1]]
-    borders = np.zeros((2, len(found.true_ids)), np.int64)
-    for axis, is_line in enumerate(lines):
-        some, others = (
-            [np.delete(values, end, axis) for values in (whole, tiled)]
-            for end in (0, -1)
+def _finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output, _ = process.communicate()
+    if process.returncode:
+        raise errors.UserError(
+            f"The prediction ended with code {process.returncode}: see above."
         )
-        is_border = (some[0] == others[0]) & (some[1] != others[1])
-        is_border &= (some[1] % _DIVISOR > 0) & (others[1] % _DIVISOR > 0)
-        place = np.searchsorted(found.true_ids, some[0][is_border])
-        on_line = is_line[1:][np.nonzero(is_border)[axis]]
-        np.add.at(borders[0], place, 1)
-        np.add.at(borders[1], place[on_line], 1)
-    total, on_lines = borders[:, np.searchsorted(found.true_ids, split)]
-    return len(split), int(np.sum((total > 0) & (2 * on_lines >= total)))
-
-
-def compare(
-    model: Any,
-    number: int,
-    draw: Callable[[int], tuple[np.ndarray, np.ndarray | None]],
-    options: LargeOptions,
-) -> dict[str, Any]:
-    """Compares tiles with the whole on a mosaic."""
-    from deeplab2_like.large_images import peaks, predicting
-
-    pixels, truth = make_mosaic(number, draw)
-    image = _ArrayImage(pixels)
-    system = model.system
-    side = sizes_lib.legal_canvas(
-        max(pixels.shape[:2]),
-        system.output_stride,
-        model.preprocessing.canvas_remainder,
-    )
-    whole_model = model
-    if system.pixel_rules is not None and system.pixel_rules.centers:
-        classes, centers = system.pixel_rules
-        limit = peaks.scale_limit(centers.limit, pixels.shape[:2], options.tile)
-        centers = dataclasses.replace(centers, keep_k_centers=limit)
-        whole_model = dataclasses.replace(
-            model,
-            system=types.SimpleNamespace(
-                pixel_rules=type(system.pixel_rules)(classes, centers),
-                output_stride=system.output_stride,
-                descriptor=system.descriptor,
-            ),
-        )
-    dataset = dataclasses.replace(system.descriptor, label_divisor=_DIVISOR)
-    labels = []
-    for one, cut in (
-        (whole_model, dataclasses.replace(options, tile=side, overlap=None)),
-        (model, options),
-    ):
-        with tempfile.TemporaryDirectory() as work:
-            result = predicting.predict_large(
-                one, image, cut, work, progress.Progress()
-            )
-            labels.append(to_labels(result, dataset.ignore_label))
-            notes = json.loads((pathlib.Path(work) / "notes.json").read_text())
-    whole, tiled = labels
-    shared = options.overlap
-    tiling = tiling_lib.make_tiling(
-        pixels.shape[:2],
-        options.tile,
-        notes.get("overlap", options.tile // 4) if shared is None else shared,
-        system.output_stride,
-    )
-    row: dict[str, Any] = {"mosaic": f"{number} x {number}"}
-    for name, true, found in (
-        ("whole", truth, whole),
-        ("tiled", truth, tiled),
-        ("tiled against whole", whole, tiled),
-    ):
-        if true is not None:
-            quality = panoptic_quality.PanopticQuality(dataset)
-            quality.update(true, found)
-            row[name] = 100 * quality.result().all.pq
-    row["split"], row["cut"] = count_cut(whole, tiled, find_lines(tiling))
-    row["objects"] = int(np.sum(np.unique(whole) % _DIVISOR > 0))
-    row["equal pixels"] = 100 * float(np.mean(whole == tiled))
+    row: dict[str, Any] = json.loads(output.splitlines()[-1])
     return row
 
 
-def _draw_scene(index: int) -> tuple[np.ndarray, np.ndarray]:
-    # Seeds that the demo neither trains on nor evaluates.
-    drawn = scene.make_scene(10**6 + index)
-    return drawn.image, drawn.panoptic
+def _measure_apart(side: int, kills: int) -> dict[str, Any]:
+    """Predicts in a process; then in one that is killed, if asked for."""
+    with tempfile.TemporaryDirectory(dir=_WORK.value) as work:
+        start = time.monotonic()
+        row = _finish(_start(side, work))
+        seconds = time.monotonic() - start
+    if _MODEL.value is None:
+        row["discs"] = DrawnImage(side, side).count_discs()
+    digest = row.pop("digest")
+    if not kills:
+        return row
+    dice, done = random.Random(_SEED), 0
+    before = seconds - row["seconds"]  # Until the prediction begins.
+    with tempfile.TemporaryDirectory(dir=_WORK.value) as work:
+        for _ in range(kills):
+            process = _start(side, work)
+            try:
+                share = dice.uniform(0.2, 1) / kills
+                process.wait(before + share * row["seconds"])
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                done += 1
+        else:
+            process = _start(side, work)
+        again = _finish(process)
+    row["kills"], row["same"] = done, again["digest"] == digest
+    return row
 
 
-def _make_reader(
-    paths: Sequence[str],
-) -> Callable[[int], tuple[np.ndarray, None]]:
-    files = image_files.find_images(paths)
-    first = image_files.load_image(files[0].path)
-
-    def read(index: int) -> tuple[np.ndarray, None]:
-        image = image_files.load_image(files[index % len(files)].path)
-        pixels = np.zeros_like(first)
-        height, width = np.minimum(image.shape[:2], first.shape[:2])
-        pixels[:height, :width] = image[:height, :width]
-        return pixels, None
-
-    return read
-
-
-def _read_numbers(values: Sequence[str], name: str) -> list[int]:
-    try:
-        numbers = [int(value) for value in values]
-    except ValueError:
-        numbers = [0]
-    if any(number < 1 for number in numbers):
-        raise errors.ConfigError(
-            f"--{name}={','.join(values)} must be whole numbers above 0, such "
-            "as 2,4."
-        )
-    return numbers
-
-
-def _print_table(rows: Sequence[dict[str, Any]]) -> None:
-    names = list(rows[0])
-    print("| " + " | ".join(names) + " |")
-    print("|" + "---|" * len(names))
-    for row in rows:
-        cells = (
-            f"{v:.1f}" if isinstance(v, float) else str(v) for v in row.values()
-        )
-        print("| " + " | ".join(cells) + " |")
-
-
-def _main(arguments: Sequence[str]) -> None:
+def _main(arguments: list[str]) -> None:
     program.refuse_arguments(arguments)
     options = LargeOptions.parse(_TILE.value, _OVERLAP.value)
     if _SIDE.value:
         print(json.dumps(measure(_SIDE.value, options, str(_WORK.value))))
         return
-    sides = _read_numbers(_SIDES.value, "sides")
-    mosaics = _read_numbers(_MOSAICS.value, "mosaics")
-    rows = []
-    with tempfile.TemporaryDirectory(dir=_WORK.value) as work:
-        for side in sides:
-            command = [sys.executable, __file__, *sys.argv[1:]]
-            command += [f"--side={side}", f"--work={work}"]
-            done = subprocess.run(
-                command, stdout=subprocess.PIPE, text=True, check=True
-            )
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
-            if _MODEL.value is None:
-                rows[-1]["discs"] = DrawnImage(side, side).count_discs()
-    if rows:
-        _print_table(rows)
-    if not mosaics:
-        return
-    model = _load_model()
-    draw = _make_reader(_IMAGES.value) if _IMAGES.value else _draw_scene
-    _print_table([compare(model, n, draw, options) for n in mosaics])
+    sides = tables.read_numbers(_SIDES.value, "sides")
+    tables.print_table([_measure_apart(side, _KILLS.value) for side in sides])
 
 
 if __name__ == "__main__":

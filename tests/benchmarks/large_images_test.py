@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
-import json
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ import rich.console
 
 from benchmarks import large_images
 from deeplab2_like.console import progress
-from deeplab2_like.large_images import predicting, tiling
+from deeplab2_like.large_images import predicting
 from deeplab2_like.large_images.options import LargeOptions
 
 
@@ -49,45 +48,6 @@ def test_each_disc_is_found_once(tmp_path, overlap):
         np.testing.assert_array_equal(value, getattr(whole.segments, name))
 
 
-def test_objects_that_are_cut_are_counted():
-    divisor = large_images._DIVISOR
-    whole = np.full((10, 20), 5 * divisor)
-    whole[:, 5:15] = 6 * divisor + 1
-    lines = np.zeros(10, bool), np.arange(20) == 14
-    tiled = whole.copy()
-    assert large_images.count_cut(whole, tiled, lines) == (0, 0)
-    tiled[:, 14:15] = 6 * divisor + 2
-    assert large_images.count_cut(whole, tiled, lines) == (1, 1)
-    tiled[:, 13:15] = 6 * divisor + 2
-    assert large_images.count_cut(whole, tiled, lines) == (1, 0)
-    tiled[:, 13:14] = tiled[1:, 14:15] = 5 * divisor  # Less than a tenth.
-    assert large_images.count_cut(whole, tiled, lines) == (0, 0)
-
-
-def test_lines_are_where_tiles_meet():
-    made = tiling.make_tiling((65, 113), 65, 16, 16)
-    rows, columns = large_images.find_lines(made)
-    assert not rows.any()
-    # Weights begin at 52 and end at 60; the middle is 56.
-    assert np.flatnonzero(columns).tolist() == [*range(50, 62)]
-
-
-def test_objects_of_mosaics_have_numbers_of_their_own():
-    pixels, truth = large_images.make_mosaic(2, large_images._draw_scene)
-    first = large_images._draw_scene(0)
-    height, width = first[1].shape
-    assert pixels.shape == (2 * height, 2 * width, 3)
-    np.testing.assert_array_equal(pixels[:height, :width], first[0])
-    quarters = [
-        {*np.unique(truth[y : y + height, x : x + width]).tolist()}
-        for y in (0, height)
-        for x in (0, width)
-    ]
-    for index, some in enumerate(quarters):
-        for other in quarters[:index]:
-            assert all(n % large_images._DIVISOR == 0 for n in some & other)
-
-
 @pytest.mark.slow
 def test_the_program_prints_a_table(tmp_path):
     done = subprocess.run(
@@ -96,6 +56,7 @@ def test_the_program_prints_a_table(tmp_path):
             large_images.__file__,
             "--sides=200,300",
             "--tile=129",
+            "--kills=2",
             f"--work={tmp_path}",
         ],
         capture_output=True,
@@ -111,5 +72,5 @@ def test_the_program_prints_a_table(tmp_path):
     assert [row["side"] for row in table] == ["200", "300"]
     for row in table:
         assert row["objects"] == row["discs"]
+        assert row["same"] == "True"
     assert not list(tmp_path.iterdir())
-    assert json.dumps(table)
