@@ -11,14 +11,14 @@ import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
-from deeplab2_like.labels import json_documents, json_values, masks
+from deeplab2_like.labels import json_documents, json_lists, json_values, masks
 from deeplab2_like.labels.coco_json_entries import Category, Image, Reader
 from deeplab2_like.labels.image_ids import IdIndex
 
@@ -113,6 +113,17 @@ def read(path: str | os.PathLike[str]) -> tuple[InstancesJson, list[str]]:
         errors.DataError: The file is missing, not JSON, or of another kind.
     """
     path = pathlib.Path(path)
+    return json_lists.read(
+        lambda lists: _read_lists(path, lists),
+        path,
+        _LISTS,
+        (),
+        lambda: _find_lists(path),
+    )
+
+
+def _find_lists(path: pathlib.Path) -> dict[str, list[Any]]:
+    """Loads the file as a whole."""
     content = json_documents.load(path, _KIND, _LAYOUT)
     if not isinstance(content, dict):
         raise errors.DataError(
@@ -124,16 +135,38 @@ def read(path: str | os.PathLike[str]) -> tuple[InstancesJson, list[str]]:
                 f"{path} has no list `{key}`: it is "
                 f"{json_values.describe(content.get(key))}. {_LAYOUT}"
             )
-    reader = _Reader()
-    images = reader.read_images(content["images"])
-    categories = reader.read_categories(content["categories"])
-    objects = reader.read_objects(content["annotations"], images, categories)
-    for key in ("images", "categories"):
-        if not content[key]:
-            reader.problems.add(key, f"`{key}` is empty.")
+    return {key: content[key] for key in _LISTS}
+
+
+def _read_lists(
+    path: pathlib.Path, lists: json_lists.Lists
+) -> tuple[InstancesJson, list[str]]:
+    # In this order problems are listed, whatever that of the file is.
+    readers = {key: _Reader() for key in _LISTS}
+    images: dict[int | str, Image] = {}
+    categories: dict[int, Category] = {}
+    found: list[tuple[int | str, Object]] = []
+    for key, entries in lists:
+        if key == "images":
+            images = readers[key].read_images(entries)
+        elif key == "categories":
+            categories = readers[key].read_categories(entries)
+        elif key == "annotations":
+            found = readers[key].read_objects(entries)
+    objects = readers["annotations"].index_objects(found, images, categories)
+    for key, is_empty in (
+        ("images", not images),
+        ("categories", not categories),
+    ):
+        if is_empty and not readers[key].problems.sentences():
+            readers[key].problems.add(key, f"`{key}` is empty.")
     return InstancesJson(
-        path, images, objects, categories, tuple(reader.warnings.sentences())
-    ), reader.problems.sentences()
+        path,
+        images,
+        objects,
+        categories,
+        tuple(w for r in readers.values() for w in r.warnings.sentences()),
+    ), [p for r in readers.values() for p in r.problems.sentences()]
 
 
 def fill(one: Object, size: tuple[int, int]) -> masks.Mask:
@@ -170,14 +203,17 @@ class _Reader(Reader):
     """Reads the entries of a file; those with problems are left out."""
 
     def read_objects(
-        self,
-        entries: Sequence[Any],
-        images: Mapping[int | str, Image],
-        categories: Mapping[int, Category],
-    ) -> dict[int | str, list[Object]]:
-        """Reads the list `annotations`, to lists by image id."""
-        ids = IdIndex(images)
-        objects: dict[int | str, list[Object]] = {key: [] for key in images}
+        self, entries: Iterable[Any]
+    ) -> list[tuple[int | str, Object]]:
+        """Reads the list `annotations`.
+
+        Args:
+            entries: The list.
+
+        Returns:
+            The id of the image of each object, and the object.
+        """
+        objects = []
         for number, entry in enumerate(entries):
             where = f"annotations[{number}]"
             if not self._is_object(entry, "object", where):
@@ -185,33 +221,48 @@ class _Reader(Reader):
             image_id = self._take(
                 entry, "image_id", where, json_values.read_image_id, "object"
             )
-            one = self._read_object(entry, where, categories)
-            if image_id is None or one is None:
-                continue
-            found = ids.find(image_id)
-            if found is None:
-                self.problems.add(
-                    "image of object",
-                    f"{where} is of image {image_id!r}, which `images` does "
-                    "not list.",
-                )
-                continue
-            objects[found].append(one)
+            one = self._read_object(entry, where)
+            if image_id is not None and one is not None:
+                objects.append((image_id, one))
         return objects
 
-    def _read_object(
-        self, entry: dict[str, Any], where: str, known: Mapping[int, Category]
-    ) -> Object | None:
+    def index_objects(
+        self,
+        found: Sequence[tuple[int | str, Object]],
+        images: Mapping[int | str, Image],
+        categories: Mapping[int, Category],
+    ) -> dict[int | str, list[Object]]:
+        """Returns the objects of each image by its id.
+
+        Args:
+            found: Result of `read_objects`.
+            images: The images by id.
+            categories: The categories by id.
+        """
+        ids = IdIndex(images)
+        objects: dict[int | str, list[Object]] = {key: [] for key in images}
+        for image_id, one in found:
+            known = ids.find(image_id)
+            if one.category_id not in categories:
+                self.problems.add(
+                    "category of object",
+                    f"{one.where} has the category_id {one.category_id}, which "
+                    "`categories` does not list.",
+                )
+            elif known is None:
+                self.problems.add(
+                    "image of object",
+                    f"{one.where} is of image {image_id!r}, which `images` "
+                    "does not list.",
+                )
+            else:
+                objects[known].append(one)
+        return objects
+
+    def _read_object(self, entry: dict[str, Any], where: str) -> Object | None:
         category = self._take(
             entry, "category_id", where, json_values.read_integer, "object"
         )
-        if category is not None and category not in known:
-            self.problems.add(
-                "category of object",
-                f"{where} has the category_id {category}, which `categories` "
-                "does not list.",
-            )
-            return None
         is_crowd: bool | None = False
         if "iscrowd" in entry:
             is_crowd = self._take(

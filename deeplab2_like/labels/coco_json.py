@@ -7,13 +7,14 @@ is listed in docs/data.md. `coco_format` has the coding of the PNGs.
 """
 
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeplab2_like import errors
-from deeplab2_like.labels import json_documents, json_values
+from deeplab2_like.labels import json_documents, json_lists, json_values
 from deeplab2_like.labels.coco_json_entries import (
     Annotation,
     Category,
@@ -95,25 +96,48 @@ def read(
         DataError: The file is missing, not JSON, or of another kind.
     """
     path = pathlib.Path(path)
-    lists = _find_lists(
-        path, json_documents.load(path, _KIND, _LAYOUT), required, optional
+    return json_lists.read(
+        lambda lists: _read_lists(path, lists, (*required, *optional)),
+        path,
+        required,
+        optional,
+        lambda: _find_lists(
+            path, json_documents.load(path, _KIND, _LAYOUT), required, optional
+        ),
     )
-    reader = Reader()
-    if _is_instances(lists["annotations"]):
-        raise errors.DataError(
-            f"{path} is a COCO instances (detection) JSON: each of its "
-            "annotations is one object. Needed is the panoptic JSON of the "
-            f"data set (panoptic_*.json). {_LAYOUT}"
-        )
-    images = reader.read_images(lists["images"])
+
+
+def _read_lists(
+    path: pathlib.Path, lists: json_lists.Lists, keys: Sequence[str]
+) -> tuple[PanopticJson, list[str]]:
+    """Reads those lists of a file that have these keys."""
+    # In this order problems are listed, whatever that of the file is.
+    readers = {key: Reader() for key in ("images", "annotations", "categories")}
+    images: dict[int | str, Image] = {}
+    annotations: list[Annotation] = []
+    categories: dict[int, Category] = {}
+    for key, entries in lists:
+        if key not in keys:
+            continue
+        if key == "images":
+            images = readers[key].read_images(entries)
+        elif key == "annotations":
+            first = list(itertools.islice(entries, 1))
+            _refuse_instances(path, first)
+            annotations = readers[key].read_annotations(
+                itertools.chain(first, entries)
+            )
+        elif key == "categories":
+            categories = readers[key].read_categories(entries)
     content = PanopticJson(
         path,
         images,
-        reader.read_annotations(lists["annotations"], IdIndex(images)),
-        reader.read_categories(lists["categories"]),
-        tuple(reader.warnings.sentences()),
+        readers["annotations"].index_annotations(annotations, IdIndex(images)),
+        categories,
+        tuple(w for r in readers.values() for w in r.warnings.sentences()),
     )
-    return content, reader.problems.sentences()
+    problems = [p for r in readers.values() for p in r.problems.sentences()]
+    return content, problems
 
 
 def read_segments(entries: Any, where: str) -> tuple[Segment, ...]:
@@ -184,10 +208,15 @@ def _find_lists(
     return lists
 
 
-def _is_instances(annotations: Sequence[Any]) -> bool:
+def _refuse_instances(path: pathlib.Path, annotations: Sequence[Any]) -> None:
     first = annotations[0] if annotations else None
-    return (
+    if (
         isinstance(first, dict)
         and "segments_info" not in first
         and any(key in first for key in _INSTANCE_KEYS)
-    )
+    ):
+        raise errors.DataError(
+            f"{path} is a COCO instances (detection) JSON: each of its "
+            "annotations is one object. Needed is the panoptic JSON of the "
+            f"data set (panoptic_*.json). {_LAYOUT}"
+        )

@@ -6,6 +6,7 @@ without its folder is no identity: `north/1.jpg` and `south/1.jpg` are two
 images.
 """
 
+import functools
 import os
 import pathlib
 import re
@@ -28,14 +29,19 @@ class IdIndex:
         """Indexes ids.
 
         Args:
-            ids: The ids.
+            ids: The ids; of a mapping, its keys, which must not change.
         """
-        self._ids = set(ids)
-        self._by_number: dict[int, list[int | str]] = {}
+        self._ids = ids if isinstance(ids, Mapping) else set(ids)
+
+    @functools.cached_property
+    def _by_number(self) -> dict[int, list[int | str]]:
+        """The ids of each number; made when the first id is not found."""
+        by_number: dict[int, list[int | str]] = {}
         for image_id in self._ids:
             number = _to_number(image_id)
             if number is not None:
-                self._by_number.setdefault(number, []).append(image_id)
+                by_number.setdefault(number, []).append(image_id)
+        return by_number
 
     def find(self, image_id: int | str) -> int | str | None:
         """Returns the id that is equal, or the only one of equal number."""

@@ -53,7 +53,7 @@ def load(
             f"{path} is empty. Write or download the file again."
         )
     try:
-        return json.loads(text, object_pairs_hook=_refuse_repeated_keys)
+        return json.loads(text, object_pairs_hook=refuse_repeated_keys)
     except json.JSONDecodeError as error:
         raise errors.DataError(
             f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg}). "
@@ -77,7 +77,15 @@ def _explain_error(text: str, error: json.JSONDecodeError) -> str:
     return "Correct this place, or write or download the file again."
 
 
-def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object of its keys and values, as `object_pairs_hook` of `json`.
+
+    Args:
+        pairs: Keys and values, in the order of the file.
+
+    Raises:
+        ValueError: A key occurs twice with different values.
+    """
     entry = dict(pairs)
     if len(entry) < len(pairs):
         for key, value in pairs:

@@ -2,13 +2,15 @@
 """The one reader of COCO-panoptic JSON: forms that are read, and refused."""
 
 import codecs
+import itertools
 import json
 import math
+import tracemalloc
 
 import pytest
 
 from deeplab2_like import errors
-from deeplab2_like.labels import coco_json
+from deeplab2_like.labels import coco_json, coco_json_entries
 
 LISTS = ("images", "annotations", "categories")
 
@@ -320,3 +322,76 @@ def test_entries_are_kept_in_order_and_cannot_be_changed(content):
     assert list(read.categories) == [8, 3]
     with pytest.raises(AttributeError):
         read.categories[3].name = "b"
+
+
+# Large files.
+
+
+def test_segments_take_little_memory(tmp_path):
+    path = tmp_path / "p.json"
+    content = make_content()
+    content["images"] = [
+        {"id": i, "file_name": f"{i:06}.jpg", "height": 3, "width": 4}
+        for i in range(3000)
+    ]
+    peaks = []
+    for count in (1, 41):
+        content["annotations"] = [
+            {
+                "image_id": i,
+                "file_name": f"{i:06}.png",
+                "segments_info": [
+                    {"id": 65536 * k + 1, "category_id": 3, "area": 1000 + k}
+                    for k in range(count)
+                ],
+            }
+            for i in range(3000)
+        ]
+        path.write_text(json.dumps(content))
+        tracemalloc.start()
+        read = coco_json.load(path, LISTS)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(read.annotations[7].segments) == count
+    # Bytes of a segment; `Segment` itself has 72, and its numbers 84.
+    assert (peaks[1] - peaks[0]) / (3000 * 40) < 40
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(LISTS)))
+def test_lists_may_have_any_order(content, order):
+    content.all = {
+        "info": {"images": [1]},
+        **{key: content.all[key] for key in order},
+    }
+    check(content.load())
+
+
+def test_problems_are_listed_in_one_order(content):
+    del content.image["file_name"], content.annotation["image_id"]
+    messages = []
+    for order in (LISTS, LISTS[::-1]):
+        content.all = {key: content.all[key] for key in order}
+        messages.append(content.get_error())
+    assert messages[0] == messages[1]
+    assert messages[0].index("images[0]") < messages[0].index("annotations[0]")
+
+
+def test_an_optional_list_that_is_none_is_named(content):
+    content.all["annotations"] = {"a": 1}
+    content.path.write_text(json.dumps(content.all))
+    with pytest.raises(errors.DataError, match="no list `annotations`, which"):
+        coco_json.load(content.path, ["images"], ["annotations"])
+
+
+def test_packed_segments_are_a_sequence():
+    segments = [
+        coco_json.Segment(9, 3, 12),
+        coco_json.Segment(2**24 - 1, -(10**30), 0.5, True, 0.25),
+    ]
+    packed = coco_json_entries.PackedSegments(segments)
+    assert packed == segments == [*packed] == packed[:]
+    assert packed == tuple(segments)
+    assert packed != segments[:1]
+    assert (len(packed), packed[-1], packed[0]) == (2, segments[1], segments[0])
+    assert hash(packed) == hash(coco_json_entries.PackedSegments(packed))
+    assert not coco_json_entries.PackedSegments()
