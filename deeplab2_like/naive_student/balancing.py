@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Thresholds by which each class keeps the same share of its pixels."""
 
+import concurrent.futures
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
@@ -9,8 +10,8 @@ import numpy as np
 
 from deeplab2_like.console import progress
 from deeplab2_like.naive_student import report_files, selection, unlabeled
-from deeplab2_like.naive_student.labeller import Labeller
-from deeplab2_like.storage import json_files
+from deeplab2_like.naive_student.labelling_model import Labeller
+from deeplab2_like.storage import in_order, json_files
 
 _MAX_SAMPLED = 100  # Images that thresholds are found on.
 
@@ -73,13 +74,20 @@ def find_thresholds(
     with report.phase(
         "Measuring probabilities", len(rows), unit="images"
     ) as phase:
-        for done, row in enumerate(rows.tolist(), 1):
-            labels = labeller.label(images[row].load().pixels)
-            if labels.confidence is None:
-                raise ValueError("The model has no probabilities.")
-            panoptic = selection.apply(labels.panoptic, data, mask=mask)
-            histogram.add(panoptic // data.label_divisor, labels.confidence)
-            phase.advance(done)
+        threads = labeller.num_replicas
+        with concurrent.futures.ThreadPoolExecutor(threads) as executor:
+            labelled = in_order.call(
+                executor,
+                lambda row: labeller.label(images[row].load().pixels),
+                rows.tolist(),
+                threads,
+            )
+            for done, labels in enumerate(labelled, 1):
+                if labels.confidence is None:
+                    raise ValueError("The model has no probabilities.")
+                panoptic = selection.apply(labels.panoptic, data, mask=mask)
+                histogram.add(panoptic // data.label_divisor, labels.confidence)
+                phase.advance(done)
     found = histogram.find_thresholds(share)
     memory.store(found)
     return found

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models that label images: panoptic maps with probabilities and agreement.
 
-In reading order: `Labels`, `Labeller`, its two kinds `LiveLabeller` (of a
-training run) and `ExportedLabeller`, `load` and `check`.
+In reading order: the two kinds `LiveLabeller` (of a training run) and
+`ExportedLabeller`, `load` and `check`.
 """
 
-import abc
-import dataclasses
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,86 +23,15 @@ from deeplab2_like.inference import canvas as canvas_lib
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.model import multi_scale
 from deeplab2_like.model.outputs import Output
+from deeplab2_like.naive_student.labelling_model import (
+    Labeller,
+    Labels,
+    SerialLabeller,
+)
 from deeplab2_like.predict import models, predictor
 from deeplab2_like.protos import config_pb2
 
 _LOGITS, _PROBS = Output.SEMANTIC_LOGITS.value, Output.SEMANTIC_PROBS.value
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Labels:
-    """The prediction for an image, at its size.
-
-    Attributes:
-        panoptic: int32 [H, W], class * label_divisor + instance, or void.
-        confidence: float32 [H, W] in 0..1, the probability of the class of
-            each pixel, 0 where it is void; for objects with masks their
-            score. None where the model does not say.
-        classes: int32 [H, W], most probable class of the average of the
-            views; None with one view.
-        view_classes: int32 [V, H, W], the same of each view.
-    """
-
-    panoptic: npt.NDArray[np.int32]
-    confidence: npt.NDArray[np.float32] | None = None
-    classes: npt.NDArray[np.int32] | None = None
-    view_classes: npt.NDArray[np.int32] | None = None
-
-
-class Labeller(abc.ABC):
-    """A model that labels one image of any size at a time.
-
-    Attributes:
-        descriptor: The data set of the model.
-        views: The views of an image that are averaged.
-        has_confidence: Whether `Labels.confidence` is there.
-    """
-
-    descriptor: DatasetDescriptor
-    views: tuple[multi_scale.View, ...]
-    has_confidence: bool
-
-    def __init__(self) -> None:
-        """Makes the lock: threads that decode images share the model."""
-        self._lock = threading.Lock()
-        self._num_calls = 0
-        self._seconds = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Mean time of the model for an image; 0 before the second image.
-
-        The first image, for which functions are traced, does not count.
-        """
-        return self._seconds / max(1, self._num_calls - 1)
-
-    def label(self, pixels_hw3: npt.NDArray[np.uint8]) -> Labels:
-        """Labels an image.
-
-        Args:
-            pixels_hw3: uint8 [H, W, 3], RGB.
-
-        Raises:
-            DataError: The memory does not suffice for it.
-        """
-        try:
-            with self._lock:
-                start = time.monotonic()
-                labels = self._label(pixels_hw3)
-                if self._num_calls:
-                    self._seconds += time.monotonic() - start
-                self._num_calls += 1
-                return labels
-        except tf.errors.ResourceExhaustedError as error:
-            raise errors.DataError(
-                "The memory does not suffice for an image of "
-                f"{pixels_hw3.shape[1]} x {pixels_hw3.shape[0]} pixels: reduce "
-                "it."
-            ) from error
-
-    @abc.abstractmethod
-    def _label(self, pixels_hw3: npt.NDArray[np.uint8]) -> Labels:
-        """Labels an image; see `label`."""
 
 
 class _Recorder:
@@ -123,7 +48,7 @@ class _Recorder:
         return outputs
 
 
-class LiveLabeller(Labeller):
+class LiveLabeller(SerialLabeller):
     """The model of a training run, with the views that are asked for."""
 
     def __init__(
@@ -251,7 +176,7 @@ class LiveLabeller(Labeller):
         )
 
 
-class ExportedLabeller(Labeller):
+class ExportedLabeller(SerialLabeller):
     """An exported model: labels only, with the views of its export."""
 
     def __init__(self, model: predictor.Predictor):

@@ -22,6 +22,8 @@ from deeplab2_like.naive_student import (
     balancing,
     candidates,
     image_facts,
+    labelling_model,
+    replicas,
     report_files,
     selection,
     unlabeled,
@@ -137,7 +139,7 @@ class _Run:
         self._mask: selection.IgnoreMask | None = None
         if options.ignore_mask:
             self._mask = selection.IgnoreMask.load(options.ignore_mask)
-        self._labeller: labeller_lib.Labeller | None = None
+        self._labeller: labelling_model.Labeller | None = None
         self._thresholds: selection.Thresholds | None = None
         self._journal: image_facts.Journal | None = None
 
@@ -145,15 +147,12 @@ class _Run:
         """Returns a path that exists only until all is written."""
         return self._folder / f".{self._options.split}.{name}"
 
-    def _load(self) -> labeller_lib.Labeller:
-        """Returns the model, which is loaded the first time.
-
-        Threads that label do not call it: none of them may load another one.
-        """
+    def _load(self) -> labelling_model.Labeller:
+        """Returns the model, loaded the first time; not for several threads."""
         if self._labeller is None:
-            options = self._options
-            self._labeller = labeller_lib.load(
-                self._facts, (options.scales, options.mirrored), self._report
+            views = (self._options.scales, self._options.mirrored)
+            self._labeller = replicas.load(
+                lambda: labeller_lib.load(self._facts, views, self._report)
             )
         return self._labeller
 
@@ -346,10 +345,11 @@ class _Run:
             counts: list[shard_counts.ShardCounts | None],
             advance: Callable[[int], None],
         ) -> None:
+            num_threads = 1
             if None in counts:
-                self._load()
+                num_threads += self._load().num_replicas
             # Threads of this process, which share the model.
-            with Pool(1) as pool:
+            with Pool(1, num_threads) as pool:
                 shards.write_here(plan, descriptor, counts, advance, pool=pool)
 
         with self._report.phase("Labelling", count, unit="images") as phase:

@@ -8,12 +8,13 @@ import numpy as np
 from deeplab2_like.labels import descriptor
 from deeplab2_like.model.multi_scale import View
 from deeplab2_like.naive_student import labeller as labeller_lib
+from deeplab2_like.naive_student import labelling_model
 from deeplab2_like.predict import models
 
 DATA = descriptor.load("scenes")
 
 
-class FakeLabeller(labeller_lib.Labeller):
+class FakeLabeller(labelling_model.SerialLabeller):
     """Labels by the brightness of pixels.
 
     Attributes:
@@ -40,7 +41,7 @@ class FakeLabeller(labeller_lib.Labeller):
         confidence = (0.5 + np.abs(level - 127.5) / 255).astype(np.float32)
         views = np.stack([classes, classes])
         views[1, 0] = stuff
-        return labeller_lib.Labels(
+        return labelling_model.Labels(
             panoptic.astype(np.int32), confidence, classes, views
         )
 

@@ -7,7 +7,7 @@ import pytest
 from deeplab2_like import errors, predict
 from deeplab2_like.config import run_config
 from deeplab2_like.console import progress
-from deeplab2_like.naive_student import labeller
+from deeplab2_like.naive_student import labeller, labelling_model
 from deeplab2_like.predict import models, panoptic_model
 from deeplab2_like.scenes import scene
 
@@ -107,7 +107,7 @@ def test_the_time_of_an_image_leaves_out_the_first_and_waits(
             now += next(times)
             return super()._label(pixels_hw3)
 
-    monkeypatch.setattr(labeller.time, "monotonic", lambda: now)
+    monkeypatch.setattr(labelling_model.time, "monotonic", lambda: now)
     made = Slow()
     image = np.zeros((4, 4, 3), np.uint8)
     made.label(image)

@@ -36,7 +36,6 @@ class LoadedImage:
 
 
 Loaded: TypeAlias = LoadedImage | errors.DataError
-_THREADS = 2
 # Images that are loaded ahead, for each process.
 _AHEAD = 2
 
@@ -44,12 +43,14 @@ _AHEAD = 2
 class Pool:
     """Processes that load images; use it in a `with` block."""
 
-    def __init__(self, num_processes: int):
+    def __init__(self, num_processes: int, num_threads: int = 2):
         """Starts nothing yet.
 
         Args:
             num_processes: Processes; with 1, threads of this process load.
+            num_threads: Threads of a single process.
         """
+        self._num_threads = num_threads
         self._count = num_processes
         self._executor: concurrent.futures.Executor | None = None
 
@@ -78,7 +79,7 @@ class Pool:
         """
         if self._count == 1:
             loaders = [item.load for item in items]
-            for sample in loading.load_in_order(loaders, _THREADS):
+            for sample in loading.load_in_order(loaders, self._num_threads):
                 yield _count(sample, label_divisor)
             return
         if self._executor is None:
