@@ -18,7 +18,7 @@ from PIL import Image
 
 from deeplab2_like import errors
 from deeplab2_like.labels import coco_json
-from deeplab2_like.labels.coco_json_entries import MAX_ID
+from deeplab2_like.labels.coco_json_types import MAX_ID
 
 _PNG_BIT_DEPTH_BYTE = 24
 # What Pillow raises for damaged files.

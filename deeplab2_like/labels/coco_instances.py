@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.labels import json_documents, json_lists, json_values, masks
-from deeplab2_like.labels.coco_json_entries import Category, Image, Reader
+from deeplab2_like.labels.coco_json_entries import Reader
+from deeplab2_like.labels.coco_json_types import Category, Image
 from deeplab2_like.labels.image_ids import IdIndex
 
 _KIND = "COCO instances JSON"

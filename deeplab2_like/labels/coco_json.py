@@ -15,11 +15,11 @@ from typing import Any
 
 from deeplab2_like import errors
 from deeplab2_like.labels import json_documents, json_lists, json_values
-from deeplab2_like.labels.coco_json_entries import (
+from deeplab2_like.labels.coco_json_entries import Reader
+from deeplab2_like.labels.coco_json_types import (
     Annotation,
     Category,
     Image,
-    Reader,
     Segment,
 )
 from deeplab2_like.labels.image_ids import IdIndex

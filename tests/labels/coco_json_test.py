@@ -10,7 +10,7 @@ import tracemalloc
 import pytest
 
 from deeplab2_like import errors
-from deeplab2_like.labels import coco_json, coco_json_entries
+from deeplab2_like.labels import coco_json, coco_json_types
 
 LISTS = ("images", "annotations", "categories")
 
@@ -388,10 +388,10 @@ def test_packed_segments_are_a_sequence():
         coco_json.Segment(9, 3, 12),
         coco_json.Segment(2**24 - 1, -(10**30), 0.5, True, 0.25),
     ]
-    packed = coco_json_entries.PackedSegments(segments)
+    packed = coco_json_types.PackedSegments(segments)
     assert packed == segments == [*packed] == packed[:]
     assert packed == tuple(segments)
     assert packed != segments[:1]
     assert (len(packed), packed[-1], packed[0]) == (2, segments[1], segments[0])
-    assert hash(packed) == hash(coco_json_entries.PackedSegments(packed))
-    assert not coco_json_entries.PackedSegments()
+    assert hash(packed) == hash(coco_json_types.PackedSegments(packed))
+    assert not coco_json_types.PackedSegments()

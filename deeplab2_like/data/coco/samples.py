@@ -17,7 +17,7 @@ from PIL import Image
 from deeplab2_like import errors
 from deeplab2_like.data.coco.entries import Entry
 from deeplab2_like.labels import coco_format, json_values, label_map
-from deeplab2_like.labels.coco_json_entries import Segment
+from deeplab2_like.labels.coco_json_types import Segment
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.storage import exif_convention, image_decoding, image_files
 

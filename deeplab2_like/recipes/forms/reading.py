@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 from deeplab2_like import errors
-from deeplab2_like.labels import coco_json_entries, json_values
+from deeplab2_like.labels import coco_json_types, json_values
 from deeplab2_like.labels import layers as layers_lib
 
 ALL = "all"
@@ -153,8 +153,8 @@ def _check_names(
 
 
 def add_background(
-    categories: Sequence[coco_json_entries.Category], reading: Reading
-) -> tuple[list[coco_json_entries.Category], int]:
+    categories: Sequence[coco_json_types.Category], reading: Reading
+) -> tuple[list[coco_json_types.Category], int]:
     """Adds the class of pixels that no form covers, if there is one.
 
     Args:
@@ -173,7 +173,7 @@ def add_background(
             return ordered, index
     used = {category.id for category in ordered}
     free = 0 if 0 not in used else max(used) + 1
-    added = coco_json_entries.Category(
+    added = coco_json_types.Category(
         free, reading.background, is_thing=False, color=_GREY
     )
     ordered = sorted([*ordered, added], key=lambda one: one.id)

@@ -16,7 +16,7 @@ import numpy as np
 from deeplab2_like import errors
 from deeplab2_like.data.coco.entries import Entry
 from deeplab2_like.labels import label_map, pixel_maps
-from deeplab2_like.labels.coco_json_entries import Segment
+from deeplab2_like.labels.coco_json_types import Segment
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.labels.pixel_maps import Kind
 from deeplab2_like.recipes.published import folders, labels

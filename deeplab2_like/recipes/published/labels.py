@@ -17,7 +17,7 @@ from deeplab2_like.data.coco import samples as coco_samples
 from deeplab2_like.data.coco.entries import Entry
 from deeplab2_like.data.coco.samples import Sample
 from deeplab2_like.labels import coco_format, json_values, label_map, pixel_maps
-from deeplab2_like.labels.coco_json_entries import Segment
+from deeplab2_like.labels.coco_json_types import Segment
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.labels.pixel_maps import Kind, PixelMap
 

@@ -17,7 +17,7 @@ from deeplab2_like import errors
 from deeplab2_like.data.coco import descriptions
 from deeplab2_like.data.coco.entries import Entry
 from deeplab2_like.labels import coco_json, json_documents, label_map
-from deeplab2_like.labels.coco_json_entries import Segment
+from deeplab2_like.labels.coco_json_types import Segment
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.recipes.published import folders, labels
 from deeplab2_like.recipes.published.items import (
