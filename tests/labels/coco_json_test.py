@@ -10,7 +10,7 @@ import tracemalloc
 import pytest
 
 from deeplab2_like import errors
-from deeplab2_like.labels import coco_json, coco_json_types
+from deeplab2_like.labels import coco_json
 
 LISTS = ("images", "annotations", "categories")
 
@@ -381,17 +381,3 @@ def test_an_optional_list_that_is_none_is_named(content):
     content.path.write_text(json.dumps(content.all))
     with pytest.raises(errors.DataError, match="no list `annotations`, which"):
         coco_json.load(content.path, ["images"], ["annotations"])
-
-
-def test_packed_segments_are_a_sequence():
-    segments = [
-        coco_json.Segment(9, 3, 12),
-        coco_json.Segment(2**24 - 1, -(10**30), 0.5, True, 0.25),
-    ]
-    packed = coco_json_types.PackedSegments(segments)
-    assert packed == segments == [*packed] == packed[:]
-    assert packed == tuple(segments)
-    assert packed != segments[:1]
-    assert (len(packed), packed[-1], packed[0]) == (2, segments[1], segments[0])
-    assert hash(packed) == hash(coco_json_types.PackedSegments(packed))
-    assert not coco_json_types.PackedSegments()
