@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from deeplab2_like.graph import recent_shapes
 from deeplab2_like.large_images import blending
 from deeplab2_like.postprocess import batch
 from deeplab2_like.postprocess.pixels import (
@@ -107,7 +108,7 @@ class Rows:
         return tf.constant(maps.read(name, self.first, self.last))
 
 
-@tf.function(autograph=False, reduce_retracing=False)
+@recent_shapes.trace
 def _upsample(maps_hwc: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     return upsampling.upsample_maps(tf.transpose(maps_hwc, [2, 0, 1]), size)[0]
 
@@ -119,7 +120,7 @@ def upsample_heatmap(heatmap_hw1: tf.Tensor, size: tuple[int, int]) -> Array:
     return _upsample(heatmap_hw1, size).numpy()
 
 
-@tf.function(autograph=False, reduce_retracing=False)
+@recent_shapes.trace
 def _suppress(
     heatmap_hw: tf.Tensor, threshold: float, kernel: int
 ) -> tf.Tensor:
@@ -131,7 +132,7 @@ def suppress(heatmap_hw: Array, threshold: float, kernel: int) -> Array:
     return _suppress(tf.constant(heatmap_hw), threshold, kernel).numpy()
 
 
-@tf.function(autograph=False, reduce_retracing=False)
+@recent_shapes.trace
 def _find_classes(
     scores_hwc: tf.Tensor,
     are_probabilities: bool,
@@ -175,7 +176,7 @@ def find_classes(
     return Classes(packed.numpy(), category.numpy(), scores_hwc.shape[2])
 
 
-@tf.function(autograph=False, reduce_retracing=False)
+@recent_shapes.trace
 def _upsample_offsets(
     offset_hw2: tf.Tensor, size: tuple[int, int], rows: tf.Tensor
 ) -> tf.Tensor:
