@@ -15,7 +15,8 @@ that both show they differ the more the nearer a border is. The rule:
   Where it is more even in the middle, outputs depend on all of a tile, as those
   of networks with global pooling, and only a wide blend hides where tiles meet.
 * The overlap is three margins, of which the outer two count nothing (`tiling`),
-  at least two output strides and at most half of a tile.
+  at least two output strides and at most half of a tile: tiles of one or two
+  output strides share none or one.
 """
 
 import numpy as np
@@ -40,11 +41,13 @@ def measure(net: network.TileNetwork, image: LargeImage) -> int:
         image: The image.
 
     Returns:
-        Pixels; 0 where the image fits into a tile.
+        Pixels, at most `tiling.find_largest_overlap`; 0 where the image fits
+        into a tile.
     """
     tile, stride = net.tile, net.stride
     size = (image.height, image.width)
-    quarter = tile // 4
+    largest = tiling_lib.find_largest_overlap(tile, stride, net.remainder)
+    quarter = min(tile // 4, largest)
     tiling = tiling_lib.make_tiling(size, tile, quarter, stride, net.remainder)
     room = [axis.canvas - tile for axis in (tiling.rows, tiling.columns)]
     half = tile // 2 // stride * stride
@@ -63,8 +66,7 @@ def measure(net: network.TileNetwork, image: LargeImage) -> int:
     sums = np.sum([b[0] for b in bins], axis=0)
     counts = np.sum([b[1] for b in bins], axis=0)
     margin = _choose(sums[counts > 0] / counts[counts > 0]) * stride
-    largest = tile // 2 // stride * stride
-    return min(max(3 * margin, 2 * stride), largest)
+    return min(max(3 * margin, 2 * stride), half, largest)
 
 
 def _infer(

@@ -136,7 +136,11 @@ class _Task:
     def predict_objects(self, owner: Any) -> LargeResult:
         """Predicts with a system that finds objects in each tile."""
         # Objects are no maps that could be compared position by position.
-        tiling = self._make_tiling(self.net.tile // _OBJECT_SHARE)
+        largest = tiling_lib.find_largest_overlap(
+            self.net.tile, self.net.stride, self.net.remainder
+        )
+        share = self.net.tile // _OBJECT_SHARE
+        tiling = self._make_tiling(min(share, largest))
         if not self.folder.has(_SEGMENTS):
             limit = self._segment_tiles(tiling)
             self._merge(tiling, limit)

@@ -125,6 +125,22 @@ class Tiling:
         return map(self.box, range(len(self)))
 
 
+def find_largest_overlap(
+    tile: int, output_stride: int, remainder: int = 1
+) -> int:
+    """Returns the most pixels that neighbors can share.
+
+    Args:
+        tile: See `make_axis`.
+        output_stride: As there.
+        remainder: As there.
+
+    Returns:
+        0 or more, a multiple of the output stride.
+    """
+    return tile - remainder - output_stride
+
+
 def make_axis(
     length: int, tile: int, overlap: int, output_stride: int, remainder: int = 1
 ) -> Axis:
@@ -144,12 +160,13 @@ def make_axis(
     canvas = sizes.legal_canvas(length, output_stride, remainder)
     if canvas <= tile:
         return Axis(length, canvas, tile, (0,))
-    step = (tile - remainder) // output_stride - -(-overlap // output_stride)
-    if step < 1:
+    largest = find_largest_overlap(tile, output_stride, remainder)
+    if overlap > largest:
         raise errors.ConfigError(
             f"--overlap={overlap} is too much for --tile={tile}: give at most "
-            f"{tile - remainder - output_stride}."
+            f"{largest}."
         )
+    step = (tile - remainder) // output_stride - -(-overlap // output_stride)
     steps = (canvas - tile) // output_stride
     last = -(-steps // step)
     starts = (index * steps // last for index in range(last + 1))

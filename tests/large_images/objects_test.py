@@ -79,13 +79,15 @@ class _System:
 
 @pytest.fixture(name="predict")
 def _predict(synthetic, quiet, tmp_path):
-    def predict(labels, *, limit=0, overlap=32, change=None, damaged=()):
+    def predict(
+        labels, *, limit=0, tile=65, overlap=32, change=None, damaged=()
+    ):
         def infer(canvas_bhw3):
             top, left = synthetic.read_place(canvas_bhw3)
-            part = labels[top : top + 65, left : left + 65].copy()
+            part = labels[top : top + tile, left : left + tile].copy()
             if change is not None:
                 change(left, part)
-            whole = np.full((65, 65), 255 * _DIVISOR)
+            whole = np.full((tile, tile), 255 * _DIVISOR)
             whole[: part.shape[0], : part.shape[1]] = part
             return {"labels": tf.constant(whole[np.newaxis])}
 
@@ -95,7 +97,7 @@ def _predict(synthetic, quiet, tmp_path):
         return predicting.predict_large(
             model,
             image,
-            LargeOptions(65, overlap, 3000),
+            LargeOptions(tile, overlap, 3000),
             tmp_path / "work",
             quiet,
         )
@@ -136,6 +138,15 @@ def test_an_object_across_tiles_is_one(predict):
         box = (y.min(), x.min(), y.max() + 1, x.max() + 1)
         assert tuple(table.bbox[row]) == box
     assert found.num_merged > 4
+
+
+@pytest.mark.parametrize("tile", [17, 33])
+def test_the_smallest_tiles_share_what_they_can(predict, tile):
+    labels = _draw()
+    found = predict(labels, tile=tile, overlap=None)
+    ids = found.labels.read(0, 150)
+    assert np.array_equal(ids == 0, labels // _DIVISOR == 255)
+    assert found.segments.area.sum() == np.count_nonzero(ids)
 
 
 def test_the_area_limit_of_stuff_is_that_of_the_whole(predict):

@@ -76,6 +76,8 @@ def test_too_much_overlap_is_refused():
     with pytest.raises(errors.ConfigError, match="give at most 48"):
         tiling.make_axis(200, 65, 64, 16)
     assert tiling.make_axis(65, 65, 64, 16).starts == (0,)
+    assert tiling.find_largest_overlap(65, 16) == 48
+    assert len(tiling.make_axis(200, 65, 48, 16).starts) > 1
 
 
 def test_options_are_read_from_flags():
