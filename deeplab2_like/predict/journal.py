@@ -8,7 +8,6 @@ prediction that was killed goes on where it was, and no file is replaced that
 the program did not write itself.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -18,7 +17,7 @@ from typing import IO, Any
 
 from deeplab2_like import errors
 from deeplab2_like.console import version
-from deeplab2_like.storage import json_files
+from deeplab2_like.storage import file_locks, json_files
 from deeplab2_like.storage.file_identity import Source
 
 __all__ = ["FILE", "FORMAT", "Journal", "Source"]
@@ -259,7 +258,13 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         file = os.fdopen(descriptor, "r+b", buffering=0)
-        _lock(file, self.folder)
+        if not file_locks.take(file):
+            file.close()
+            # Of no single image, which would be left out.
+            raise errors.ConfigError(
+                f"Another program is writing results to {self.folder}. Wait "
+                "for it, or give another --out."
+            )
         file.truncate(self._end)
         file.seek(self._end)
         if not self._end:
@@ -274,21 +279,3 @@ class Journal:
             if file is not None:
                 file.close()
         self._file = self._reader = None
-
-
-def _lock(file: IO[bytes], folder: pathlib.Path) -> None:
-    """Locks a journal as long as it is open, where the disk can."""
-    with contextlib.suppress(ImportError):
-        import fcntl
-
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            # Of no single image, which would be left out.
-            raise errors.ConfigError(
-                f"Another program is writing results to {folder}. Wait for it, "
-                "or give another --out."
-            ) from None
-        except OSError:
-            return  # Some network disks cannot lock.

@@ -9,7 +9,6 @@ settings are the same and whose checksum is right.
 
 import contextlib
 import dataclasses
-import fcntl
 import itertools
 import os
 import pathlib
@@ -28,7 +27,7 @@ from deeplab2_like.recipes.published import shard_counts
 from deeplab2_like.recipes.published.items import Item
 from deeplab2_like.recipes.published.pool import Loaded, Pool
 from deeplab2_like.recipes.published.shard_counts import ShardCounts
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import file_locks, whole_files
 
 # Images with problems that are looked for before giving up.
 MAX_PROBLEMS = 20
@@ -137,7 +136,6 @@ def write_split(
             another process writes them.
     """
     target = plan.target
-    target.work.mkdir(parents=True, exist_ok=True)
     with _lock(target.work):
         is_complete = (target.work / _COMPLETE).exists()
         old = record_writer.find_shards(str(target.folder), target.split)
@@ -162,15 +160,16 @@ def write_split(
 @contextlib.contextmanager
 def _lock(folder: pathlib.Path) -> Iterator[None]:
     """Keeps other processes from the folder; ends with this process."""
-    with open(folder / _LOCK, "w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise errors.DataError(
-                f"Another process writes the same split to {folder.parent}. "
-                "Wait until it ends, or give another --out."
-            ) from None
+    lock = file_locks.FileLock(folder / _LOCK)
+    if not lock.acquire():
+        raise errors.DataError(
+            f"Another process writes the same split to {folder.parent}. "
+            "Wait until it ends, or give another --out."
+        )
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _find_kept(plan: Plan) -> list[ShardCounts | None]:
@@ -345,7 +344,14 @@ def _move(
 def remove_work(target: Target) -> None:
     """Removes what was needed to go on; the split is complete.
 
+    Another process that writes the split by now removes it itself.
+
     Args:
         target: The shards.
     """
-    shutil.rmtree(target.work, ignore_errors=True)
+    if not target.work.exists():
+        return
+    lock = file_locks.FileLock(target.work / _LOCK)
+    if lock.acquire():
+        shutil.rmtree(target.work, ignore_errors=True)
+        lock.release()

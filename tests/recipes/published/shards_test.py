@@ -226,6 +226,28 @@ def test_two_calls_at_once_do_not_mix(write, tmp_path):
     write()
 
 
+def test_work_files_are_left_to_another_process(tmp_path):
+    target = shards.Target(tmp_path, "val", 1)
+    target.work.mkdir()
+    (target.work / "val-00000-of-00001.tfrecord").touch()
+    with open(target.work / "lock", "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        shards.remove_work(target)
+        assert len(list(target.work.iterdir())) == 2
+    shards.remove_work(target)
+    assert not target.work.exists()
+    shards.remove_work(target)
+    assert not target.work.exists()
+
+
+def test_disks_that_cannot_lock_are_written(write, monkeypatch):
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    write()
+
+
 def _kill_at_random_moments(city, out, count, seed):
     """Runs the command and kills it; returns how often it was killed."""
     command = [
