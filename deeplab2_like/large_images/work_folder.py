@@ -5,8 +5,10 @@ Each step of the work (a tile, a band) writes files of its own, whose last one
 appears whole or not at all; it is the note that the step is done. So a
 prediction that was killed anywhere goes on with the next step, and several
 kills give the same bytes as none. `plan.json` says what the work is for: the
-files of other work in the same folder are deleted.
+files of other work in the same folder are deleted, unless another program
+writes them.
 
+    .work.lock          which program that is; empty
     plan.json           what the work is for
     notes.json          what was decided on the way, such as the overlap
     tiles/000012.heads  head outputs of a tile, see `HeadShape`
@@ -30,9 +32,12 @@ import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.large_images.source import Box
-from deeplab2_like.storage import json_files, whole_files
+from deeplab2_like.storage import file_locks, json_files, whole_files
 
+_LOCK = ".work.lock"
 _PLAN, _NOTES = "plan.json", "notes.json"
+# Some of what each plan says.
+_PLAN_KEYS = {"format", "version", "model", "image"}
 TILES, BANDS = "tiles", "bands"
 
 
@@ -74,27 +79,39 @@ class WorkFolder:
     def __init__(self, path: str | os.PathLike[str], plan: Mapping[str, Any]):
         """Opens or creates the folder; deletes files of other work.
 
+        No other program can do so as long as this object exists.
+
         Args:
             path: The folder: of earlier work, empty or not there.
-            plan: What the work is for.
+            plan: What the work is for, with "format", "version", "model" and
+                "image".
 
         Raises:
+            ConfigError: Another program has the folder.
             DataError: The folder holds something else.
         """
         self.path = pathlib.Path(path)
         text = json_files.to_text(plan)
         file = self.path / _PLAN
+        partial = whole_files.partial_path(file)
+        names = {one.name for one in _list(self.path)}
+        # A kill may have left a part of the plan.
+        is_other = _PLAN not in names and names - {_LOCK, partial.name}
+        if is_other or not _may_be_plan(file):
+            raise errors.DataError(
+                f"{self.path} holds files that are no work files of this "
+                "program. Give a folder that is empty or does not exist."
+            )
+        self._lock = reserve(self.path)
+        if self._lock is None:
+            raise errors.ConfigError(
+                f"Another program predicts an image with the work files in "
+                f"{self.path}. Wait for it, or give another folder."
+            )
         if file.is_file() and file.read_text(encoding="utf-8") != text:
-            clear(self.path)
+            _delete_work(self.path)
         if not file.is_file():
-            # A kill may have left a part of the plan.
-            whole_files.partial_path(file).unlink(missing_ok=True)
-            if self.path.is_dir() and any(self.path.iterdir()):
-                raise errors.DataError(
-                    f"{self.path} holds files that are no work files of this "
-                    "program. Give a folder that is empty or does not exist."
-                )
-            self.path.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)
             whole_files.write_text(file, text)
         for folder in (TILES, BANDS):
             (self.path / folder).mkdir(exist_ok=True)
@@ -275,15 +292,63 @@ def _read(
     return values
 
 
-def clear(path: str | os.PathLike[str]) -> None:
-    """Deletes a folder of work files, if it is one."""
+def reserve(path: str | os.PathLike[str]) -> file_locks.FileLock | None:
+    """Keeps other programs from a folder, as long as the result exists.
+
+    Args:
+        path: The folder of a `WorkFolder`, before there is one or besides.
+
+    Returns:
+        None where another program has it.
+    """
+    file = pathlib.Path(path, _LOCK)
+    lock = file_locks.find_own(file)
+    if lock is None:
+        lock = file_locks.FileLock(file)
+        if not lock.acquire():
+            return None
+    return lock
+
+
+def clear(path: str | os.PathLike[str]) -> bool:
+    """Deletes a folder of work files, if it is one.
+
+    Returns:
+        False where another program writes there; then nothing is deleted.
+    """
     folder = pathlib.Path(path)
-    if not (folder / _PLAN).is_file():
-        return
+    names = {file.name for file in _list(folder)}
+    if names.isdisjoint({_PLAN, _LOCK}) or not _may_be_plan(folder / _PLAN):
+        return True
+    lock = reserve(folder)
+    if lock is None:
+        return False
+    _delete_work(folder)
+    (folder / _LOCK).unlink(missing_ok=True)
+    if not _list(folder):
+        folder.rmdir()
+    return True
+
+
+def _may_be_plan(file: pathlib.Path) -> bool:
+    """Returns whether a file is none of a user that only has the same name."""
+    if not file.is_file():
+        return True
+    try:
+        # A computer that lost its power may leave an empty file, or zeros.
+        text = file.read_text(encoding="utf-8").strip("\0")
+        return not text or {*json.loads(text)} >= _PLAN_KEYS
+    except (TypeError, ValueError):
+        return False
+
+
+def _list(folder: pathlib.Path) -> list[pathlib.Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _delete_work(folder: pathlib.Path) -> None:
     for name in (TILES, BANDS):
         shutil.rmtree(folder / name, ignore_errors=True)
     for pattern in ("*.npz", ".*.partial", _NOTES, _PLAN):
         for file in folder.glob(pattern):
             file.unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()

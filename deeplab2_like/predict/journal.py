@@ -36,6 +36,7 @@ class Journal:
     Attributes:
         folder: Folder of the results.
         existed: Whether the folder had a journal of this model and options.
+        is_refused: Whether another program writes or has written the results.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Journal:
                 options or of another program.
         """
         self.folder = pathlib.Path(folder)
-        self.existed = False
+        self.existed = self.is_refused = False
         self._path = self.folder / FILE
         self._header = {
             "format": FORMAT,
@@ -73,6 +74,8 @@ class Journal:
             "replaces_files": overwrite,
         }
         self._end = 0
+        # Bytes of the file as it is known; None: it is replaced anyway.
+        self._size = None if overwrite else 0
         self._offsets: dict[str, int] = {}
         self._begun: set[str] = set()
         self._file: IO[bytes] | None = None
@@ -88,6 +91,7 @@ class Journal:
     def _load(self) -> None:
         """Reads where the entries are; a last line without end is cut off."""
         with self._path.open("rb") as file:
+            self._size = os.fstat(file.fileno()).st_size
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
@@ -251,20 +255,29 @@ class Journal:
         data = json_files.to_line(entry).encode() + b"\n"
         start = self._end
         self._file.write(data)
-        self._end += len(data)
+        self._size = self._end = start + len(data)
         return start
 
     def _open(self) -> IO[bytes]:
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         file = os.fdopen(descriptor, "r+b", buffering=0)
+        problem = ""
         if not file_locks.take(file):
-            file.close()
-            # Of no single image, which would be left out.
-            raise errors.ConfigError(
+            problem = (
                 f"Another program is writing results to {self.folder}. Wait "
                 "for it, or give another --out."
             )
+        elif self._size not in (None, os.fstat(descriptor).st_size):
+            problem = (
+                f"Another program has written results to {self.folder} since "
+                "this one began. Give the same command again."
+            )
+        if problem:
+            file.close()
+            self.is_refused = True
+            # Of no single image, which would be left out.
+            raise errors.ConfigError(problem)
         file.truncate(self._end)
         file.seek(self._end)
         if not self._end:

@@ -223,7 +223,13 @@ class ResultFolder:
         return PanopticResult.from_coco(ids_hw, entry, self._descriptor)
 
     def close(self) -> None:
-        """Writes the JSON files, of the images and of the failures."""
+        """Writes the JSON files, of the images and of the failures.
+
+        Those of another program that writes to the folder are left to it.
+        """
+        if self.journal.is_refused:
+            self.journal.close()
+            return
         if self._listed:
             coco_writer.write_index(
                 self.json_path,

@@ -33,8 +33,6 @@ def predict_image(file: image_files.ImageFile, run: Run) -> None:
     journal, results = run.results.journal, run.results
     source = file_identity.describe(path)
     work = results.folder / _name_hidden(file.name)
-    if not journal.existed:
-        work_folder.clear(work)  # As --overwrite predicts all again.
     if not journal.find(file.name, source):
         names = outputs.name_files(file.name, kinds, path)
         journal.require_free(file.name, names.values())
@@ -73,8 +71,10 @@ def _predict_image(
         report.log(
             f"{file.relative_path}: {image.width} x {image.height} pixels"
         )
-        model = run.model
-        run.results.journal.begin(file.name)
+        model, journal = run.model, run.results.journal
+        journal.begin(file.name)  # From now on no other program writes here.
+        if not journal.existed:
+            work_folder.clear(work)  # As --overwrite predicts all again.
         result = model.predict_large(
             image, options.tile_options, work_folder=work, report=report
         )
@@ -93,7 +93,7 @@ def _predict_image(
             run.descriptor,
             report,
         )
-    run.results.journal.complete(
+    journal.complete(
         file.name,
         source,
         written,

@@ -9,7 +9,7 @@ import pytest
 from deeplab2_like import errors
 from deeplab2_like.large_images import predicting, work_folder
 from deeplab2_like.large_images.options import LargeOptions
-from deeplab2_like.storage import whole_files
+from deeplab2_like.storage import file_locks, whole_files
 
 _SIZE = (97, 100)
 _OPTIONS = LargeOptions(65, 32, 3000)
@@ -109,11 +109,61 @@ def test_files_of_others_are_not_touched(predict, tmp_path):
     assert file.read_text() == "mine"
 
 
+def test_files_of_a_plan_of_others_are_not_touched(predict, tmp_path):
+    folder = tmp_path / "work"
+    for name in ("plan.json", "tiles/mine.txt", "mine.npz"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text('["mine"]')
+    before = _hash_files(folder)
+    with pytest.raises(errors.DataError, match="no work files"):
+        predict(folder)
+    assert work_folder.clear(folder)
+    assert _hash_files(folder) == before
+
+
+def test_a_plan_that_was_lost_with_the_power_is_made_anew(predict, tmp_path):
+    predict(tmp_path / "work")
+    (tmp_path / "work" / "plan.json").write_bytes(bytes(100))
+    predict(tmp_path / "work")
+    assert predict.reads == 6
+
+
+def test_work_files_of_another_program_are_left_alone(predict, tmp_path):
+    """Neither other work, nor who deletes them, touches them."""
+    folder = tmp_path / "work"
+    predict(folder)
+    before = _hash_files(folder)
+    with (folder / ".work.lock").open() as file:
+        assert file_locks.take(file.fileno())
+        for options in (_OPTIONS, LargeOptions(65, 16, 3000)):
+            with pytest.raises(errors.ConfigError, match="Another program"):
+                predict(folder, options=options)
+        assert not work_folder.clear(folder)
+        assert _hash_files(folder) == before
+    assert work_folder.clear(folder)
+    assert not folder.exists()
+
+
+def test_what_a_result_reads_is_not_deleted_by_other_programs(
+    predict, tmp_path
+):
+    result = predict(tmp_path / "work")
+    with (tmp_path / "work" / ".work.lock").open() as file:
+        assert not file_locks.take(file)
+        del result
+        assert file_locks.take(file)
+
+
 def test_clear_leaves_nothing(predict, tmp_path):
     predict(tmp_path / "work")
     names = {name.split("/")[0] for name in _hash_files(tmp_path / "work")}
-    assert names == {"plan.json", "notes.json", "bands", "centers.npz"} | {
-        "segments.npz"
+    assert names == {
+        ".work.lock",
+        "plan.json",
+        "notes.json",
+        "bands",
+        "centers.npz",
+        "segments.npz",
     }
     work_folder.clear(tmp_path / "work")
     assert not (tmp_path / "work").exists()

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from deeplab2_like import errors, predict
+from deeplab2_like.predict import models
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _PROGRAM = """
@@ -212,6 +213,30 @@ def test_two_programs_do_not_write_to_one_folder(fake, write_boxes, tmp_path):
 
     fake.stop = start_another
     assert predict.predict_files("model", [images], out).num_images == 3
+
+
+@pytest.mark.usefixtures("fake")
+def test_what_another_program_wrote_in_the_meantime_is_kept(
+    write_boxes, tmp_path, monkeypatch
+):
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_boxes(images, 2)
+    predict.predict_files("model", [images], out)
+    write_boxes(images, 4)
+    fake_load, begun = models.load, []
+
+    def load(*arguments):
+        if not begun:
+            begun.append(True)
+            predict.predict_files("model", [images], out)
+        return fake_load(*arguments)
+
+    monkeypatch.setattr(models, "load", load)
+    with pytest.raises(errors.ConfigError, match="since this one began"):
+        predict.predict_files("model", [images], out)
+    content = json.loads((out / "panoptic.json").read_text())
+    assert len(content["images"]) == 4
+    assert predict.predict_files("model", [images], out).num_kept == 4
 
 
 @pytest.mark.usefixtures("fake")

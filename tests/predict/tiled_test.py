@@ -89,6 +89,27 @@ def test_a_kill_while_files_are_written_is_gone_on_from(
     assert len(done.large) == 3
 
 
+def test_work_files_of_a_program_that_runs_are_not_deleted(
+    run, write_image, tmp_path, monkeypatch
+):
+    """As by one with --overwrite, which begins while another one predicts."""
+    write_image(tmp_path / "a.png", 1, (90, 140))
+    write_tile = work_folder.WorkFolder.write_tile
+    refused = []
+
+    def start_another(folder, index, maps):
+        write_tile(folder, index, maps)
+        if not refused:
+            with pytest.raises(errors.ConfigError, match="Another program"):
+                run("a.png", overwrite=True)
+            refused.append(folder.has_tile(index))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work_folder.WorkFolder, "write_tile", start_another)
+        assert len(run("a.png").large) == 3
+    assert refused == [True]
+
+
 def test_what_cannot_be_read_is_named(run, write_image, tmp_path):
     write_image(tmp_path / "a.png", 1, (70, 80))
     (tmp_path / "b.png").write_bytes(b"no image")
