@@ -15,7 +15,13 @@ from deeplab2_like.config import textproto
 from deeplab2_like.console import progress
 from deeplab2_like.data import class_pixels
 from deeplab2_like.labels.descriptor import DatasetDescriptor
-from deeplab2_like.recipes import conversion, forms, out_folder, preparing
+from deeplab2_like.recipes import (
+    contact_sheet,
+    conversion,
+    forms,
+    out_folder,
+    preparing,
+)
 from deeplab2_like.recipes.forms import tree
 from deeplab2_like.recipes.forms.source import Example
 from deeplab2_like.recipes.published import shard_counts, shards
@@ -54,6 +60,7 @@ def prepare(
     records = out / out_folder.RECORDS_FOLDER
     is_unfinished = any(records.glob(".*.partial"))
     out_folder.check(out, overwrite=overwrite or is_unfinished)
+    contact_sheet.check(out / out_folder.PICTURE_FILE)
     source = forms.find_source(request)
     if source.question:
         raise errors.DataError(source.question)
@@ -145,8 +152,9 @@ def _describe_files(
 ) -> str:
     """Returns a text that changes with the files that labels may be read from.
 
-    Left out are hidden files, which no form reads, what lies in `out`, and the
-    files of single images, which their shard depends on.
+    Left out are hidden files, which no form reads, what this program writes to
+    `out`, which may be or hold the folder of the data, and the files of single
+    images, which their shard depends on.
     """
     digest = hashlib.sha256(repr(request).encode("utf-8", "surrogatepass"))
     own = {
@@ -156,10 +164,11 @@ def _describe_files(
         if path
     }
     written = os.path.realpath(out)
-    for name in tree.Tree.look(request.root).files:
-        path = os.path.join(request.root, name)
+    for path in _list_inputs(request):
         real = os.path.realpath(path)
-        if real in own or os.path.commonpath([real, written]) == written:
+        if real in own or out_folder.is_written(
+            os.path.relpath(real, written).replace(os.sep, "/")
+        ):
             continue
         try:
             status = os.stat(path)
@@ -168,3 +177,24 @@ def _describe_files(
         line = f"{path} {status.st_size} {status.st_mtime_ns}\n"
         digest.update(line.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def _list_inputs(request: forms.Request) -> list[str]:
+    """Lists the files of all folders that the user named."""
+    reading = request.reading
+    folders = (
+        request.root,
+        request.image_dir,
+        request.panoptic_dir,
+        reading.label_dir,
+        reading.instance_dir,
+    )
+    return [
+        *(
+            os.path.join(folder, name)
+            for folder in folders
+            if folder
+            for name in tree.Tree.look(folder).files
+        ),
+        *([str(reading.classes)] if reading.classes else []),
+    ]

@@ -14,6 +14,7 @@ from deeplab2_like.storage import whole_files
 CONFIG_FILE = "config.textproto"
 DATASET_FILE = "dataset.textproto"
 RECORDS_FOLDER = "records"
+PICTURE_FILE = "samples.png"
 # By these lines an older file is known to be ours.
 SIGNATURE = "Written by deeplab2-new."
 PREPARE_SIGNATURE = "Written by deeplab2-prepare."
@@ -65,6 +66,18 @@ def _is_ours(file: pathlib.Path) -> bool:
     return SIGNATURE in text or PREPARE_SIGNATURE in text
 
 
+def is_written(path: str) -> bool:
+    """Returns whether a file of the folder is one that is written to it.
+
+    Args:
+        path: Path below the folder, with "/".
+    """
+    *folders, name = path.split("/")
+    if folders == [RECORDS_FOLDER]:
+        return bool(_SHARD.fullmatch(name)) or name in _SIDE_FILES
+    return not folders and name in (CONFIG_FILE, DATASET_FILE, PICTURE_FILE)
+
+
 @contextlib.contextmanager
 def open_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
     """Opens the folder for writing; the files appear when the block ends.
@@ -87,7 +100,7 @@ def open_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
     records = out / RECORDS_FOLDER
     records.mkdir(exist_ok=True)
     for name in os.listdir(records):
-        if _SHARD.fullmatch(name) or name in _SIDE_FILES:
+        if is_written(f"{RECORDS_FOLDER}/{name}"):
             (records / name).unlink()
     for file in sorted((work / RECORDS_FOLDER).iterdir()):
         file.replace(records / file.name)

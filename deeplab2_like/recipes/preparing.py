@@ -25,7 +25,6 @@ from deeplab2_like.recipes import (
 from deeplab2_like.recipes import survey as survey_lib
 from deeplab2_like.recipes.forms.source import VAL, Example, Source
 
-PICTURE_FILE = "samples.png"
 # Images that are looked at before anything is written.
 MAX_LOOKED_AT = 200
 _MAX_PROBLEMS = 20
@@ -152,7 +151,7 @@ def write(
     report = report or progress.Progress()
     out = pathlib.Path(out)
     out_folder.check(out, overwrite=overwrite)
-    contact_sheet.check(out / PICTURE_FILE)
+    contact_sheet.check(out / out_folder.PICTURE_FILE)
     source = forms.find_source(request)
     if source.question:
         raise errors.DataError(source.question)
@@ -197,7 +196,7 @@ def draw_samples(
     """
     drawn = [examples[i].load() for i in _spread(len(examples))]
     contact_sheet.write(
-        folder / PICTURE_FILE, contact_sheet.draw(drawn, descriptor)
+        folder / out_folder.PICTURE_FILE, contact_sheet.draw(drawn, descriptor)
     )
 
 
