@@ -6,7 +6,6 @@ from them. Images are compared by their decoded pixels.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 
 from deeplab2_like import errors
@@ -14,7 +13,7 @@ from deeplab2_like.console import progress
 from deeplab2_like.data import same_images
 from deeplab2_like.data.records import files as record_files
 from deeplab2_like.naive_student import unlabeled
-from deeplab2_like.storage import user_paths
+from deeplab2_like.storage import file_identity, user_paths
 
 _MAX_NAMED = 3
 
@@ -36,8 +35,7 @@ def identify(patterns: Sequence[str]) -> str:
     for path in record_files.find_files(list(patterns)):
         line = path
         if not user_paths.is_remote(path):
-            status = os.stat(path)
-            line = f"{path} {status.st_size} {status.st_mtime_ns}"
+            line = f"{path} {file_identity.describe(path).version}"
         found.update(f"{line}\n".encode("utf-8", "surrogatepass"))
     return found.hexdigest()
 

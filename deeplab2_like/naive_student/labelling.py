@@ -266,8 +266,8 @@ class _Run:
         """Returns what labels depend on besides their image, as a checksum."""
         names = hashlib.sha256()
         if self._options.class_balance < 1:
-            # Thresholds depend on which images there are.
-            names.update("\n".join(i.full_name for i in images).encode())
+            # Thresholds depend on the images.
+            names.update("\n".join(i.version for i in images).encode())
         lines = [
             str(_FORMAT),
             models.identify(self._facts)["fingerprint"],

@@ -23,6 +23,7 @@ from deeplab2_like.predict import inputs as inputs_lib
 from deeplab2_like.predict.options import PredictOptions
 from deeplab2_like.predict.running import require_video_reader
 from deeplab2_like.storage import (
+    file_identity,
     image_decoding,
     image_files,
     in_order,
@@ -80,6 +81,12 @@ class UnlabeledImage:
     def full_name(self) -> str:
         """The name that training and predictions show."""
         return f"{self.sequence}/{self.name}" if self.sequence else self.name
+
+    @property
+    def version(self) -> str:
+        """Its name, and which versions of its files they are."""
+        found = [file_identity.describe(path).version for path in self.inputs]
+        return f"{self.full_name!a} {found}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -311,8 +318,8 @@ def _find_frames(
 
 def _identify(path: pathlib.Path) -> str:
     """Returns a checksum of path, size and time of a file."""
-    status = path.stat()
-    text = f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"
+    found = file_identity.describe(path)
+    text = f"{found.path} {found.version}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[
         :_KEY_LETTERS
     ]

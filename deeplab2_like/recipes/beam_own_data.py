@@ -26,7 +26,7 @@ from deeplab2_like.recipes.forms import tree
 from deeplab2_like.recipes.forms.source import Example
 from deeplab2_like.recipes.published import shard_counts, shards
 from deeplab2_like.recipes.published.items import Item
-from deeplab2_like.storage import user_paths
+from deeplab2_like.storage import file_identity, user_paths
 
 
 def prepare(
@@ -170,11 +170,7 @@ def _describe_files(
             os.path.relpath(real, written).replace(os.sep, "/")
         ):
             continue
-        try:
-            status = os.stat(path)
-        except OSError:
-            continue  # A link to nothing.
-        line = f"{path} {status.st_size} {status.st_mtime_ns}\n"
+        line = f"{path} {file_identity.describe(path).version}\n"
         digest.update(line.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 

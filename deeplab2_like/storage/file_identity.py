@@ -23,6 +23,11 @@ class Source:
     changed: int
     part: int | None = None
 
+    @property
+    def version(self) -> str:
+        """What changes with the content, wherever the file lies."""
+        return f"{self.size} {self.changed}"
+
     @classmethod
     def of_file(cls, path: str | os.PathLike[str]) -> Self:
         """Describes a file; one that cannot be read too."""

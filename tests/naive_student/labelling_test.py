@@ -188,6 +188,25 @@ def test_what_was_stopped_goes_on_and_ends_with_the_same_bytes(
     assert _read_all(out) == _read_all(at_once)
 
 
+def test_an_image_that_changed_changes_the_thresholds_of_all(
+    fake, write_images, tmp_path
+):
+    images = write_images(tmp_path / "images")
+    out, at_once = tmp_path / "out", tmp_path / "at_once"
+
+    def stop():
+        raise SystemExit(75)
+
+    fake.stop, fake.stop_at = stop, 9
+    with pytest.raises(SystemExit):
+        labelling.label_images("model", [images], out, _BALANCED)
+    fake.stop_at = 0
+    Image.new("RGB", (40, 20), (130, 0, 0)).save(images / "0.png")
+    labelling.label_images("model", [images], out, _BALANCED)
+    labelling.label_images("model", [images], at_once, _BALANCED)
+    assert _read_all(out) == _read_all(at_once)
+
+
 def test_the_model_is_loaded_once_by_the_thread_that_asked(
     fake, write_images, tmp_path, monkeypatch
 ):

@@ -17,7 +17,7 @@ from deeplab2_like.data.coco.records import Summary
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.recipes.published.items import Item
 from deeplab2_like.recipes.published.pool import LoadedImage
-from deeplab2_like.storage import json_files
+from deeplab2_like.storage import file_identity, json_files
 
 # Changes when records of the same files become others.
 _FORMAT = 1
@@ -162,11 +162,8 @@ def compute_fingerprint(
     for item in items:
         lines = [f"{item.sequence}/{item.name}"]
         for path in item.inputs:
-            try:
-                status = os.stat(path)
-                facts = f"{status.st_size} {status.st_mtime_ns}"
-            except OSError:
-                facts = "missing"  # The loader says so.
-            lines.append(f"{os.path.basename(path)} {facts}")
+            # Of one that is missing the loader says so.
+            version = file_identity.describe(path).version
+            lines.append(f"{os.path.basename(path)} {version}")
         digest.update("\n".join([*lines, ""]).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
