@@ -21,6 +21,7 @@ from typing import Any
 
 from deeplab2_like import errors
 from deeplab2_like.storage import any_files, json_files, whole_files
+from deeplab2_like.trainer import stopping
 
 LOCK_FILE = "training.lock"
 
@@ -28,6 +29,7 @@ _RENEW_SECONDS = 30
 # A lock of another machine that was not renewed for this long is left over.
 _STALE_SECONDS = 300
 _LOOK_SECONDS = 5.0
+_TELL_SECONDS = 1.0
 # Tells this process from others of the same host name and number.
 _TOKEN = secrets.token_hex(8)
 
@@ -275,14 +277,18 @@ def _renew(
     if any_files.exists(file):
         other = _read(file)
         if other["process"] != -1 and not _is_own(other):
-            say(
+            text = (
                 "Error: the folder of this run is in use by a trainer on "
                 f"{other['host']}, process {other['process']}, since "
                 f"{other['since']}, which took it over when this process did "
                 f"not renew {file} for {_STALE_SECONDS} s. This one ends; "
                 "nothing more is saved."
             )
-            os._exit(errors.CheckpointError.exit_code)
+            # The other one writes already.
+            try:
+                stopping.call_within(_TELL_SECONDS, lambda: say(text))
+            finally:
+                os._exit(errors.CheckpointError.exit_code)
     whole_files.write_text(file, json_files.to_line(owner))
 
 

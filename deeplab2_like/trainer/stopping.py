@@ -8,6 +8,7 @@ cannot wait for the end of the loop.
 """
 
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -157,18 +158,21 @@ class Watch:
             if not has_announced:
                 has_announced = True
                 more = "; press Ctrl-C again to stop at once."
-                with contextlib.suppress(Exception):  # The terminal is gone.
-                    self._say(
-                        self._plan + (more if number == signal.SIGINT else ".")
-                    )
+                text = self._plan + (more if number == signal.SIGINT else ".")
+                # The terminal may be gone, or not read any more.
+                call_within(
+                    _PATIENCE_SECONDS, functools.partial(self._say, text)
+                )
             elif number == signal.SIGINT and not self._reached_python.wait(
                 _PATIENCE_SECONDS
             ):
                 self._end_process()
 
     def _end_process(self) -> None:
-        leave(self._before_exit)
-        os._exit(INTERRUPT_CODE)
+        try:
+            leave(self._before_exit)
+        finally:
+            os._exit(INTERRUPT_CODE)
 
 
 def leave(functions: Iterable[Callable[[], None]]) -> None:
@@ -180,8 +184,16 @@ def leave(functions: Iterable[Callable[[], None]]) -> None:
     Args:
         functions: What to call, in this order; the output is flushed last.
     """
-    for function in (*functions, sys.stdout.flush, sys.stderr.flush):
+    for function in (*functions, _flush_stdout, _flush_stderr):
         call_within(LEAVE_SECONDS, function)
+
+
+def _flush_stdout() -> None:
+    sys.stdout.flush()  # None where a program was started without.
+
+
+def _flush_stderr() -> None:
+    sys.stderr.flush()
 
 
 def call_within(seconds: float, function: Callable[[], None]) -> None:

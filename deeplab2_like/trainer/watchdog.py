@@ -183,6 +183,13 @@ class Watchdog:
             if part is None or self._clock() - part.begin <= part.seconds:
                 return
             self._part = None
+        try:
+            self._tell(part)
+        finally:
+            self._end_process(stopping.EXIT_CODE)
+
+    def _tell(self, part: _Part) -> None:
+        """Writes and says what took too long, as far as that can be done."""
         where = "The stacks of its threads could not be written."
         # The disk may be what hangs.
         stopping.call_within(_WRITE_SECONDS, self._write_stacks)
@@ -195,7 +202,6 @@ class Watchdog:
             "last checkpoint."
         )
         stopping.leave([lambda: self._say(text), self._before_exit])
-        self._end_process(stopping.EXIT_CODE)
 
     def _write_stacks(self) -> None:
         """Writes the stacks of all threads."""

@@ -89,6 +89,30 @@ def test_a_process_whose_lock_was_taken_over_ends(lock, monkeypatch):
     assert "in use by a trainer on another-host, process 1" in lines[0]
 
 
+def test_a_process_whose_lock_was_taken_over_ends_without_output(
+    lock, monkeypatch
+):
+    codes = []
+    monkeypatch.setattr(folder_lock.os, "_exit", codes.append)
+    monkeypatch.setattr(folder_lock, "_TELL_SECONDS", 0.01)
+    _write(lock, **_OTHER)
+
+    def fail(_):
+        raise BrokenPipeError
+
+    never = threading.Event()
+    for say in (fail, lambda _: never.wait()):
+        # In a thread, so that the test fails where it does not end.
+        renews = threading.Thread(
+            target=folder_lock._renew,
+            args=(str(lock), {"host": "this", "process": 7}, say),
+            daemon=True,
+        )
+        renews.start()
+        renews.join(30)
+    assert codes == 2 * [errors.CheckpointError.exit_code]
+
+
 def test_only_the_own_lock_is_given_back_in_a_hurry(tmp_path, lock):
     folder_lock.unlock(str(tmp_path))
     _write(lock, **_OTHER)

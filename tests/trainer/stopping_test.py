@@ -2,6 +2,7 @@
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -65,6 +66,20 @@ def test_handlers_are_as_before_behind_the_block():
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     with pytest.raises(KeyboardInterrupt):
         _send(signal.SIGINT)
+
+
+def test_an_output_that_is_not_read_does_not_keep_the_second_ctrl_c(
+    monkeypatch,
+):
+    monkeypatch.setattr(stopping, "_PATIENCE_SECONDS", 0.01)
+    is_ended, never = threading.Event(), threading.Event()
+    watch = stopping.Watch(lambda _: never.wait())
+    monkeypatch.setattr(watch, "_end_process", is_ended.set)
+    ours, theirs = socket.socketpair()
+    threading.Thread(target=watch._listen, args=(ours,), daemon=True).start()
+    theirs.send(bytes([signal.SIGINT]) * 2)
+    assert is_ended.wait(30)
+    theirs.close()
 
 
 def test_a_signal_that_is_switched_off_stays_off():

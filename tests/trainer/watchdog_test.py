@@ -142,6 +142,25 @@ def test_the_process_ends_where_leaving_hangs(tmp_path, monkeypatch):
     assert case.codes == [stopping.EXIT_CODE]
 
 
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_the_process_ends_without_output(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(watchdog.stopping.sys, name, None)
+    case = _Case(tmp_path, **_LIMITS)
+    with case.dog.saving():
+        assert case.is_ended_after(21)
+    assert case.exits
+
+
+def test_the_process_ends_where_no_thread_can_start(case, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with case.dog.saving(), pytest.raises(RuntimeError):
+        case.is_ended_after(21)
+    assert case.codes == [stopping.EXIT_CODE]
+
+
 def test_an_error_of_leaving_counts_for_nothing(tmp_path):
     def fail():
         raise OSError("The disk is gone.")
