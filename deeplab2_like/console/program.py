@@ -15,7 +15,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 
 from deeplab2_like import errors
-from deeplab2_like.console import usage, version
+from deeplab2_like.console import streams, usage, version
 from deeplab2_like.storage import whole_files
 
 _DEBUG = flags.DEFINE_bool(
@@ -107,6 +107,7 @@ def run(
             print("Interrupted.", file=sys.stderr)
             sys.exit(130)
 
+    streams.open_missing()
     command = list(sys.argv if argv is None else argv)
     # absl knows the main module by the name of its file, too.
     own_flags = {

@@ -5,6 +5,7 @@ import ast
 import configparser
 import importlib
 import importlib.metadata
+import os
 import pathlib
 import re
 import subprocess
@@ -18,6 +19,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _PACKAGE = _ROOT / "deeplab2_like"
 _PROGRAM = """
 import errno
+import os
 from absl import flags
 from deeplab2_like import errors
 from deeplab2_like.console import path_flags, program
@@ -40,6 +42,14 @@ def _main(arguments):
         raise OSError(errno.ENOSPC, "No space left on device", "out.bin")
     if kind == "interrupt":
         raise KeyboardInterrupt
+    if kind == "write":
+        with open(os.environ["FILE"], "w") as file:
+            file.write("content")
+            file.flush()
+            print("output", flush=True)
+            os.write(1, b"of native code")
+            os.write(2, b"of native code")
+        return
     if kind == "pipe":
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
     if kind != "fine":
@@ -57,6 +67,22 @@ def _run(*arguments):
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_files_of_the_program(tmp_path, closed):
+    file = tmp_path / "file"
+    command = [sys.executable, "-c", _PROGRAM, "--kind=write"]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command],
+        cwd=_ROOT,
+        env={**os.environ, "FILE": str(file)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert file.read_text() == "content"
 
 
 @pytest.mark.parametrize(
