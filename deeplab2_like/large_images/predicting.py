@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predicts an image larger than memory, tile by tile and band by band.
 
-In reading order: `predict_large`; the network on tiles, `_predict_tiles`; the
-post-processing of the whole image, `_segment`. docs/large_images.md states the
-rules, and what memory and disk they take.
+In reading order: `predict_large`; the network on tiles, `predict_tiles`; the
+post-processing of the whole image, `_segment`. Rules: docs/large_images.md.
 """
 
 import concurrent.futures
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
-from typing import Any
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from deeplab2_like.console import progress, version
 from deeplab2_like.large_images import bands as bands_lib
 from deeplab2_like.large_images import (
     blending,
+    damage,
     grouping,
     network,
     objects,
@@ -32,6 +33,7 @@ from deeplab2_like.large_images import (
     work_folder,
 )
 from deeplab2_like.large_images import options as options_lib
+from deeplab2_like.large_images import parts as parts_lib
 from deeplab2_like.large_images import tiling as tiling_lib
 from deeplab2_like.large_images.options import LargeOptions
 from deeplab2_like.large_images.result import LargeResult, Segments
@@ -41,9 +43,6 @@ from deeplab2_like.storage import in_order, json_files
 
 _FORMAT = 1
 _CENTERS, _SEGMENTS = "centers.npz", "segments.npz"
-_MAX_NAMED = 20
-# Tiles in which objects are found share a quarter of their side.
-_OBJECT_SHARE = 4
 
 
 def predict_large(
@@ -53,6 +52,7 @@ def predict_large(
     work: str | os.PathLike[str],
     report: progress.Progress,
     *,
+    parts: Sequence[pathlib.Path] = (),
     owner: Any = None,
 ) -> LargeResult:
     """Predicts the segments of an image of any size as one.
@@ -68,26 +68,53 @@ def predict_large(
             on with what is there. The result reads them; `work_folder.clear`
             deletes them.
         report: Display of the progress.
+        parts: Folders of parts whose tiles are taken over, see `parts.adopt`.
         owner: What deletes the work files when the result is not used any
             more.
 
     Raises:
         ConfigError: The tiles do not fit the model.
-        DataError: The image cannot be read, or the folder holds other files.
+        DataError: The image cannot be read, the folder holds other files, or
+            a part is of another prediction.
     """
-    factor = model.preprocessing.input_scale_factor
-    if factor != 1:
-        image = scaled.ScaledImage(image, factor)
-    net = network.TileNetwork(model, options)
-    folder = work_folder.WorkFolder(work, _plan(model, image, options))
-    task = _Task(model, image, options, net, folder, report)
+    task = _Task.open(model, image, options, work, report)
+    for path in parts:
+        parts_lib.adopt(task.folder, path)
     if model.system.pixel_rules is not None:
         result = task.predict_pixels(model.system.pixel_rules, owner)
     else:
         result = task.predict_objects(owner)
-    if isinstance(image, scaled.ScaledImage):
-        return scaled.restore(result, image)
+    if isinstance(task.image, scaled.ScaledImage):
+        return scaled.restore(result, task.image)
     return result
+
+
+def predict_part(
+    model: network.TileModel,
+    image: LargeImage,
+    options: LargeOptions,
+    work: str | os.PathLike[str],
+    part: parts_lib.Part,
+    report: progress.Progress,
+) -> None:
+    """Runs the network on a part of the tiles, and stores its outputs.
+
+    Several programs, on one or several machines, do so for the parts of an
+    image; then `predict_large` takes them over.
+
+    Args:
+        model: See `predict_large`, as for all others, and for errors.
+        image: The image.
+        options: Tiles and bands.
+        work: Folder of the work files of this part.
+        part: The part.
+        report: Display of the progress.
+    """
+    task = _Task.open(model, image, options, work, report, part)
+    if model.system.pixel_rules is not None:
+        task.predict_tiles()
+    else:
+        task.segment_tiles()
 
 
 def _plan(
@@ -117,6 +144,25 @@ class _Task:
     net: network.TileNetwork
     folder: work_folder.WorkFolder
     report: progress.Progress
+    part: parts_lib.Part
+
+    @classmethod
+    def open(
+        cls,
+        model: network.TileModel,
+        image: LargeImage,
+        options: LargeOptions,
+        work: str | os.PathLike[str],
+        report: progress.Progress,
+        part: parts_lib.Part = parts_lib.WHOLE,
+    ) -> Self:
+        """Opens the work files; see `predict_large`."""
+        factor = model.preprocessing.input_scale_factor
+        if factor != 1:
+            image = scaled.ScaledImage(image, factor)
+        net = network.TileNetwork(model, options)
+        folder = work_folder.WorkFolder(work, _plan(model, image, options))
+        return cls(model, image, options, net, folder, report, part)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -125,24 +171,16 @@ class _Task:
 
     def predict_pixels(self, rules: PixelRules, owner: Any) -> LargeResult:
         """Predicts with a system whose outputs are maps."""
-        is_given = self.options.overlap is not None
-        tiling = self._make_tiling(0 if is_given else self._find_overlap())
+        tiling = self.predict_tiles()
         if not self.folder.has(_SEGMENTS):
-            self._predict_tiles(tiling)
             self._segment(tiling, rules)
         self.folder.delete("tiles/*.heads", "bands/*.packed.f4", "bands/*.npz")
         return self._load(tiling, owner)
 
     def predict_objects(self, owner: Any) -> LargeResult:
         """Predicts with a system that finds objects in each tile."""
-        # Objects are no maps that could be compared position by position.
-        largest = tiling_lib.find_largest_overlap(
-            self.net.tile, self.net.stride, self.net.remainder
-        )
-        share = self.net.tile // _OBJECT_SHARE
-        tiling = self._make_tiling(min(share, largest))
+        tiling, limit = self.segment_tiles()
         if not self.folder.has(_SEGMENTS):
-            limit = self._segment_tiles(tiling)
             self._merge(tiling, limit)
         self.folder.delete("tiles/*.parts*", "bands/*.npz")
         return self._load(tiling, owner)
@@ -175,18 +213,32 @@ class _Task:
             )
         return tiling
 
-    def _predict_tiles(self, tiling: tiling_lib.Tiling) -> None:
-        """Runs the network on the tiles that are not done."""
+    def predict_tiles(self) -> tiling_lib.Tiling:
+        """Runs the network on the tiles that are not done; returns all."""
+        is_given = self.options.overlap is not None
+        tiling = self._make_tiling(0 if is_given else self._find_overlap())
 
         def predict(index: int, window: Window) -> None:
             maps = self.net.infer_maps(window.image)
-            self.folder.note_once("heads", _describe(maps))
+            self.folder.note_once(
+                "heads", dataclasses.asdict(work_folder.HeadShape.of(maps))
+            )
             self.folder.write_tile(index, maps)
 
         self._visit_tiles(tiling, self.folder.has_tile, predict)
+        return tiling
 
-    def _segment_tiles(self, tiling: tiling_lib.Tiling) -> int:
-        """Segments the tiles that are not done; returns the limit of stuff."""
+    def segment_tiles(self) -> tuple[tiling_lib.Tiling, int]:
+        """Segments the tiles that are not done.
+
+        Returns:
+            All tiles, and the least area of stuff.
+        """
+        tiling = self._make_tiling(
+            tile_segments.choose_overlap(
+                self.net.tile, self.net.stride, self.net.remainder
+            )
+        )
         segmenter = tile_segments.TileSegmenter(
             self.model.system, self.net.tile
         )
@@ -199,7 +251,7 @@ class _Task:
 
         is_done = functools.partial(tile_segments.has_tile, self.folder)
         self._visit_tiles(tiling, is_done, segment)
-        return segmenter.stuff_area_limit
+        return tiling, segmenter.stuff_area_limit
 
     def _visit_tiles(
         self,
@@ -208,24 +260,29 @@ class _Task:
         visit: Callable[[int, Window], None],
     ) -> None:
         """Reads the tiles that are not done, and calls a function with each."""
-        done = sum(map(is_done, range(len(tiling))))
-        with self.report.phase(
-            "Predicting tiles", len(tiling), start=done, unit="tiles"
-        ) as phase:
-            left = [i for i in range(len(tiling)) if not is_done(i)]
+        if self.folder.has(_SEGMENTS):
+            return
+        numbers = self.part.tiles(len(tiling))
+        left = [index for index in numbers if not is_done(index)]
+        done = len(numbers) - len(left)
+        with (
+            self.report.phase(
+                "Predicting tiles", len(numbers), start=done, unit="tiles"
+            ) as phase,
             # The next tile is read while the network runs.
-            with concurrent.futures.ThreadPoolExecutor(1) as executor:
-                windows = in_order.call(
-                    executor,
-                    lambda i: network.read_tile(self.image, tiling.box(i)),
-                    left,
-                    ahead=1,
-                )
-                for index, window in zip(left, windows, strict=True):
-                    self.folder.note_damage(index, window.damaged, window.void)
-                    visit(index, window)
-                    done += 1
-                    phase.advance(done)
+            concurrent.futures.ThreadPoolExecutor(1) as executor,
+        ):
+            windows = in_order.call(
+                executor,
+                lambda i: network.read_tile(self.image, tiling.box(i)),
+                left,
+                ahead=1,
+            )
+            for index, window in zip(left, windows, strict=True):
+                self.folder.note_damage(index, window.damaged, window.void)
+                visit(index, window)
+                done += 1
+                phase.advance(done)
 
     def _merge(self, tiling: tiling_lib.Tiling, limit: int) -> None:
         """Merges the objects of all tiles."""
@@ -253,15 +310,11 @@ class _Task:
         )
 
     def _list_damage(self, tiling: tiling_lib.Tiling) -> list[Box]:
-        found: set[Box] = set()
-        for index in range(len(tiling)):
-            found.update(self.folder.read_damage(index))
-        # Tiles say it of what they show; the largest of these parts is enough.
-        kept: list[Box] = []
-        for box in sorted(found, key=lambda b: (b.top, b.left, -b.right)):
-            if not any(_contains(other, box) for other in kept[-_MAX_NAMED:]):
-                kept.append(box)
-        return kept
+        return damage.unite(
+            box
+            for index in range(len(tiling))
+            for box in self.folder.read_damage(index)
+        )
 
     def _find_void(self, tiling: tiling_lib.Tiling) -> dict[Box, validity.Rows]:
         """Finds the tiles with pixels that have no value."""
@@ -342,35 +395,6 @@ class _Task:
         return LargeResult(
             labels,
             Segments(**columns),
-            _describe_damage(self.image, self._list_damage(tiling)),
+            damage.describe(self.image, self._list_damage(tiling)),
             num_merged,
         )
-
-
-def _describe(maps: network.Maps) -> dict[str, Any]:
-    """Returns the arguments of the `HeadShape` of maps."""
-    height, width = next(iter(maps.values())).shape[:2]
-    channels = {name: values.shape[2] for name, values in maps.items()}
-    return {"height": height, "width": width, "channels": channels}
-
-
-def _contains(box: Box, other: Box) -> bool:
-    starts = box.top <= other.top and box.left <= other.left
-    return starts and box.bottom >= other.bottom and box.right >= other.right
-
-
-def _describe_damage(image: LargeImage, damaged: list[Box]) -> tuple[str, ...]:
-    """Returns a sentence for each damaged part, and one for the others."""
-    if isinstance(image, scaled.ScaledImage):
-        damaged = [image.locate(box) for box in damaged]
-    sentences = [
-        f"{image.path}: rows {box.top} to {box.bottom - 1}, columns {box.left} "
-        f"to {box.right - 1} cannot be decoded and are left void."
-        for box in damaged[:_MAX_NAMED]
-    ]
-    if len(damaged) > _MAX_NAMED:
-        sentences.append(
-            f"{image.path}: {len(damaged) - _MAX_NAMED} more parts cannot be "
-            "decoded and are left void."
-        )
-    return tuple(sentences)

@@ -12,11 +12,28 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from deeplab2_like.large_images import work_folder
+from deeplab2_like.large_images import tiling, work_folder
 from deeplab2_like.meta_architectures import contract
 
 _STUFF_AREA_LIMIT = "evaluator_options.stuff_area_limit"
-PARTS, TABLE = ".parts", ".parts.npz"
+PARTS, TABLE = ".parts", work_folder.TABLE_ENDING
+# Tiles share a quarter of their side, where they can.
+_SHARE = 4
+
+
+def choose_overlap(tile: int, stride: int, remainder: int) -> int:
+    """Chooses how many pixels tiles share.
+
+    Objects are no maps that could be compared position by position, so that
+    nothing can be measured.
+
+    Args:
+        tile: Side of the tiles.
+        stride: Output stride of the network.
+        remainder: `Preprocessing.canvas_remainder`, 1 or 0.
+    """
+    largest = tiling.find_largest_overlap(tile, stride, remainder)
+    return min(tile // _SHARE, largest)
 
 
 def name_tile(index: int, ending: str) -> str:

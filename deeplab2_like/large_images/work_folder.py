@@ -25,7 +25,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,8 @@ _PLAN, _NOTES = "plan.json", "notes.json"
 # Some of what each plan says.
 _PLAN_KEYS = {"format", "version", "model", "image"}
 TILES, BANDS = "tiles", "bands"
+# Endings of the files that note that their tile is done.
+HEADS_ENDING, TABLE_ENDING = ".heads", ".parts.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,13 @@ class HeadShape:
     width: int
     channels: Mapping[str, int]
 
+    @classmethod
+    def of(cls, maps: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Returns the shape of head outputs, [h, w, channels] each."""
+        height, width = next(iter(maps.values())).shape[:2]
+        channels = {name: values.shape[2] for name, values in maps.items()}
+        return cls(height, width, channels)
+
     def find(self, name: str) -> int:
         """Returns where a map begins in the file, in bytes."""
         before = 0
@@ -74,6 +83,7 @@ class WorkFolder:
 
     Attributes:
         path: The folder.
+        plan: What the work is for.
     """
 
     def __init__(self, path: str | os.PathLike[str], plan: Mapping[str, Any]):
@@ -90,7 +100,7 @@ class WorkFolder:
             ConfigError: Another program has the folder.
             DataError: The folder holds something else.
         """
-        self.path = pathlib.Path(path)
+        self.path, self.plan = pathlib.Path(path), json_files.to_plain(plan)
         text = json_files.to_text(plan)
         file = self.path / _PLAN
         partial = whole_files.partial_path(file)
@@ -115,7 +125,7 @@ class WorkFolder:
             whole_files.write_text(file, text)
         for folder in (TILES, BANDS):
             (self.path / folder).mkdir(exist_ok=True)
-        self._notes = self._load_notes()
+        self._notes = read_notes(self.path)
 
     def note(self, name: str, value: Any) -> None:
         """Stores a decision."""
@@ -131,19 +141,12 @@ class WorkFolder:
         """Returns a decision; None where there is none."""
         return self._notes.get(name)
 
-    def _load_notes(self) -> dict[str, Any]:
-        file = self.path / _NOTES
-        if not file.is_file():
-            return {}
-        notes: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return notes
-
     def has_tile(self, index: int) -> bool:
         """Returns whether a tile is done."""
         return self._tile_file(index).is_file()
 
     def _tile_file(self, index: int) -> pathlib.Path:
-        return self.path / TILES / f"{index:06d}.heads"
+        return self.path / TILES / f"{index:06d}{HEADS_ENDING}"
 
     def _damage_file(self, index: int) -> pathlib.Path:
         return self.path / TILES / f"{index:06d}.json"
@@ -290,6 +293,21 @@ def _read(
             "folder, and the image is predicted again."
         )
     return values
+
+
+def read_plan(path: str | os.PathLike[str]) -> str | None:
+    """Returns the text of what the work in a folder is for; None for none."""
+    file = pathlib.Path(path, _PLAN)
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def read_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the decisions in a folder by their names."""
+    file = pathlib.Path(path, _NOTES)
+    if not file.is_file():
+        return {}
+    notes: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return notes
 
 
 def reserve(path: str | os.PathLike[str]) -> file_locks.FileLock | None:

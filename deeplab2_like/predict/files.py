@@ -17,6 +17,7 @@ from deeplab2_like.console import progress
 from deeplab2_like.labels import coco_json
 from deeplab2_like.labels import image_ids as image_ids_lib
 from deeplab2_like.large_images import outputs as large_outputs
+from deeplab2_like.large_images import parts as parts_lib
 from deeplab2_like.predict import inputs as inputs_lib
 from deeplab2_like.predict import journal as journal_lib
 from deeplab2_like.predict import models, running
@@ -41,6 +42,7 @@ __all__ = [
     "PredictedFiles",
     "load_image_ids",
     "predict_files",
+    "predict_part",
 ]
 
 
@@ -149,6 +151,49 @@ def predict_files(
         # Also after an interrupt, so that the images until then are listed.
         results.close()
     return _summarize(results, run)
+
+
+def predict_part(
+    model: str | os.PathLike[str],
+    inputs: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    part: parts_lib.Part,
+    options: PredictOptions,
+    *,
+    report: progress.Progress | None = None,
+) -> list[str]:
+    """Predicts a part of the tiles of each image, for several programs at once.
+
+    When all parts are done, `predict_files` with the same arguments takes the
+    tiles from `out`, predicts those that are missing, and writes the results.
+
+    Args:
+        model: See `predict_files`, also for errors.
+        inputs: The images, the same for all parts.
+        out: Folder of the results, which all programs reach.
+        part: The part.
+        options: Options of the results, with `tile`.
+        report: Display of the progress; on standard error when None.
+
+    Returns:
+        A sentence for each image that was left out.
+    """
+    report = report or progress.Progress()
+    model = user_paths.expand_checkpoint(model, "model=")
+    out = user_paths.expand(out, "out=")
+    if options.tile is None:
+        raise errors.ConfigError(
+            f"--part={part.number}/{part.count} is a part of the tiles of each "
+            "image. Give --tile too, such as --tile=1025."
+        )
+    found = inputs_lib.find_inputs(inputs, with_large=True, warn=report.log)
+    _check_tiled(found, None, options)
+    _check_output(out, found, None, options)
+    facts = models.load_facts(model)
+    results = _open_results(out, facts, options, overwrite=False)
+    run = running.Run(facts, results, options, report, found)
+    run.add_part(part)
+    return [failure.problem for failure in results.failures]
 
 
 def _summarize(results: ResultFolder, run: running.Run) -> PredictedFiles:

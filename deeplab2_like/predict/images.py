@@ -3,9 +3,10 @@
 
 import abc
 import os
+import pathlib
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from deeplab2_like.storage import image_decoding, image_files
 
 if TYPE_CHECKING:
     from deeplab2_like.large_images.network import TileModel
+    from deeplab2_like.large_images.parts import Part
 
 ImageLike = npt.NDArray[np.uint8] | Image.Image | str | os.PathLike[str]
 
@@ -97,6 +99,7 @@ class ImagePredictor(abc.ABC):
         options: LargeOptions | None = None,
         *,
         work_folder: str | os.PathLike[str] | None = None,
+        parts: Sequence[pathlib.Path] = (),
         report: progress.Progress | None = None,
     ) -> LargeResult:
         """Predicts the segments of an image that may be larger than memory.
@@ -108,6 +111,8 @@ class ImagePredictor(abc.ABC):
                 goes on after a kill. The result reads them;
                 `large_images.work_folder.clear` deletes them. When None, a
                 temporary folder, which is deleted with the result.
+            parts: Folders in which `predict_large_part` was done; they are
+                deleted.
             report: Display of the progress; on standard error when None.
 
         Raises:
@@ -128,7 +133,41 @@ class ImagePredictor(abc.ABC):
             options or LargeOptions(),
             work_folder,
             report or progress.Progress(),
+            parts=parts,
             owner=temporary,
+        )
+
+    def predict_large_part(
+        self,
+        image: LargeImage,
+        part: "Part",
+        work_folder: str | os.PathLike[str],
+        options: LargeOptions | None = None,
+        *,
+        report: progress.Progress | None = None,
+    ) -> None:
+        """Runs the network on a part of the tiles of an image.
+
+        Several programs do so at once; then one of them, or another one, calls
+        `predict_large` with the folders of all parts.
+
+        Args:
+            image: The image.
+            part: Which tiles, for example `Part(1, 4)`.
+            work_folder: Folder of the work files of this part, from which the
+                same call goes on after a kill.
+            options: See `predict_large`, also for errors.
+            report: Display of the progress; on standard error when None.
+        """
+        from deeplab2_like.large_images import predicting
+
+        predicting.predict_part(
+            self.tile_model(),
+            image,
+            options or LargeOptions(),
+            work_folder,
+            part,
+            report or progress.Progress(),
         )
 
     def load_image(

@@ -18,6 +18,7 @@ from absl import flags
 
 from deeplab2_like import errors
 from deeplab2_like.console import path_flags, program, progress
+from deeplab2_like.large_images import parts
 from deeplab2_like.predict import files
 from deeplab2_like.predict import inputs as inputs_lib
 
@@ -196,6 +197,16 @@ _CHANNELS = flags.DEFINE_list(
 )
 
 
+_PART = flags.DEFINE_string(
+    "part",
+    None,
+    "With --tile, K/N: only run the network, on the K-th of N parts of the "
+    "tiles. For N programs at once, on one machine or on several that reach "
+    "--out; then the same command without it writes the results.",
+    flag_values=_FLAGS,
+)
+
+
 def _read_range() -> tuple[float, float] | None:
     if not _VALUE_RANGE.value:
         return None
@@ -260,6 +271,9 @@ def _main(arguments: Sequence[str]) -> None:
             f"--out={shlex.quote(out)}."
         )
     report = progress.Progress()
+    if _PART.value is not None:
+        _predict_part(model, inputs, out, report)
+        return
     image_ids = None
     if _IMAGE_JSON.value:
         image_ids = files.load_image_ids(_IMAGE_JSON.value)
@@ -283,6 +297,29 @@ def _main(arguments: Sequence[str]) -> None:
         raise errors.DataError(
             f"{len(done.problems)}{total} images{parts} could not be read and "
             f"were left out; {out}/{files.FAILURES_FILE} lists them."
+        )
+
+
+def _predict_part(
+    model: str, inputs: Sequence[str], out: str, report: progress.Progress
+) -> None:
+    """Predicts a part of the tiles."""
+    part = parts.Part.parse(_PART.value)
+    if _OVERWRITE.value or _IMAGE_JSON.value:
+        raise errors.ConfigError(
+            "--part writes no results, so that --overwrite and --image_json "
+            "have no use. Give them to the command that writes the results."
+        )
+    problems = files.predict_part(
+        model, inputs, out, part, _read_options(), report=report
+    )
+    report.log(
+        f"Part {part.number} of {part.count} is done. When all are, give the "
+        "command without --part."
+    )
+    if problems:
+        raise errors.DataError(
+            f"{len(problems)} image(s) could not be read: {problems[0]}"
         )
 
 

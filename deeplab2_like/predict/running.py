@@ -13,6 +13,7 @@ import numpy.typing as npt
 from deeplab2_like import errors
 from deeplab2_like.console import native_logs, progress
 from deeplab2_like.labels import image_ids as image_ids_lib
+from deeplab2_like.large_images import parts as parts_lib
 from deeplab2_like.predict import inputs as inputs_lib
 from deeplab2_like.predict import journal as journal_lib
 from deeplab2_like.predict import models, result_folder
@@ -230,6 +231,16 @@ class Run:
         for file in files:
             try:
                 tiled.predict_image(file, self)
+            except errors.DataError as error:
+                self.leave_out(os.path.abspath(file.path), str(error))
+
+    def add_part(self, part: parts_lib.Part) -> None:
+        """Predicts a part of the tiles of all images, and writes no results."""
+        from deeplab2_like.predict import tiled
+
+        for file in self._found.images:
+            try:
+                tiled.predict_part(file, self, part)
             except errors.DataError as error:
                 self.leave_out(os.path.abspath(file.path), str(error))
 

@@ -9,9 +9,13 @@ import contextlib
 import os
 import pathlib
 
+from deeplab2_like.console import progress
 from deeplab2_like.large_images import outputs, work_folder
+from deeplab2_like.large_images import parts as parts_lib
+from deeplab2_like.predict.options import PredictOptions
 from deeplab2_like.predict.running import Run
 from deeplab2_like.rasters import opening
+from deeplab2_like.rasters.chunked_image import ChunkedImage
 from deeplab2_like.storage import file_identity, image_files
 
 
@@ -40,10 +44,56 @@ def predict_image(file: image_files.ImageFile, run: Run) -> None:
     entry = journal.read(file.name)
     for problem in entry["problems"]:
         run.leave_out(source.path, problem)
-    work_folder.clear(work)  # Also what a kill behind the last line left.
+    # Also what a kill behind the last line left, and parts that came too late.
+    for path in (work, *parts_lib.find_folders(work)):
+        work_folder.clear(path)
     with contextlib.suppress(OSError):
         work.rmdir()
     results.large += entry["files"]
+
+
+def predict_part(
+    file: image_files.ImageFile, run: Run, part: parts_lib.Part
+) -> None:
+    """Predicts a part of the tiles of an image, which is not complete yet.
+
+    Args:
+        file: The image.
+        run: The model, the options and the folder of results, in which nothing
+            else is written.
+        part: The part.
+
+    Raises:
+        ConfigError: The tiles do not fit the model.
+        DataError: The file is no image.
+        InstallError: A package for its kind is not installed.
+    """
+    results, options = run.results, run.options
+    source = file_identity.describe(os.fspath(file.path))
+    if results.journal.find(file.name, source):
+        run.report.log(f"{file.relative_path} was predicted earlier.")
+        return
+    work = part.name_folder(results.folder / _name_hidden(file.name))
+    with _open(file, options, run.report) as image:
+        run.model.predict_large_part(
+            image, part, work, options.tile_options, report=run.report
+        )
+
+
+def _open(
+    file: image_files.ImageFile,
+    options: PredictOptions,
+    report: progress.Progress,
+) -> ChunkedImage:
+    image = opening.open_large(
+        file.path,
+        value_range=options.value_range,
+        channels=options.channels,
+        upright=options.exif == "apply",
+        log=report.log,
+    )
+    report.log(f"{file.relative_path}: {image.width} x {image.height} pixels")
+    return image
 
 
 def _name_hidden(name: str) -> str:
@@ -60,23 +110,17 @@ def _predict_image(
 ) -> None:
     """Predicts an image, writes its files and notes them."""
     options, report = run.options, run.report
-    image = opening.open_large(
-        file.path,
-        value_range=options.value_range,
-        channels=options.channels,
-        upright=options.exif == "apply",
-        log=report.log,
-    )
-    with image:
-        report.log(
-            f"{file.relative_path}: {image.width} x {image.height} pixels"
-        )
+    with _open(file, options, report) as image:
         model, journal = run.model, run.results.journal
         journal.begin(file.name)  # From now on no other program writes here.
         if not journal.existed:
             work_folder.clear(work)  # As --overwrite predicts all again.
         result = model.predict_large(
-            image, options.tile_options, work_folder=work, report=report
+            image,
+            options.tile_options,
+            work_folder=work,
+            parts=parts_lib.find_folders(work),
+            report=report,
         )
         things = int(result.segments.is_thing.sum())
         report.log(

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from deeplab2_like.data import preprocessing
-from deeplab2_like.large_images import network, predicting
+from deeplab2_like.large_images import network, parts, predicting
 from deeplab2_like.large_images.options import LargeOptions
 from deeplab2_like.large_images.source import Box
 from deeplab2_like.postprocess.prediction import Prediction
@@ -80,7 +80,14 @@ class _System:
 @pytest.fixture(name="predict")
 def _predict(synthetic, quiet, tmp_path):
     def predict(
-        labels, *, limit=0, tile=65, overlap=32, change=None, damaged=()
+        labels,
+        *,
+        limit=0,
+        tile=65,
+        overlap=32,
+        change=None,
+        damaged=(),
+        num_parts=0,
     ):
         def infer(canvas_bhw3):
             top, left = synthetic.read_place(canvas_bhw3)
@@ -91,15 +98,16 @@ def _predict(synthetic, quiet, tmp_path):
             whole[: part.shape[0], : part.shape[1]] = part
             return {"labels": tf.constant(whole[np.newaxis])}
 
-        options = preprocessing.Preprocessing(crop_size=(33, 33))
-        model = network.TileModel(_System(limit), options, infer, str(limit))
+        canvas = preprocessing.Preprocessing(crop_size=(33, 33))
+        model = network.TileModel(_System(limit), canvas, infer, str(limit))
         image = synthetic.place_image(*labels.shape, damaged)
+        options, work = LargeOptions(tile, overlap, 3000), tmp_path / "work"
+        for number in range(1, num_parts + 1):
+            part = parts.Part(number, num_parts)
+            path = part.name_folder(work)
+            predicting.predict_part(model, image, options, path, part, quiet)
         return predicting.predict_large(
-            model,
-            image,
-            LargeOptions(tile, overlap, 3000),
-            tmp_path / "work",
-            quiet,
+            model, image, options, work, quiet, parts=parts.find_folders(work)
         )
 
     return predict
@@ -147,6 +155,13 @@ def test_the_smallest_tiles_share_what_they_can(predict, tile):
     ids = found.labels.read(0, 150)
     assert np.array_equal(ids == 0, labels // _DIVISOR == 255)
     assert found.segments.area.sum() == np.count_nonzero(ids)
+
+
+def test_parts_of_tiles_are_joined(predict, tmp_path):
+    labels = _draw()
+    found = predict(labels, num_parts=3).labels.read(0, 150)
+    _assert_same_partition(found, labels)
+    assert [path.name for path in tmp_path.iterdir()] == ["work"]
 
 
 def test_the_area_limit_of_stuff_is_that_of_the_whole(predict):

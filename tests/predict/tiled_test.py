@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from deeplab2_like import errors, predict
-from deeplab2_like.large_images import work_folder
-from deeplab2_like.predict import models
+from deeplab2_like.large_images import parts, work_folder
+from deeplab2_like.predict import files, models
 from deeplab2_like.storage import whole_files
 
 _OPTIONS = predict.PredictOptions(
@@ -108,6 +108,57 @@ def test_work_files_of_a_program_that_runs_are_not_deleted(
         patch.setattr(work_folder.WorkFolder, "write_tile", start_another)
         assert len(run("a.png").large) == 3
     assert refused == [True]
+
+
+def test_parts_of_tiles_are_joined_to_the_same_files(
+    run, write_image, tmp_path, quiet_report
+):
+    write_image(tmp_path / "a.png", 1, (90, 140))
+    done = run("a.png")
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    out.rename(alone)
+
+    def predict_part(number):
+        return files.predict_part(
+            "model",
+            [tmp_path / "a.png", tmp_path / "b.png"],
+            out,
+            parts.Part(number, 2),
+            _OPTIONS,
+            report=quiet_report,
+        )
+
+    (tmp_path / "b.png").write_bytes(b"no image")
+    for number in (1, 2):
+        assert ["b.png" in problem for problem in predict_part(number)] == [
+            True
+        ]
+    assert {path.name for path in out.iterdir()} == {
+        ".a.tiles.1of2",
+        ".a.tiles.2of2",
+    }
+    assert run("a.png").large == done.large
+    for name in done.large:
+        assert (out / name).read_bytes() == (alone / name).read_bytes()
+    predict_part(1)  # Too late: nothing is left to do.
+    assert {path.name for path in out.iterdir()} == {
+        *done.large,
+        "progress.jsonl",
+    }
+
+
+@pytest.mark.usefixtures("run")
+def test_a_part_needs_tiles(write_image, tmp_path):
+    write_image(tmp_path / "a.png", 1, (90, 140))
+    with pytest.raises(errors.ConfigError, match="Give --tile too"):
+        files.predict_part(
+            "model",
+            [tmp_path / "a.png"],
+            tmp_path / "out",
+            parts.Part(1, 2),
+            predict.PredictOptions(),
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_read_is_named(run, write_image, tmp_path):
