@@ -13,8 +13,10 @@ grows as the number of images are what to look for. 100,000 images take about
 1.5 GB of disk.
 """
 
+import concurrent.futures
 import dataclasses
 import json
+import multiprocessing
 import os
 import pathlib
 import subprocess
@@ -185,6 +187,17 @@ def write_data(folder: pathlib.Path, count: int, form: str) -> None:
         (folder / "classes.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
+def write_apart(folder: pathlib.Path, count: int, form: str) -> None:
+    """Calls `write_data` in a process of its own.
+
+    The peak memory that Linux tells of a process begins with that of the one
+    that started it, so that this one has to stay small.
+    """
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as executor:
+        executor.submit(write_data, folder, count, form).result()
+
+
 def _save(path: pathlib.Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, compress_level=1)
@@ -329,7 +342,7 @@ def _main(arguments: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory(dir=_FOLDER.value) as name:
             folder = pathlib.Path(name)
             start = time.perf_counter()
-            write_data(folder, size, _FORM.value)
+            write_apart(folder, size, _FORM.value)
             seconds = time.perf_counter() - start
             print(f"{size} images drawn in {seconds:.1f} s", flush=True)
             for what, command in list_commands(
