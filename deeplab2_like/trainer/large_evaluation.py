@@ -5,10 +5,13 @@ Each image is predicted as deeplab2-predict --tile does it, and compared with
 its label map at the original size, band by band.
 """
 
+import contextlib
+import dataclasses
+import itertools
 import os
-import pathlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -20,18 +23,83 @@ import tensorflow as tf
 from deeplab2_like.console import progress
 from deeplab2_like.data import preprocessing as preprocessing_lib
 from deeplab2_like.data.large import examples, lists
-from deeplab2_like.large_images import live, predicting, work_folder
+from deeplab2_like.large_images import (
+    live,
+    network,
+    predicting,
+    work_folder,
+)
 from deeplab2_like.large_images.options import LargeOptions
 from deeplab2_like.large_images.result import LargeResult
 from deeplab2_like.meta_architectures import contract
 from deeplab2_like.metrics import overlaps as overlaps_lib
 from deeplab2_like.metrics import tube_overlaps
+from deeplab2_like.storage import any_files
 from deeplab2_like.trainer import optimizers, scores
 
 # Work files of an image, below the folder of the evaluation.
 _WORK = ".large-"
 _BAND_PIXELS = 1 << 22
 _NO_AP = "AP is not computed for large images."
+
+
+@dataclasses.dataclass(frozen=True)
+class LargeImages:
+    """What is evaluated.
+
+    Attributes:
+        entries: The images with their labels.
+        folder: Folder for the work files, which are deleted when an image is
+            done. Of an address they lie in a temporary folder.
+        rules: A text that differs where the rules of post-processing do, such
+            as the config.
+    """
+
+    entries: Sequence[lists.LargeEntry]
+    folder: str
+    rules: str = ""
+
+    @contextlib.contextmanager
+    def open_work(self, fingerprint: str, index: int) -> Iterator[str]:
+        """Chooses the folder for the work files of an image, inside a block.
+
+        It is the same after a kill, unless another program is using it. The
+        files are deleted when the block ends without an error.
+
+        Args:
+            fingerprint: That of the model.
+            index: Number of the image.
+        """
+        if any_files.is_remote(self.folder):
+            with tempfile.TemporaryDirectory(prefix="large_image_") as work:
+                yield work
+            return
+        for number in itertools.count(1):
+            more = f"-{number}" * (number > 1)
+            name = f"{_name_work(fingerprint)}{index}{more}"
+            path = os.path.join(self.folder, name)
+            lock = work_folder.reserve(path)
+            if lock is not None:
+                break
+        yield path
+        work_folder.clear(path)
+
+    def remove_others(self, fingerprint: str) -> None:
+        """Deletes what killed evaluations of other weights or rules left."""
+        if any_files.is_remote(self.folder):
+            return
+        for name in any_files.list_names(self.folder):
+            is_own = name.startswith(_name_work(fingerprint))
+            path = os.path.join(self.folder, name)
+            if name.startswith(_WORK) and not is_own:
+                # A kill may have come before there was a file.
+                lock = work_folder.reserve(path)
+                if lock is not None:
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def _name_work(fingerprint: str) -> str:
+    return f"{_WORK}{fingerprint[:16]}-"
 
 
 class LargeEvaluator(orbit.AbstractEvaluator):
@@ -49,36 +117,40 @@ class LargeEvaluator(orbit.AbstractEvaluator):
         system: contract.MetaArchitecture,
         model: keras.Model,
         preprocessing: preprocessing_lib.Preprocessing,
-        entries: Sequence[lists.LargeEntry],
-        folder: pathlib.Path,
+        images: LargeImages,
         *,
         write_results: Callable[[Mapping[str, Any]], None],
         average: optimizers.AveragedWeights | None = None,
-        scoring: tuple[str, progress.Progress],
+        pq_variant: str,
+        report: progress.Progress,
     ):
-        """Creates the evaluator.
+        """Opens each image once, so that what is wrong is found early.
 
         Args:
             system: System of the model.
             model: The model that `system` built.
             preprocessing: Options of preprocessing; `crop_size` is that of
                 the tiles.
-            entries: The images.
-            folder: Folder for the work files, which are deleted when an image
-                is done.
+            images: The images.
             write_results: Function that writes the results.
             average: Weights to evaluate in place of the model's own.
-            scoring: Variant of the panoptic quality, and display of the
-                progress.
+            pq_variant: Variant of the panoptic quality.
+            report: Display of the progress.
+
+        Raises:
+            DataError: An image or label map cannot be used.
+            InstallError: A package that reads them is not installed.
         """
         self._system, self._model = system, model
         self._preprocessing = preprocessing
-        self._entries, self._folder = list(entries), folder
+        self._images = images
         self._write_results = write_results
         self._average = average
-        self._pq_variant, self._progress = scoring
+        self._pq_variant, self._progress = pq_variant, report
         self.results: dict[str, Any] = {}
         self.after_batch: Callable[[int], None] = lambda _: None
+        for entry in images.entries:
+            examples.LargeExample(entry, system.descriptor).close()
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
         """Evaluates `num_steps` images, or all if it is -1.
@@ -98,7 +170,7 @@ class LargeEvaluator(orbit.AbstractEvaluator):
             self._average.swap()
 
     def _evaluate(self, num_images: int) -> dict[str, float]:
-        entries = self._entries
+        entries = list(self._images.entries)
         if num_images >= 0:
             entries = entries[:num_images]
         found = scores.Scores(
@@ -106,30 +178,17 @@ class LargeEvaluator(orbit.AbstractEvaluator):
             pq_variant=self._pq_variant,
             label_divisor=examples.WIDE_DIVISOR,
         )
-        options = LargeOptions(self._preprocessing.crop_size[0])
         model = live.make_tile_model(
-            self._system, self._model, self._preprocessing, ""
+            self._system, self._model, self._preprocessing, self._images.rules
         )
-        prefix = f"{_WORK}{model.fingerprint[:16]}-"
-        self._remove_others(prefix)
+        self._images.remove_others(model.fingerprint)
         with self._progress.phase(
             "Evaluating", len(entries), unit="images"
         ) as phase:
             for index, entry in enumerate(entries):
-                example = examples.LargeExample(
-                    entry, self._system.descriptor, log=self._progress.log
-                )
-                work = self._folder / f"{prefix}{index}"
-                try:
-                    result = predicting.predict_large(
-                        model, example.image, options, work, self._progress
-                    )
-                    self._report(result)
-                    found.update_overlaps(entry.image, compare(example, result))
-                finally:
-                    example.close()
-                del result
-                work_folder.clear(work)
+                with self._images.open_work(model.fingerprint, index) as work:
+                    overlaps = self._compare(model, entry, work)
+                found.update_overlaps(entry.image, overlaps)
                 phase.advance(index + 1, images=index + 1)
                 self.after_batch(index + 1)
         self.results = found.results()
@@ -140,18 +199,24 @@ class LargeEvaluator(orbit.AbstractEvaluator):
         )
         return {k: v for k, v in summaries.items() if np.isfinite(v)}
 
-    def _report(self, result: LargeResult) -> None:
-        for problem in result.problems:
-            self._progress.log(problem)
-
-    def _remove_others(self, prefix: str) -> None:
-        """Deletes what an evaluation of other weights left when it ended."""
-        if not self._folder.is_dir():
-            return
-        for name in os.listdir(self._folder):
-            if name.startswith(_WORK) and not name.startswith(prefix):
-                work_folder.clear(self._folder / name)
-                shutil.rmtree(self._folder / name, ignore_errors=True)
+    def _compare(
+        self, model: network.TileModel, entry: lists.LargeEntry, work: str
+    ) -> overlaps_lib.Overlaps:
+        """Predicts an image, and compares it with its labels."""
+        options = LargeOptions(self._preprocessing.crop_size[0])
+        example = examples.LargeExample(
+            entry, self._system.descriptor, log=self._progress.log
+        )
+        with contextlib.closing(example):
+            result = predicting.predict_large(
+                model, example.image, options, work, self._progress
+            )
+            for problem in result.problems:
+                self._progress.log(problem)
+            found = compare(example, result)
+            for problem in example.describe_damaged_labels():
+                self._progress.log(problem)
+        return found
 
 
 def compare(

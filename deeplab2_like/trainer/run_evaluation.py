@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The evaluations of a run: of its checkpoints, and in its training."""
 
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -261,11 +260,15 @@ class RunEvaluation:
                 self._system,
                 self._model,
                 data_build.build_preprocessing(data),
-                lists.load(data.file_pattern),
-                pathlib.Path(self._directory, "eval"),
+                large_evaluation.LargeImages(
+                    lists.load(data.file_pattern),
+                    f"{self._directory}/eval",
+                    rules=f"{self._options.model_options} {data} {options}",
+                ),
                 write_results=write_results,
                 average=average,
-                scoring=(build.pq_variant(options), self._report),
+                pq_variant=build.pq_variant(options),
+                report=self._report,
             )
         return evaluation.Evaluator(
             self._system,

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training and evaluation on images larger than the canvas, from a list."""
 
+import contextlib
 import json
 import math
+import pathlib
 import types
 
 import numpy as np
 import pytest
+import rich.console
 
 from deeplab2_like import errors
+from deeplab2_like.console import progress
 from deeplab2_like.data.large import examples, lists
 from deeplab2_like.labels import descriptor as descriptor_lib
+from deeplab2_like.large_images import live, predicting, work_folder
 from deeplab2_like.large_images.result import LargeResult, Segments
 from deeplab2_like.metrics import overlaps
 from deeplab2_like.scenes import scene
+from deeplab2_like.storage import file_locks
 from deeplab2_like.trainer import large_evaluation, run_options, runs
 from deeplab2_like.trainer import scores as scores_lib
 
@@ -84,6 +90,182 @@ def test_tuning_and_reports_of_large_images_are_refused(
     run = runs.tune if mode == "tune" else runs.evaluate
     with pytest.raises(errors.ConfigError, match=f"--{mode} needs records"):
         run(tmp_path / "run", large_config, options=options)
+
+
+class _Killed(BaseException):
+    """Nobody catches it, as nobody catches a kill."""
+
+
+@pytest.fixture
+def make_evaluator(tmp_path, monkeypatch):
+    """Returns a function that makes evaluators of a model that knows all.
+
+    Their `predictions` are the work folders, and are called where a tile would
+    be predicted.
+    """
+    dataset = descriptor_lib.make(["road", "sky"], ["car"])
+    blocks = np.random.default_rng(0).integers(0, 3, (6, 4))
+    classes = np.kron(blocks, np.ones((16, 16), int))
+    panoptic = (classes * 1000 + (classes == 2)).astype(np.uint32)
+    entries = []
+    for number in range(2):
+        names = [str(tmp_path / f"{number}.{n}.tif") for n in ("image", "true")]
+        pixels = np.full((96, 64, 3), number, np.uint8)
+        tifffile.imwrite(names[0], pixels, photometric="rgb")
+        tifffile.imwrite(names[1], panoptic, tile=(32, 32), compression="zlib")
+        entries.append(lists.LargeEntry(*names))
+    segments = Segments(
+        id=np.arange(1, 4, dtype=np.uint32),
+        category=np.arange(3, dtype=np.int32),
+        is_thing=np.arange(3) == 2,
+        area=np.ones(3, np.int64),
+        bbox=np.zeros((3, 4), np.int64),
+        score=np.ones(3, np.float32),
+    )
+
+    def make(folder, *, weights="one", rules="", visit=lambda _: None):
+        def make_model(_system, _model, _preprocessing, facts):
+            return types.SimpleNamespace(fingerprint=f"{weights}{facts}")
+
+        def predict(_model, _image, _options, work, _report):
+            plan = {"format": 1, "version": "1", "model": "", "image": ""}
+            opened = work_folder.WorkFolder(work, plan)
+            visit(pathlib.Path(work))
+            assert opened.has("plan.json")
+            return LargeResult(_Map((classes + 1).astype(np.uint32)), segments)
+
+        said = []
+        evaluator = large_evaluation.LargeEvaluator(
+            types.SimpleNamespace(descriptor=dataset, has_instances=True),
+            None,
+            types.SimpleNamespace(crop_size=(33, 33)),
+            large_evaluation.LargeImages(entries, str(folder), rules),
+            write_results=lambda _: None,
+            pq_variant="panopticapi",
+            report=progress.Progress(rich.console.Console(quiet=True)),
+        )
+        monkeypatch.setattr(evaluator._progress, "log", said.append)
+
+        def evaluate():
+            with monkeypatch.context() as patch:
+                patch.setattr(live, "make_tile_model", make_model)
+                patch.setattr(predicting, "predict_large", predict)
+                return evaluator.evaluate(np.int64(-1))
+
+        return evaluate, said
+
+    return make
+
+
+def test_work_files_of_an_address_lie_on_this_machine(
+    make_evaluator, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    works = []
+    evaluate, _ = make_evaluator("ram://bucket/run/eval", visit=works.append)
+    assert evaluate()["evaluation/pq/PQ"] == 1
+    assert len({*works}) == 2
+    assert not any(work.exists() for work in works)
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("other", [{}, {"weights": "two"}, {"rules": "two"}])
+def test_two_evaluations_at_once_do_not_touch_each_other(
+    make_evaluator, tmp_path, other
+):
+    folder = tmp_path / "eval"
+    works, others = [], []
+
+    def start_another(work):
+        works.append(work)
+        if len(works) == 1:
+            # Locks are those of a process.
+            with (work / ".work.lock").open() as file, forget_locks():
+                assert not file_locks.take(file)
+                assert second()["evaluation/pq/PQ"] == 1
+            assert (work / "plan.json").exists()
+
+    second, _ = make_evaluator(folder, visit=others.append, **other)
+    first, _ = make_evaluator(folder, visit=start_another)
+    assert first()["evaluation/pq/PQ"] == 1
+    assert works[0] not in others
+    assert not list(folder.iterdir())
+
+
+@contextlib.contextmanager
+def forget_locks():
+    """Lets this process be another program."""
+    held = [*file_locks._HELD]
+    file_locks._HELD.clear()
+    yield
+    file_locks._HELD.update(held)
+
+
+def test_a_killed_evaluation_goes_on_unless_weights_or_rules_changed(
+    make_evaluator, tmp_path
+):
+    folder = tmp_path / "eval"
+    works = []
+
+    def kill(work):
+        works.append(work)
+        (work / "tiles" / "done").touch()
+        raise _Killed
+
+    def look(work):
+        works.append(work)
+        found.append((work / "tiles" / "done").exists())
+
+    for change, expected in (
+        ({}, True),
+        ({"weights": "two"}, False),
+        ({"rules": "two"}, False),
+    ):
+        found = []
+        evaluate, _ = make_evaluator(folder, visit=kill)
+        with pytest.raises(_Killed):
+            evaluate()
+        evaluate, _ = make_evaluator(folder, visit=look, **change)
+        evaluate()
+        assert found == [expected, False]
+        assert not list(folder.iterdir())
+
+
+def test_damaged_labels_are_named(make_evaluator, tmp_path):
+    path = tmp_path / "1.true.tif"
+    evaluate, said = make_evaluator(tmp_path / "eval")
+    whole = evaluate()
+    said.clear()
+    with tifffile.TiffFile(path) as file:
+        start = file.pages[0].dataoffsets[0]
+    data = bytearray(path.read_bytes())
+    data[start : start + 8] = b"\xff" * 8
+    path.write_bytes(data)
+    assert evaluate() == whole  # These pixels do not count.
+    (line,) = (line for line in said if path.name in line)
+    assert f"{path}, rows 0 to 31, columns 0 to 31" in line
+    assert line.endswith("Its pixels are void.")
+
+
+def test_labels_that_cannot_be_used_are_found_at_the_start(
+    make_evaluator, tmp_path
+):
+    make_evaluator(tmp_path / "eval")
+    path = tmp_path / "1.true.tif"
+    path.write_bytes(path.read_bytes()[:100])
+    evaluate = large_evaluation.LargeEvaluator
+    entry = lists.LargeEntry(str(tmp_path / "1.image.tif"), str(path))
+    with pytest.raises(errors.DataError, match=r"1\.true\.tif cannot be read"):
+        evaluate(
+            types.SimpleNamespace(descriptor=descriptor_lib.make(["a"], ["b"])),
+            None,
+            None,
+            large_evaluation.LargeImages([entry], ""),
+            write_results=lambda _: None,
+            pq_variant="panopticapi",
+            report=progress.Progress(rich.console.Console(quiet=True)),
+        )
 
 
 class _Map:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.data.large.lists import LargeEntry
-from deeplab2_like.labels import json_documents, label_map
+from deeplab2_like.labels import json_documents, json_values, label_map
 from deeplab2_like.labels.descriptor import DatasetDescriptor
 from deeplab2_like.rasters import opening
 
@@ -19,6 +19,7 @@ _LAYOUT = (
 _LARGEST_ID = 2**32 - 1
 # More than any id of a table.
 WIDE_DIVISOR = 1 << 32
+_MAX_NAMED = 20
 
 
 class Example(NamedTuple):
@@ -58,21 +59,25 @@ class Segments:
         found: dict[int, tuple[int, bool]] = {}
         try:
             for row in rows:
-                number = int(row["id"])
+                number = json_values.read_integer(row["id"])
+                if number in found:
+                    raise errors.DataError(
+                        f"{path} has the segment {number} twice. Remove one."
+                    )
                 if not 0 < number <= _LARGEST_ID:
                     raise errors.DataError(
                         f"{path} has a segment of the id {number}. Ids are 1 "
                         f"to {_LARGEST_ID}."
                     )
-                category = int(row["category_id"])
+                category = json_values.read_integer(row["category_id"])
                 if category not in class_of:
                     raise errors.DataError(
                         f"{path}: segment {number} has the category_id "
                         f"{category}, which the data set {descriptor.name!r} "
                         "does not have. Correct the table or the descriptor."
                     )
-                is_crowd = bool(row.get("iscrowd"))
-                found[number] = class_of[category], is_crowd
+                is_crowd = json_values.read_flag(row.get("iscrowd"))
+                found[number] = class_of[category], bool(is_crowd)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, errors.UserError):
                 raise
@@ -155,6 +160,18 @@ class LargeExample:
     def problems(self) -> list[str]:
         """A sentence for each damaged part that was met so far."""
         return [*self.image.problems, *self.labels.problems]
+
+    def describe_damaged_labels(self) -> list[str]:
+        """Returns sentences about damaged labels that were met so far."""
+        named = self.labels.problems[:_MAX_NAMED]
+        sentences = [f"{problem} Its pixels are void." for problem in named]
+        more = len(self.labels.problems) - len(named)
+        if more:
+            sentences.append(
+                f"{self.labels.path}: {more} more parts cannot be decoded. "
+                "Their pixels are void."
+            )
+        return sentences
 
     def read(self, top: int, left: int, bottom: int, right: int) -> Example:
         """Reads a window, which lies within the image.

@@ -19,6 +19,7 @@ _LAYOUT = (
 )
 _KEYS = ("image", "labels", "segments", "channels", "value_range")
 _RANGE = 2
+_NUMBERS_OF_CHANNELS = (1, 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,10 +138,12 @@ def _read_entry(path: str, where: str, entry: Any) -> LargeEntry:
 def _read_channels(path: str, where: str, value: Any) -> tuple[int, ...] | None:
     if value is None:
         return None
-    if not isinstance(value, list) or not all(
-        isinstance(number, int) and not isinstance(number, bool)
-        for number in value
-    ):
+    numbers = value if isinstance(value, list) else []
+    is_right = len(numbers) in _NUMBERS_OF_CHANNELS and all(
+        isinstance(one, int) and not isinstance(one, bool) and one >= 1
+        for one in numbers
+    )
+    if not is_right:
         raise errors.DataError(
             f"{path}: {where}.channels is {json_values.describe(value)}. It "
             "must be a list of three numbers, or of one, from 1."
@@ -153,15 +156,15 @@ def _read_range(
 ) -> tuple[float, float] | None:
     if value is None:
         return None
-    is_pair = isinstance(value, list) and len(value) == _RANGE
-    if not is_pair or not all(
-        isinstance(number, int | float) for number in value
-    ):
+    try:
+        if not isinstance(value, list) or len(value) != _RANGE:
+            raise ValueError(f"is {json_values.describe(value)}")
+        low, high = map(json_values.read_number, value)
+    except ValueError as error:
         raise errors.DataError(
             f"{path}: {where}.value_range is {json_values.describe(value)}. It "
             "must be two numbers, the values that become 0 and 255."
-        )
-    low, high = map(float, value)
+        ) from error
     if not low < high:
         raise errors.DataError(
             f"{path}: {where}.value_range is {value}. The lower one is first."

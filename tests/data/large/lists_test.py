@@ -46,7 +46,17 @@ def test_entries_are_read(tmp_path):
         ('{"images": [{"image": 3}]}', "must be a path"),
         ('{"images": [{"image": "a", "channels": "1"}]}', "from 1"),
         ('{"images": [{"image": "a", "channels": [1.5]}]}', "from 1"),
+        ('{"images": [{"image": "a", "channels": [1, 2]}]}', "from 1"),
+        ('{"images": [{"image": "a", "channels": [0]}]}', "from 1"),
         ('{"images": [{"image": "a", "value_range": [1]}]}', "two numbers"),
+        (
+            '{"images": [{"image": "a", "value_range": [0, Infinity]}]}',
+            "two numbers",
+        ),
+        (
+            '{"images": [{"image": "a", "value_range": [0, %s]}]}' % 10**400,
+            "two numbers",
+        ),
         ('{"images": [{"image": "a", "value_range": [2, 1]}]}', "is first"),
     ],
 )
