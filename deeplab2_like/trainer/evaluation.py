@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
-import orbit
 import tensorflow as tf
 
 from deeplab2_like.console import progress
@@ -15,6 +13,7 @@ from deeplab2_like.meta_architectures import contract
 from deeplab2_like.results import original_size
 from deeplab2_like.trainer import (
     evaluated_sizes,
+    evaluator,
     optimizers,
     prediction_saver,
     replica_batches,
@@ -50,14 +49,8 @@ class ScoreOptions:
     report: report_writer.ReportOptions | None = None
 
 
-class Evaluator(orbit.AbstractEvaluator):
-    """An evaluator of a model; create it in the strategy's scope.
-
-    Attributes:
-        results: Results of the last evaluation; see `runs.evaluate`.
-        after_batch: Function that is called with the number of batches done;
-            what it raises ends the evaluation.
-    """
+class Evaluator(evaluator.BaseEvaluator):
+    """An evaluator of a model; create it in the strategy's scope."""
 
     def __init__(
         self,
@@ -87,15 +80,14 @@ class Evaluator(orbit.AbstractEvaluator):
             average: Weights to evaluate in place of the model's own.
             report: Display of the progress; on standard error when None.
         """
+        super().__init__(average, write_results or (lambda _: None))
         self._system = system
         self._model = model
         self._make_dataset = make_dataset
-        self._write_results = write_results or (lambda _: None)
         self._scoring = scoring or ScoreOptions()
         self._make_saver = make_saver or (
             lambda: prediction_saver.PredictionSaver(system.descriptor)
         )
-        self._average = average
         self._progress = report or progress.Progress()
         self._batches = replica_batches.ReplicaBatches(
             self._replica_step, tf.distribute.get_strategy()
@@ -109,25 +101,6 @@ class Evaluator(orbit.AbstractEvaluator):
                 jit_compile=True,
                 autograph=False,
             )
-        self.results: dict[str, Any] = {}
-        self.after_batch: Callable[[int], None] = lambda _: None
-
-    def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
-        """Evaluates `num_steps` batches, or all if it is -1.
-
-        Args:
-            num_steps: Integer scalar.
-
-        Returns:
-            The finite summaries by name, and those of each class.
-        """
-        if self._average is None:
-            return self._evaluate(int(num_steps))
-        self._average.swap()
-        try:
-            return self._evaluate(int(num_steps))
-        finally:
-            self._average.swap()
 
     def _evaluate(self, num_batches: int) -> dict[str, float]:
         options = self._scoring
@@ -174,17 +147,14 @@ class Evaluator(orbit.AbstractEvaluator):
             warnings = [_NO_LABELS, *warnings]
             self.results = {"summaries": {}, "warnings": warnings}
             return {}
-        self.results = found.results()
-        self.results["warnings"] += warnings
+        results = found.results()
+        results["warnings"] += warnings
         if writer is not None:
-            self.results |= writer.results()
-        self._write_results(self.results)
+            results |= writer.results()
+        summaries = self._finish(results)
         if writer is not None:
             self._progress.log(f"The report is {writer.write()}")
-        summaries = self.results["summaries"] | scores.class_summaries(
-            self.results
-        )
-        return {k: v for k, v in summaries.items() if np.isfinite(v)}
+        return summaries
 
     def _replica_step(self, inputs: replica_batches.Batch) -> dict[str, Any]:
         images = inputs["image"]

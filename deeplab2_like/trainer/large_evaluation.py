@@ -17,8 +17,6 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import orbit
-import tensorflow as tf
 
 from deeplab2_like.console import progress
 from deeplab2_like.data import preprocessing as preprocessing_lib
@@ -35,7 +33,7 @@ from deeplab2_like.meta_architectures import contract
 from deeplab2_like.metrics import overlaps as overlaps_lib
 from deeplab2_like.metrics import tube_overlaps
 from deeplab2_like.storage import any_files
-from deeplab2_like.trainer import optimizers, scores
+from deeplab2_like.trainer import evaluator, optimizers, scores
 
 # Work files of an image, below the folder of the evaluation.
 _WORK = ".large-"
@@ -102,14 +100,10 @@ def _name_work(fingerprint: str) -> str:
     return f"{_WORK}{fingerprint[:16]}-"
 
 
-class LargeEvaluator(orbit.AbstractEvaluator):
-    """An evaluator of a model; see `evaluation.Evaluator`.
+class LargeEvaluator(evaluator.BaseEvaluator):
+    """An evaluator of a model, whose batches are single images.
 
-    Attributes:
-        results: Results of the last evaluation; see `runs.evaluate`. There are
-            no losses and no AP.
-        after_batch: Function that is called with the number of images done;
-            what it raises ends the evaluation.
+    Its results have no losses and no AP.
     """
 
     def __init__(
@@ -141,33 +135,13 @@ class LargeEvaluator(orbit.AbstractEvaluator):
             DataError: An image or label map cannot be used.
             InstallError: A package that reads them is not installed.
         """
+        super().__init__(average, write_results)
         self._system, self._model = system, model
         self._preprocessing = preprocessing
         self._images = images
-        self._write_results = write_results
-        self._average = average
         self._pq_variant, self._progress = pq_variant, report
-        self.results: dict[str, Any] = {}
-        self.after_batch: Callable[[int], None] = lambda _: None
         for entry in images.entries:
             examples.LargeExample(entry, system.descriptor).close()
-
-    def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
-        """Evaluates `num_steps` images, or all if it is -1.
-
-        Args:
-            num_steps: Integer scalar.
-
-        Returns:
-            The finite summaries by name, and those of each class.
-        """
-        if self._average is None:
-            return self._evaluate(int(num_steps))
-        self._average.swap()
-        try:
-            return self._evaluate(int(num_steps))
-        finally:
-            self._average.swap()
 
     def _evaluate(self, num_images: int) -> dict[str, float]:
         entries = list(self._images.entries)
@@ -191,13 +165,9 @@ class LargeEvaluator(orbit.AbstractEvaluator):
                 found.update_overlaps(entry.image, overlaps)
                 phase.advance(index + 1, images=index + 1)
                 self.after_batch(index + 1)
-        self.results = found.results()
-        self.results["warnings"].append(_NO_AP)
-        self._write_results(self.results)
-        summaries = self.results["summaries"] | scores.class_summaries(
-            self.results
-        )
-        return {k: v for k, v in summaries.items() if np.isfinite(v)}
+        results = found.results()
+        results["warnings"].append(_NO_AP)
+        return self._finish(results)
 
     def _compare(
         self, model: network.TileModel, entry: lists.LargeEntry, work: str

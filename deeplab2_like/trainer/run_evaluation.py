@@ -33,6 +33,7 @@ from deeplab2_like.trainer import (
     tuning,
     tuning_files,
 )
+from deeplab2_like.trainer import evaluator as evaluator_lib
 
 RESULTS_FILE = "metrics.json"
 
@@ -227,7 +228,7 @@ class RunEvaluation:
         find_checkpoint: Callable[[], tuple[str, int]],
         *,
         keeps_best: bool,
-    ) -> evaluation.Evaluator | large_evaluation.LargeEvaluator:
+    ) -> evaluator_lib.BaseEvaluator:
         """Builds the evaluator; call it in the strategy's scope.
 
         Args:
@@ -301,9 +302,7 @@ class RunEvaluation:
             self._options.trainer_options.early_stopping_evaluations, step
         )
 
-    def show_results(
-        self, evaluator: evaluation.Evaluator | large_evaluation.LargeEvaluator
-    ) -> None:
+    def show_results(self, evaluator: evaluator_lib.BaseEvaluator) -> None:
         """Prints the results of an evaluator, and keeps them."""
         self.results = evaluator.results
         if "table" in self.results:

@@ -14,8 +14,6 @@ from deeplab2_like.console import progress
 from deeplab2_like.protos import config_pb2
 from deeplab2_like.trainer import (
     checkpoint_manager,
-    evaluation,
-    large_evaluation,
     loop_watch,
     run_options,
     stopping,
@@ -24,6 +22,7 @@ from deeplab2_like.trainer import (
     training_summaries,
     workers,
 )
+from deeplab2_like.trainer import evaluator as evaluator_lib
 
 # Seconds below which there was nothing to save.
 _SHORTEST_SAVE = 0.001
@@ -95,7 +94,7 @@ class Evaluations:
             step, after its evaluation; "" if it goes on.
     """
 
-    evaluator: evaluation.Evaluator | large_evaluation.LargeEvaluator
+    evaluator: evaluator_lib.BaseEvaluator
     describe_stop: Callable[[int], str]
 
 
