@@ -144,7 +144,7 @@ def write(
         options: The config of the run.
         dataset: The data set descriptor.
     """
-    folder = pathlib.Path(directory) / EXTRA_FOLDER
+    folder = _name_extra(directory)
     folder.mkdir(exist_ok=True)
     for name, text in (
         (CONFIG_FILE, format_config(options)),
@@ -154,6 +154,13 @@ def write(
     classes = list_classes(descriptor_lib.from_proto(dataset))
     json_files.write_json(folder / CLASSES_FILE, classes)
     json_files.write_json(folder / INFO_FILE, dataclasses.asdict(info))
+
+
+def _name_extra(
+    directory: str | os.PathLike[str], name: str = ""
+) -> pathlib.Path:
+    """Returns the path of a file that describes a model, or of their folder."""
+    return pathlib.Path(directory, EXTRA_FOLDER, name)
 
 
 def list_classes(
@@ -192,7 +199,7 @@ def load_info(directory: str | os.PathLike[str]) -> ExportInfo:
             f"{folder} {what}. Give the folder that deeplab2-export wrote; it "
             f"contains {SAVED_MODEL_FILE}."
         )
-    file = folder / EXTRA_FOLDER / INFO_FILE
+    file = _name_extra(folder, INFO_FILE)
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         if values["format"] > FORMAT:
@@ -230,12 +237,8 @@ def identify(directory: str | os.PathLike[str]) -> str:
 def load_options(
     directory: str | os.PathLike[str],
 ) -> config_pb2.ExperimentOptions:
-    """Loads the config of the run that was exported.
-
-    Raises:
-        ExportError: The config is missing or damaged.
-    """
-    file = pathlib.Path(directory) / EXTRA_FOLDER / CONFIG_FILE
+    """Loads the config of the run that was exported; raises `ExportError`."""
+    file = _name_extra(directory, CONFIG_FILE)
     try:
         text = file.read_text(encoding="utf-8")
         return text_format.Parse(text, config_pb2.ExperimentOptions())
@@ -249,12 +252,8 @@ def load_options(
 def load_descriptor(
     directory: str | os.PathLike[str],
 ) -> descriptor_lib.DatasetDescriptor:
-    """Loads the data set of an exported model.
-
-    Raises:
-        ExportError: The descriptor is missing or damaged.
-    """
-    file = pathlib.Path(directory) / EXTRA_FOLDER / DATASET_FILE
+    """Loads the data set of an exported model; raises `ExportError`."""
+    file = _name_extra(directory, DATASET_FILE)
     try:
         return descriptor_lib.load(str(file.resolve()))
     except errors.ConfigError as error:

@@ -21,6 +21,10 @@ DEFAULT_MAX_PIXELS = 20_000_000
 # Most ids for which pixels are counted in a table of all ids.
 _MAX_TABLE = 1 << 22
 
+# Function that returns the context in which a network is traced, such as one
+# that replaces its weights.
+Scope = Callable[[], contextlib.AbstractContextManager[object]]
+
 
 def make_segment(
     system: contract.MetaArchitecture,
@@ -28,9 +32,7 @@ def make_segment(
     preprocessing: preprocessing_lib.Preprocessing,
     jit_compile: bool,
     *,
-    scope: Callable[
-        [], contextlib.AbstractContextManager[object]
-    ] = contextlib.nullcontext,
+    scope: Scope = contextlib.nullcontext,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Makes the function from canvases to predictions on them.
 
@@ -39,8 +41,7 @@ def make_segment(
         model: The model that `system` built.
         preprocessing: Options of preprocessing.
         jit_compile: Whether XLA compiles the post-processing.
-        scope: Function that returns the context in which the network is
-            traced, such as one that replaces its weights.
+        scope: Context in which the network is traced.
 
     Returns:
         Function of canvases, float32 [B, H, W, 3] in 0..255, and of the sizes
@@ -78,9 +79,7 @@ def make_infer(
     system: contract.MetaArchitecture,
     model: keras.Model,
     *,
-    scope: Callable[
-        [], contextlib.AbstractContextManager[object]
-    ] = contextlib.nullcontext,
+    scope: Scope = contextlib.nullcontext,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Makes the function from canvases to the outputs of the network.
 

@@ -99,9 +99,7 @@ def make(
     preprocessings: Sequence[preprocessing_lib.Preprocessing],
     jit_compile: bool,
     *,
-    scope: Callable[
-        [], contextlib.AbstractContextManager[object]
-    ] = contextlib.nullcontext,
+    scope: any_size.Scope = contextlib.nullcontext,
 ) -> tuple[Bucket, ...]:
     """Makes the functions of the network on each canvas.
 
