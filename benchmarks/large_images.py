@@ -44,7 +44,10 @@ from deeplab2_like.console import (  # noqa: E402
 from deeplab2_like.labels import descriptor as descriptor_lib  # noqa: E402
 from deeplab2_like.large_images.options import AUTO, LargeOptions  # noqa: E402
 from deeplab2_like.large_images.result import LargeResult  # noqa: E402
-from deeplab2_like.large_images.source import Window  # noqa: E402
+from deeplab2_like.large_images.source import (  # noqa: E402
+    LargeImage,
+    Window,
+)
 from deeplab2_like.storage import file_identity  # noqa: E402
 
 # Of this program only: others use the same names.
@@ -89,8 +92,8 @@ CELL = 64
 _STRIDE = 4
 
 
-class DrawnImage:
-    """A disc in each cell, drawn when it is read; a `LargeImage`.
+class DrawnImage(LargeImage):
+    """A disc in each cell, drawn when it is read.
 
     Red says whether a pixel is of a disc, green and blue how far its center is
     down and to the right, plus 128.

@@ -48,7 +48,10 @@ from deeplab2_like.large_images import scaled  # noqa: E402
 from deeplab2_like.large_images import tiling as tiling_lib  # noqa: E402
 from deeplab2_like.large_images.options import AUTO, LargeOptions  # noqa: E402
 from deeplab2_like.large_images.result import LargeResult  # noqa: E402
-from deeplab2_like.large_images.source import Window  # noqa: E402
+from deeplab2_like.large_images.source import (  # noqa: E402
+    LargeImage,
+    Window,
+)
 from deeplab2_like.metrics import overlaps, panoptic_quality  # noqa: E402
 from deeplab2_like.scenes import scene  # noqa: E402
 from deeplab2_like.storage import file_identity  # noqa: E402
@@ -114,8 +117,8 @@ def make_mosaic(examples: list[Example], label_divisor: int) -> Example:
     return pixels, truth
 
 
-class ArrayImage:
-    """An image in memory; a `LargeImage`."""
+class ArrayImage(LargeImage):
+    """An image in memory."""
 
     path = "mosaic"
 

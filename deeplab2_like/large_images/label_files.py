@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deeplab2_like.large_images import tiff_writing
 from deeplab2_like.large_images.result import LabelMap
+from deeplab2_like.large_images.tiff_writing import TILE
 from deeplab2_like.rasters.chunks import EXTRA, PixelScale
-from deeplab2_like.rasters.georeference import Georeference
-from deeplab2_like.storage import optional_packages, tiff_files, whole_files
+from deeplab2_like.rasters.source import Place
+from deeplab2_like.storage import optional_packages, whole_files
 
-TILE = 512
 _CHUNK = 1024
 _ZARR_LEVEL = 2
-_MICROMETERS_PER_CENTIMETER = 10000.0
 # GDAL's tag for the value that stands for none.
 _NODATA = (42113, "s", 2, "0", True)
 _OME_VERSIONS = {2: "0.4", 3: "0.5"}
@@ -26,8 +26,7 @@ def write_label_tiff(
     path: str | os.PathLike[str],
     labels: LabelMap,
     *,
-    georeference: Georeference | None = None,
-    scale: PixelScale | None = None,
+    place: Place | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Writes a label map as BigTIFF: uint32, tiles of 512 x 512, zlib.
@@ -35,47 +34,25 @@ def write_label_tiff(
     Args:
         path: Path of the file, in an existing folder.
         labels: The labels; a row of tiles is in memory.
-        georeference: Where the image lies, which is written too.
-        scale: Size of a pixel, which is written where it is in micrometers.
+        place: Where the image lies, which is written too.
         advance: Function that is called with the number of rows written.
 
     Raises:
-        InstallError: tifffile, or rasterio for a georeference, is not
-            installed.
+        InstallError: See `tiff_writing`.
     """
-    tifffile = tiff_files.load_tifffile("Label maps in TIFF files", EXTRA)
-    extra_tags = []
-    if georeference is not None:
-        extra_tags = [*georeference.to_tiff_tags(), _NODATA]
-    with (
-        whole_files.WholeFiles([path]) as (partial,),
-        tifffile.TiffWriter(partial, bigtiff=True) as writer,
-    ):
+    place = place or Place()
+    options = tiff_writing.describe_place(place)
+    if place.georeference is not None:
+        options["extratags"].append(_NODATA)
+    with tiff_writing.open_writer(path, "Label maps in TIFF files") as writer:
         writer.write(
             _cut_tiles(labels, advance),
             shape=(labels.height, labels.width),
             dtype=np.uint32,
-            tile=(TILE, TILE),
-            compression="zlib",
             photometric="minisblack",
-            metadata=None,
-            extratags=extra_tags,
-            maxworkers=1,
-            **find_resolution(scale),
+            **options,
+            **tiff_writing.OPTIONS,
         )
-
-
-def find_resolution(scale: PixelScale | None) -> dict[str, Any]:
-    """Returns tifffile's options for the size of a pixel; none if unknown."""
-    if scale is None or scale.unit != "micrometer":
-        return {}
-    return {
-        "resolution": (
-            _MICROMETERS_PER_CENTIMETER / scale.width,
-            _MICROMETERS_PER_CENTIMETER / scale.height,
-        ),
-        "resolutionunit": "CENTIMETER",
-    }
 
 
 def _cut_tiles(
@@ -86,17 +63,7 @@ def _cut_tiles(
         band = labels.read(top, bottom)
         advance(bottom)
         for left in range(0, labels.width, TILE):
-            yield pad_tile(band[:, left : left + TILE])
-
-
-def pad_tile(tile: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns a tile at its full size, with 0 beyond the image."""
-    height, width = tile.shape[:2]
-    if (height, width) == (TILE, TILE):
-        return np.ascontiguousarray(tile)
-    padded = np.zeros((TILE, TILE, *tile.shape[2:]), tile.dtype)
-    padded[:height, :width] = tile
-    return padded
+            yield tiff_writing.pad_tile(band[:, left : left + TILE])
 
 
 def write_label_zarr(

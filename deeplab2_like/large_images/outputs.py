@@ -17,8 +17,7 @@ from deeplab2_like.large_images import (
 )
 from deeplab2_like.large_images.result import LargeResult
 from deeplab2_like.large_images.source import LargeImage
-from deeplab2_like.rasters import georeference as georeference_lib
-from deeplab2_like.rasters.chunks import EXTRA, PixelScale
+from deeplab2_like.rasters.chunks import EXTRA
 from deeplab2_like.storage import (
     optional_packages,
     tiff_files,
@@ -138,11 +137,6 @@ class _Writer:
         self._folder = pathlib.Path(folder)
         self._descriptor, self._report = descriptor, report
         self._base = os.path.basename(os.path.abspath(image.path))
-        # What only some kinds of files know.
-        self._place: georeference_lib.Georeference | None = getattr(
-            image, "georeference", None
-        )
-        self._scale: PixelScale | None = getattr(image, "scale", None)
 
     def write(self, names: Mapping[str, str]) -> list[str]:
         """Writes files by kind; returns what is on the disk."""
@@ -175,8 +169,6 @@ class _Writer:
                     self._image,
                     self._result,
                     self._descriptor,
-                    georeference=self._place,
-                    scale=self._scale,
                     advance=phase.advance,
                 )
             written.append(names[OVERLAY])
@@ -194,8 +186,7 @@ class _Writer:
                 label_files.write_label_tiff(
                     path,
                     self._result.labels,
-                    georeference=self._place,
-                    scale=self._scale,
+                    place=self._image.place,
                     advance=phase.advance,
                 )
                 return name
@@ -204,7 +195,7 @@ class _Writer:
             label_files.write_label_zarr(
                 path,
                 self._result.labels,
-                scale=self._scale,
+                scale=self._image.place.scale,
                 zarr_format=zarr_format,
                 image_label={
                     "source": {"image": pathlib.Path(source).as_posix()}
@@ -228,7 +219,7 @@ class _Writer:
                 self._base,
                 geojson_path=paths.get(GEOJSON),
                 coco_path=paths.get(COCO),
-                georeference=self._place,
+                georeference=self._image.place.georeference,
                 advance=phase.advance,
             )
         return list(chosen.values())

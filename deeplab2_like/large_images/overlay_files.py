@@ -13,20 +13,11 @@ import numpy.typing as npt
 
 from deeplab2_like.labels import palette
 from deeplab2_like.labels.descriptor import DatasetDescriptor
-from deeplab2_like.large_images.label_files import (
-    TILE,
-    find_resolution,
-    pad_tile,
-)
+from deeplab2_like.large_images import tiff_writing
 from deeplab2_like.large_images.result import LabelMap, LargeResult, Segments
-from deeplab2_like.rasters.chunks import EXTRA, PixelScale
-from deeplab2_like.rasters.georeference import Georeference
+from deeplab2_like.large_images.tiff_writing import TILE
 from deeplab2_like.rasters.source import LargeImage
-from deeplab2_like.storage import (
-    optional_packages,
-    tiff_files,
-    whole_files,
-)
+from deeplab2_like.storage import optional_packages
 from deeplab2_like.visualize import visualizer
 
 # Columns of the image that are read at once.
@@ -95,8 +86,6 @@ def write_overlay(
     result: LargeResult,
     descriptor: DatasetDescriptor,
     *,
-    georeference: Georeference | None = None,
-    scale: PixelScale | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Writes an image with its segments as a pyramid, in a tiled BigTIFF.
@@ -110,25 +99,18 @@ def write_overlay(
 
     Args:
         path: Path of the file, in an existing folder.
-        image: The image, which is read again.
+        image: The image, which is read again; where it lies is written too.
         result: Its segments.
         descriptor: The data set of the model.
-        georeference: Where the image lies, which is written too.
-        scale: Size of a pixel, which is written where it is in micrometers.
         advance: Function that is called with the number of rows painted.
 
     Raises:
-        InstallError: tifffile, or rasterio for a georeference, is not
-            installed.
+        InstallError: See `tiff_writing`.
     """
-    tifffile = tiff_files.load_tifffile("Overlays of large images", EXTRA)
     options: dict[str, Any] = {
         "dtype": np.uint8,
-        "tile": (TILE, TILE),
         "photometric": "rgb",
-        "compression": "zlib",
-        "metadata": None,
-        "maxworkers": 1,
+        **tiff_writing.OPTIONS,
     }
     if optional_packages.is_installed("imagecodecs"):
         options |= {
@@ -140,15 +122,15 @@ def write_overlay(
     painter = Painter(result.segments, descriptor)
     folder = os.path.dirname(os.path.abspath(path))
     with contextlib.ExitStack() as stack:
-        (partial,) = stack.enter_context(whole_files.WholeFiles([path]))
-        writer = stack.enter_context(tifffile.TiffWriter(partial, bigtiff=True))
+        writer = stack.enter_context(
+            tiff_writing.open_writer(path, "Overlays of large images")
+        )
         rows = _RowFile(stack, folder, size) if count else None
         writer.write(
             _paint_tiles(image, result.labels, painter, rows, advance),
             shape=(*size, 3),
-            extratags=georeference.to_tiff_tags() if georeference else [],
             **options,
-            **find_resolution(scale),
+            **tiff_writing.describe_place(image.place),
         )
         for level in range(1, count + 1):
             assert rows is not None
@@ -227,7 +209,7 @@ def _paint_tiles(
             below.append(painted)
         advance(bottom)
         for left in range(0, image.width, TILE):
-            yield pad_tile(painted[:, left : left + TILE])
+            yield tiff_writing.pad_tile(painted[:, left : left + TILE])
 
 
 def _cut_tiles(
@@ -240,4 +222,4 @@ def _cut_tiles(
         if below is not None:
             below.append(rows)
         for left in range(0, width, TILE):
-            yield pad_tile(rows[:, left : left + TILE])
+            yield tiff_writing.pad_tile(rows[:, left : left + TILE])

@@ -127,9 +127,7 @@ def _plan(
         "model": model.fingerprint,
         "image": json_files.to_plain(dataclasses.asdict(image.describe())),
         "size": [image.height, image.width],
-        # What images of several channels, or of more than 8 bits, are read as.
-        "channels": getattr(image, "channels", None),
-        "value_range": getattr(image, "value_range", None),
+        **dataclasses.asdict(image.reading),
         "options": dataclasses.asdict(options),
     }
 

@@ -12,14 +12,19 @@ import numpy.typing as npt
 
 from deeplab2_like.large_images import slots
 from deeplab2_like.large_images.result import LabelMap, LargeResult, Segments
-from deeplab2_like.large_images.source import Box, LargeImage, Window
+from deeplab2_like.large_images.source import (
+    Box,
+    LargeImage,
+    Reading,
+    Window,
+)
 from deeplab2_like.storage.file_identity import Source
 
 _BAND_PIXELS = 1 << 22
 
 
-class ScaledImage:
-    """An image that is scaled where it is read; a `LargeImage`.
+class ScaledImage(LargeImage):
+    """An image that is scaled where it is read.
 
     Its pixels are interpolated bilinearly, as in preprocessing, but rounded to
     whole numbers.
@@ -29,8 +34,6 @@ class ScaledImage:
         height: Rows of the scaled image.
         width: Columns of the scaled image.
         original: The image as it is.
-        channels: That of the image, if it has any.
-        value_range: The same.
     """
 
     def __init__(self, image: LargeImage, factor: float):
@@ -44,8 +47,11 @@ class ScaledImage:
         self.path = image.path
         self.height = _scale(image.height, factor)
         self.width = _scale(image.width, factor)
-        self.channels = getattr(image, "channels", None)
-        self.value_range = getattr(image, "value_range", None)
+
+    @property
+    def reading(self) -> Reading:
+        """What the image is read as."""
+        return self.original.reading
 
     def read(self, top: int, left: int, bottom: int, right: int) -> Window:
         """Reads a part of the scaled image; see `LargeImage`."""

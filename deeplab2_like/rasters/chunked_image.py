@@ -3,17 +3,22 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.rasters import channels as channels_lib
-from deeplab2_like.rasters.chunk_cache import ChunkCache
-from deeplab2_like.rasters.chunks import Chunks, PixelScale
-from deeplab2_like.rasters.georeference import Georeference
-from deeplab2_like.rasters.source import Box, Window
+from deeplab2_like.rasters import raster
+from deeplab2_like.rasters.chunks import Chunks
+from deeplab2_like.rasters.source import (
+    Box,
+    LargeImage,
+    Place,
+    Reading,
+    Window,
+)
 from deeplab2_like.storage import file_identity, pixel_values
 
 CACHE_BYTES = 1 << 28
@@ -31,20 +36,14 @@ class _Chunk(NamedTuple):
         return self.image.nbytes + (0 if self.void is None else self.void.size)
 
 
-class ChunkedImage:
+class ChunkedImage(raster.Raster[_Chunk], LargeImage):
     """A large image; the `LargeImage` of all kinds of files.
 
     In memory are the decoded chunks that were used last, of at most
     `cache_bytes` (and one chunk), as RGB of 8 bits. Several threads may read.
 
     Attributes:
-        path: Path of the file.
-        height: Rows of pixels.
-        width: Columns of pixels.
         channels: The channels of the file, from 0, that are red, green, blue.
-        scale: Size of a pixel, where the file states it.
-        georeference: Where on earth the image lies; None where the file does
-            not say.
     """
 
     def __init__(
@@ -71,31 +70,27 @@ class ChunkedImage:
             ConfigError: The channels are no legal choice.
             DataError: The image is empty, or has no such channels.
         """
-        chunks.check()
-        self.path = chunks.path
-        self.height, self.width = chunks.height, chunks.width
+        super().__init__(chunks, self._convert, cache_bytes)
         self.channels = channels_lib.choose(
             chunks.path, chunks.channels, channels, chunks.color_channels
         )
-        self.scale: PixelScale = chunks.scale
-        self.georeference: Georeference | None = getattr(
-            chunks, "georeference", None
-        )
-        self._chunks, self._log = chunks, log
+        self._log = log
         self._range = value_range
         self._needs_range = value_range is None and pixel_values.needs_range(
             chunks.dtype
         )
         self._distinct = sorted({*self.channels})
-        self._cache: ChunkCache[_Chunk] = ChunkCache(
-            (self.height, self.width), chunks.chunk, self._convert, cache_bytes
-        )
         self._range_lock = threading.Lock()
 
     @property
-    def problems(self) -> list[str]:
-        """A sentence for each damaged chunk that was met so far."""
-        return self._cache.problems
+    def place(self) -> Place:
+        """Where the image lies, as far as the file says."""
+        return Place(self._chunks.georeference, self._chunks.scale)
+
+    @property
+    def reading(self) -> Reading:
+        """What the file is read as; see `value_range`."""
+        return Reading(self.channels, self.value_range)
 
     def describe(self) -> file_identity.Source:
         """Returns the identity of the file or folder."""
@@ -168,14 +163,3 @@ class ChunkedImage:
         if void is not None:
             values = np.where(void[..., None], np.uint8(0), values)
         return _Chunk(np.ascontiguousarray(values), void)
-
-    def close(self) -> None:
-        """Closes the file and forgets the chunks."""
-        self._cache.clear()
-        self._chunks.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self.close()

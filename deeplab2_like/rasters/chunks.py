@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
+from deeplab2_like.rasters.georeference import Georeference
 
 # Extra of this package that installs the readers of TIFF and of Zarr.
 EXTRA = "large_images"
@@ -60,6 +61,8 @@ class Chunks(abc.ABC):
             of the image are cut.
         chunk_channels: Channels that are decoded with it.
         scale: Size of a pixel.
+        georeference: Where on earth the image lies; None where the file does
+            not say.
     """
 
     path: str
@@ -71,6 +74,7 @@ class Chunks(abc.ABC):
     chunk: tuple[int, int]
     chunk_channels: int
     scale: PixelScale = PixelScale()
+    georeference: Georeference | None = None
 
     @abc.abstractmethod
     def decode(

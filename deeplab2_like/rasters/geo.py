@@ -23,11 +23,7 @@ _ROW_BYTES = 1 << 22
 
 
 class GeoChunks(Chunks):
-    """An image that GDAL reads.
-
-    Attributes:
-        georeference: Where it lies; None where the file does not say.
-    """
+    """An image that GDAL reads."""
 
     def __init__(self, path: str):
         """Opens the file.

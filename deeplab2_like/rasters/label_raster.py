@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Windows of a label map that need not fit in memory."""
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
-from deeplab2_like.rasters.chunk_cache import ChunkCache
+from deeplab2_like.rasters import raster
 from deeplab2_like.rasters.chunks import Chunks
 from deeplab2_like.rasters.source import Box
 
@@ -38,14 +38,8 @@ class _Chunk(NamedTuple):
         return self.ids.nbytes
 
 
-class LabelRaster:
-    """A file of whole numbers, one a pixel.
-
-    Attributes:
-        path: Path of the file.
-        height: Rows of pixels.
-        width: Columns of pixels.
-    """
+class LabelRaster(raster.Raster[_Chunk]):
+    """A file of whole numbers, one a pixel."""
 
     def __init__(self, chunks: Chunks, cache_bytes: int):
         """Decodes nothing.
@@ -57,24 +51,13 @@ class LabelRaster:
         Raises:
             DataError: It has colors, or no whole numbers.
         """
-        chunks.check()
+        super().__init__(chunks, self._decode, cache_bytes)
         if chunks.channels != 1 or chunks.dtype.kind not in "ui":
             raise errors.DataError(
                 f"{chunks.path} is no label map: it has {chunks.channels} "
                 f"channel(s) of {chunks.dtype}. Labels are whole numbers, one "
                 "a pixel."
             )
-        self.path = chunks.path
-        self.height, self.width = chunks.height, chunks.width
-        self._chunks = chunks
-        self._cache: ChunkCache[_Chunk] = ChunkCache(
-            (self.height, self.width), chunks.chunk, self._decode, cache_bytes
-        )
-
-    @property
-    def problems(self) -> list[str]:
-        """A sentence for each damaged chunk that was met so far."""
-        return self._cache.problems
 
     def read(self, top: int, left: int, bottom: int, right: int) -> Labels:
         """Reads a part, which lies within the map.
@@ -103,14 +86,3 @@ class LabelRaster:
                 f"{box.top} to {box.bottom - 1}. Labels are 0 to {_LARGEST}.",
             )
         return _Chunk(np.ascontiguousarray(values, np.uint32))
-
-    def close(self) -> None:
-        """Closes the file and forgets the chunks."""
-        self._cache.clear()
-        self._chunks.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self.close()

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """An image that is read in windows."""
 
-from typing import NamedTuple, Protocol
+import abc
+import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from deeplab2_like.rasters.chunks import PixelScale
+from deeplab2_like.rasters.georeference import Georeference
 from deeplab2_like.storage.file_identity import Source
 
 
@@ -42,7 +46,35 @@ class Window(NamedTuple):
     void: npt.NDArray[np.bool_] | None = None
 
 
-class LargeImage(Protocol):
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where an image lies.
+
+    Attributes:
+        georeference: Where on earth; None where it is unknown.
+        scale: Size of a pixel.
+    """
+
+    georeference: Georeference | None = None
+    scale: PixelScale = dataclasses.field(default_factory=PixelScale)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What an image of several channels, or of more than 8 bits, is read as.
+
+    Attributes:
+        channels: Channels of the file, from 0, that are red, green and blue.
+            None: it has these three.
+        value_range: (low, high), values that become 0 and 255; None: those of
+            8 bits as stored.
+    """
+
+    channels: tuple[int, int, int] | None = None
+    value_range: tuple[float, float] | None = None
+
+
+class LargeImage(abc.ABC):
     """An image that may be larger than memory.
 
     Attributes:
@@ -55,6 +87,17 @@ class LargeImage(Protocol):
     height: int
     width: int
 
+    @property
+    def place(self) -> Place:
+        """Where the image lies; unknown unless its kind of files says it."""
+        return Place()
+
+    @property
+    def reading(self) -> Reading:
+        """What the image is read as; results depend on it."""
+        return Reading()
+
+    @abc.abstractmethod
     def read(self, top: int, left: int, bottom: int, right: int) -> Window:
         """Reads a part, which lies within the image.
 
@@ -68,5 +111,6 @@ class LargeImage(Protocol):
             DataError: The file cannot be read at all.
         """
 
+    @abc.abstractmethod
     def describe(self) -> Source:
         """Returns the identity of the file, by which a kill is gone on from."""

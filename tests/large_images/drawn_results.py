@@ -5,7 +5,7 @@ import numpy as np
 
 from deeplab2_like.labels import descriptor as descriptor_lib
 from deeplab2_like.large_images.result import LargeResult, Segments
-from deeplab2_like.rasters.source import Window
+from deeplab2_like.rasters.source import LargeImage, Place, Window
 from deeplab2_like.storage import file_identity
 
 DATASET = descriptor_lib.make(["ground"], ["cell", "dot"], name="drawn")
@@ -25,14 +25,16 @@ class ArrayMap:
         return self.ids_hw[top:bottom].copy()
 
 
-class ArrayImage:
+class ArrayImage(LargeImage):
     """An image in memory."""
 
-    def __init__(self, pixels_hw3, path, **facts):
+    place = None
+
+    def __init__(self, pixels_hw3, path, place=None):
         self.pixels_hw3 = pixels_hw3
         self.path = str(path)
         self.height, self.width = pixels_hw3.shape[:2]
-        vars(self).update(facts)
+        self.place = place or Place()
 
     def read(self, top, left, bottom, right):
         return Window(self.pixels_hw3[top:bottom, left:right].copy())

@@ -7,6 +7,7 @@ import pytest
 from deeplab2_like.large_images import label_files
 from deeplab2_like.rasters.chunks import PixelScale
 from deeplab2_like.rasters.georeference import Georeference
+from deeplab2_like.rasters.source import Place
 
 tifffile = pytest.importorskip(
     "tifffile", reason="tifffile is not installed (extra large_images)"
@@ -33,7 +34,7 @@ def test_labels_in_tiff_are_read_back(tmp_path, drawn_results, size):
     labels, path = drawn_results.ArrayMap(ids_hw), tmp_path / "a.labels.tif"
     rows = []
     label_files.write_label_tiff(
-        path, labels, scale=_MICROMETERS, advance=rows.append
+        path, labels, place=Place(scale=_MICROMETERS), advance=rows.append
     )
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
@@ -62,7 +63,7 @@ def test_labels_with_a_georeference_are_read_by_rasterio(
     ids_hw = _draw_ids(700, 600)
     path = tmp_path / "a.labels.tif"
     label_files.write_label_tiff(
-        path, drawn_results.ArrayMap(ids_hw), georeference=place
+        path, drawn_results.ArrayMap(ids_hw), place=Place(place)
     )
     with rasterio.open(path) as file:
         np.testing.assert_array_equal(file.read(1), ids_hw)

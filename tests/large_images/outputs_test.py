@@ -10,6 +10,7 @@ from deeplab2_like import errors
 from deeplab2_like.large_images import outputs, overlay_files
 from deeplab2_like.rasters import opening
 from deeplab2_like.rasters.georeference import Georeference
+from deeplab2_like.rasters.source import Place
 from deeplab2_like.storage import whole_files
 
 tifffile = pytest.importorskip(
@@ -100,14 +101,13 @@ def test_kinds_are_checked(kinds):
     outputs.check_kinds(outputs.DEFAULT_KINDS)
 
 
-def _write_overlay(tmp_path, drawn_results, ids_hw, pixels, **facts):
+def _write_overlay(tmp_path, drawn_results, ids_hw, pixels, place=None):
     path = tmp_path / "a.overlay.tif"
     overlay_files.write_overlay(
         path,
-        drawn_results.ArrayImage(pixels, "a.png"),
+        drawn_results.ArrayImage(pixels, "a.png", place),
         drawn_results.make_result(ids_hw),
         drawn_results.DATASET,
-        **facts,
     )
     return path
 
@@ -140,9 +140,7 @@ def test_an_overlay_has_overviews_for_gdal(
     )
     crs = rasterio.crs.CRS.from_epsg(32633)
     place = Georeference((0.5, 0.0, 4e5, 0.0, -0.5, 5e6), crs.to_wkt(), 32633)
-    path = _write_overlay(
-        tmp_path, drawn_results, ids_hw, pixels, georeference=place
-    )
+    path = _write_overlay(tmp_path, drawn_results, ids_hw, pixels, Place(place))
     with rasterio.open(path) as file:
         assert file.crs == crs
         assert file.count == 3

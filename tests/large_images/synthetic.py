@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from deeplab2_like.data import preprocessing
 from deeplab2_like.large_images import network
-from deeplab2_like.large_images.source import Box, Window
+from deeplab2_like.large_images.source import Box, LargeImage, Window
 from deeplab2_like.postprocess import options as rules_lib
 from deeplab2_like.postprocess import panoptic_deeplab, semantic_only
 from deeplab2_like.storage.file_identity import Source
@@ -22,8 +22,8 @@ STRIDE = 16  # Output stride.
 
 
 @dataclasses.dataclass
-class ArrayImage:
-    """An image in memory, with damaged parts; a `LargeImage`."""
+class ArrayImage(LargeImage):
+    """An image in memory, with damaged parts."""
 
     pixels: np.ndarray
     damaged: tuple[Box, ...] = ()

@@ -8,12 +8,12 @@ import pytest
 
 from deeplab2_like import errors
 from deeplab2_like.large_images.options import LargeOptions
-from deeplab2_like.large_images.source import Window
+from deeplab2_like.large_images.source import LargeImage, Window
 from deeplab2_like.predict import panoptic_model
 from deeplab2_like.storage.file_identity import Source
 
 
-class _Image:
+class _Image(LargeImage):
     path = "drawn"
 
     def __init__(self, pixels):

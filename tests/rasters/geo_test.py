@@ -60,7 +60,7 @@ def test_windows_of_geotiff_files_are_read(tmp_path, options):
             part = expected[box[0] : box[2], box[1] : box[3]]
             np.testing.assert_array_equal(found.image, part)
             assert found.void is None
-        place = image.georeference
+        place = image.place.georeference
     assert place.epsg == 32633
     assert place.transform == (0.5, 0, 400000, 0, -0.5, 5800000)
     assert not place.points
@@ -173,7 +173,7 @@ def test_jpeg_2000_is_read(tmp_path):
     )
     with opening.open_large(tmp_path / "a.jp2") as image:
         found = image.read(5, 6, 100, 203).image
-        assert image.georeference.epsg == 32633
+        assert image.place.georeference.epsg == 32633
     np.testing.assert_array_equal(found, np.moveaxis(_RGB, 0, -1)[5:100, 6:])
 
 
@@ -188,7 +188,7 @@ def test_control_points_are_kept(tmp_path):
     with rasterio.open(tmp_path / "a.tif", "r+") as file:
         file.gcps = (points, rasterio.crs.CRS.from_epsg(4326))
     with opening.open_large(tmp_path / "a.tif") as image:
-        place = image.georeference
+        place = image.place.georeference
     assert place.transform is None
     assert place.epsg == 4326
     assert len(place.points) == 4
@@ -207,7 +207,7 @@ def test_tags_of_the_georeference_say_the_same(tmp_path, crs, is_point):
         with rasterio.open(tmp_path / "a.tif", "r+") as file:
             file.update_tags(AREA_OR_POINT="Point")
     with opening.open_large(tmp_path / "a.tif") as image:
-        place = image.georeference
+        place = image.place.georeference
     assert place.is_point == is_point
     tifffile.imwrite(
         tmp_path / "b.tif",
@@ -227,7 +227,7 @@ def test_tags_of_the_georeference_say_the_same(tmp_path, crs, is_point):
 def test_points_are_placed_as_by_rasterio(tmp_path):
     _write(tmp_path / "a.tif", _RGB)
     with opening.open_large(tmp_path / "a.tif") as image:
-        place = image.georeference
+        place = image.place.georeference
     points = np.array([[0.0, 0.0], [10.0, 20.0]])
     np.testing.assert_allclose(
         place.to_crs(points), [[400000, 5800000], [400005, 5799990]]
