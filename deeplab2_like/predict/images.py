@@ -85,13 +85,13 @@ class ImagePredictor(abc.ABC):
         """
         return dict(self._run(self.load_image(image)))
 
+    @abc.abstractmethod
     def tile_model(self) -> "TileModel":
         """Returns the network alone, for parts of large images.
 
         Raises:
             ExportError: It was not exported.
         """
-        raise NotImplementedError
 
     def predict_large(
         self,

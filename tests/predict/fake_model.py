@@ -33,6 +33,9 @@ class FakeModel(ImagePredictor):
     def stop(self):
         raise KeyboardInterrupt
 
+    def tile_model(self):
+        raise NotImplementedError
+
     def predict_maps(self, image):
         pixels = self.load_image(image)
         self.calls += 1
