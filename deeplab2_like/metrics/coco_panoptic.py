@@ -36,8 +36,16 @@ class _Pair:
     image_id: int | str
     true: coco_json.Annotation
     predicted: coco_json.Annotation
-    true_png: str
-    predicted_png: str
+    true_folder: pathlib.Path
+    predicted_folder: pathlib.Path
+
+    @property
+    def true_png(self) -> str:
+        return str(self.true_folder / self.true.file_name)
+
+    @property
+    def predicted_png(self) -> str:
+        return str(self.predicted_folder / self.predicted.file_name)
 
 
 def compute_panoptic_quality(
@@ -133,14 +141,13 @@ def _pair_images(
         if found is None:
             missing.append(image_id)
             continue
-        prediction = predicted.annotations[found]
         pairs.append(
             _Pair(
                 image_id,
                 annotation,
-                prediction,
-                str(true_folder / annotation.file_name),
-                str(predicted_folder / prediction.file_name),
+                predicted.annotations[found],
+                true_folder,
+                predicted_folder,
             )
         )
     if missing:

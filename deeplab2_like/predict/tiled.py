@@ -45,8 +45,8 @@ def predict_image(file: image_files.ImageFile, run: Run) -> None:
     for problem in entry["problems"]:
         run.leave_out(source.path, problem)
     # Also what a kill behind the last line left, and parts that came too late.
-    for path in (work, *parts_lib.find_folders(work)):
-        work_folder.clear(path)
+    for folder in (work, *parts_lib.find_folders(work)):
+        work_folder.clear(folder)
     with contextlib.suppress(OSError):
         work.rmdir()
     results.large += entry["files"]
