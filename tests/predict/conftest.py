@@ -66,14 +66,24 @@ def photos(tmp_path_factory, write_image):
     return folder
 
 
-@pytest.fixture(scope="session")
-def fake_models():
-    """Returns the module `fake_model`."""
-    path = pathlib.Path(__file__).with_name("fake_model.py")
-    spec = importlib.util.spec_from_file_location("fake_model", path)
+def _load(name):
+    path = pathlib.Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def fake_models():
+    """Returns the module `fake_model`."""
+    return _load("fake_model")
+
+
+@pytest.fixture(scope="session")
+def clips():
+    """Returns the module `clips`."""
+    return _load("clips")
 
 
 @pytest.fixture
@@ -106,3 +116,38 @@ def write_boxes():
 def quiet_report():
     """A progress display that shows nothing."""
     return progress.Progress(rich.console.Console(quiet=True))
+
+
+@pytest.fixture(name="tracker")
+def _tracker(fake, monkeypatch):
+    """A model that finds an object in each colour; its numbers change."""
+    colors = {200: 1, 150: 2, 100: 3}
+    predict_bright = fake.predict_maps
+
+    def predict_maps(image):
+        maps = predict_bright(image)
+        gray = np.asarray(image)[..., 1]
+        divisor = fake.descriptor.label_divisor
+        panoptic = np.zeros(gray.shape, np.int32)
+        ids = [0]
+        for value, number in colors.items():
+            # Another number in each frame.
+            label = 5 * divisor + 1 + (number + fake.calls) % 3
+            is_object = np.abs(gray.astype(int) - value) < 20
+            if is_object.any():
+                panoptic[is_object] = label
+                ids.append(label)
+        ids = np.array(ids, np.int32)
+        return {
+            **maps,
+            "semantic": panoptic // divisor,
+            "panoptic": panoptic,
+            "segment_id": ids,
+            "segment_category": ids // divisor,
+            "segment_score": np.full(len(ids), 0.5, np.float32),
+            "segment_area": np.ones(len(ids), np.int32),
+            "segment_is_valid": np.ones(len(ids), bool),
+        }
+
+    monkeypatch.setattr(fake, "predict_maps", predict_maps)
+    return fake
