@@ -3,11 +3,11 @@
 
 import json
 import os
-import pathlib
 from typing import Any
 
 from deeplab2_like import errors
 from deeplab2_like.labels import json_values
+from deeplab2_like.storage import any_files
 
 # How files of other kinds begin.
 _MAGIC = {
@@ -22,7 +22,7 @@ def load(
     """Loads a JSON file in UTF-8, UTF-16 or UTF-32.
 
     Args:
-        path: The file.
+        path: The file, by its path or address.
         kind: What it should be, such as "COCO-panoptic JSON", for messages.
         layout: Sentence that says what such a file contains.
 
@@ -31,7 +31,7 @@ def load(
             twice.
     """
     try:
-        data = pathlib.Path(path).read_bytes()
+        data = any_files.read_bytes(path)
     except FileNotFoundError as error:
         raise errors.DataError(
             f"{path} does not exist. Give the {kind} file."

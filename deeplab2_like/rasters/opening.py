@@ -10,7 +10,12 @@ from deeplab2_like.rasters import channels as channels_lib
 from deeplab2_like.rasters import geo, label_raster, plain, tiff, zarr_arrays
 from deeplab2_like.rasters.chunked_image import CACHE_BYTES, ChunkedImage
 from deeplab2_like.rasters.chunks import Chunks
-from deeplab2_like.storage import pixel_values, tiff_files, zarr_folders
+from deeplab2_like.storage import (
+    any_files,
+    pixel_values,
+    tiff_files,
+    zarr_folders,
+)
 
 
 def open_large(
@@ -29,7 +34,8 @@ def open_large(
     decoded as a whole.
 
     Args:
-        path: A file, or the folder of a Zarr array or OME-Zarr image.
+        path: A file, by its path or address; or the path of the folder of a
+            Zarr array or OME-Zarr image.
         value_range: See `ChunkedImage`.
         channels: See `ChunkedImage`.
         upright: Whether the EXIF orientation of plain images is applied.
@@ -62,8 +68,8 @@ def open_labels(
     """Opens a label map that is read in windows.
 
     Args:
-        path: A TIFF file, or the folder of a Zarr array or of labels in
-            OME-Zarr, of whole numbers.
+        path: A TIFF file, by its path or address, or the folder of a Zarr
+            array or of labels in OME-Zarr, of whole numbers.
         cache_bytes: Most bytes of decoded chunks.
 
     Raises:
@@ -79,24 +85,38 @@ def open_labels(
 
 
 def _open(path: str, upright: bool, log: Callable[[str], None]) -> Chunks:
-    if not os.path.exists(path):
+    is_remote = any_files.is_remote(path)
+    if not any_files.exists(path):
         raise errors.DataError(
             f"{path} does not exist. Give an image file or a Zarr folder."
         )
-    if os.path.isdir(path):
+    if any_files.is_folder(path):
+        if is_remote:
+            raise _refuse_address(path, "a folder")
         if not zarr_folders.is_zarr(path):
             raise errors.DataError(
                 f"{path} is a folder. Give an image file, or a Zarr folder, "
                 f"whose name ends in {zarr_folders.SUFFIX}."
             )
         return zarr_arrays.ZarrChunks(path)
-    if not os.path.getsize(path):
+    if not any_files.size(path):
         raise errors.DataError(f"{path} is empty. Copy or save it again.")
     if tiff_files.is_tiff(path):
         if tiff.has_georeference(path):
+            if is_remote:
+                raise _refuse_address(path, "an image with a georeference")
             return geo.GeoChunks(path)
         return tiff.TiffChunks(path)
     suffix = pathlib.PurePath(path).suffix.lower()
     if suffix in geo.JPEG_2000_SUFFIXES:
+        if is_remote:
+            raise _refuse_address(path, "a JPEG 2000 file")
         return geo.GeoChunks(path)
     return plain.PlainChunks(path, upright=upright, log=log)
+
+
+def _refuse_address(path: str, what: str) -> errors.DataError:
+    return errors.DataError(
+        f"{path} is {what}, which is only read from a disk. Copy it to one, or "
+        "save it as a tiled TIFF file without a georeference."
+    )

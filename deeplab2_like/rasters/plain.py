@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from deeplab2_like import errors
 from deeplab2_like.rasters.chunks import Chunks, Decoded
-from deeplab2_like.storage import image_files
+from deeplab2_like.storage import any_files, image_files
 
 # Pillow refuses files of more pixels than these, which may be made to fill
 # the memory.
@@ -93,7 +93,7 @@ def _load(
 def _is_deep_png(path: str) -> bool:
     """Returns whether a file is a PNG of 16 bits a channel."""
     try:
-        with open(path, "rb") as file:
+        with any_files.open_read(path) as file:
             header = file.read(_HEADER)
     except OSError:
         return False

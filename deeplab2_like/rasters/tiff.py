@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """TIFF files of any size: tiled, in strips, pyramids, BigTIFF, OME, ImageJ."""
 
+import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from deeplab2_like import errors
 from deeplab2_like.rasters import tiff_planes
 from deeplab2_like.rasters.chunks import EXTRA, Chunks, Decoded, PixelScale
 from deeplab2_like.rasters.source import Box
-from deeplab2_like.storage import tiff_files
+from deeplab2_like.storage import any_files, tiff_files
 
 _WHAT = "Large TIFF files"
 # Tags of GeoTIFF: scale, transformation, keys.
@@ -34,10 +35,33 @@ def has_georeference(path: str) -> bool:
     """
     tifffile = tiff_files.load_tifffile(_WHAT, EXTRA)
     try:
-        with tifffile.TiffFile(path) as file:
+        with (
+            contextlib.closing(_Content(path)) as content,
+            tifffile.TiffFile(content.source) as file,
+        ):
             return any(tag in file.pages[0].tags for tag in GEO_TAGS)
     except Exception as error:  # Of many kinds, for damaged files.
         raise tiff_files.refuse(path, error) from error
+
+
+class _Content:
+    """What tifffile reads: a file by its path, or an open one at an address.
+
+    Attributes:
+        source: The path, or the open file.
+    """
+
+    def __init__(self, path: str):
+        """Opens a file at an address; raises `OSError`."""
+        self._file: IO[bytes] | None = None
+        if any_files.is_remote(path):
+            self._file = any_files.open_read(path)
+        self.source = self._file or path
+
+    def close(self) -> None:
+        """Closes the file, if it was opened here."""
+        if self._file is not None:
+            self._file.close()
 
 
 class TiffChunks(Chunks):
@@ -53,9 +77,11 @@ class TiffChunks(Chunks):
         """
         tifffile = tiff_files.load_tifffile(_WHAT, EXTRA)
         self.path = path
+        self._content: _Content | None = None
         self._file: Any = None
         try:
-            self._file = tifffile.TiffFile(path)
+            self._content = _Content(path)
+            self._file = tifffile.TiffFile(self._content.source)
             self._open()
         except errors.UserError:
             self.close()
@@ -214,8 +240,9 @@ class TiffChunks(Chunks):
 
     def close(self) -> None:
         """Closes the file."""
-        if self._file is not None:
-            self._file.close()
+        for file in (self._file, self._content):
+            if file is not None:
+                file.close()
 
 
 def _missing(

@@ -17,6 +17,8 @@ from typing import IO, Any
 from deeplab2_like.storage import user_paths
 
 PathLike = str | os.PathLike[str]
+# Bytes of a file at an address that are asked for at once.
+_READ_BYTES = 1 << 20
 
 
 def _gfile() -> Any:
@@ -95,6 +97,58 @@ def read_bytes(path: PathLike) -> bytes:
     return pathlib.Path(path).read_bytes()
 
 
+class _RemoteReader(io.RawIOBase):
+    """A file at an address, as those of Python."""
+
+    def __init__(self, path: PathLike):
+        """Opens the file; raises `OSError`."""
+        super().__init__()
+        self.name = os.fspath(path)
+        self._size = size(path)
+        self._position = 0
+        self._file = _gfile().GFile(self.name, "rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        starts = {os.SEEK_CUR: self._position, os.SEEK_END: self._size}
+        self._position = max(0, starts.get(whence, 0) + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        if self._position >= self._size:
+            return 0
+        with _as_os_errors(self.name):
+            self._file.seek(self._position)
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def open_read(path: PathLike) -> IO[bytes]:
+    """Opens a file for reading its bytes, at any place.
+
+    Raises:
+        OSError: There is none, or it cannot be read.
+    """
+    if is_remote(path):
+        return io.BufferedReader(_RemoteReader(path), _READ_BYTES)
+    return open(path, "rb")
+
+
 def read_text(path: PathLike) -> str:
     """Reads a text file in UTF-8; see `read_bytes`."""
     return read_bytes(path).decode("utf-8")
@@ -120,6 +174,34 @@ def delete_folder(path: PathLike) -> None:
             _gfile().rmtree(os.fspath(path))
         return
     shutil.rmtree(path, ignore_errors=True)
+
+
+def size(path: PathLike) -> int:
+    """Returns the number of bytes of a file.
+
+    Raises:
+        OSError: It does not exist.
+    """
+    if is_remote(path):
+        with _as_os_errors(path):
+            return int(_gfile().stat(os.fspath(path)).length)
+    return os.stat(path).st_size
+
+
+def find_files(pattern: str) -> list[str]:
+    """Finds the files of a pattern; see `user_paths.find_files`.
+
+    Args:
+        pattern: A pattern of paths, or of addresses.
+
+    Raises:
+        DataError: See there.
+        OSError: Addresses cannot be looked up.
+    """
+    if is_remote(pattern):
+        with _as_os_errors(pattern):
+            return sorted(_gfile().glob(pattern))
+    return user_paths.find_files(pattern)
 
 
 def changed_at(path: PathLike) -> float:

@@ -5,13 +5,15 @@ import dataclasses
 import os
 from typing import Self
 
+from deeplab2_like.storage import any_files
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
     """Where an image comes from, and which version of it.
 
     Attributes:
-        path: Absolute path of the file or folder.
+        path: Absolute path of the file or folder, or address of the file.
         size: Bytes of the file, of a folder those of all its files; -1 where
             it cannot be read.
         changed: Time of the last change in nanoseconds.
@@ -31,6 +33,13 @@ class Source:
     @classmethod
     def of_file(cls, path: str | os.PathLike[str]) -> Self:
         """Describes a file; one that cannot be read too."""
+        if any_files.is_remote(path):
+            address = os.fspath(path)
+            try:
+                changed = round(any_files.changed_at(address) * 1e9)
+                return cls(address, any_files.size(address), changed)
+            except OSError:
+                return cls(address, -1, 0)
         absolute = os.path.abspath(path)
         try:
             found = os.stat(absolute)

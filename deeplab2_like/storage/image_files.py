@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeplab2_like import errors
-from deeplab2_like.storage import image_decoding, zarr_folders
+from deeplab2_like.storage import any_files, image_decoding, zarr_folders
 
 # Outputs of programs of this package, which are not found as images.
 OUTPUT_ENDINGS = (".panoptic.png", ".overlay.png")
@@ -254,7 +254,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         DataError: There is no file of this path, or it may not be read.
     """
     try:
-        return pathlib.Path(path).read_bytes()
+        return any_files.read_bytes(path)
     except IsADirectoryError:
         raise errors.DataError(
             f"{path} is a folder. Give an image file."

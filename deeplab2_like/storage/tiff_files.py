@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from deeplab2_like import errors
-from deeplab2_like.storage import optional_packages
+from deeplab2_like.storage import any_files, optional_packages
 
 SUFFIXES = (".tif", ".tiff")
 # What tifffile needs for LZW, JPEG and other compressed pages.
@@ -17,7 +17,7 @@ _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 def is_tiff(path: str | os.PathLike[str]) -> bool:
     """Returns whether a file begins as TIFF files do, whatever its name."""
     try:
-        with open(path, "rb") as file:
+        with any_files.open_read(path) as file:
             return file.read(4) in _MAGIC
     except OSError:
         return False

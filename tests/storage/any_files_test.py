@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same for paths and for addresses."""
 
+import os
 import uuid
 
 import pytest
@@ -73,3 +74,35 @@ def test_what_tensorflow_refuses_is_an_error_of_the_system(monkeypatch):
     monkeypatch.setattr(tf.io.gfile, "makedirs", refuse)
     with pytest.raises(OSError, match="no ram://a"):
         any_files.make_folder("ram://a")
+
+
+def test_parts_of_a_file_are_read_at_any_place(folder):
+    any_files.make_folder(folder)
+    path = any_files.join(folder, "bytes")
+    content = bytes(range(256)) * 9000
+    with whole_files.open_whole(path) as file:
+        file.write(content)
+    assert any_files.size(path) == len(content)
+    with any_files.open_read(path) as file:
+        assert file.read(3) == content[:3]
+        for start in (2_000_000, 5, 1_048_575):
+            file.seek(start)
+            assert file.tell() == start
+            assert file.read(70_000) == content[start : start + 70_000]
+        assert file.seek(-4, os.SEEK_END) == len(content) - 4
+        assert file.read() == content[-4:]
+        assert file.read(1) == b""
+    with pytest.raises(FileNotFoundError):
+        any_files.open_read(f"{path}-none")
+
+
+def test_files_are_found_by_patterns(folder):
+    any_files.make_folder(folder)
+    for name in ("b.large.json", "a.large.json", "c.json"):
+        whole_files.write_text(any_files.join(folder, name), "")
+    found = any_files.find_files(any_files.join(folder, "*.large.json"))
+    assert [path.rpartition("/")[2] for path in found] == [
+        "a.large.json",
+        "b.large.json",
+    ]
+    assert any_files.find_files(any_files.join(folder, "d*")) == []

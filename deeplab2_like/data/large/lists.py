@@ -9,7 +9,7 @@ from typing import Any
 from deeplab2_like import errors
 from deeplab2_like.data.records import paths
 from deeplab2_like.labels import json_documents, json_values
-from deeplab2_like.storage import large_list_names, user_paths
+from deeplab2_like.storage import any_files, large_list_names
 
 _KIND = "list of large images"
 _LAYOUT = (
@@ -46,7 +46,7 @@ def find_lists(patterns: Sequence[str]) -> list[str]:
     """Finds the files of lists.
 
     Args:
-        patterns: Paths or glob patterns that end in .large.json.
+        patterns: Paths, addresses or patterns of them that end in .large.json.
 
     Raises:
         DataError: A pattern matches nothing, or is of records.
@@ -58,7 +58,13 @@ def find_lists(patterns: Sequence[str]) -> list[str]:
                 f"File pattern {pattern!r} is of records, and others are lists "
                 f"of large images ({large_list_names.ENDING}). Give one kind."
             )
-        matches = user_paths.find_files(pattern)
+        try:
+            matches = any_files.find_files(pattern)
+        except OSError as error:
+            raise errors.DataError(
+                f"File pattern {pattern!r} cannot be looked up: "
+                f"{error.strerror}."
+            ) from error
         if not matches:
             raise errors.DataError(
                 f"File pattern {pattern!r} matches no file. Correct it, or "
@@ -125,7 +131,7 @@ def _read_entry(path: str, where: str, entry: Any) -> LargeEntry:
                 f"{path}: {where}.{key} is {json_values.describe(value)}. It "
                 "must be a path."
             )
-        if value:
+        if value and not any_files.is_remote(value):
             value = os.path.join(os.path.dirname(path), value)
         found[key] = value
     return LargeEntry(
