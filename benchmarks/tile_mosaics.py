@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the segments of tiles compare with those of the whole image.
 
-    python benchmarks/tile_mosaics.py --model=run --numbers=2,4,8
+    python benchmarks/tile_mosaics.py --model=run --numbers=2,4,8 --repeat=4
     python benchmarks/tile_mosaics.py --model=run --file_pattern='nuclei/val-*'
 
 On mosaics of n x n scenes, or images of records of the model's data set, the
@@ -34,7 +34,7 @@ from absl import flags
 
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from benchmarks import tables  # noqa: E402
+from benchmarks import seams, tables  # noqa: E402
 from deeplab2_like import errors  # noqa: E402
 from deeplab2_like.config import sizes as sizes_lib  # noqa: E402
 from deeplab2_like.console import (  # noqa: E402
@@ -52,7 +52,7 @@ from deeplab2_like.large_images.source import (  # noqa: E402
     LargeImage,
     Window,
 )
-from deeplab2_like.metrics import overlaps, panoptic_quality  # noqa: E402
+from deeplab2_like.metrics import panoptic_quality  # noqa: E402
 from deeplab2_like.scenes import scene  # noqa: E402
 from deeplab2_like.storage import file_identity  # noqa: E402
 
@@ -71,6 +71,13 @@ _MODEL = path_flags.define(
     holds_checkpoint=True,
     flag_values=_FLAGS,
 )
+_REPEAT = flags.DEFINE_integer(
+    "repeat",
+    1,
+    "Mosaics of each number, whose segments are scored together.",
+    lower_bound=1,
+    flag_values=_FLAGS,
+)
 _FILE_PATTERN = path_flags.define(
     "file_pattern",
     None,
@@ -85,9 +92,6 @@ _OVERLAP = flags.DEFINE_string(
     "overlap", AUTO, "As of deeplab2-predict.", flag_values=_FLAGS
 )
 
-_SMALLEST = 20
-# Of labels of mosaics, which have many instances.
-_DIVISOR = 1 << 20
 Example = tuple[np.ndarray, np.ndarray]
 
 
@@ -100,7 +104,7 @@ def make_mosaic(examples: list[Example], label_divisor: int) -> Example:
         label_divisor: That of the labels.
 
     Returns:
-        The image, and its label, int64, class * _DIVISOR + instance.
+        The image, and its label, int64, class * seams.DIVISOR + instance.
     """
     number = round(len(examples) ** 0.5)
     height, width = examples[0][1].shape
@@ -113,7 +117,9 @@ def make_mosaic(examples: list[Example], label_divisor: int) -> Example:
         category, instance = np.divmod(label, label_divisor)
         instance = np.where(instance > 0, instance + used, 0)
         used = max(used, int(instance.max()))
-        truth[y : y + height, x : x + width] = category * _DIVISOR + instance
+        truth[y : y + height, x : x + width] = (
+            category * seams.DIVISOR + instance
+        )
     return pixels, truth
 
 
@@ -137,80 +143,14 @@ class ArrayImage(LargeImage):
 
 
 def to_labels(result: LargeResult, ignore_label: int) -> np.ndarray:
-    """Returns int64 [H, W], class * _DIVISOR + instance."""
+    """Returns int64 [H, W], class * seams.DIVISOR + instance."""
     segments = result.segments
     instance = np.where(segments.is_thing, segments.id, 0).astype(np.int64)
     category = segments.category.astype(np.int64)
     table = np.concatenate(
-        [[ignore_label * _DIVISOR], category * _DIVISOR + instance]
+        [[ignore_label * seams.DIVISOR], category * seams.DIVISOR + instance]
     )
     return table[result.labels.read(0, result.labels.height)]
-
-
-def find_lines(
-    tiling: tiling_lib.Tiling, size: tuple[int, int], head_stride: int = 4
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns which rows and columns lie where tiles meet: bool [H], [W].
-
-    Args:
-        tiling: Tiles of the image, at the scale that the network sees.
-        size: (H, W) of the image.
-        head_stride: Pixels between positions of the heads.
-    """
-    found = []
-    for axis, length in zip((tiling.rows, tiling.columns), size, strict=True):
-        is_line = np.zeros(axis.length, bool)
-        for index, start in enumerate(axis.starts):
-            weights = axis.weigh(index, head_stride)
-            used = np.flatnonzero(weights) * head_stride + start
-            last = used[-1] if index + 1 < len(axis.starts) else 0
-            for place in (used[0], last, axis.find_own(index)[0]):
-                if place > 0:
-                    is_line[max(place - 2, 0) : place + 2] = True
-        scale = (axis.length - 1) / max(length - 1, 1)
-        found.append(is_line[np.rint(np.arange(length) * scale).astype(int)])
-    return found[0], found[1]
-
-
-def count_cut(
-    whole: np.ndarray,
-    tiled: np.ndarray,
-    lines: tuple[np.ndarray, np.ndarray],
-) -> tuple[int, int]:
-    """Counts the objects of the whole that are several in tiles.
-
-    Args:
-        whole: Integers [H, W], class * _DIVISOR + instance.
-        tiled: The same of tiles.
-        lines: Result of `find_lines`.
-
-    Returns:
-        How many are split, and how many of them are cut by a seam.
-    """
-    found = overlaps.compute_overlaps(whole, tiled)
-    areas = found.true_areas[found.true_index]
-    is_part = (
-        (found.true_ids[found.true_index] % _DIVISOR > 0)
-        & (found.predicted_ids[found.predicted_index] % _DIVISOR > 0)
-        & (areas >= _SMALLEST)
-        & (10 * found.areas >= areas)
-    )
-    known, parts = np.unique(found.true_index[is_part], return_counts=True)
-    split = found.true_ids[known[parts > 1]]
-    borders = np.zeros((2, len(found.true_ids)), np.int64)
-    for axis, is_line in enumerate(lines):
-        some, others = (
-            [np.delete(values, end, axis) for values in (whole, tiled)]
-            for end in (0, -1)
-        )
-        is_border = (some[0] == others[0]) & (some[1] != others[1])
-        is_border &= (some[1] % _DIVISOR > 0) & (others[1] % _DIVISOR > 0)
-        place = np.searchsorted(found.true_ids, some[0][is_border])
-        on_line = is_line[1:][np.nonzero(is_border)[axis]]
-        np.add.at(borders[0], place, 1)
-        np.add.at(borders[1], place[on_line], 1)
-    total, on_lines = borders[:, np.searchsorted(found.true_ids, split)]
-    return len(split), int(np.sum((total > 0) & (2 * on_lines >= total)))
 
 
 def _predict(
@@ -245,66 +185,108 @@ def _allow_instances(model: Any, limit: int) -> Any:
     )
 
 
-def _compute_quality(
-    dataset: DatasetDescriptor, true: np.ndarray, found: np.ndarray
-) -> tuple[float, float]:
-    """Returns PQ of all classes and of things, in percent."""
-    quality = panoptic_quality.PanopticQuality(dataset)
-    quality.update(true, found)
-    result = quality.result()
-    return 100 * result.all.pq, 100 * result.things.pq
-
-
 def _count_objects(labels: np.ndarray) -> int:
-    return int(np.sum(np.unique(labels) % _DIVISOR > 0))
+    return int(np.sum(np.unique(labels) % seams.DIVISOR > 0))
 
 
-def compare(
-    model: Any, examples: list[Example], options: LargeOptions
-) -> dict[str, Any]:
-    """Compares tiles with the whole on a mosaic of n * n examples."""
-    from deeplab2_like.large_images import peaks
+class Comparison:
+    """Tiles against the whole, on mosaics of n * n examples."""
 
-    system = model.system
-    pixels, truth = make_mosaic(examples, system.descriptor.label_divisor)
-    image = ArrayImage(pixels)
-    seen = scaled.ScaledImage(image, model.preprocessing.input_scale_factor)
-    size = (seen.height, seen.width)
-    side = sizes_lib.legal_canvas(
-        max(size), system.output_stride, model.preprocessing.canvas_remainder
-    )
-    whole_model = model
-    if system.pixel_rules is not None and system.pixel_rules.centers:
-        limit = peaks.scale_limit(
-            system.pixel_rules.centers.limit, size, options.tile
+    def __init__(self, model: Any, options: LargeOptions):
+        """Compares nothing yet.
+
+        Args:
+            model: The model, a `TileModel`.
+            options: Tiles.
+        """
+        self._model, self._options = model, options
+        dataset = dataclasses.replace(
+            model.system.descriptor, label_divisor=seams.DIVISOR
         )
-        whole_model = _allow_instances(model, limit)
-    ignore_label = system.descriptor.ignore_label
-    one_tile = dataclasses.replace(options, tile=side, overlap=None)
-    whole, _ = _predict(whole_model, image, one_tile, ignore_label)
-    tiled, measured = _predict(model, image, options, ignore_label)
-    shared = options.overlap
-    if shared is None:
-        shared = options.tile // 4 if measured is None else measured
-    tiling = tiling_lib.make_tiling(
-        size, options.tile, shared, system.output_stride
-    )
-    lines = find_lines(tiling, truth.shape)
-    dataset = dataclasses.replace(system.descriptor, label_divisor=_DIVISOR)
-    number = round(len(examples) ** 0.5)
-    row: dict[str, Any] = {
-        "mosaic": f"{number} x {number}",
-        "objects": _count_objects(truth),
-    }
-    for name, found in (("whole", whole), ("tiles", tiled)):
-        quality = _compute_quality(dataset, truth, found)
-        row[f"PQ, {name}"], row[f"PQ of things, {name}"] = quality
-        row[f"found, {name}"] = _count_objects(found)
-    row["tiles against whole: PQ"], _ = _compute_quality(dataset, whole, tiled)
-    row["split"], row["cut"] = count_cut(whole, tiled, lines)
-    share = 1 - np.mean(~lines[0]) * np.mean(~lines[1])
-    row["% of pixels at seams"] = 100 * float(share)
-    return row
+        self._quality = {
+            name: panoptic_quality.PanopticQuality(dataset)
+            for name in ("whole", "tiles", "tiles against whole")
+        }
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._seams: list[float] = []
+        self._number = 0
+
+    def add(self, examples: list[Example]) -> None:
+        """Adds a mosaic."""
+        system = self._model.system
+        pixels, truth = make_mosaic(examples, system.descriptor.label_divisor)
+        whole, tiled, tiling = self._predict(ArrayImage(pixels))
+        self._number = round(len(examples) ** 0.5)
+        self._quality["whole"].update(truth, whole)
+        self._quality["tiles"].update(truth, tiled)
+        self._quality["tiles against whole"].update(whole, tiled)
+        lines = seams.find_lines(tiling, truth.shape)
+        split, cut = seams.count_cut(whole, tiled, lines)
+        self._counts.update(
+            {
+                "mosaics": 1,
+                "objects": _count_objects(truth),
+                "found, whole": _count_objects(whole),
+                "found, tiles": _count_objects(tiled),
+                "split": split,
+                "cut": cut,
+            }
+        )
+        self._seams.append(1 - np.mean(~lines[0]) * np.mean(~lines[1]))
+
+    def _predict(
+        self, image: ArrayImage
+    ) -> tuple[np.ndarray, np.ndarray, tiling_lib.Tiling]:
+        """Returns the labels of the whole and of the tiles, and the tiles."""
+        from deeplab2_like.large_images import peaks
+
+        model, options, system = self._model, self._options, self._model.system
+        seen = scaled.ScaledImage(image, model.preprocessing.input_scale_factor)
+        size = (seen.height, seen.width)
+        side = sizes_lib.legal_canvas(
+            max(size),
+            system.output_stride,
+            model.preprocessing.canvas_remainder,
+        )
+        whole_model = model
+        if system.pixel_rules is not None and system.pixel_rules.centers:
+            limit = peaks.scale_limit(
+                system.pixel_rules.centers.limit, size, options.tile
+            )
+            whole_model = _allow_instances(model, limit)
+        ignore_label = system.descriptor.ignore_label
+        one_tile = dataclasses.replace(options, tile=side, overlap=None)
+        whole, _ = _predict(whole_model, image, one_tile, ignore_label)
+        tiled, measured = _predict(model, image, options, ignore_label)
+        shared = options.overlap
+        if shared is None:
+            shared = options.tile // 4 if measured is None else measured
+        return (
+            whole,
+            tiled,
+            tiling_lib.make_tiling(
+                size, options.tile, shared, system.output_stride
+            ),
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Returns the figures of all mosaics by name."""
+        counts = self._counts
+        row: dict[str, Any] = {
+            "mosaic": f"{self._number} x {self._number}",
+            "mosaics": counts["mosaics"],
+            "objects": counts["objects"],
+        }
+        for name in ("whole", "tiles"):
+            result = self._quality[name].result()
+            row[f"PQ, {name}"] = 100 * result.all.pq
+            row[f"PQ of things, {name}"] = 100 * result.things.pq
+            row[f"found, {name}"] = counts[f"found, {name}"]
+        against = self._quality["tiles against whole"].result()
+        row["tiles against whole: PQ"] = 100 * against.all.pq
+        row["split"], row["cut"] = counts["split"], counts["cut"]
+        row["% of pixels at seams"] = 100 * float(np.mean(self._seams))
+        return row
 
 
 def draw_scenes() -> Iterator[Example]:
@@ -358,8 +340,10 @@ def _main(arguments: list[str]) -> None:
             source = itertools.cycle(
                 read_records(_FILE_PATTERN.value, model.system.descriptor)
             )
-        examples = list(itertools.islice(source, number * number))
-        rows.append(compare(model, examples, options))
+        comparison = Comparison(model, options)
+        for _ in range(_REPEAT.value):
+            comparison.add(list(itertools.islice(source, number * number)))
+        rows.append(comparison.row())
     tables.print_table(rows)
 
 
