@@ -21,7 +21,6 @@ that have nothing to do with seams are expected there.
 import collections
 import dataclasses
 import itertools
-import json
 import pathlib
 import sys
 import tempfile
@@ -157,14 +156,14 @@ def _predict(
     model: Any, image: ArrayImage, options: LargeOptions, ignore_label: int
 ) -> tuple[np.ndarray, int | None]:
     """Predicts an image; returns labels, and the overlap that was measured."""
-    from deeplab2_like.large_images import predicting
+    from deeplab2_like.large_images import predicting, work_folder
 
     with tempfile.TemporaryDirectory() as work:
         result = predicting.predict_large(
             model, image, options, work, progress.Progress()
         )
         labels = to_labels(result, ignore_label)
-        notes = json.loads((pathlib.Path(work) / "notes.json").read_text())
+        notes = work_folder.read_notes(work)
     return labels, notes.get("overlap")
 
 
