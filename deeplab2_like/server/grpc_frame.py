@@ -136,6 +136,7 @@ class Service:
         """
 
         async def read() -> message.Message:
+            self._backend.limits.check_body(request.ByteSize())
             return request
 
         async def write(response: message.Message) -> message.Message:

@@ -8,7 +8,6 @@ methods. Health is not among them: the proxy has
 `ray.serve.RayServeAPIService/Healthz`.
 """
 
-import functools
 from typing import Any
 
 import grpc
@@ -65,17 +64,17 @@ def add_methods(replica: type) -> None:
     Args:
         replica: Its instances have the application as `app`.
     """
-    for number, service in enumerate(grpc_app.DESCRIPTIONS):
+    for service in grpc_app.DESCRIPTIONS:
         for method in service.methods:
             assert not hasattr(replica, method.name)
-            setattr(replica, method.name, _make_method(number, method.name))
+            setattr(replica, method.name, _make_method(service, method.name))
 
 
-def _make_method(number: int, name: str) -> Any:
+def _make_method(description: grpc_frame.Description, name: str) -> Any:
     async def answer(
         self: Any, request: message.Message, grpc_context: Any
     ) -> message.Message:
-        service = _services(self)[number]
+        service = grpc_frame.Service(description, self.app.state.frame)
         metadata = grpc_context.invocation_metadata() or ()
         try:
             return await service.answer(name, request, metadata)
@@ -87,12 +86,3 @@ def _make_method(number: int, name: str) -> Any:
 
     answer.__name__ = answer.__qualname__ = name
     return answer
-
-
-@functools.lru_cache(maxsize=1)
-def _make_services(backend: Any) -> list[grpc_frame.Service]:
-    return grpc_app.make_services(backend)
-
-
-def _services(replica: Any) -> list[grpc_frame.Service]:
-    return _make_services(replica.app.state.frame)
