@@ -7,6 +7,7 @@ random numbers follow from (seed, number of the example) alone, in any mode.
 """
 
 import dataclasses
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -150,9 +151,13 @@ def _load_file(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     def load(path: bytes) -> tuple[np.ndarray, bytes]:
         try:
-            image = image_files.load_image(path.decode(), warn=lambda _: None)
+            image = image_files.load_image(
+                os.fsdecode(path), warn=lambda _: None
+            )
         except errors.DataError as error:
-            return np.zeros([0, 0, 3], np.uint8), str(error).encode()
+            # Names of files may have bytes that are no text.
+            text = str(error).encode("utf-8", "backslashreplace")
+            return np.zeros([0, 0, 3], np.uint8), text
         return image, b""
 
     image, problem = tf.numpy_function(
@@ -252,7 +257,9 @@ def make_unlabeled_dataset(
     def make_example(
         index: tf.Tensor, number: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        path = tf.gather(tf.constant(paths), tf.gather(path_ids, index))
+        path = tf.gather(
+            tf.constant([*map(os.fsencode, paths)]), tf.gather(path_ids, index)
+        )
         if files.images:
             image, name = _load_file(path)
         else:

@@ -127,8 +127,8 @@ def find_images(
         then videos; and what of records and videos cannot be read.
 
     Raises:
-        DataError: An argument does not exist, a folder has no image, or two
-            images have the same name.
+        DataError: An argument does not exist, a folder has no image, two
+            images have the same name, or a name is no text.
         InstallError: A video is given, and PyAV is not installed.
     """
     found = inputs_lib.find_inputs(arguments, warn=warn)
@@ -202,9 +202,10 @@ def _begins_as_record(path: str) -> bool:
 
 
 def _check_names(images: Sequence[UnlabeledImage]) -> None:
-    """Checks that names differ: facts of images are kept by their name."""
+    """Checks names: records have texts, and facts are kept by them."""
     known: dict[str, UnlabeledImage] = {}
     for image in images:
+        features.encode_name(image.full_name)
         other = known.setdefault(image.full_name, image)
         if other is not image:
             raise errors.DataError(

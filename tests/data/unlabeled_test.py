@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import io
+import os
 
 import numpy as np
 import pytest
@@ -167,6 +168,15 @@ def test_a_damaged_file_is_one_sentence(tmp_path):
     assert "cut.png is damaged or incomplete" in text
     assert "semi_supervised.unlabeled_pattern" in text
     assert "\n" not in text
+
+
+def test_names_of_files_may_have_any_bytes(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff.png")
+    path.write_bytes(encode((9, 9))[1])
+    (batch,) = take(make_data(tmp_path, batch_size=1), 1)
+    assert batch["name"][0] == os.fsencode(path)
+    path.write_bytes(b"no image")
+    assert "udcff.png is not an image" in find_error(make_data(tmp_path))
 
 
 def test_a_damaged_image_in_records_is_one_sentence(tmp_path):

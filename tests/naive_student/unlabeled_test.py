@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images without labels of several kinds of files, and their names."""
 
+import os
 import shutil
 import sys
 
@@ -50,6 +51,13 @@ def test_two_images_of_one_name_are_refused_with_both_places(
         _find([first, second], tmp_path / "frames")
     assert f"Record 0 of {first}" in str(caught.value)
     assert f"Record 0 of {second}" in str(caught.value)
+
+
+def test_a_name_that_is_no_text_is_refused_at_once(write_images, tmp_path):
+    images = write_images(tmp_path / "images", 1)
+    (images / "0.png").rename(images / os.fsdecode(b"\xff.png"))
+    with pytest.raises(errors.DataError, match=r"'\\udcff\.png' has bytes"):
+        _find([images], tmp_path / "frames")
 
 
 @pytest.mark.parametrize("name", ["photos.data", "photos"])

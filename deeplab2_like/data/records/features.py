@@ -69,6 +69,20 @@ def _encode_png(label: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def encode_name(name: str) -> bytes:
+    """Encodes the name of an image or a video.
+
+    Raises:
+        errors.DataError: It is no text: names of files may have any bytes.
+    """
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        raise errors.DataError(
+            f"The name {name!a} has bytes that are no UTF-8. Rename the file."
+        ) from None
+
+
 def encode_example(
     *,
     name: str,
@@ -98,7 +112,8 @@ def encode_example(
         The serialized record.
 
     Raises:
-        errors.DataError: The label has a wrong size, type or range.
+        errors.DataError: The label has a wrong size, type or range, or a name
+            is no text.
         ValueError: Both labels are given, or the format is not known.
     """
     if image_format not in ("jpeg", "png"):
@@ -107,15 +122,16 @@ def encode_example(
         raise ValueError("Give a panoptic or a semantic label, not both.")
     features = {
         IMAGE: _bytes_feature(image),
-        NAME: _bytes_feature(name.encode()),
+        NAME: _bytes_feature(encode_name(name)),
         IMAGE_FORMAT: _bytes_feature(image_format.encode()),
         HEIGHT: _int_feature(size[0]),
         WIDTH: _int_feature(size[1]),
         CHANNELS: _int_feature(3),
     }
     if sequence:
-        features[SEQUENCE] = _bytes_feature(sequence.encode())
-        features[FRAME] = _bytes_feature(os.path.splitext(name)[0].encode())
+        features[SEQUENCE] = _bytes_feature(encode_name(sequence))
+        frame = os.path.splitext(name)[0]
+        features[FRAME] = _bytes_feature(encode_name(frame))
     if panoptic is not None:
         _check_label(panoptic, name, size, 2**31 - 1)
         features[LABEL] = _bytes_feature(
