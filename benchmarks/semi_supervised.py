@@ -330,6 +330,8 @@ def _main(arguments: Sequence[str]) -> None:
         if folder.exists() or "train" in _STAGE_LIST.value:
             runs_lib.keep_arguments(folder, comparison.describe(run, data))
         if "train" in _STAGE_LIST.value:
+            if not data.exists():
+                data_lib.check_apart(comparison.patterns, comparison.val)
             data_lib.split(comparison.patterns, run.labelled, data)
             _train(run, comparison, folder, data)
         is_first = run.seed == _SEEDS.value[0]

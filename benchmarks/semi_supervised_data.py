@@ -88,17 +88,46 @@ def split(
 
 
 def read_records(patterns: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Yields name and content of records."""
-    import tensorflow as tf
+    """Yields name and content of records.
 
-    from deeplab2_like.data.records import features, paths
+    Raises:
+        DataError: There is no such file, or one is damaged.
+    """
+    from deeplab2_like.data.records import files, headers
 
-    for path in paths.find_files(list(patterns)) if patterns else []:
-        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
-            yield (
-                features.parse_example(record)["name"].numpy().decode(),
-                record,
-            )
+    for file in (
+        files.scan_files(files.find_files(patterns)) if patterns else ()
+    ):
+        for place in zip(file.offsets, file.lengths, strict=True):
+            record = headers.read_record(file.path, *map(int, place))
+            yield headers.read_name(record), record
+
+
+def check_apart(patterns: Sequence[str], val: str) -> None:
+    """Checks that no image to learn from is one of validation.
+
+    Args:
+        patterns: Patterns of the records to learn from.
+        val: Pattern of the records of validation.
+
+    Raises:
+        DataError: An image is in both, or there is no such file.
+    """
+    from deeplab2_like.console import progress
+    from deeplab2_like.data import held_out, same_images
+    from deeplab2_like.data.records import files
+
+    places = same_images.list_records(files.find_files(patterns))
+    held_out.check_apart(
+        [val],
+        lambda known: known.find(places),
+        held_out.Texts(
+            "--train and --unlabelled",
+            f"--val={val}",
+            "Remove them from one of the two.",
+        ),
+        progress.Progress(),
+    )
 
 
 def has_label(record: bytes) -> bool:

@@ -4,7 +4,7 @@
 In reading order: `compute_digest`, `Place` (where an image is), `list_files`
 and `list_records`, `KnownImages` (a set, of which only digests are kept).
 Image files are compared upright, as they are trained on; images of records as
-they are stored.
+they are stored. Those of the set that is kept count both ways.
 """
 
 import concurrent.futures
@@ -76,11 +76,12 @@ class Place:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Found:
-    """An image that was read; `digest` is b"" where it was not decoded."""
+    """An image that was read; without `digests` where it was not decoded."""
 
     name: str
-    size: tuple[int, int]
-    digest: bytes
+    digests: dict[bytes, tuple[int, int]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def list_files(paths: Iterable[str]) -> list[Place]:
@@ -130,8 +131,9 @@ class KnownImages:
         names: dict[bytes, str] = {}
         sizes = set()
         for one in _read_all(places, None, advance):
-            names.setdefault(one.digest, one.name)
-            sizes.add(one.size)
+            for digest, size in one.digests.items():
+                names.setdefault(digest, one.name)
+                sizes.add(size)
         return cls(names, frozenset(sizes))
 
     def find(
@@ -149,9 +151,10 @@ class KnownImages:
             Name of the image there and here, in the order of `places`.
         """
         return [
-            (one.name, self.names[one.digest])
+            (one.name, self.names[digest])
             for one in _read_all(places, self.sizes, advance)
-            if one.digest in self.names
+            for digest in one.digests
+            if digest in self.names
         ]
 
 
@@ -175,15 +178,24 @@ def _read_all(
 def _read(
     place: Place, *, sizes: frozenset[tuple[int, int]] | None
 ) -> _Found | None:
-    """Reads an image; decodes it if its size is one of `sizes`."""
+    """Reads an image; decodes it if its size is one of `sizes`.
+
+    Without sizes it is decoded as stored and upright, where these differ.
+    """
     is_file = place.offset == _IS_FILE
     try:
         name, content = place.read()
         image = image_decoding.open_image(content, name)
         size = image.size if is_file else image.stored_size
         if sizes is not None and size not in sizes:
-            return _Found(name, size, b"")
-        pixels = image.decode(upright=is_file, as_in_training=True)
+            return _Found(name)
+        ways = {is_file}
+        if sizes is None and image.orientation != 1:
+            ways = {False, True}
+        decoded = [
+            image.decode(upright=is_upright, as_in_training=True)
+            for is_upright in ways
+        ]
     except errors.DataError:
         return None  # Training, labelling or evaluation says what is wrong.
-    return _Found(name, size, compute_digest(pixels))
+    return _Found(name, {compute_digest(one): one.shape[:2] for one in decoded})

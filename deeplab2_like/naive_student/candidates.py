@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from deeplab2_like import errors
 from deeplab2_like.console import progress
-from deeplab2_like.naive_student import held_out, unlabeled
+from deeplab2_like.data import held_out
+from deeplab2_like.naive_student import unlabeled
 from deeplab2_like.naive_student.label_options import LabelOptions
 from deeplab2_like.predict import models
 from deeplab2_like.predict.options import PredictOptions
@@ -96,12 +97,36 @@ def check(
     for failure in failures:
         report.log(f"Left out: {failure.problem}")
     if found.val_patterns:
-        count = held_out.check(images, digests, found.val_patterns, report)
-        report.log(
-            f"None of the {len(images)} images is among the {count} of "
-            f"{', '.join(found.val_patterns)}."
-        )
+        _check_apart(images, digests, found.val_patterns, report)
     return images, failures
+
+
+def _check_apart(
+    images: Sequence[unlabeled.UnlabeledImage],
+    digests: Sequence[bytes],
+    patterns: Sequence[str],
+    report: progress.Progress,
+) -> None:
+    where = ", ".join(patterns)
+    count = held_out.check_apart(
+        patterns,
+        lambda known: [
+            (image.origin, known.names[digest])
+            for image, digest in zip(images, digests, strict=True)
+            if digest in known.names
+        ],
+        held_out.Texts(
+            "those to label",
+            f"the validation set {where}",
+            "Remove them from the images, or give the right set by "
+            "--val_pattern.",
+        ),
+        report,
+    )
+    if count:
+        report.log(
+            f"None of the {len(images)} images is among the {count} of {where}."
+        )
 
 
 def _find_val_patterns(

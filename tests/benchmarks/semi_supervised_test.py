@@ -65,6 +65,16 @@ def test_records_are_divided_the_same_way_each_time(tmp_path):
     assert set(hidden) < set(unlabelled)
 
 
+def test_images_of_validation_and_damaged_records_are_refused(tmp_path):
+    train, val = _write(tmp_path, "train", 3), _write(tmp_path, "val", 2)
+    with pytest.raises(errors.DataError, match="also in --val="):
+        semi_supervised_data.check_apart([train], val)
+    path = min(tmp_path.glob("train-*"))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(errors.DataError, match="cut off"):
+        semi_supervised_data.split([train], 1, tmp_path / "data")
+
+
 def test_too_few_records_are_refused(tmp_path):
     pattern = _write(tmp_path, "train", 3)
     with pytest.raises(errors.DataError, match="fewer than the 4"):

@@ -41,6 +41,18 @@ def _known(folder, contents):
     return same_images.KnownImages.read(places)
 
 
+def test_a_photo_of_records_is_found_however_it_is_turned(tmp_path):
+    exif = Image.Exif()
+    exif[_ORIENTATION] = 6
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(_encode(_draw(1), exif=exif))
+    bare = tmp_path / "bare.png"
+    bare.write_bytes(_encode(_draw(1)))
+    known = _known(tmp_path, {"a": photo.read_bytes()})
+    found = known.find(same_images.list_files([str(photo), str(bare)]))
+    assert found == [(str(photo), "a"), (str(bare), "a")]
+
+
 def test_a_turned_photo_is_found_where_it_is_stored_upright(tmp_path):
     exif = Image.Exif()
     exif[_ORIENTATION] = 6
