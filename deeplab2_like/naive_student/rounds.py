@@ -137,6 +137,7 @@ class _Rounds:
         self._label_options = stages_lib.read_label_options(config)
         self._pattern = config.options.semi_supervised.unlabeled_pattern
         self._mask = ""
+        self._images = ""
 
     def run(
         self, planned: Sequence[Stage], on_step: OnStep | None
@@ -150,7 +151,7 @@ class _Rounds:
             made_of = self._identify_source(planned, stage)
             is_known = self._is_made_of(stage, made_of)
             self._refuse_other_source(planned, stage, is_known)
-            if is_known and self._is_finished(stage):
+            if is_known and self._is_finished(planned, stage):
                 self._report.log(f"{title}: finished earlier")
                 results.setdefault(stage.name, {})
                 continue
@@ -177,6 +178,7 @@ class _Rounds:
             mask = selection.IgnoreMask.load(self._label_options.ignore_mask)
             self._mask = mask.identify()
         found = inputs_lib.find_inputs([self._pattern], warn=lambda _: None)
+        self._images = unlabeled.identify(found)
         if found.videos:
             running.require_video_reader()
         is_filled = not any(
@@ -265,11 +267,7 @@ class _Rounds:
         if stage.config is None:
             has_changed += ", or with other images or options of its labels"
             begins = is_other or not (folder / _MANIFEST).exists()
-        later = [
-            one.name
-            for one in planned[planned.index(stage) + 1 :]
-            if one.config is not None and self._has_checkpoint(one.name)
-        ]
+        later = self._list_trained(planned, stage)
         if stage.config is not None and is_other and not begins:
             raise errors.CheckpointError(
                 f"{folder} {has_changed}. Remove "
@@ -291,17 +289,40 @@ class _Rounds:
                 "that, or give another --model_dir."
             )
 
+    def _list_trained(
+        self, planned: Sequence[Stage], stage: Stage
+    ) -> list[str]:
+        """Lists the trainings after a stage that have begun."""
+        return [
+            one.name
+            for one in planned[planned.index(stage) + 1 :]
+            if one.config is not None and self._has_checkpoint(one.name)
+        ]
+
     def _list_folders(self, names: Sequence[str]) -> str:
         return ", ".join(str(self._find(name)) for name in names)
 
-    def _is_finished(self, stage: Stage) -> bool:
-        """Returns whether a stage needs nothing more."""
+    def _is_finished(self, planned: Sequence[Stage], stage: Stage) -> bool:
+        """Returns whether a stage needs nothing more.
+
+        Labels of images that changed are made again, unless something was
+        trained on them: then that is said.
+        """
         noted = self._noted.get(stage.name, {})
         folder = self._find(stage.name)
         if not noted.get("is_finished"):
             return False
         if stage.config is None:
-            return (folder / _MANIFEST).exists()
+            later = self._list_trained(planned, stage)
+            is_same = noted.get("images", self._images) == self._images
+            if not is_same and later:
+                self._report.log(
+                    f"warning: the images of {self._pattern!r} have changed "
+                    f"since {folder} was made of them, which is kept because "
+                    "a network was trained on it. To label them again, remove "
+                    f"{self._list_folders([stage.name, *later])}."
+                )
+            return (folder / _MANIFEST).exists() and (is_same or bool(later))
         model_folder.check(
             str(folder),
             stage.config.options,
@@ -317,6 +338,7 @@ class _Rounds:
         """Notes in the file where the stages are."""
         self._noted[stage.name] = {
             "made_of": made_of,
+            **({} if stage.config else {"images": self._images}),
             "steps": _count_steps(stage),
             "mode": self._mode,
             "is_finished": is_finished,

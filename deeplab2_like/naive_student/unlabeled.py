@@ -180,6 +180,22 @@ def list_places(found: inputs_lib.Inputs) -> list[same_images.Place]:
     ]
 
 
+def identify(found: inputs_lib.Inputs) -> str:
+    """Returns a checksum of which files there are, and of their versions.
+
+    Args:
+        found: Result of `predict.inputs.find_inputs`.
+    """
+    files = [(file.relative_path, file.path) for file in found.images]
+    files += [(os.path.basename(path), path) for path in found.records]
+    files += [(file.relative_path, file.path) for file in found.videos]
+    lines = [
+        f"{name!a} {file_identity.describe(path).version}"
+        for name, path in files
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def _divide(
     files: Sequence[image_files.ImageFile],
 ) -> tuple[list[image_files.ImageFile], list[str]]:

@@ -190,6 +190,31 @@ def test_a_mask_and_a_pattern_are_part_of_what_labels_are_made_of(
         rounds.run(moved, runs)
 
 
+def test_images_that_changed_are_labelled_again_or_it_is_said(
+    rounds_config, tmp_path, trained, capsys
+):
+    photos, runs = tmp_path / "photos", tmp_path / "runs"
+    photos.mkdir()
+    Image.new("RGB", (9, 9)).save(photos / "a.png")
+    config = config_lib.parse(
+        rounds_config, [f"semi_supervised {{ unlabeled_pattern: '{photos}' }}"]
+    )
+    rounds.run(config, runs)
+    Image.new("RGB", (9, 9)).save(photos / "b.png")
+    rounds.run(config, runs)
+    assert trained == ["teacher", "labels", "student", "fine_tuned"]
+    text = " ".join(capsys.readouterr().err.split())
+    assert f"remove {runs}/round_1/labels, {runs}/round_1/student" in text
+    for name in ("round_1/student", "fine_tuned"):
+        shutil.rmtree(runs / name)
+    rounds.run(config, runs)
+    assert trained[4:] == ["labels", "student", "fine_tuned"]
+    capsys.readouterr()
+    rounds.run(config, runs)
+    assert "changed" not in capsys.readouterr().err
+    assert len(trained) == 7
+
+
 @pytest.mark.parametrize(
     ("more", "word"),
     [
