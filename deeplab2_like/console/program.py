@@ -7,6 +7,7 @@ flags, calls `_main` and turns each `UserError` into its text on standard error
 and its exit code. `--debug` shows the traceback, `--version` the versions.
 """
 
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -137,13 +138,25 @@ def _end_without_reader() -> NoReturn:
 def _parse_flags(command: Sequence[str]) -> list[str]:
     """Parses the command line; an unknown or wrong flag ends the program."""
     try:
-        return flags.FLAGS(command)
+        arguments = flags.FLAGS(command)
+        _refuse_nan()
+        return arguments
     except flags.Error as error:
         text = usage.describe_error(error, flags.FLAGS)
         if isinstance(error.__context__, errors.UserError):
             text = str(error.__context__)
         print(f"Error: {text}", file=sys.stderr)
         sys.exit(errors.ConfigError.exit_code)
+
+
+def _refuse_nan() -> None:
+    """Refuses flags that are no number, which pass all bounds."""
+    for name in flags.FLAGS:
+        value = flags.FLAGS[name].value
+        if isinstance(value, float) and math.isnan(value):
+            raise flags.IllegalFlagValueError(
+                f"--{name}={value} is no number. Give one."
+            )
 
 
 def _answer_questions(

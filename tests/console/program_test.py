@@ -28,6 +28,8 @@ _FLAGS = flags.FlagValues()
 _KIND = flags.DEFINE_string("kind", None, "What.", flag_values=_FLAGS)
 flags.DEFINE_enum("mode", "slow", ["slow", "fast"], "How.", flag_values=_FLAGS)
 flags.DEFINE_integer("count", 3, "How many.", lower_bound=1, flag_values=_FLAGS)
+flags.DEFINE_float("size", 1.0, "How large.", lower_bound=0.5,
+                   flag_values=_FLAGS)
 flags.DEFINE_bool("dry", False, "Whether.", flag_values=_FLAGS)
 flags.DEFINE_multi_string("word", [], "Words.", flag_values=_FLAGS)
 flags.DEFINE_bool("old", False, "", flag_values=_FLAGS)
@@ -92,6 +94,7 @@ def test_closed_streams_are_no_files_of_the_program(tmp_path, closed):
         ([], 2, "Error: --kind is missing. Give a kind, for example "),
         (["--kind=fine", "x"], 2, "Error: Unexpected argument 'x'"),
         (["--kin=fine"], 2, "Error: Unknown command line flag 'kin'"),
+        (["--kind=fine", "--size=nan"], 2, "Error: --size=nan is no number."),
         (["--kind=ConfigError"], 2, "Error: It is wrong."),
         (["--kind=DataError"], 3, "Error: It is wrong."),
         (["--kind=CheckpointError"], 4, "Error: It is wrong."),
