@@ -49,9 +49,14 @@ def join(folder: PathLike, name: str) -> str:
 
 
 def exists(path: PathLike) -> bool:
-    """Returns whether there is a file or folder."""
+    """Returns whether there is a file or folder.
+
+    Raises:
+        OSError: An address cannot be looked up.
+    """
     if is_remote(path):
-        return bool(_gfile().exists(os.fspath(path)))
+        with _as_os_errors(path):
+            return bool(_gfile().exists(os.fspath(path)))
     return os.path.exists(path)
 
 
@@ -63,11 +68,16 @@ def is_folder(path: PathLike) -> bool:
 
 
 def list_names(folder: PathLike) -> list[str]:
-    """Lists the names of what is in a folder, sorted; [] if it is none."""
+    """Lists the names of what is in a folder, sorted; [] if it is none.
+
+    Raises:
+        OSError: An address cannot be looked up.
+    """
     if not is_folder(folder):
         return []
     if is_remote(folder):
-        names = _gfile().listdir(os.fspath(folder))
+        with _as_os_errors(folder):
+            names = _gfile().listdir(os.fspath(folder))
         return sorted(name.rstrip("/") for name in names)
     return sorted(os.listdir(folder))
 

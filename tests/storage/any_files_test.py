@@ -52,6 +52,12 @@ def test_what_fails_while_it_is_written_does_not_appear(folder):
     assert any_files.list_names(folder) == []
 
 
+def test_an_address_that_is_not_known_is_an_error_of_the_system():
+    for look in (any_files.exists, any_files.read_bytes):
+        with pytest.raises(OSError, match="'nosuch' not implemented"):
+            look("nosuch://bucket/run")
+
+
 def test_a_file_that_does_not_exist_is_an_error_of_the_system(folder):
     path = any_files.join(folder, "none")
     for read in (any_files.read_bytes, any_files.changed_at):

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the ledgers of a run: that of the chief, and those of its workers."""
 
+import contextlib
 import dataclasses
-import importlib
 import json
-import pathlib
 from typing import Any
 
 from deeplab2_like import errors
@@ -12,7 +11,9 @@ from deeplab2_like.storage import any_files
 from deeplab2_like.trainer.ledger import events
 
 CHIEF = "chief"
-_NUMBERS = ("seconds", "steps", "step", "input_wait", "began")
+_SECONDS = ("time", "began", "seconds", "input_wait")
+_COUNTS = ("step", "steps", "batch_size", "replicas")
+_MOST = 1e15  # Of a damaged number.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,24 +98,19 @@ def read_run(model_dir: str) -> list[WorkerLedger]:
 
 def _read_files(model_dir: str) -> dict[str, bytes]:
     """Returns the content of each file by the name of its process."""
-    pattern = f"worker_*/{events.FILE}"
-    if any_files.is_remote(model_dir):
-        gfile = importlib.import_module("tensorflow").io.gfile
-        paths = [f"{model_dir}/{events.FILE}"]
-        paths += gfile.glob(f"{model_dir}/{pattern}")
-        return {
-            _name(pathlib.PurePosixPath(path)): gfile.GFile(path, "rb").read()
-            for path in paths
-            if gfile.exists(path)
-        }
-    folder = pathlib.Path(model_dir)
-    files = [folder / events.FILE, *folder.glob(pattern)]
-    return {_name(file): file.read_bytes() for file in files if file.exists()}
+    names = ["", *filter(_is_worker, any_files.list_names(model_dir))]
+    found = {}
+    for name in names:
+        folder = any_files.join(model_dir, name) if name else model_dir
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found[name or CHIEF] = any_files.read_bytes(
+                any_files.join(folder, events.FILE)
+            )
+    return found
 
 
-def _name(path: pathlib.PurePath) -> str:
-    name = path.parent.name
-    return name if name.startswith("worker_") else CHIEF
+def _is_worker(name: str) -> bool:
+    return name.startswith("worker_")
 
 
 def _place(name: str) -> tuple[int, str]:
@@ -154,18 +150,25 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     """Returns the event of a line; None if there is none."""
     try:
         event = json.loads(line)
-    except ValueError:  # Also of bytes that are no text.
+    except (ValueError, RecursionError):  # Also of bytes that are no text.
         return None
     if not isinstance(event, dict):
         return None
     texts = [event.get("event"), event.get("run")]
     if not all(isinstance(text, str) for text in texts):
         return None
-    if not isinstance(event.get("time"), int | float):
+    needed = ["time", "began"] if event["event"] == "start" else ["time"]
+    if any(event.get(name) is None for name in needed):
         return None
-    for name in _NUMBERS:
-        if not isinstance(event.get(name, 0.0), int | float | None):
-            return None
-    if event["event"] == "start" and event.get("began") is None:
-        return None
-    return event
+    is_good = [
+        *(_is_number(event.get(name), int | float) for name in _SECONDS),
+        *(_is_number(event.get(name), int) for name in _COUNTS),
+    ]
+    return event if all(is_good) else None
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    """Returns whether a value is a number of that kind from 0 on, or None."""
+    if value is None:
+        return True
+    return isinstance(value, kind) and 0 <= value < _MOST

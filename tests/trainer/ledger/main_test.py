@@ -44,6 +44,11 @@ def test_one_folder_is_given(arguments):
         _run(*arguments)
 
 
+def test_an_address_that_is_not_known_is_no_traceback():
+    with pytest.raises(OSError, match="'nosuch' not implemented"):
+        _run("nosuch://bucket/run")
+
+
 def test_a_folder_without_events_is_refused(tmp_path):
     with pytest.raises(errors.DataError, match="has no events"):
         _run(tmp_path)

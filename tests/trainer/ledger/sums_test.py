@@ -198,6 +198,12 @@ def test_half_a_line_of_a_killed_process_is_left_out(tmp_path):
         '{"event": "start", "run": "a", "time": "x", "began": 1}',
         '{"event": "start", "run": "a", "time": 1}',
         '{"event": "loop", "run": "a", "time": 1, "seconds": "x"}',
+        '{"event": "loop", "run": "a", "time": NaN}',
+        '{"event": "loop", "run": "a", "time": 1e999}',
+        '{"event": "loop", "run": "a", "time": -1}',
+        '{"event": "loop", "run": "a", "time": 1, "steps": 0.5}',
+        '{"event": "start", "run": "a", "time": 2, "began": 1, "replicas": ""}',
+        pytest.param("[" * 100_000, id="deep"),
         "\x00\x00",
     ],
 )
