@@ -186,9 +186,11 @@ def identify(found: inputs_lib.Inputs) -> str:
     Args:
         found: Result of `predict.inputs.find_inputs`.
     """
-    files = [(file.relative_path, file.path) for file in found.images]
-    files += [(os.path.basename(path), path) for path in found.records]
-    files += [(file.relative_path, file.path) for file in found.videos]
+    files = [
+        *((file.relative_path, str(file.path)) for file in found.images),
+        *((os.path.basename(path), path) for path in found.records),
+        *((file.relative_path, str(file.path)) for file in found.videos),
+    ]
     lines = [
         f"{name!a} {file_identity.describe(path).version}"
         for name, path in files
