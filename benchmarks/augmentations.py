@@ -84,7 +84,7 @@ def _write_records(folder: str) -> str:
 
 
 def _make_targets(panoptic: tf.Tensor) -> dict[str, tf.Tensor]:
-    return center_offset.compute_center_offset_targets(
+    return center_offset.compute_packed_targets(
         panoptic,
         thing_ids=inputs.THING_IDS,
         ignore_label=inputs.IGNORE_LABEL,

@@ -39,7 +39,7 @@ def _prepare(
         _OPTIONS,
         inputs.IGNORE_LABEL * inputs.LABEL_DIVISOR,
     )
-    return image, center_offset.compute_center_offset_targets(
+    return image, center_offset.compute_packed_targets(
         panoptic,
         thing_ids=inputs.THING_IDS,
         ignore_label=inputs.IGNORE_LABEL,

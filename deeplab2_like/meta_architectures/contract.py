@@ -55,6 +55,17 @@ class MetaArchitecture(Protocol):
             static rank without batch axis. It runs inside `tf.data`.
         """
 
+    def unpack_targets(self, targets: Tensors) -> Tensors:
+        """Computes the maps that the losses compare with, on any device.
+
+        Args:
+            targets: Targets, with or without a batch axis, in the form that
+                needs the fewest bytes on the way from the host.
+
+        Returns:
+            Named tensors, for those who look at targets.
+        """
+
     def build_model(self, *, synchronize_batch_norm: bool) -> keras.Model:
         """Builds the model with all its variables.
 

@@ -66,7 +66,7 @@ class PanopticDeepLab(system.System):
         )
 
     def target_maker(self, *, is_training: bool) -> contract.MakeTargets:
-        """Returns the function from a label to class, center, offset maps."""
+        """Returns the function from a label to packed maps of targets."""
         data = (
             self._options.train_dataset_options
             if is_training
@@ -77,14 +77,13 @@ class PanopticDeepLab(system.System):
     def _bind_targets(
         self, data: dataset_pb2.DatasetOptions
     ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-        names = ["semantic", "semantic_weight"]
+        names = ["semantic", "pixel_kind", "small_instance_weight"]
         if self.has_instances:
-            for _, target, weight in _REGRESSIONS.values():
-                names += [target, weight]
+            names += ["center_heatmap", "packed_offset"]
         is_weighted = data.increase_small_instance_weights
 
         def make_targets(panoptic_hw: tf.Tensor) -> dict[str, tf.Tensor]:
-            targets = center_offset.compute_center_offset_targets(
+            targets = center_offset.compute_packed_targets(
                 panoptic_hw,
                 thing_ids=self.descriptor.thing_ids,
                 ignore_label=self.descriptor.ignore_label,
@@ -98,6 +97,10 @@ class PanopticDeepLab(system.System):
             return {name: targets[name] for name in names}
 
         return make_targets
+
+    def unpack_targets(self, targets: contract.Tensors) -> contract.Tensors:
+        """Computes weights and offsets, which are packed on the host."""
+        return center_offset.unpack_targets(targets)
 
     def build_model(self, *, synchronize_batch_norm: bool) -> keras.Model:
         """Builds the network with all its variables."""
@@ -161,6 +164,7 @@ class PanopticDeepLab(system.System):
     ) -> dict[str, tf.Tensor]:
         """Computes the weighted losses of the heads at full resolution."""
         options = self._loss_options
+        targets = self.unpack_targets(targets)
         size = spatial_size(targets["semantic"])
         kept = dict(outputs)
         kept.pop("semantic_probs", None)
@@ -275,6 +279,7 @@ class PanopticDeepLab(system.System):
         valid_size: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Groups and merges with true classes, centers and offsets."""
+        targets = self.unpack_targets(targets)
         truth = {name: targets[name] for name in true_maps.TrueMaps._fields}
         return true_maps.postprocess_with_truth(
             semantic_bhw,

@@ -56,6 +56,10 @@ class System(abc.ABC):
     def _read_options(self) -> None:
         """Reads the options of `_system` and sets `has_instances`."""
 
+    def unpack_targets(self, targets: contract.Tensors) -> contract.Tensors:
+        """Returns the targets themselves; see `contract.MetaArchitecture`."""
+        return targets
+
     def postprocess(
         self,
         outputs: contract.Tensors,

@@ -1,32 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training targets of Panoptic-DeepLab: centers, offsets and loss weights.
 
-All instances are handled together: the cost does not depend on their number,
-except for the Gaussians, which are small. For tf.data on the host; sizes are
-dynamic.
+`compute_packed_targets` runs on the host, in tf.data, where sizes are dynamic;
+`unpack_targets` on the device: of a pixel 13 bytes are sent to it in place of
+the 28 that the losses read. All instances are handled together: the cost does not depend on
+their number, except for the Gaussians, which are small.
 
 N pixels, R runs of equal pixels, U different panoptic ids in the order of
 their first pixels, K instances.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.targets import label_runs
-
-# Kinds of pixels, in this order so that each loss weight is a comparison.
-_VOID = 0
-_CROWD = 1
-_STUFF = 2
-_STUFF_INSTANCE = 3
-_SMALL_STUFF_INSTANCE = 4
-_SMALL_THING = 5
-_THING = 6
+from deeplab2_like.targets import label_runs, pixel_kinds
 
 # Largest size of the list of classes of numbered things.
 MAX_THING_ID = 1 << 15
@@ -39,7 +31,7 @@ class _Segments(NamedTuple):
     """The different panoptic ids of a label map.
 
     Attributes:
-        kind: int32 [U], one of the constants above.
+        kind: int32 [U], a constant of `pixel_kinds`.
         category: int64 [U].
         is_instance: bool [U], the segment has a center.
         is_thing: bool [U], the segment is of a thing class.
@@ -53,6 +45,74 @@ class _Segments(NamedTuple):
     is_thing: tf.Tensor
     center: tf.Tensor
     of_run: tf.Tensor
+
+
+def compute_packed_targets(
+    panoptic_hw: tf.Tensor,
+    *,
+    thing_ids: Sequence[int],
+    ignore_label: int,
+    label_divisor: int,
+    sigma: float,
+    small_instance_threshold: int,
+    small_instance_weight: float,
+) -> dict[str, tf.Tensor]:
+    """Computes what `unpack_targets` needs of one label map.
+
+    Args:
+        panoptic_hw: See `compute_center_offset_targets`, as for the others.
+        thing_ids: Classes with instances.
+        ignore_label: Class of void pixels.
+        label_divisor: Greater than the largest instance number.
+        sigma: Standard deviation of the Gaussian at each center, in pixels.
+        small_instance_threshold: Instances of fewer pixels than this are
+            small; 0 for none.
+        small_instance_weight: Semantic weight of pixels of small instances.
+
+    Returns:
+        * semantic: int32 [H, W].
+        * pixel_kind: uint8 [H, W], the constants of `pixel_kinds`.
+        * small_instance_weight: float32 scalar.
+        * center_heatmap: float32 [H, W] in 0..1.
+        * packed_offset: int16 [H, W, 2], (dy, dx) in pixels.
+
+    Raises:
+        DataError: An option or the shape of the label is not allowed.
+    """
+    _check(panoptic_hw, label_divisor, sigma)
+    runs, segments = _find_runs_and_segments(
+        panoptic_hw,
+        thing_ids=thing_ids,
+        ignore_label=ignore_label,
+        label_divisor=label_divisor,
+        small_instance_threshold=small_instance_threshold,
+    )
+    return _draw_packed(
+        runs, segments, panoptic_hw, label_divisor, sigma
+    ) | {"small_instance_weight": tf.constant(small_instance_weight, tf.float32)}
+
+
+def unpack_targets(packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Computes the targets of the losses from packed ones, on any device.
+
+    Args:
+        packed: Result of `compute_packed_targets`, with or without a batch
+            axis; the last two may be missing.
+
+    Returns:
+        The targets of `compute_center_offset_targets` from semantic to
+        offset_weight, without panoptic, as far as `packed` has them.
+    """
+    targets = pixel_kinds.compute_weights(
+        packed["pixel_kind"],
+        packed["small_instance_weight"][..., tf.newaxis, tf.newaxis],
+    )
+    for name in ("semantic", "center_heatmap"):
+        if name in packed:
+            targets[name] = packed[name]
+    if "packed_offset" in packed:
+        targets["offset_map"] = tf.cast(packed["packed_offset"], tf.float32)
+    return targets
 
 
 def compute_center_offset_targets(
@@ -105,34 +165,59 @@ def compute_center_offset_targets(
     Raises:
         DataError: An option or the shape of the label is not allowed.
     """
-    _check(panoptic_hw, label_divisor, sigma, max_thing_id)
-    panoptic_hw = tf.cast(panoptic_hw, tf.int32)
-    shape = tf.shape(panoptic_hw)
-    runs = label_runs.find_runs(panoptic_hw)
-    segments = _find_segments(
-        runs,
+    _check(panoptic_hw, label_divisor, sigma)
+    _check_numbers(max_thing_id)
+    runs, segments = _find_runs_and_segments(
+        panoptic_hw,
         thing_ids=thing_ids,
         ignore_label=ignore_label,
         label_divisor=label_divisor,
         small_instance_threshold=small_instance_threshold,
     )
-    flat = _draw_kinds(runs, segments, small_instance_weight)
-    centers = tf.boolean_mask(segments.center, segments.is_instance)
-    flat["center_heatmap"] = _draw_gaussians(centers, shape, sigma)
-    targets = {
-        "semantic": panoptic_hw // label_divisor,
-        "panoptic": panoptic_hw,
-        "offset_map": _draw_offsets(runs, segments, shape),
-    }
+    packed = _draw_packed(runs, segments, panoptic_hw, label_divisor, sigma)
+    weight = tf.constant(small_instance_weight, tf.float32)
+    targets = unpack_targets(packed | {"small_instance_weight": weight})
+    targets["panoptic"] = tf.cast(panoptic_hw, tf.int32)
     if max_thing_id is not None:
-        flat["thing_id_mask"], targets["thing_id_class"] = _number_things(
-            runs, segments, max_thing_id
-        )
-    for name, values in flat.items():
-        targets[name] = tf.reshape(values, shape)
+        mask, classes = _number_things(runs, segments, max_thing_id)
+        mask = tf.reshape(mask, tf.shape(panoptic_hw))
+        targets["thing_id_mask"] = _with_shape(mask, panoptic_hw.shape)
+        targets["thing_id_class"] = classes
+    return targets
+
+
+def _find_runs_and_segments(
+    panoptic_hw: tf.Tensor, **rules: Any
+) -> tuple[label_runs.LabelRuns, _Segments]:
+    runs = label_runs.find_runs(tf.cast(panoptic_hw, tf.int32))
+    return runs, _find_segments(runs, **rules)
+
+
+def _draw_packed(
+    runs: label_runs.LabelRuns,
+    segments: _Segments,
+    panoptic_hw: tf.Tensor,
+    label_divisor: int,
+    sigma: float,
+) -> dict[str, tf.Tensor]:
+    """Draws the maps of `compute_packed_targets`."""
+    shape = tf.shape(panoptic_hw)
+    semantic, kind = _draw_classes(
+        runs, segments, tf.cast(panoptic_hw, tf.int32), label_divisor
+    )
+    centers = tf.boolean_mask(segments.center, segments.is_instance)
+    maps = {
+        "semantic": semantic,
+        "pixel_kind": kind,
+        "center_heatmap": _draw_gaussians(centers, shape, sigma),
+        "packed_offset": _draw_offsets(runs, segments),
+    }
     return {
-        name: _with_shape(values, panoptic_hw.shape)
-        for name, values in targets.items()
+        name: _with_shape(
+            tf.reshape(values, tf.concat([shape, tf.shape(values)[1:]], 0)),
+            panoptic_hw.shape,
+        )
+        for name, values in maps.items()
     }
 
 
@@ -140,7 +225,6 @@ def _check(
     panoptic_hw: tf.Tensor,
     label_divisor: int,
     sigma: float,
-    max_thing_id: int | None,
 ) -> None:
     """Raises DataError for options and shapes that are not allowed."""
     shape = panoptic_hw.shape
@@ -162,6 +246,10 @@ def _check(
         raise errors.DataError(
             f"sigma is {sigma}. It must be a positive number of pixels."
         )
+
+
+def _check_numbers(max_thing_id: int | None) -> None:
+    """Raises DataError for a list of classes of a size that is not allowed."""
     if max_thing_id is not None and not 1 <= max_thing_id <= MAX_THING_ID:
         raise errors.DataError(
             f"max_thing_id is {max_thing_id}. It must be 1 to {MAX_THING_ID}."
@@ -201,12 +289,12 @@ def _find_segments(
     is_small = area < small_instance_threshold
     kind = tf.where(
         is_thing,
-        tf.where(is_small, _SMALL_THING, _THING),
-        tf.where(is_small, _SMALL_STUFF_INSTANCE, _STUFF_INSTANCE),
+        tf.where(is_small, pixel_kinds.SMALL_THING, pixel_kinds.THING),
+        tf.where(is_small, pixel_kinds.SMALL_STUFF_INSTANCE, pixel_kinds.STUFF_INSTANCE),
     )
-    kind = tf.where(is_numbered, kind, tf.where(is_thing, _CROWD, _STUFF))
+    kind = tf.where(is_numbered, kind, tf.where(is_thing, pixel_kinds.CROWD, pixel_kinds.STUFF))
     return _Segments(
-        kind=tf.where(is_void, _VOID, kind),
+        kind=tf.where(is_void, pixel_kinds.VOID, kind),
         category=category,
         is_instance=is_numbered & ~is_void,
         is_thing=is_thing,
@@ -223,34 +311,48 @@ def _round_quotient(sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
     return quotient + tf.cast(is_up, tf.int64)
 
 
-def _draw_kinds(
-    runs: label_runs.LabelRuns, segments: _Segments, small_weight: float
-) -> dict[str, tf.Tensor]:
-    """Draws the targets that depend on the kinds of the pixels, [N] each."""
-    kind = label_runs.draw_codes(
-        runs, tf.gather(segments.kind, segments.of_run)
+def _draw_classes(
+    runs: label_runs.LabelRuns,
+    segments: _Segments,
+    panoptic_hw: tf.Tensor,
+    label_divisor: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws classes, int32 [N], and kinds, uint8 [N]."""
+    category = tf.gather(segments.category, segments.of_run)
+    kind = tf.gather(segments.kind, segments.of_run)
+    kinds_number = 1 << pixel_kinds.BITS
+
+    def draw_together() -> tuple[tf.Tensor, tf.Tensor]:
+        codes = tf.cast(category, tf.int32) * kinds_number + kind
+        drawn = label_runs.draw_codes(runs, codes)
+        return (
+            tf.bitwise.right_shift(drawn, pixel_kinds.BITS),
+            tf.cast(tf.bitwise.bitwise_and(drawn, kinds_number - 1), tf.uint8),
+        )
+
+    def draw_apart() -> tuple[tf.Tensor, tf.Tensor]:
+        classes = tf.reshape(panoptic_hw, [-1]) // label_divisor
+        return classes, tf.cast(label_runs.draw_codes(runs, kind), tf.uint8)
+
+    limit = label_runs.MAX_CODE // kinds_number
+    return tf.cond(
+        tf.reduce_all(tf.abs(segments.category) < limit),
+        draw_together,
+        draw_apart,
     )
-    is_small = (kind == _SMALL_THING) | (kind == _SMALL_STUFF_INSTANCE)
-    return {
-        "is_crowd": kind == _CROWD,
-        "semantic_weight": tf.where(is_small, small_weight, 1.0),
-        "center_weight": tf.cast(kind >= _STUFF, tf.float32),
-        "offset_weight": tf.cast(kind >= _SMALL_THING, tf.float32),
-    }
 
 
 def _draw_offsets(
-    runs: label_runs.LabelRuns, segments: _Segments, shape: tf.Tensor
+    runs: label_runs.LabelRuns, segments: _Segments
 ) -> tf.Tensor:
-    """Draws the offsets to the centers: float32 [H, W, 2], (dy, dx)."""
+    """Draws the offsets to the centers: int16 [N, 2], (dy, dx)."""
     center_of_run = tf.gather(segments.center, segments.of_run)
-    offsets = label_runs.draw_offsets(
+    return label_runs.draw_offsets(
         runs,
         dy=center_of_run[:, 0] - runs.y,
         dx=center_of_run[:, 1] - runs.x,
         is_drawn=tf.gather(segments.is_instance, segments.of_run),
     )
-    return tf.reshape(offsets, tf.concat([shape, [2]], 0))
 
 
 def _draw_gaussians(

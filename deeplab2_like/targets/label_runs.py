@@ -16,6 +16,8 @@ import tensorflow as tf
 # Bits of `draw_codes` and `draw_offsets` for the place within a run.
 _PLACE_BITS = 15
 MAX_SIDE = 1 << _PLACE_BITS
+# Largest number, and of negative ones the smallest, of `draw_codes`.
+MAX_CODE = 1 << _PLACE_BITS
 
 
 class LabelRuns(NamedTuple):
@@ -67,7 +69,7 @@ def draw_codes(runs: LabelRuns, codes: tf.Tensor) -> tf.Tensor:
 
     Args:
         runs: The runs.
-        codes: int32 [R], -2**15 to 2**15.
+        codes: int32 [R], -MAX_CODE to MAX_CODE.
 
     Returns:
         int32 [N].
@@ -90,13 +92,13 @@ def draw_offsets(
 
     Args:
         runs: The runs.
-        dy: int64 [R], rows from the run to its point, within +-MAX_SIDE.
+        dy: int64 [R], rows from the run to its point, less than MAX_SIDE away.
         dx: int64 [R], columns from the first pixel of the run to its point,
-            within +-MAX_SIDE.
+            less than MAX_SIDE away.
         is_drawn: bool [R]; the pixels of other runs get 0.
 
     Returns:
-        float32 [N, 2], (dy, dx); dx falls by one from pixel to pixel.
+        int16 [N, 2], (dy, dx); dx falls by one from pixel to pixel.
     """
     # One 64-bit number a pixel: dx in the high half, dy in the low half, both
     # above _PLACE_BITS. Runs that are drawn count down in dx; the others
@@ -109,4 +111,4 @@ def draw_offsets(
         starts=start, limits=start + step * runs.length, deltas=step
     )
     pairs = tf.bitcast(packed, tf.int32)
-    return tf.cast(tf.bitwise.right_shift(pairs, _PLACE_BITS), tf.float32)
+    return tf.cast(tf.bitwise.right_shift(pairs, _PLACE_BITS), tf.int16)

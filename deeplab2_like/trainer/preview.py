@@ -169,12 +169,13 @@ def make_crops(
     try:
         for batch in dataset.take(count).as_numpy_iterator():
             targets = tf.nest.map_structure(lambda t: t[0], batch["targets"])
+            unpacked = system.unpack_targets(targets["all"])
             crops.append(
                 training_crops.TrainingCrop(
                     name=batch["name"][0].decode("utf-8", "replace"),
                     image=np.rint(batch["image"][0]).astype(np.uint8),
                     panoptic=targets["label"],
-                    targets=targets["all"],
+                    targets={n: np.asarray(t) for n, t in unpacked.items()},
                 )
             )
     except tf.errors.OpError as error:

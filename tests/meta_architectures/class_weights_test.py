@@ -10,6 +10,7 @@ from deeplab2_like import errors
 from deeplab2_like.labels import descriptor
 from deeplab2_like.meta_architectures import build
 from deeplab2_like.protos import trainer_pb2
+from deeplab2_like.targets import pixel_kinds
 
 _SCENES = descriptor.load("scenes")
 _CAR = _SCENES.class_names.index("car")
@@ -63,7 +64,8 @@ def _compute(system, logits, labels):
     outputs = {"semantic_logits": tf.constant(logits)}
     targets = {
         "semantic": tf.constant(labels),
-        "semantic_weight": tf.ones(labels.shape),
+        "pixel_kind": tf.fill(labels.shape, pixel_kinds.STUFF),
+        "small_instance_weight": tf.ones(len(labels)),
     }
     if hasattr(system, "_compute_semantic_loss"):
         return float(

@@ -131,6 +131,48 @@ def test_random_labels_equal_the_twin():
         )
 
 
+def _pack(panoptic):
+    return center_offset.compute_packed_targets(
+        tf.constant(panoptic, tf.int32), **OPTIONS
+    )
+
+
+def test_packed_targets_of_a_batch_unpack_to_those_of_its_images():
+    rng = np.random.default_rng(4)
+    labels = [_make_label(rng, 17, 23) for _ in range(3)]
+    packed = [_pack(label) for label in labels]
+    batch = tf.nest.map_structure(lambda *maps: tf.stack(maps), *packed)
+    unpacked = center_offset.unpack_targets(batch)
+    for index, label in enumerate(labels):
+        expected = _twin(label)
+        del expected["panoptic"]
+        _assert_equal(
+            {name: maps[index].numpy() for name, maps in unpacked.items()},
+            expected,
+        )
+
+
+def test_packed_targets_take_fewer_bytes():
+    packed = _pack(np.full((8, 10), 11001))
+    sizes = {n: t.dtype.size * t.shape.num_elements() for n, t in packed.items()}
+    assert sum(sizes.values()) == 13 * 8 * 10 + 4
+
+
+def test_packed_targets_of_classes_alone():
+    packed = _pack(np.array([[11001, 255000]]))
+    names = ("semantic", "pixel_kind", "small_instance_weight")
+    unpacked = center_offset.unpack_targets({n: packed[n] for n in names})
+    np.testing.assert_array_equal(unpacked["semantic"], [[11, 255]])
+    np.testing.assert_array_equal(unpacked["semantic_weight"], [[3, 1]])
+    assert not {"offset_map", "center_heatmap"} & unpacked.keys()
+
+
+@pytest.mark.parametrize("category", [4095, 4096, 32767, 2_000_000])
+def test_classes_of_any_number(category):
+    panoptic = np.array([[11001, category * 1000, category * 1000 + 7, 13000]])
+    _assert_equal_to_twin(panoptic)
+
+
 def test_things_are_numbered_by_their_first_pixels():
     rng = np.random.default_rng(1)
     for _ in range(30):
