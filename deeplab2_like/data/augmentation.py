@@ -347,9 +347,7 @@ def place_on_canvas(
     is_flipped = placement.is_flipped
     columns = tf.where(is_flipped, tf.reverse(columns, [0]), columns)
     label = _select(label_hw, rows, columns)
-    image = tf.cond(
-        is_flipped, lambda: tf.reverse(image, [1]), lambda: image
-    )
+    image = tf.cond(is_flipped, lambda: tf.reverse(image, [1]), lambda: image)
     sides = horizontal.padding
     sides = tf.where(is_flipped, tf.reverse(sides, [0]), sides)
     padding = tf.stack([vertical.padding, sides])

@@ -3,8 +3,8 @@
 
 `compute_packed_targets` runs on the host, in tf.data, where sizes are dynamic;
 `unpack_targets` on the device: of a pixel 13 bytes are sent to it in place of
-the 28 that the losses read. All instances are handled together: the cost does not depend on
-their number, except for the Gaussians, which are small.
+the 28 that the losses read. All instances are handled together: the cost does
+not depend on their number, except for the Gaussians, which are small.
 
 N pixels, R runs of equal pixels, U different panoptic ids in the order of
 their first pixels, K instances.
@@ -14,17 +14,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from deeplab2_like import errors
-from deeplab2_like.targets import label_runs, pixel_kinds
+from deeplab2_like.targets import gaussians, label_runs, pixel_kinds
 
 # Largest size of the list of classes of numbered things.
 MAX_THING_ID = 1 << 15
-
-# Gaussians that are drawn at once: bounds the memory, 10 MB at sigma 8.
-_INSTANCES_PER_PASS = 256
 
 
 class _Segments(NamedTuple):
@@ -87,9 +83,9 @@ def compute_packed_targets(
         label_divisor=label_divisor,
         small_instance_threshold=small_instance_threshold,
     )
-    return _draw_packed(
-        runs, segments, panoptic_hw, label_divisor, sigma
-    ) | {"small_instance_weight": tf.constant(small_instance_weight, tf.float32)}
+    return _draw_packed(runs, segments, panoptic_hw, label_divisor, sigma) | {
+        "small_instance_weight": tf.constant(small_instance_weight, tf.float32)
+    }
 
 
 def unpack_targets(packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -209,7 +205,7 @@ def _draw_packed(
     maps = {
         "semantic": semantic,
         "pixel_kind": kind,
-        "center_heatmap": _draw_gaussians(centers, shape, sigma),
+        "center_heatmap": gaussians.draw_gaussians(centers, shape, sigma),
         "packed_offset": _draw_offsets(runs, segments),
     }
     return {
@@ -290,9 +286,17 @@ def _find_segments(
     kind = tf.where(
         is_thing,
         tf.where(is_small, pixel_kinds.SMALL_THING, pixel_kinds.THING),
-        tf.where(is_small, pixel_kinds.SMALL_STUFF_INSTANCE, pixel_kinds.STUFF_INSTANCE),
+        tf.where(
+            is_small,
+            pixel_kinds.SMALL_STUFF_INSTANCE,
+            pixel_kinds.STUFF_INSTANCE,
+        ),
     )
-    kind = tf.where(is_numbered, kind, tf.where(is_thing, pixel_kinds.CROWD, pixel_kinds.STUFF))
+    kind = tf.where(
+        is_numbered,
+        kind,
+        tf.where(is_thing, pixel_kinds.CROWD, pixel_kinds.STUFF),
+    )
     return _Segments(
         kind=tf.where(is_void, pixel_kinds.VOID, kind),
         category=category,
@@ -342,9 +346,7 @@ def _draw_classes(
     )
 
 
-def _draw_offsets(
-    runs: label_runs.LabelRuns, segments: _Segments
-) -> tf.Tensor:
+def _draw_offsets(runs: label_runs.LabelRuns, segments: _Segments) -> tf.Tensor:
     """Draws the offsets to the centers: int16 [N, 2], (dy, dx)."""
     center_of_run = tf.gather(segments.center, segments.of_run)
     return label_runs.draw_offsets(
@@ -353,53 +355,6 @@ def _draw_offsets(
         dx=center_of_run[:, 1] - runs.x,
         is_drawn=tf.gather(segments.is_instance, segments.of_run),
     )
-
-
-def _draw_gaussians(
-    centers_k2: tf.Tensor, shape: tf.Tensor, sigma: float
-) -> tf.Tensor:
-    """Draws a Gaussian at each center, the largest value where they overlap.
-
-    The support is a square of 2 * int(3 * sigma + 1) + 1 pixels a side.
-
-    Args:
-        centers_k2: int64 [K, 2], (y, x) within the image.
-        shape: int32 [2], height and width.
-        sigma: Standard deviation in pixels.
-
-    Returns:
-        float32 [N].
-    """
-    radius = int(3 * sigma + 1)
-    axis = np.arange(-radius, radius + 1)
-    squares = axis[:, None] ** 2 + axis[None, :] ** 2
-    patch = np.exp(-squares / (2 * sigma**2)).astype(np.float32)
-    height, width = tf.unstack(shape)
-    num_pixels = height * width
-    centers_k2 = tf.cast(centers_k2, tf.int32)
-    num_centers = tf.shape(centers_k2)[0]
-
-    def draw(first: tf.Tensor, drawn: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        part = centers_k2[first : first + _INSTANCES_PER_PASS]
-        y = part[:, 0, tf.newaxis, tf.newaxis] + axis[:, None]
-        x = part[:, 1, tf.newaxis, tf.newaxis] + axis[None, :]
-        is_inside = ((y >= 0) & (y < height)) & ((x >= 0) & (x < width))
-        # The segment maximum skips negative places.
-        place = tf.where(is_inside, y * width + x, -1)
-        values = tf.broadcast_to(patch, tf.shape(place))
-        peaks = tf.math.unsorted_segment_max(
-            tf.reshape(values, [-1]), tf.reshape(place, [-1]), num_pixels
-        )
-        return first + _INSTANCES_PER_PASS, tf.maximum(drawn, peaks)
-
-    _, heatmap = tf.while_loop(
-        lambda first, _: first < num_centers,
-        draw,
-        (0, tf.zeros([num_pixels], tf.float32)),
-        parallel_iterations=1,
-        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None])),
-    )
-    return heatmap
 
 
 def _number_things(

@@ -154,7 +154,9 @@ def test_packed_targets_of_a_batch_unpack_to_those_of_its_images():
 
 def test_packed_targets_take_fewer_bytes():
     packed = _pack(np.full((8, 10), 11001))
-    sizes = {n: t.dtype.size * t.shape.num_elements() for n, t in packed.items()}
+    sizes = {
+        n: t.dtype.size * t.shape.num_elements() for n, t in packed.items()
+    }
     assert sum(sizes.values()) == 13 * 8 * 10 + 4
 
 

@@ -25,7 +25,8 @@ def test_each_kind_has_its_weights(mode, dtype):
     if mode != "eager":
         compute = tf.function(compute, jit_compile=mode == "xla")
     weights = compute(tf.constant(list(_WEIGHTS), dtype), tf.constant(2.5))
-    for name, expected in zip(_NAMES, zip(*_WEIGHTS.values())):
+    for index, name in enumerate(_NAMES):
+        expected = [values[index] for values in _WEIGHTS.values()]
         np.testing.assert_array_equal(weights[name], expected, err_msg=name)
         assert weights[name].dtype == (
             tf.bool if name == "is_crowd" else tf.float32
