@@ -92,6 +92,7 @@ def _make_targets(panoptic: tf.Tensor) -> dict[str, tf.Tensor]:
         sigma=8.0,
         small_instance_threshold=4096,
         small_instance_weight=3.0,
+        max_class=inputs.IGNORE_LABEL,
     )
 
 

@@ -47,6 +47,7 @@ def _prepare(
         sigma=8.0,
         small_instance_threshold=4096,
         small_instance_weight=3.0,
+        max_class=inputs.IGNORE_LABEL,
     )
 
 

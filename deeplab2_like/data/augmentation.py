@@ -25,6 +25,8 @@ CONSTANT = "CONSTANT"
 REFLECT = "REFLECT"
 # The model's normalization maps it to 0.
 PADDING_COLOR = (127.5, 127.5, 127.5)
+# All rows of an image are made, if they are this often those that are shown.
+_MOST_ROWS = 4 / 3
 NUM_DRAWS = 3  # Uniform random numbers that one training example uses.
 
 
@@ -223,26 +225,43 @@ def _find_sources(axis: _Axis, source: tf.Tensor) -> _Sources:
 
 
 def _interpolate(
-    image_hwc: tf.Tensor, vertical: _Sources, horizontal: _Axis
+    image_hwc: tf.Tensor, vertical: _Axis, horizontal: _Axis
 ) -> tf.Tensor:
-    """Interpolates the part that is shown, first along the width.
+    """Interpolates the part that is shown.
 
-    TensorFlow has the same order. Its kernel makes the rows at the whole width,
-    which is several times faster than reading single columns; rows that are
-    not shown are left out.
+    TensorFlow's kernel makes whole rows, which is several times faster than
+    reading single columns. Where most rows are shown it makes all of them;
+    otherwise those that are needed, at the whole width, and each row that is
+    shown is interpolated from two of them. This is what the kernel does, in the
+    same order: both ways give the same numbers.
     """
-    first = tf.reduce_min(vertical.lower)
-    rows = image_hwc[first : tf.reduce_max(vertical.upper) + 1]
-    wide = tf.raw_ops.ResizeBilinear(
-        images=rows[tf.newaxis],
-        size=tf.stack([tf.shape(rows)[0], horizontal.scaled]),
-        align_corners=True,
-    )
     end = horizontal.begin + horizontal.number
-    rows = wide[0, :, horizontal.begin : end]
-    above = tf.gather(rows, vertical.lower - first)
-    below = tf.gather(rows, vertical.upper - first)
-    return above + (below - above) * vertical.weight[:, None, None]
+
+    def resize(rows_hwc: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        resized = tf.raw_ops.ResizeBilinear(
+            images=rows_hwc[tf.newaxis],
+            size=tf.stack([number, horizontal.scaled]),
+            align_corners=True,
+        )
+        return resized[0]
+
+    def take_of_all() -> tf.Tensor:
+        rows = slice(vertical.begin, vertical.begin + vertical.number)
+        return resize(image_hwc, vertical.scaled)[rows, horizontal.begin : end]
+
+    def make_needed() -> tf.Tensor:
+        sources = _find_sources(vertical, tf.shape(image_hwc)[0])
+        first = tf.reduce_min(sources.lower)
+        rows = image_hwc[first : tf.reduce_max(sources.upper) + 1]
+        rows = resize(rows, tf.shape(rows)[0])[:, horizontal.begin : end]
+        above = tf.gather(rows, sources.lower - first)
+        below = tf.gather(rows, sources.upper - first)
+        return above + (below - above) * sources.weight[:, None, None]
+
+    most = _MOST_ROWS * tf.cast(vertical.number, tf.float32)
+    return tf.cond(
+        tf.cast(vertical.scaled, tf.float32) <= most, take_of_all, make_needed
+    )
 
 
 def _select(
@@ -337,9 +356,7 @@ def place_on_canvas(
         )
         for axis in (0, 1)
     )
-    image = _interpolate(
-        image_hwc, _find_sources(vertical, tf.shape(image_hwc)[0]), horizontal
-    )
+    image = _interpolate(image_hwc, vertical, horizontal)
     if recolor is not None:
         image = recolor(image)
     rows = _find_sources(vertical, tf.shape(label_hw)[0]).nearest

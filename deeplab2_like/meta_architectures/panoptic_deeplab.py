@@ -77,24 +77,27 @@ class PanopticDeepLab(system.System):
     def _bind_targets(
         self, data: dataset_pb2.DatasetOptions
     ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-        names = ["semantic", "pixel_kind", "small_instance_weight"]
-        if self.has_instances:
-            names += ["center_heatmap", "packed_offset"]
+        descriptor = self.descriptor
         is_weighted = data.increase_small_instance_weights
 
         def make_targets(panoptic_hw: tf.Tensor) -> dict[str, tf.Tensor]:
             targets = center_offset.compute_packed_targets(
                 panoptic_hw,
-                thing_ids=self.descriptor.thing_ids,
-                ignore_label=self.descriptor.ignore_label,
-                label_divisor=self.descriptor.label_divisor,
+                thing_ids=descriptor.thing_ids,
+                ignore_label=descriptor.ignore_label,
+                label_divisor=descriptor.label_divisor,
                 sigma=data.sigma,
                 small_instance_threshold=(
                     data.small_instance_threshold if is_weighted else 0
                 ),
                 small_instance_weight=data.small_instance_weight,
+                max_class=max(
+                    descriptor.num_classes - 1, descriptor.ignore_label
+                ),
             )
-            return {name: targets[name] for name in names}
+            if not self.has_instances:
+                del targets["center_heatmap"], targets["packed_offset"]
+            return targets
 
         return make_targets
 

@@ -2,7 +2,7 @@
 """Training targets of Panoptic-DeepLab: centers, offsets and loss weights.
 
 `compute_packed_targets` runs on the host, in tf.data, where sizes are dynamic;
-`unpack_targets` on the device: of a pixel 13 bytes are sent to it in place of
+`unpack_targets` on the device: of a pixel 12 bytes are sent to it in place of
 the 28 that the losses read. All instances are handled together: the cost does
 not depend on their number, except for the Gaussians, which are small.
 
@@ -52,6 +52,7 @@ def compute_packed_targets(
     sigma: float,
     small_instance_threshold: int,
     small_instance_weight: float,
+    max_class: int | None = None,
 ) -> dict[str, tf.Tensor]:
     """Computes what `unpack_targets` needs of one label map.
 
@@ -64,13 +65,16 @@ def compute_packed_targets(
         small_instance_threshold: Instances of fewer pixels than this are
             small; 0 for none.
         small_instance_weight: Semantic weight of pixels of small instances.
+        max_class: Largest class in the label, `ignore_label` among them; None
+            where it is not known, so that more bytes are needed.
 
     Returns:
-        * semantic: int32 [H, W].
-        * pixel_kind: uint8 [H, W], the constants of `pixel_kinds`.
+        * packed_class: int32 [H, W], class and kind; or, where `max_class` is
+          None or above `pixel_kinds.MAX_CLASS`, semantic, int32 [H, W], and
+          pixel_kind, uint8 [H, W], the constants of `pixel_kinds`.
         * small_instance_weight: float32 scalar.
         * center_heatmap: float32 [H, W] in 0..1.
-        * packed_offset: int16 [H, W, 2], (dy, dx) in pixels.
+        * packed_offset: int32 [H, W].
 
     Raises:
         DataError: An option or the shape of the label is not allowed.
@@ -83,9 +87,15 @@ def compute_packed_targets(
         label_divisor=label_divisor,
         small_instance_threshold=small_instance_threshold,
     )
-    return _draw_packed(runs, segments, panoptic_hw, label_divisor, sigma) | {
-        "small_instance_weight": tf.constant(small_instance_weight, tf.float32)
-    }
+    return _draw_packed(
+        runs,
+        segments,
+        panoptic_hw,
+        label_divisor=label_divisor,
+        sigma=sigma,
+        small_instance_weight=small_instance_weight,
+        max_class=max_class,
+    )
 
 
 def unpack_targets(packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -99,15 +109,24 @@ def unpack_targets(packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         The targets of `compute_center_offset_targets` from semantic to
         offset_weight, without panoptic, as far as `packed` has them.
     """
+    if "packed_class" in packed:
+        semantic, kinds = pixel_kinds.decode(
+            label_runs.unpack_codes(packed["packed_class"])
+        )
+    else:
+        semantic, kinds = packed["semantic"], packed["pixel_kind"]
     targets = pixel_kinds.compute_weights(
-        packed["pixel_kind"],
-        packed["small_instance_weight"][..., tf.newaxis, tf.newaxis],
+        kinds, packed["small_instance_weight"][..., tf.newaxis, tf.newaxis]
     )
-    for name in ("semantic", "center_heatmap"):
-        if name in packed:
-            targets[name] = packed[name]
+    targets["semantic"] = semantic
+    if "center_heatmap" in packed:
+        targets["center_heatmap"] = packed["center_heatmap"]
     if "packed_offset" in packed:
-        targets["offset_map"] = tf.cast(packed["packed_offset"], tf.float32)
+        targets["offset_map"] = tf.where(
+            pixel_kinds.is_instance(kinds)[..., tf.newaxis],
+            label_runs.unpack_offsets(packed["packed_offset"]),
+            0.0,
+        )
     return targets
 
 
@@ -170,9 +189,16 @@ def compute_center_offset_targets(
         label_divisor=label_divisor,
         small_instance_threshold=small_instance_threshold,
     )
-    packed = _draw_packed(runs, segments, panoptic_hw, label_divisor, sigma)
-    weight = tf.constant(small_instance_weight, tf.float32)
-    targets = unpack_targets(packed | {"small_instance_weight": weight})
+    packed = _draw_packed(
+        runs,
+        segments,
+        panoptic_hw,
+        label_divisor=label_divisor,
+        sigma=sigma,
+        small_instance_weight=small_instance_weight,
+        max_class=None,
+    )
+    targets = unpack_targets(packed)
     targets["panoptic"] = tf.cast(panoptic_hw, tf.int32)
     if max_thing_id is not None:
         mask, classes = _number_things(runs, segments, max_thing_id)
@@ -193,26 +219,31 @@ def _draw_packed(
     runs: label_runs.LabelRuns,
     segments: _Segments,
     panoptic_hw: tf.Tensor,
+    *,
     label_divisor: int,
     sigma: float,
+    small_instance_weight: float,
+    max_class: int | None,
 ) -> dict[str, tf.Tensor]:
     """Draws the maps of `compute_packed_targets`."""
     shape = tf.shape(panoptic_hw)
-    semantic, kind = _draw_classes(
-        runs, segments, tf.cast(panoptic_hw, tf.int32), label_divisor
-    )
+    kind = tf.gather(segments.kind, segments.of_run)
+    if max_class is not None and max_class <= pixel_kinds.MAX_CLASS:
+        category = tf.gather(segments.category, segments.of_run)
+        codes = pixel_kinds.encode(tf.cast(category, tf.int32), kind)
+        maps = {"packed_class": label_runs.draw_packed_codes(runs, codes)}
+    else:
+        kinds = label_runs.draw_codes(runs, kind)
+        maps = {
+            "semantic": tf.cast(panoptic_hw, tf.int32) // label_divisor,
+            "pixel_kind": tf.cast(kinds, tf.uint8),
+        }
     centers = tf.boolean_mask(segments.center, segments.is_instance)
-    maps = {
-        "semantic": semantic,
-        "pixel_kind": kind,
-        "center_heatmap": gaussians.draw_gaussians(centers, shape, sigma),
-        "packed_offset": _draw_offsets(runs, segments),
-    }
-    return {
-        name: _with_shape(
-            tf.reshape(values, tf.concat([shape, tf.shape(values)[1:]], 0)),
-            panoptic_hw.shape,
-        )
+    maps["center_heatmap"] = gaussians.draw_gaussians(centers, shape, sigma)
+    maps["packed_offset"] = _draw_offsets(runs, segments)
+    weight = tf.constant(small_instance_weight, tf.float32)
+    return {"small_instance_weight": weight} | {
+        name: _with_shape(tf.reshape(values, shape), panoptic_hw.shape)
         for name, values in maps.items()
     }
 
@@ -315,45 +346,13 @@ def _round_quotient(sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
     return quotient + tf.cast(is_up, tf.int64)
 
 
-def _draw_classes(
-    runs: label_runs.LabelRuns,
-    segments: _Segments,
-    panoptic_hw: tf.Tensor,
-    label_divisor: int,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws classes, int32 [N], and kinds, uint8 [N]."""
-    category = tf.gather(segments.category, segments.of_run)
-    kind = tf.gather(segments.kind, segments.of_run)
-    kinds_number = 1 << pixel_kinds.BITS
-
-    def draw_together() -> tuple[tf.Tensor, tf.Tensor]:
-        codes = tf.cast(category, tf.int32) * kinds_number + kind
-        drawn = label_runs.draw_codes(runs, codes)
-        return (
-            tf.bitwise.right_shift(drawn, pixel_kinds.BITS),
-            tf.cast(tf.bitwise.bitwise_and(drawn, kinds_number - 1), tf.uint8),
-        )
-
-    def draw_apart() -> tuple[tf.Tensor, tf.Tensor]:
-        classes = tf.reshape(panoptic_hw, [-1]) // label_divisor
-        return classes, tf.cast(label_runs.draw_codes(runs, kind), tf.uint8)
-
-    limit = label_runs.MAX_CODE // kinds_number
-    return tf.cond(
-        tf.reduce_all(tf.abs(segments.category) < limit),
-        draw_together,
-        draw_apart,
-    )
-
-
 def _draw_offsets(runs: label_runs.LabelRuns, segments: _Segments) -> tf.Tensor:
-    """Draws the offsets to the centers: int16 [N, 2], (dy, dx)."""
+    """Draws the offsets to the centers of all segments: int32 [N], packed."""
     center_of_run = tf.gather(segments.center, segments.of_run)
-    return label_runs.draw_offsets(
+    return label_runs.draw_packed_offsets(
         runs,
         dy=center_of_run[:, 0] - runs.y,
         dx=center_of_run[:, 1] - runs.x,
-        is_drawn=tf.gather(segments.is_instance, segments.of_run),
     )
 
 
@@ -381,7 +380,5 @@ def _number_things(
 
 def _with_shape(values: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
     """Restores static sizes that drawing loses."""
-    if values.shape.rank == 1:
-        return values
-    values.set_shape(shape.concatenate(values.shape[2:]))
+    values.set_shape(shape)
     return values

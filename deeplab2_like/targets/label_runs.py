@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# Bits of `draw_codes` and `draw_offsets` for the place within a run.
+# Bits of a drawn code for the place within a run.
 _PLACE_BITS = 15
 MAX_SIDE = 1 << _PLACE_BITS
-# Largest number, and of negative ones the smallest, of `draw_codes`.
-MAX_CODE = 1 << _PLACE_BITS
+# Largest number that can be drawn; the smallest is -MAX_CODE.
+MAX_CODE = (1 << (31 - _PLACE_BITS)) - 2
+_OFFSET_BITS = 16
 
 
 class LabelRuns(NamedTuple):
@@ -43,25 +44,55 @@ def find_runs(labels_hw: tf.Tensor) -> LabelRuns:
         labels_hw: int32 [H, W], H and W at most MAX_SIDE.
     """
     height, width = tf.unstack(tf.shape(labels_hw, tf.int64))
+    label = tf.reshape(labels_hw, [-1])
     is_start = tf.concat(
         [
-            tf.ones([height, 1], tf.bool),
-            labels_hw[:, 1:] != labels_hw[:, :-1],
+            tf.fill([tf.minimum(tf.size(label), 1)], True),
+            label[1:] != label[:-1],
         ],
-        axis=1,
+        axis=0,
     )
-    # Maps without a pixel have no first column.
-    is_start = tf.reshape(is_start[:, :width], [-1])
+    # Every row begins a run; rows without a pixel have no first column.
+    rows = tf.range(tf.where(width > 0, height, 0)) * width
+    is_start = tf.tensor_scatter_nd_update(
+        is_start, rows[:, tf.newaxis], tf.fill([tf.size(rows)], True)
+    )
     start = tf.where(is_start)[:, 0]
     end = tf.concat([start[1:], [height * width]], axis=0)
     end = end[: tf.size(start)]
     y = start // tf.maximum(width, 1)
     return LabelRuns(
-        label=tf.cast(tf.gather(tf.reshape(labels_hw, [-1]), start), tf.int64),
+        label=tf.cast(tf.gather(label, start), tf.int64),
         y=y,
         x=start - y * width,
         length=end - start,
     )
+
+
+def draw_packed_codes(runs: LabelRuns, codes: tf.Tensor) -> tf.Tensor:
+    """Writes a number into each pixel of each run, for `unpack_codes`.
+
+    Args:
+        runs: The runs.
+        codes: int32 [R], -MAX_CODE to MAX_CODE.
+
+    Returns:
+        int32 [N].
+    """
+    # RaggedRange is TensorFlow's only fast way to repeat values by different
+    # numbers, but it counts up. It counts in the low bits.
+    start = tf.cast(codes, tf.int32) * MAX_SIDE
+    _, values = tf.raw_ops.RaggedRange(
+        starts=start,
+        limits=start + tf.cast(runs.length, tf.int32),
+        deltas=1,
+    )
+    return values
+
+
+def unpack_codes(values: tf.Tensor) -> tf.Tensor:
+    """Returns the numbers that were drawn, int32; runs on any device."""
+    return tf.bitwise.right_shift(values, _PLACE_BITS)
 
 
 def draw_codes(runs: LabelRuns, codes: tf.Tensor) -> tf.Tensor:
@@ -74,19 +105,11 @@ def draw_codes(runs: LabelRuns, codes: tf.Tensor) -> tf.Tensor:
     Returns:
         int32 [N].
     """
-    # RaggedRange is TensorFlow's only fast way to repeat values by different
-    # numbers, but it counts up. It counts in the low bits, which are removed.
-    start = tf.cast(codes, tf.int32) * MAX_SIDE
-    _, values = tf.raw_ops.RaggedRange(
-        starts=start,
-        limits=start + tf.cast(runs.length, tf.int32),
-        deltas=1,
-    )
-    return tf.bitwise.right_shift(values, _PLACE_BITS)
+    return unpack_codes(draw_packed_codes(runs, codes))
 
 
-def draw_offsets(
-    runs: LabelRuns, dy: tf.Tensor, dx: tf.Tensor, is_drawn: tf.Tensor
+def draw_packed_offsets(
+    runs: LabelRuns, dy: tf.Tensor, dx: tf.Tensor
 ) -> tf.Tensor:
     """Writes the vectors to one point per run into the pixels of the run.
 
@@ -94,21 +117,34 @@ def draw_offsets(
         runs: The runs.
         dy: int64 [R], rows from the run to its point, less than MAX_SIDE away.
         dx: int64 [R], columns from the first pixel of the run to its point,
-            less than MAX_SIDE away.
-        is_drawn: bool [R]; the pixels of other runs get 0.
+            less than MAX_SIDE away from each of its pixels.
 
     Returns:
-        int16 [N, 2], (dy, dx); dx falls by one from pixel to pixel.
+        int32 [N], for `unpack_offsets`.
     """
-    # One 64-bit number a pixel: dx in the high half, dy in the low half, both
-    # above _PLACE_BITS. Runs that are drawn count down in dx; the others
-    # count in the bits that the shift removes.
-    low = tf.bitwise.bitwise_and(dy * MAX_SIDE, (1 << 32) - 1)
-    down = tf.constant(-1 << (32 + _PLACE_BITS), tf.int64)
-    start = tf.where(is_drawn, tf.bitwise.bitwise_or(-dx * down, low), 0)
-    step = tf.where(is_drawn, down, 1)
-    _, packed = tf.raw_ops.RaggedRange(
-        starts=start, limits=start + step * runs.length, deltas=step
+    # dx in the high half, which counts down from pixel to pixel, dy in the
+    # low half.
+    low = tf.bitwise.bitwise_and(dy, (1 << _OFFSET_BITS) - 1)
+    start = dx * (1 << _OFFSET_BITS) + low
+    down = -1 << _OFFSET_BITS
+    limit = start + down * runs.length
+    _, values = tf.raw_ops.RaggedRange(
+        starts=tf.cast(start, tf.int32),
+        limits=tf.cast(limit, tf.int32),
+        deltas=down,
     )
-    pairs = tf.bitcast(packed, tf.int32)
-    return tf.cast(tf.bitwise.right_shift(pairs, _PLACE_BITS), tf.int16)
+    return values
+
+
+def unpack_offsets(values: tf.Tensor) -> tf.Tensor:
+    """Returns the vectors that were drawn; runs on any device.
+
+    Args:
+        values: int32 of any shape.
+
+    Returns:
+        float32 [..., 2], (dy, dx); dx falls by one from pixel to pixel.
+    """
+    low = tf.bitwise.left_shift(values, _OFFSET_BITS)
+    pairs = tf.stack([low, values], axis=-1)
+    return tf.cast(tf.bitwise.right_shift(pairs, _OFFSET_BITS), tf.float32)

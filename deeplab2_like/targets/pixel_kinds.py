@@ -7,6 +7,8 @@ weights of it. All functions also run under XLA.
 
 import tensorflow as tf
 
+from deeplab2_like.targets import label_runs
+
 # In this order so that each weight is a comparison.
 VOID = 0
 CROWD = 1
@@ -16,8 +18,35 @@ SMALL_STUFF_INSTANCE = 4
 SMALL_THING = 5
 THING = 6
 
-# Bits that a kind takes.
-BITS = 3
+_BITS = 3  # That a kind takes.
+# Largest class that `encode` takes.
+MAX_CLASS = label_runs.MAX_CODE // (1 << _BITS) - 1
+
+
+def encode(classes: tf.Tensor, kinds: tf.Tensor) -> tf.Tensor:
+    """Makes one number of class and kind.
+
+    Args:
+        classes: int32 of any shape, 0 to MAX_CLASS.
+        kinds: int32 of that shape, the constants of this module.
+
+    Returns:
+        int32 of that shape, 0 to `label_runs.MAX_CODE`.
+    """
+    return tf.bitwise.bitwise_or(tf.bitwise.left_shift(classes, _BITS), kinds)
+
+
+def decode(codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the classes and kinds of the numbers of `encode`, int32."""
+    return (
+        tf.bitwise.right_shift(codes, _BITS),
+        tf.bitwise.bitwise_and(codes, (1 << _BITS) - 1),
+    )
+
+
+def is_instance(kinds: tf.Tensor) -> tf.Tensor:
+    """Returns whether pixels belong to a segment with a center, bool."""
+    return kinds >= STUFF_INSTANCE
 
 
 def compute_weights(

@@ -131,24 +131,39 @@ def test_random_labels_equal_the_twin():
         )
 
 
-def _pack(panoptic):
+def _pack(panoptic, max_class=255, **changes):
     return center_offset.compute_packed_targets(
-        tf.constant(panoptic, tf.int32), **OPTIONS
+        tf.constant(panoptic, tf.int32),
+        **{**OPTIONS, **changes},
+        max_class=max_class,
     )
 
 
-def test_packed_targets_of_a_batch_unpack_to_those_of_its_images():
+def _unpack(packed, mode="eager"):
+    unpack = center_offset.unpack_targets
+    if mode != "eager":
+        unpack = tf.function(unpack, jit_compile=mode == "xla", autograph=False)
+    return {name: maps.numpy() for name, maps in unpack(packed).items()}
+
+
+def _without_panoptic(targets):
+    return {name: m for name, m in targets.items() if name != "panoptic"}
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("max_class", [255, 70000])
+def test_packed_targets_of_a_batch_unpack_to_those_of_its_images(
+    max_class, mode
+):
     rng = np.random.default_rng(4)
     labels = [_make_label(rng, 17, 23) for _ in range(3)]
-    packed = [_pack(label) for label in labels]
+    packed = [_pack(label, max_class) for label in labels]
     batch = tf.nest.map_structure(lambda *maps: tf.stack(maps), *packed)
-    unpacked = center_offset.unpack_targets(batch)
+    unpacked = _unpack(batch, mode)
     for index, label in enumerate(labels):
-        expected = _twin(label)
-        del expected["panoptic"]
         _assert_equal(
-            {name: maps[index].numpy() for name, maps in unpacked.items()},
-            expected,
+            {name: maps[index] for name, maps in unpacked.items()},
+            _without_panoptic(_twin(label)),
         )
 
 
@@ -157,13 +172,39 @@ def test_packed_targets_take_fewer_bytes():
     sizes = {
         n: t.dtype.size * t.shape.num_elements() for n, t in packed.items()
     }
-    assert sum(sizes.values()) == 13 * 8 * 10 + 4
+    assert sum(sizes.values()) == 12 * 8 * 10 + 4
+
+
+@pytest.mark.parametrize("category", [0, 8189, 8190, 8191, 65535, 2_000_000])
+def test_packed_targets_of_the_largest_class(category):
+    panoptic = np.array([[11001, category * 1000, category * 1000 + 7, 13000]])
+    _assert_equal(
+        _unpack(_pack(panoptic, max(category, 255))),
+        _without_panoptic(_twin(panoptic)),
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 32768), (32768, 1)])
+def test_packed_targets_of_the_longest_runs_and_offsets(shape):
+    panoptic = np.full(shape, 11001)
+    offsets = _unpack(_pack(panoptic, sigma=0.3))["offset_map"].reshape(-1, 2)
+    axis = shape.index(32768)
+    # The mean of 0 to 32767 is a half, which goes to the even neighbor.
+    expected = 16384 - np.arange(32768)
+    np.testing.assert_array_equal(offsets[:, axis], expected)
+    np.testing.assert_array_equal(offsets[:, 1 - axis], 0)
+    panoptic.flat[0] = panoptic.flat[-1] = 13001
+    panoptic.flat[1:-1] = 1000
+    _assert_equal(
+        _unpack(_pack(panoptic, sigma=0.3)),
+        _without_panoptic(_compute(panoptic, sigma=0.3)),
+    )
 
 
 def test_packed_targets_of_classes_alone():
     packed = _pack(np.array([[11001, 255000]]))
-    names = ("semantic", "pixel_kind", "small_instance_weight")
-    unpacked = center_offset.unpack_targets({n: packed[n] for n in names})
+    del packed["center_heatmap"], packed["packed_offset"]
+    unpacked = _unpack(packed)
     np.testing.assert_array_equal(unpacked["semantic"], [[11, 255]])
     np.testing.assert_array_equal(unpacked["semantic_weight"], [[3, 1]])
     assert not {"offset_map", "center_heatmap"} & unpacked.keys()

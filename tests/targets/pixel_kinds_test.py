@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deeplab2_like.targets import pixel_kinds
+from deeplab2_like.targets import label_runs, pixel_kinds
 
 # Kind -> is_crowd, semantic_weight, center_weight, offset_weight.
 _WEIGHTS = {
@@ -41,5 +41,12 @@ def test_each_image_has_its_own_weight_of_small_instances():
     np.testing.assert_array_equal(found[1], np.full([3, 4], 5.0))
 
 
-def test_kinds_fit_into_their_bits():
-    assert all(0 <= kind < 1 << pixel_kinds.BITS for kind in _WEIGHTS)
+@pytest.mark.parametrize("category", [0, 1, 255, pixel_kinds.MAX_CLASS])
+def test_class_and_kind_come_back(category):
+    kinds = tf.constant(list(_WEIGHTS))
+    codes = pixel_kinds.encode(tf.fill(kinds.shape, category), kinds)
+    assert tf.reduce_min(codes) >= 0
+    assert tf.reduce_max(codes) <= label_runs.MAX_CODE
+    classes, found = pixel_kinds.decode(codes)
+    np.testing.assert_array_equal(classes, np.full(len(_WEIGHTS), category))
+    np.testing.assert_array_equal(found, kinds)
