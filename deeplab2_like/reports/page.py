@@ -111,8 +111,9 @@ def _main_numbers(
         numbers["SQ"] = "segmentation quality", quality.sq, reason
         numbers["RQ"] = "recognition quality", quality.rq, reason
         for group in ("things", "stuff"):
+            number = evaluation.groups[group].num_classes
             numbers[f"PQ {group}"] = (
-                f"{evaluation.groups[group].num_classes} classes",
+                f"{number} class{'es' * (number != 1)}",
                 evaluation.groups[group].pq,
                 f"no {group} class occurs",
             )
